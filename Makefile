@@ -1,0 +1,60 @@
+# Everything a newcomer needs: `make demo` and `make test`. Each sets itself up in .venv and is quick the second time.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+SOURCES := pyproject.toml CMakeLists.txt constraints.txt $(shell find engine train export -type f -not -name '*.pyc' -not -name '*.so')
+DEMO_VIDEO := out/demo.mp4
+
+.PHONY: help demo test lint format bench train-demo clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */  make \1\t/' | expand -t 20
+
+demo: $(VENV)/installed-demo ## install, translate the shipped clip with the shipped model, say where the result lies
+	@mkdir -p out
+	$(BIN)/engine translate --video media/meadow.mp4 --model monet -o $(DEMO_VIDEO) --yes
+
+test: $(VENV)/installed-test ## install with all that the tests need, and run them against the installed package
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+lint: $(VENV)/installed-lint ## ruff, mypy --strict, clang-format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/clang-format --dry-run --Werror $(shell find engine/csrc -name '*.cpp' -o -name '*.h')
+	$(BIN)/mypy -p ganlens.engine -p ganlens.export -p ganlens.train
+
+format: $(VENV)/installed-lint ## let ruff and clang-format rewrite the sources
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/clang-format -i $(shell find engine/csrc -name '*.cpp' -o -name '*.h')
+
+bench: $(VENV)/installed-test ## measure everything on this machine and write benchmarks/results
+	$(BIN)/python -m benchmarks $(BENCH_ARGS)
+
+train-demo: $(VENV)/installed-test ## train, export and run a tiny generator on made-up pictures, in about two minutes
+	rm -rf runs/demo
+	$(BIN)/engine train cyclegan --demo --out runs/demo
+	$(BIN)/engine export runs/demo -o runs/demo/demo.onnx --yes
+	$(BIN)/engine translate --video media/meadow.mp4 --duration 2 --model runs/demo/demo.onnx -o runs/demo/demo.mp4 --yes
+
+clean: ## remove what the other targets made
+	rm -rf $(VENV) build out runs
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
+	  { echo "ganlens needs Python 3.10 or newer; $(PYTHON) is older. Name another with: make PYTHON=python3.11 ..."; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || \
+	  { echo "Python cannot make virtual environments here. On Debian and Ubuntu: apt install python3-venv"; exit 1; }
+
+$(VENV)/installed-demo: $(BIN)/python $(SOURCES)
+	$(PIP) '.[cpu]'
+	@touch $@
+
+$(VENV)/installed-test: $(BIN)/python $(SOURCES)
+	$(PIP) '.[cpu,openvino,train,export,test]'
+	@touch $@ $(VENV)/installed-demo
+
+$(VENV)/installed-lint: $(VENV)/installed-test
+	$(PIP) '.[lint]'
+	@touch $@

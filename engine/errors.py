@@ -1,0 +1,75 @@
+"""The exceptions of ganlens.
+
+    EngineError                    catch this one
+    ├── OptionError   (ValueError)     an option or argument has a wrong value
+    ├── ModelFileError(ValueError)     a model file cannot be used
+    │   └── UnknownModel               no shipped model and no file has that name
+    ├── ShapeError    (ValueError)     an array or a graph has the wrong shape, dtype or channel count
+    ├── BackendUnavailable(RuntimeError)  a backend cannot run here: package, driver or provider missing
+    ├── BackendError  (RuntimeError)   a backend failed while it ran
+    ├── MissingExtra  (ImportError)    a package of an optional extra is not installed
+    ├── MediaError    (OSError)        an image or video cannot be read or written
+    └── TrainingError (RuntimeError)   training data or a run folder cannot be used
+
+Each message says what came, what was expected and the cure, in the user's terms. The command line prints it on one
+line and exits with status 1 (2 for wrong usage).
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class EngineError(Exception):
+    """Base of all errors that a user of ganlens can cause or cure."""
+
+
+class OptionError(EngineError, ValueError):
+    """An option or argument has a wrong value."""
+
+
+class ModelFileError(EngineError, ValueError):
+    """A model file is missing, corrupt, unsafe or of a kind that cannot run."""
+
+
+class UnknownModel(ModelFileError):
+    """Neither a shipped model nor a file has the given name."""
+
+
+class ShapeError(EngineError, ValueError):
+    """An array or a graph has the wrong shape, dtype or channel count."""
+
+
+class BackendUnavailable(EngineError, RuntimeError):
+    """A backend cannot run on this machine."""
+
+
+class BackendError(EngineError, RuntimeError):
+    """A backend failed while it ran."""
+
+
+class MissingExtra(EngineError, ImportError):
+    """A package of an optional extra is not installed."""
+
+    def __init__(self, what: str, package: str, extra: str) -> None:
+        super().__init__(f"{what} needs the package '{package}'. Install it with: pip install 'ganlens[{extra}]'")
+        self.package = package
+        self.extra = extra
+
+
+class MediaError(EngineError, OSError):
+    """An image or video cannot be read or written."""
+
+
+class TrainingError(EngineError, RuntimeError):
+    """Training data, a configuration or a run folder cannot be used."""
+
+
+def did_you_mean(given: str, known: Iterable[str]) -> str:
+    """The end of an error message about an unknown name: the nearest names, or all of them."""
+    names = sorted(known)
+    near = difflib.get_close_matches(given.lower(), names, n=3, cutoff=0.5)
+    if near:
+        return f"Did you mean {' or '.join(near)}? Known: {', '.join(names)}."
+    return f"Known: {', '.join(names)}." if names else "None is known."

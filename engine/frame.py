@@ -1,0 +1,80 @@
+"""Pictures as the decoder gives them: planes of 8-bit samples, with the colour description needed to read them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import ShapeError
+
+PixelFormat = Literal["rgb24", "yuv420p", "nv12"]
+Matrix = Literal["bt601", "bt709", "bt2020"]
+Siting = Literal["left", "center", "topleft"]
+
+
+@dataclass(frozen=True)
+class Color:
+    """How Y'CbCr samples are read.
+
+    ``siting`` is where a chroma sample lies in its 2x2 luma block: "left" (MPEG-2, H.264, HEVC default) is centred
+    vertically and co-sited with the left column, "center" (JPEG, MPEG-1) is in the middle, "topleft" is co-sited both ways.
+    """
+
+    matrix: Matrix = "bt709"
+    full_range: bool = False
+    siting: Siting = "left"
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One picture in its own pixel format.
+
+    planes (uint8, last axis contiguous, rows may be padded):
+        "rgb24":   ((H, W, 3),) R, G, B
+        "yuv420p": ((H, W), (ceil(H/2), ceil(W/2)), (ceil(H/2), ceil(W/2))) Y, Cb, Cr
+        "nv12":    ((H, W), (ceil(H/2), ceil(W/2), 2)) Y, CbCr
+    """
+
+    planes: tuple[NDArray[np.uint8], ...]
+    format: PixelFormat = "rgb24"
+    color: Color = field(default_factory=Color)
+    time: Fraction | None = None
+    """Presentation time in seconds, exact; None for a picture that has none."""
+
+    def __post_init__(self) -> None:
+        height, width = self.size
+        half = (-(-height // 2), -(-width // 2))
+        expected: dict[str, list[tuple[int, ...]]] = {
+            "rgb24": [(height, width, 3)],
+            "yuv420p": [(height, width), half, half],
+            "nv12": [(height, width), (*half, 2)],
+        }
+        if self.format not in expected:
+            raise ShapeError(f"pixel format {self.format!r} is not supported; expected one of {', '.join(expected)}")
+        came = [plane.shape for plane in self.planes]
+        if came != expected[self.format] or any(plane.dtype != np.uint8 for plane in self.planes):
+            raise ShapeError(
+                f"{self.format} planes of shape {came} ({', '.join(str(p.dtype) for p in self.planes)}) came; "
+                f"expected uint8 {expected[self.format]}"
+            )
+
+    @classmethod
+    def from_rgb(cls, pixels: NDArray[np.uint8], time: Fraction | None = None) -> Frame:
+        """A frame over an (H, W, 3) uint8 RGB array, without a copy."""
+        if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8:
+            raise ShapeError(f"an image of shape {pixels.shape}, {pixels.dtype} came; expected (H, W, 3) uint8 RGB")
+        return cls((pixels,), "rgb24", time=time)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width)."""
+        height, width = self.planes[0].shape[:2]
+        return int(height), int(width)
+
+    def copy(self) -> Frame:
+        """A writable copy; sources whose frames live in foreign memory override this with a cheaper one."""
+        return Frame(tuple(plane.copy() for plane in self.planes), self.format, self.color, self.time)

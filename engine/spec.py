@@ -1,0 +1,215 @@
+"""The generator record: what a runtime must know to feed a generator and read its answer.
+
+One :class:`GeneratorSpec` travels as one JSON value under the key :data:`METADATA_KEY` from the header of the training
+checkpoint (safetensors) through the ``metadata_props`` of the ONNX file into the runtime. All families share it:
+
+- CycleGAN: one image in, one image out.
+- ACL-GAN: image and attribute vector in, segment and mask out, composed over the input inside a frame.
+- PSC-GAN: latent and label vector in (no image), image out; or image and label vector in.
+
+Conventions said once: images are NCHW; sizes are ``(height, width)``; masks are 1 where the generator's answer shows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from .errors import ModelFileError
+
+METADATA_KEY = "ganlens.spec"
+FORMAT_VERSION = 1
+
+Size = tuple[Annotated[int, Field(gt=0)], Annotated[int, Field(gt=0)]]
+ValueRange = tuple[float, float]
+
+
+class Record(BaseModel):
+    """Base of the parts: immutable, and unknown fields are an error (a typo in a hand-made record shows at once)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ImageInput(Record):
+    """The image that enters: tensor (N, 3, H, W)."""
+
+    name: str = "x"
+
+
+class AttributeInput(Record):
+    """The attribute or label vector that enters: tensor (N, C), or (N, 2C) with the complement appended."""
+
+    name: str = "att"
+    names: tuple[str, ...]
+    groups: tuple[tuple[str, ...], ...] = ()
+    """Names of which exactly one (PSC-GAN labels) or at most one (hair colours) holds."""
+    exactly_one: bool = False
+    """True: every group has exactly one 1. False: at most one."""
+    complement: bool = False
+    """True: the tensor is ``[att, 1 - att]`` (spec of ACL-GAN: an attribute can also be taken away)."""
+
+    @model_validator(mode="after")
+    def _groups_name_known_attributes(self) -> AttributeInput:
+        for group in self.groups:
+            unknown = [name for name in group if name not in self.names]
+            if unknown:
+                raise ValueError(f"group names {unknown}, which are not among the attributes {list(self.names)}")
+        return self
+
+    @property
+    def length(self) -> int:
+        """Columns of the tensor."""
+        return len(self.names) * (2 if self.complement else 1)
+
+
+class LatentInput(Record):
+    """The noise that enters: tensor (N, dim), standard normal."""
+
+    name: str = "z"
+    dim: Annotated[int, Field(gt=0)]
+
+
+class ImageOutput(Record):
+    """What leaves: ``image`` is a finished picture; ``segment`` must be composed over the input with the mask."""
+
+    name: str = "y"
+    kind: Literal["image", "segment"] = "image"
+    mask: str | None = None
+    """Name of the mask tensor (N, 1, H, W) in [0, 1], if there is one."""
+
+    @model_validator(mode="after")
+    def _segment_needs_mask(self) -> ImageOutput:
+        if self.kind == "segment" and self.mask is None:
+            raise ValueError("a 'segment' output needs a mask output to be composed with")
+        return self
+
+
+class SizeRule(Record):
+    """Which image sizes the graph takes: one fixed size, or any multiple of ``multiple_of`` from ``minimum`` up."""
+
+    fixed: Size | None = None
+    multiple_of: Annotated[int, Field(gt=0)] = 1
+    minimum: Annotated[int, Field(gt=0)] = 1
+    preferred: Size = (256, 256)
+    """The size the model was made for; free-size graphs run near its area unless asked otherwise."""
+
+    def accepts(self, size: tuple[int, int]) -> bool:
+        """Whether the graph takes an image of ``size`` (height, width)."""
+        if self.fixed is not None:
+            return size == self.fixed
+        return all(n >= self.minimum and n % self.multiple_of == 0 for n in size)
+
+    def round_up(self, size: tuple[int, int]) -> tuple[int, int]:
+        """The smallest accepted size that holds ``size``; the fixed size if there is one."""
+        if self.fixed is not None:
+            return self.fixed
+        m = self.multiple_of
+        height, width = (max(self.minimum, -(-n // m) * m) for n in size)
+        return -(-height // m) * m, -(-width // m) * m
+
+    def __str__(self) -> str:
+        if self.fixed is not None:
+            return f"{self.fixed[0]}x{self.fixed[1]} (height x width)"
+        return f"any multiple of {self.multiple_of} from {self.minimum} up"
+
+
+class Training(Record):
+    """Where the weights come from, for the model card."""
+
+    data: str
+    data_licence: str
+    images_seen: Annotated[int, Field(ge=0)]
+    steps: Annotated[int, Field(ge=0)]
+    size: Size
+    seconds: float = 0.0
+    hardware: str = ""
+    note: str = ""
+    """What a user must know: "research use", "trained briefly", the discriminator used."""
+
+
+class Parity(Record):
+    """How far the exported graph is from PyTorch, measured on real images at export."""
+
+    reference: str = "PyTorch float32, eval mode"
+    images: Annotated[int, Field(gt=0)]
+    max_abs: float
+    """Largest absolute difference, in units of [-1, 1]."""
+    psnr_db: float
+    """Peak 2 (the width of [-1, 1]), worst image."""
+    cosine: float
+    """Smallest cosine over the images."""
+    snr_db: float
+    """Against the output's own variance, worst image: PSNR alone misleads on nearly constant outputs."""
+
+
+class GeneratorSpec(Record):
+    """What a runtime must know to feed a generator and read its answer. See the module text."""
+
+    format_version: int = FORMAT_VERSION
+    name: str
+    architecture: str
+    """"cyclegan", "acl-gan", "stargan", "psc-gan", …; "onnx" for a graph without our record."""
+    tier: str = ""
+    """"nano", "mobile", "light", "resnet6", "resnet9"; empty where it does not apply."""
+    options: dict[str, str | int | float | bool] = {}
+    """Constructor options of the network (norm, activation, channels), so that a checkpoint can be opened."""
+    image: ImageInput | None = ImageInput()
+    attributes: AttributeInput | None = None
+    latent: LatentInput | None = None
+    output: ImageOutput = ImageOutput()
+    size: SizeRule = SizeRule()
+    value_range: ValueRange = (-1.0, 1.0)
+    """Of the image tensors, in and out; 8-bit 0 maps to the first, 255 to the second."""
+    channel_order: Literal["RGB", "BGR"] = "RGB"
+    frame_border_px: Annotated[int, Field(ge=0)] = 0
+    """Border in which the output equals the input exactly (image framing), at ``size.preferred``."""
+    precision: Literal["fp32", "fp16", "int8"] = "fp32"
+    training: Training | None = None
+    parity: Parity | None = None
+    metrics: dict[str, float] = {}
+    """Measured quality, by a name that says the features and the set sizes."""
+    weights_sha256: str = ""
+    producer: str = ""
+
+    @model_validator(mode="after")
+    def _check(self) -> GeneratorSpec:
+        if self.image is None and self.latent is None:
+            raise ValueError("a generator needs an image or a latent input")
+        if self.value_range[0] >= self.value_range[1]:
+            raise ValueError(f"value_range must rise, got {self.value_range}")
+        return self
+
+    def to_metadata(self) -> dict[str, str]:
+        """The record as string-to-string metadata (safetensors header, ONNX ``metadata_props``)."""
+        return {METADATA_KEY: self.model_dump_json(exclude_defaults=False)}
+
+    @classmethod
+    def from_metadata(cls, metadata: Mapping[str, str]) -> GeneratorSpec | None:
+        """The record found in file metadata, or None if the file has none.
+
+        Raises:
+            ModelFileError: the record is there but is not valid, or is of a newer format version.
+        """
+        text = metadata.get(METADATA_KEY)
+        if text is None:
+            return None
+        try:
+            probe = _Version.model_validate_json(text)
+            if probe.format_version > FORMAT_VERSION:
+                raise ModelFileError(
+                    f"The model's record has format version {probe.format_version}; this ganlens reads up to "
+                    f"{FORMAT_VERSION}. Upgrade ganlens, or export the model again with this version."
+                )
+            return cls.model_validate_json(text)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"]) or "record"
+            raise ModelFileError(
+                f"The model's record is not valid: {where}: {first['msg']}. Export the model again with engine export."
+            ) from error
+
+
+class _Version(BaseModel):
+    format_version: int = 0

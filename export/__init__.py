@@ -1,0 +1,1 @@
+"""ganlens.export: turns checkpoints into checked ONNX files."""

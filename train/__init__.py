@@ -1,0 +1,1 @@
+"""ganlens.train: trains the generators."""
