@@ -1,1 +1,118 @@
-"""ganlens.engine: image-to-image GAN generators as real-time image and video filters."""
+"""ganlens.engine: image-to-image GAN generators as real-time image and video filters.
+
+>>> from ganlens.engine import Translator
+>>> with Translator.open("monet") as translator:
+...     painted = translator(photo)  # (H, W, 3) uint8 RGB in and out
+
+The public names are imported on first use, so that the command line starts at once.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .backends import available, open_backend
+    from .backends.base import Backend, FunctionBackend, Output
+    from .compositor import Compositor
+    from .errors import (
+        BackendError,
+        BackendUnavailable,
+        EngineError,
+        MediaError,
+        MissingExtra,
+        ModelFileError,
+        OptionError,
+        ShapeError,
+        TrainingError,
+        UnknownModel,
+    )
+    from .frame import Color, Frame
+    from .framing import Framing
+    from .images import read_image, write_image
+    from .models import find_model
+    from .onnx_file import read_spec
+    from .spec import GeneratorSpec
+    from .stream import prefetch
+    from .translator import Translator
+    from .video import VideoSink, VideoSource
+
+try:
+    __version__ = version("ganlens")
+except PackageNotFoundError:  # a checkout that was never installed
+    __version__ = "0+unknown"
+
+_HOME = {
+    "Backend": "backends.base",
+    "BackendError": "errors",
+    "BackendUnavailable": "errors",
+    "Color": "frame",
+    "Compositor": "compositor",
+    "EngineError": "errors",
+    "Frame": "frame",
+    "Framing": "framing",
+    "FunctionBackend": "backends.base",
+    "GeneratorSpec": "spec",
+    "MediaError": "errors",
+    "MissingExtra": "errors",
+    "ModelFileError": "errors",
+    "OptionError": "errors",
+    "Output": "backends.base",
+    "ShapeError": "errors",
+    "TrainingError": "errors",
+    "Translator": "translator",
+    "UnknownModel": "errors",
+    "VideoSink": "video",
+    "VideoSource": "video",
+    "available": "backends",
+    "find_model": "models",
+    "open_backend": "backends",
+    "prefetch": "stream",
+    "read_image": "images",
+    "read_spec": "onnx_file",
+    "write_image": "images",
+}
+
+__all__ = [
+    "Backend",
+    "BackendError",
+    "BackendUnavailable",
+    "Color",
+    "Compositor",
+    "EngineError",
+    "Frame",
+    "Framing",
+    "FunctionBackend",
+    "GeneratorSpec",
+    "MediaError",
+    "MissingExtra",
+    "ModelFileError",
+    "OptionError",
+    "Output",
+    "ShapeError",
+    "TrainingError",
+    "Translator",
+    "UnknownModel",
+    "VideoSink",
+    "VideoSource",
+    "available",
+    "find_model",
+    "open_backend",
+    "prefetch",
+    "read_image",
+    "read_spec",
+    "write_image",
+]
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOME.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{home}", __name__), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

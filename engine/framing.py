@@ -87,7 +87,9 @@ class Framing:
     def layout(self, frame_size: tuple[int, int], rule: SizeRule) -> Layout:
         """Work the framing out for frames of ``frame_size`` (height, width) and a model of the given size rule."""
         if self.size is not None and not rule.accepts(self.size):
-            raise OptionError(f"The model takes {rule}; size {self.size[0]}x{self.size[1]} (height x width) was asked for.")
+            raise OptionError(
+                f"The model takes {rule}; size {self.size[0]}x{self.size[1]} (height x width) was asked for."
+            )
         if self.mode == "native":
             if rule.fixed is not None:
                 raise OptionError(
@@ -130,7 +132,9 @@ class Framing:
             feather = tuple(0.0 if touches else ramp for touches in at_edge)
         else:
             feather = (ramp,) * 4
-        return Layout((float(top), float(left), float(h), float(w)), size, (feather[0], feather[1], feather[2], feather[3]))
+        return Layout(
+            (float(top), float(left), float(h), float(w)), size, (feather[0], feather[1], feather[2], feather[3])
+        )
 
     def _tiled(self, frame_size: tuple[int, int], rule: SizeRule) -> Layout:
         tile = rule.fixed or self.size or rule.round_up(rule.preferred)
@@ -157,15 +161,16 @@ def _spans(length: int, tile: int, overlap: float) -> tuple[list[tuple[int, NDAr
         return [(0, np.ones(tile))], tile
     count = int(np.ceil((length - tile * overlap) / (tile * (1 - overlap))))
     starts = [round(i * (length - tile) / (count - 1)) for i in range(count)]
-    spans = []
     position = np.arange(tile) + 0.5
+    weights = []
+    total = np.zeros(length)
     for i, start in enumerate(starts):
         weight = np.ones(tile)
         if i > 0:
-            shared = starts[i - 1] + tile - start
-            weight *= np.clip(position / shared, 0, 1)
+            weight *= np.clip(position / (starts[i - 1] + tile - start), 0, 1)
         if i + 1 < count:
-            shared = start + tile - starts[i + 1]
-            weight *= np.clip((tile - position) / shared, 0, 1)
-        spans.append((start, weight))
-    return spans, length
+            weight *= np.clip((tile - position) / (start + tile - starts[i + 1]), 0, 1)
+        weights.append(weight)
+        total[start : start + tile] += weight
+    # At overlaps near one half, rounded starts let three tiles meet in a pixel: their ramps alone then exceed one.
+    return [(start, w / total[start : start + tile]) for start, w in zip(starts, weights, strict=True)], length

@@ -116,7 +116,9 @@ class Translator:
     def __enter__(self) -> Translator:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
     def _translate(self, frame: Frame, attributes: Array | None) -> Frame:

@@ -1,0 +1,34 @@
+"""The public names, and what importing the package must not bring along."""
+
+import subprocess
+import sys
+
+import ganlens.engine as engine
+import pytest
+
+
+def test_every_public_name_can_be_imported():
+    for name in engine.__all__:
+        assert getattr(engine, name) is not None
+    assert sorted(engine.__all__) == engine.__all__
+    assert set(engine._HOME) == set(engine.__all__)
+
+
+def test_unknown_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="no attribute 'translate_everything'"):
+        engine.translate_everything  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    ("code", "banned"),
+    [
+        ("import ganlens.engine", "numpy torch onnxruntime openvino av onnx tensorrt pydantic rich"),
+        ("import ganlens.engine.cli", "numpy torch onnxruntime openvino av onnx tensorrt pydantic"),
+        ("from ganlens.engine import Translator", "torch onnxruntime openvino av onnx tensorrt"),
+        ("from ganlens.engine import VideoSource, Translator", "torch onnxruntime openvino onnx tensorrt"),
+    ],
+)
+def test_imports_stay_light(code, banned):
+    check = f"import sys\n{code}\nprint([m for m in {banned.split()!r} if m in sys.modules])"
+    result = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"
