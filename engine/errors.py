@@ -9,7 +9,8 @@
     ├── BackendError  (RuntimeError)   a backend failed while it ran
     ├── MissingExtra  (ImportError)    a package of an optional extra is not installed
     ├── MediaError    (OSError)        an image or video cannot be read or written
-    └── TrainingError (RuntimeError)   training data or a run folder cannot be used
+    ├── TrainingError (RuntimeError)   training data or a run folder cannot be used
+    └── ExportError   (RuntimeError)   a generator cannot be exported, or its graph does not compute what it should
 
 Each message says what came, what was expected and the cure, in the user's terms. The command line prints it on one
 line and exits with status 1 (2 for wrong usage).
@@ -64,6 +65,10 @@ class MediaError(EngineError, OSError):
 
 class TrainingError(EngineError, RuntimeError):
     """Training data, a configuration or a run folder cannot be used."""
+
+
+class ExportError(EngineError, RuntimeError):
+    """A generator cannot be exported, or its graph does not compute what PyTorch does."""
 
 
 def did_you_mean(given: str, known: Iterable[str]) -> str:

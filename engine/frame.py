@@ -21,7 +21,8 @@ class Color:
     """How Y'CbCr samples are read.
 
     ``siting`` is where a chroma sample lies in its 2x2 luma block: "left" (MPEG-2, H.264, HEVC default) is centred
-    vertically and co-sited with the left column, "center" (JPEG, MPEG-1) is in the middle, "topleft" is co-sited both ways.
+    vertically and co-sited with the left column, "center" (JPEG, MPEG-1) is in the middle, "topleft" is co-sited in
+    both directions.
     """
 
     matrix: Matrix = "bt709"

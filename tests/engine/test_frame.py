@@ -4,6 +4,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+
 from ganlens.engine.errors import ShapeError
 from ganlens.engine.frame import Color, Frame
 

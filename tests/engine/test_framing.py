@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from ganlens.engine.errors import OptionError
 from ganlens.engine.framing import Framing
 from ganlens.engine.spec import SizeRule

@@ -3,8 +3,9 @@
 import subprocess
 import sys
 
-import ganlens.engine as engine
 import pytest
+
+import ganlens.engine as engine
 
 
 def test_every_public_name_can_be_imported():

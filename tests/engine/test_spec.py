@@ -3,6 +3,8 @@
 import json
 
 import pytest
+from pydantic import ValidationError
+
 from ganlens.engine.errors import ModelFileError
 from ganlens.engine.spec import (
     FORMAT_VERSION,
@@ -15,7 +17,6 @@ from ganlens.engine.spec import (
     SizeRule,
     Training,
 )
-from pydantic import ValidationError
 
 HAIR = ("Black_Hair", "Blond_Hair", "Brown_Hair")
 
