@@ -41,8 +41,8 @@ class Compositor:
         spec: the generator's record.
         framing: how frames enter the generator.
         detail: how much of the original's luminance detail above the generator's resolution is added back, 0 to 1:
-            ``Y = up(generated) + detail * (original - up(down(original)))``. Of use when the generator's image is smaller
-            than the region, where the answer alone would be soft.
+            ``Y = up(generated) + detail * (original - up(down(original)))``. Of use when the generator's image is
+            smaller than the region, where the answer alone would be soft.
         opacity: 0 shows the original, 1 the translation.
         target: instruction set of the kernels, for tests; empty: the fastest this CPU has.
 

@@ -63,8 +63,8 @@ class Framing:
         region: (x, y, width, height) of the crop in frame pixels, for ``crop``.
         size: (height, width) of the generator's image, for models of free size; for ``tile`` the size of a tile.
             None: about the area that the model was made for, in the region's own shape.
-        feather: width in pixels of the ramp between the crop and the rest; None: 1/16 of the crop's shorter side, and none
-            where the crop meets the frame's edge.
+        feather: width in pixels of the ramp between the crop and the rest; None: 1/16 of the crop's shorter side, and
+            none where the crop meets the frame's edge.
         overlap: share of a tile that it has in common with its neighbour.
     """
 
@@ -93,8 +93,8 @@ class Framing:
         if self.mode == "native":
             if rule.fixed is not None:
                 raise OptionError(
-                    f"Framing 'native' needs a model of free size; this one takes {rule}. Use fit or tile, or export it "
-                    "with --dynamic."
+                    f"Framing 'native' needs a model of free size; this one takes {rule}. Use fit or tile, or "
+                    "export it with --dynamic."
                 )
             size = rule.round_up(frame_size)
             return Layout((0.0, 0.0, float(size[0]), float(size[1])), size)
@@ -123,18 +123,14 @@ class Framing:
             left, top, w, h = self.region
             if w < 1 or h < 1 or left < 0 or top < 0 or left + w > width or top + h > height:
                 raise OptionError(
-                    f"Region {left},{top},{w},{h} (x, y, width, height) does not lie inside the frame of {width}x{height}."
+                    f"Region {left},{top},{w},{h} (x, y, width, height) does not lie inside the frame "
+                    f"of {width}x{height}."
                 )
         size = rule.fixed or self.size or _same_shape(h, w, rule)
         ramp = min(h, w) / 16 if self.feather is None else min(self.feather, h / 2, w / 2)
         at_edge = (top == 0, top + h == height, left == 0, left + w == width)
-        if self.feather is None:
-            feather = tuple(0.0 if touches else ramp for touches in at_edge)
-        else:
-            feather = (ramp,) * 4
-        return Layout(
-            (float(top), float(left), float(h), float(w)), size, (feather[0], feather[1], feather[2], feather[3])
-        )
+        above, below, before, after = (0.0 if touches and self.feather is None else ramp for touches in at_edge)
+        return Layout((float(top), float(left), float(h), float(w)), size, (above, below, before, after))
 
     def _tiled(self, frame_size: tuple[int, int], rule: SizeRule) -> Layout:
         tile = rule.fixed or self.size or rule.round_up(rule.preferred)

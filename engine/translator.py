@@ -93,7 +93,7 @@ class Translator:
 
         Args:
             image: (H, W, 3) uint8 RGB, or a :class:`~ganlens.engine.frame.Frame` in its own pixel format.
-            attributes: values in 0..1 by name, for models that have attributes; names regardless of case and underscores.
+            attributes: values in 0..1 by name, for models that have attributes; case and underscores do not matter.
 
         Returns:
             The same kind and size as ``image``.
