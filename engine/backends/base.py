@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from collections import OrderedDict
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..spec import GeneratorSpec
+from ..errors import BackendError, ShapeError
+from ..onnx_file import OnnxFile
+from ..spec import GeneratorSpec, SizeRule
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 Array = NDArray[np.float32]
+Shape = tuple[int, ...]
 
 
 class Output(NamedTuple):
@@ -52,6 +61,196 @@ class Backend(Protocol):
     def close(self) -> None:
         """Free the model; a second call does nothing."""
         ...
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which backend runs, and why those before it in the order of preference do not."""
+
+    name: str
+    lines: tuple[str, ...] = ()
+    """One line each, for the user."""
+
+
+class Binding(Protocol):
+    """One network prepared for inputs of fixed shapes, with its output buffers."""
+
+    def __call__(self, inputs: tuple[Array, ...]) -> tuple[Array, ...]:
+        """Run on checked inputs in the order of the spec; the outputs are overwritten by the next call."""
+        ...
+
+
+class ModelBackend(ABC):
+    """What the backends that open a model file share: checks, and one :class:`Binding` per set of input shapes."""
+
+    name: str
+    device = "cpu"
+    spec: GeneratorSpec
+    choice: Choice
+    threads: int
+    """Threads that the network runs on."""
+    library: str
+    """Name and version of the library that runs the network."""
+
+    BINDINGS = 4
+    """Sets of input shapes that stay prepared; the one unused for longest makes room."""
+
+    def __init__(self, file: OnnxFile, spec: GeneratorSpec, *, threads: int) -> None:
+        self.file = file
+        self.spec = spec
+        self.threads = threads
+        self.choice = Choice(self.name)
+        self._bindings: OrderedDict[tuple[Shape, ...], Binding] = OrderedDict()
+        self._closed = False
+        first = input_names(spec)[0]
+        dims = next((value.dims for value in file.inputs if value.name == first), None)
+        self._batch = dims[0] if dims and isinstance(dims[0], int) else None
+
+    @abstractmethod
+    def _bind(self, shapes: tuple[Shape, ...]) -> Binding:
+        """Prepare the network for inputs of these shapes."""
+
+    @abstractmethod
+    def _free(self) -> None:
+        """Let the library's objects go."""
+
+    def run(self, image: Array | None, attributes: Array | None = None, latent: Array | None = None) -> Output:
+        """See :meth:`Backend.run`."""
+        if self._closed:
+            raise BackendError(f"{self.file.path.name} was closed; open it again.")
+        inputs = check_inputs(self.spec, image, attributes, latent)
+        shapes = tuple(array.shape for array in inputs)
+        binding = self._bindings.get(shapes)
+        if binding is None:
+            if self._batch is not None and shapes[0][0] != self._batch:
+                raise ShapeError(
+                    f"a batch of {shapes[0][0]} came; {self.file.path.name} is made for a batch of {self._batch}."
+                )
+            binding = self._bind(shapes)
+            self._bindings[shapes] = binding
+            if len(self._bindings) > self.BINDINGS:
+                self._bindings.popitem(last=False)
+        elif len(self._bindings) > 1:
+            self._bindings.move_to_end(shapes)
+        return Output(*binding(inputs))
+
+    def set_size_rule(self, rule: SizeRule) -> None:
+        """Replace the size rule of the spec by one that was found by trying."""
+        self.spec = self.spec.model_copy(update={"size": rule})
+
+    def warm_up(self, size: tuple[int, int] | None = None) -> None:
+        """Run once on zeros of ``size`` (height, width), the spec's own size by default, so that the first frame is no slower."""
+        self.run(*zero_inputs(self.spec, size))
+
+    def output_shapes(self, shapes: tuple[Shape, ...]) -> tuple[Shape, ...]:
+        """What the outputs must be for inputs of these shapes, in the order of the spec: translated, then the mask."""
+        batch = shapes[0][0]
+        if self.spec.image is not None:
+            height, width = shapes[0][2:]
+        else:
+            height, width = self.spec.size.fixed or self.spec.size.preferred
+        image = (batch, 3, height, width)
+        return (image, (batch, 1, height, width)) if self.spec.output.mask else (image,)
+
+    def check_outputs(self, came: tuple[Shape, ...], shapes: tuple[Shape, ...]) -> None:
+        """Refuse a network whose answer is no picture of the input's size.
+
+        Raises:
+            ShapeError: an output has another shape than :meth:`output_shapes` says.
+        """
+        expected = self.output_shapes(shapes)
+        if came != expected:
+            raise ShapeError(
+                f"{self.file.path.name} answered {_shapes_text(came)} to an input of {_shapes_text(shapes[:1])}; "
+                f"expected {_shapes_text(expected)}: a picture of the input's size in three channels."
+            )
+
+    def close(self) -> None:
+        """Free the model; a second call does nothing."""
+        if not self._closed:
+            self._closed = True
+            self._bindings.clear()
+            self._free()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def input_names(spec: GeneratorSpec) -> tuple[str, ...]:
+    """Names of the graph's inputs in the order of :func:`check_inputs`: image, attributes, latent."""
+    return tuple(part.name for part in (spec.image, spec.attributes, spec.latent) if part is not None)
+
+
+def output_names(spec: GeneratorSpec) -> tuple[str, ...]:
+    """Names of the graph's outputs in the order of :class:`Output`."""
+    return (spec.output.name,) if spec.output.mask is None else (spec.output.name, spec.output.mask)
+
+
+def check_inputs(
+    spec: GeneratorSpec, image: Array | None, attributes: Array | None, latent: Array | None
+) -> tuple[Array, ...]:
+    """The inputs that the spec asks for, in its order.
+
+    Raises:
+        ShapeError: one is missing, not wanted, or of the wrong shape, dtype or memory order.
+    """
+    inputs: list[Array] = []
+    _check_input(inputs, "image", image, spec.image is not None, 4)
+    _check_input(inputs, "attributes", attributes, spec.attributes is not None, 2)
+    _check_input(inputs, "latent", latent, spec.latent is not None, 2)
+    if image is not None:
+        if image.shape[1] != 3 or image.shape[0] < 1:
+            raise ShapeError(f"an image batch of shape {image.shape} came; expected (N, 3, height, width).")
+        if not spec.size.accepts((image.shape[2], image.shape[3])):
+            raise ShapeError(
+                f"an image of {image.shape[2]}x{image.shape[3]} (height x width) came; {spec.name} takes {spec.size}."
+            )
+    if attributes is not None and spec.attributes is not None and attributes.shape[1] != spec.attributes.length:
+        raise ShapeError(
+            f"attributes of shape {attributes.shape} came; expected (N, {spec.attributes.length}): {', '.join(spec.attributes.names)}"
+            f"{', then 1 minus each' if spec.attributes.complement else ''}."
+        )
+    if latent is not None and spec.latent is not None and latent.shape[1] != spec.latent.dim:
+        raise ShapeError(f"a latent of shape {latent.shape} came; expected (N, {spec.latent.dim}).")
+    if any(array.shape[0] != inputs[0].shape[0] for array in inputs):
+        raise ShapeError(
+            f"inputs for {[array.shape[0] for array in inputs]} pictures came; expected the same number in each."
+        )
+    return tuple(inputs)
+
+
+def _check_input(inputs: list[Array], what: str, array: Array | None, wanted: bool, ndim: int) -> None:
+    if array is None:
+        if wanted:
+            raise ShapeError(f"the model needs {what}; none came.")
+        return
+    if not wanted:
+        raise ShapeError(f"{what} of shape {array.shape} came; the model takes none.")
+    if array.ndim != ndim or array.dtype != np.float32 or not array.flags.c_contiguous:
+        order = "" if array.flags.c_contiguous else ", not C-contiguous"
+        raise ShapeError(
+            f"{what} of shape {array.shape}, {array.dtype}{order} came; expected {ndim} dimensions of C-contiguous float32."
+        )
+    inputs.append(array)
+
+
+def zero_inputs(
+    spec: GeneratorSpec, size: tuple[int, int] | None = None
+) -> tuple[Array | None, Array | None, Array | None]:
+    """One picture's inputs for ``run``, all zero, at ``size`` or the spec's own size."""
+    size = spec.size.round_up(size or spec.size.preferred)
+    return (
+        np.zeros((1, 3, *size), np.float32) if spec.image else None,
+        np.zeros((1, spec.attributes.length), np.float32) if spec.attributes else None,
+        np.zeros((1, spec.latent.dim), np.float32) if spec.latent else None,
+    )
+
+
+def _shapes_text(shapes: tuple[Shape, ...]) -> str:
+    return " and ".join(str(shape) for shape in shapes)
 
 
 class FunctionBackend:

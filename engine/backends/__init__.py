@@ -1,0 +1,281 @@
+"""The libraries that can run a generator, and how one is chosen.
+
+A backend asked for by name runs or fails with the reason; it is never replaced by another. ``auto`` takes a GPU where
+one runs, and decides between the CPU backends by timing them on the model; it says what it chose and why.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import importlib.util
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+from ..errors import BackendError, BackendUnavailable, EngineError, MissingExtra, OptionError, did_you_mean
+from ..models import find_model
+from ..onnx_file import OnnxFile, read_onnx, spec_of
+from ..spec import GeneratorSpec, ValueRange
+from .base import Array, Backend, Choice, FunctionBackend, ModelBackend, Output
+from .selection import cache_key, find_size_rule, recall, remember, time_backends
+
+__all__ = [
+    "AUTO",
+    "BACKENDS",
+    "Array",
+    "Backend",
+    "BackendEntry",
+    "BackendStatus",
+    "Choice",
+    "FunctionBackend",
+    "ModelBackend",
+    "Output",
+    "available",
+    "default_threads",
+    "open_backend",
+]
+
+
+class BackendEntry(NamedTuple):
+    """Where a backend is found; its module is imported on use."""
+
+    module: str
+    """Beside this one; empty for a backend that this version does not have."""
+    cls: str
+    status: str
+    """Function of the module that gives (version, device) or raises."""
+    packages: tuple[str, ...]
+    """Distributions any one of which brings the library."""
+    extra: str
+
+
+class BackendStatus(NamedTuple):
+    """Whether a backend runs on this machine."""
+
+    name: str
+    usable: bool
+    version: str = ""
+    device: str = ""
+    reason: str = ""
+    """Why it is not usable."""
+    cure: str = ""
+
+
+AUTO = "auto"
+
+BACKENDS: dict[str, BackendEntry] = {
+    "tensorrt": BackendEntry("", "", "", ("tensorrt",), "tensorrt"),
+    "cuda": BackendEntry(".onnxruntime_backend", "OnnxRuntimeCuda", "cuda_status", ("onnxruntime-gpu",), "cuda"),
+    "openvino": BackendEntry(".openvino_backend", "OpenVino", "status", ("openvino",), "openvino"),
+    "cpu": BackendEntry(
+        ".onnxruntime_backend", "OnnxRuntimeCpu", "cpu_status", ("onnxruntime", "onnxruntime-gpu"), "cpu"
+    ),
+}
+"""In order of preference."""
+
+CPU_BACKENDS = ("openvino", "cpu")
+"""Those between which ``auto`` decides by timing."""
+
+
+def available() -> list[BackendStatus]:
+    """What is here, what is missing and how to get it, in order of preference. Imports the libraries."""
+    return [_status(name) for name in BACKENDS]
+
+
+def open_backend(
+    model: str | Path,
+    backend: str = AUTO,
+    *,
+    size: tuple[int, int] | None = None,
+    threads: int | None = None,
+    spin: bool = False,
+    value_range: ValueRange | None = None,
+) -> ModelBackend:
+    """Open a model, warmed up at ``size``; ``choice`` of the result says which backend runs and why.
+
+    Args:
+        model: path of an ONNX file, or the name of a shipped model.
+        backend: one of :data:`BACKENDS`, or "auto".
+        size: (height, width) it will run at, rounded up to what the model takes; the model's own size by default.
+        threads: threads inside one operator; by default the CPUs that this process may use.
+        spin: let idle threads of the library burn their core; see :class:`~.onnxruntime_backend.OnnxRuntimeCpu`.
+        value_range: of a model without our record, for example (-1, 1).
+
+    Raises:
+        OptionError: an unknown backend, fewer than one thread, or a value range that contradicts the record.
+        ModelFileError, ShapeError: the file is no model that the engine can run.
+        MissingExtra, BackendUnavailable: the backend asked for, or every backend, cannot run here.
+    """
+    if backend != AUTO and backend not in BACKENDS:
+        raise OptionError(f"No backend is called {backend!r}. {did_you_mean(backend, [*BACKENDS, AUTO])}")
+    if threads is not None and threads < 1:
+        raise OptionError(f"threads = {threads} came; expected 1 or more.")
+    file = read_onnx(find_model(model))
+    spec = spec_of(file, value_range=value_range)
+    threads = threads or default_threads()
+    if backend == AUTO:
+        return _open_auto(file, spec, size, threads, spin)
+    opened = _open(backend, file, spec, threads, spin)
+    _warm_up(opened, size)
+    return opened
+
+
+def default_threads() -> int:
+    """CPUs that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _open(name: str, file: OnnxFile, spec: GeneratorSpec, threads: int, spin: bool) -> ModelBackend:
+    entry = BACKENDS[name]
+    if not entry.module:
+        raise BackendUnavailable(
+            f"The backend '{name}' is not part of this version of ganlens. Use --backend cuda or auto."
+        )
+    cls = getattr(importlib.import_module(entry.module, __name__), entry.cls)
+    opened: ModelBackend = cls(file, spec, threads=threads, spin=spin)
+    if spec.architecture == "onnx" and spec.size.fixed is None:
+        try:
+            opened.set_size_rule(find_size_rule(opened))
+        except EngineError:
+            opened.close()
+            raise
+    return opened
+
+
+def _warm_up(backend: ModelBackend, size: tuple[int, int] | None) -> None:
+    try:
+        backend.warm_up(size)
+    except EngineError:
+        backend.close()
+        raise
+
+
+# --- auto --------------------------------------------------------------------------------------------------------------
+
+
+def _open_auto(
+    file: OnnxFile, spec: GeneratorSpec, size: tuple[int, int] | None, threads: int, spin: bool
+) -> ModelBackend:
+    lines: list[str] = []
+    for name in BACKENDS:
+        if name in CPU_BACKENDS:
+            continue
+        problem = _quick_problem(name)
+        if problem is None:
+            try:
+                opened = _open(name, file, spec, threads, spin)
+                _warm_up(opened, size)
+            except (MissingExtra, BackendUnavailable, BackendError) as error:
+                problem = str(error)
+            else:
+                opened.choice = Choice(name, (*lines, f"{name}: runs on {opened.library}"))
+                return opened
+        lines.append(f"{name}: {problem}")
+
+    problems = {name: _quick_problem(name) for name in CPU_BACKENDS}
+    candidates = [name for name, problem in problems.items() if problem is None]
+    for name, problem in problems.items():
+        if problem is not None:
+            lines.append(f"{name}: {problem}")
+    if not candidates:
+        raise BackendUnavailable(
+            "No backend is installed. Install one with: pip install 'ganlens[cpu]'. "
+            + " ".join(f"{line}." for line in lines)
+        )
+    return _open_fastest(candidates, file, spec, size, threads, spin, lines)
+
+
+def _open_fastest(
+    candidates: list[str],
+    file: OnnxFile,
+    spec: GeneratorSpec,
+    size: tuple[int, int] | None,
+    threads: int,
+    spin: bool,
+    lines: list[str],
+) -> ModelBackend:
+    """Open the fastest of the CPU backends, by memory or by timing; those that cannot open this model are left out."""
+    at = spec.size.round_up(size or spec.size.preferred)
+    libraries = [f"{name} {_installed(name)}" for name in candidates]
+    key = cache_key(file.sha256, at, threads, [*libraries, *(["spin"] if spin else [])])
+    timings = recall(key) if len(candidates) > 1 else None
+    if timings is not None and set(timings) == set(candidates):
+        fastest = min(timings, key=lambda name: timings[name])
+        opened = {fastest: _open(fastest, file, spec, threads, spin)}
+        _warm_up(opened[fastest], size)
+        source = "timed at an earlier start"
+    else:
+        opened, failures = _open_all(candidates, file, spec, size, threads, spin)
+        lines += [f"{name}: {error}" for name, error in failures.items()]
+        if not opened:
+            raise failures[candidates[-1]]
+        timings = time_backends(list(opened.values()), size) if len(opened) > 1 else {}
+        fastest = min(timings, key=lambda name: timings[name]) if timings else next(iter(opened))
+        if len(timings) == len(candidates) > 1:
+            remember(key, timings)
+        source = "timed just now"
+    for name, backend in opened.items():
+        if name != fastest:
+            backend.close()
+    chosen = opened[fastest]
+    unit = f"ms a picture of {at[0]}x{at[1]} on {threads} thread{'s' * (threads > 1)}, {source}"
+    for name, seconds in timings.items():
+        if name != fastest:
+            lines.append(f"{name}: slower, {seconds * 1e3:.1f} against {timings[fastest] * 1e3:.1f} {unit}")
+    chosen.choice = Choice(fastest, (*lines, f"{fastest}: runs on {chosen.library}"))
+    return chosen
+
+
+def _open_all(
+    names: list[str], file: OnnxFile, spec: GeneratorSpec, size: tuple[int, int] | None, threads: int, spin: bool
+) -> tuple[dict[str, ModelBackend], dict[str, EngineError]]:
+    """The backends that open the model, and the errors of those that do not."""
+    opened: dict[str, ModelBackend] = {}
+    failures: dict[str, EngineError] = {}
+    for name in names:
+        try:
+            backend = _open(name, file, spec, threads, spin)
+            _warm_up(backend, size)
+            opened[name] = backend
+        except EngineError as error:
+            failures[name] = error
+    return opened, failures
+
+
+def _quick_problem(name: str) -> str | None:
+    """Why a backend cannot run, as far as that shows without importing its library; None when nothing speaks against it."""
+    entry = BACKENDS[name]
+    if not entry.module:
+        return "not part of this version of ganlens"
+    if _installed(name) is None:
+        return f"{' or '.join(entry.packages)} is not installed (pip install 'ganlens[{entry.extra}]')"
+    return None
+
+
+def _installed(name: str) -> str | None:
+    """Version of the library of a backend, without importing it."""
+    for package in BACKENDS[name].packages:
+        try:
+            return importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return None
+
+
+def _status(name: str) -> BackendStatus:
+    entry = BACKENDS[name]
+    if not entry.module:
+        return BackendStatus(name, False, reason="not part of this version of ganlens")
+    try:
+        version, device = getattr(importlib.import_module(entry.module, __name__), entry.status)()
+    except MissingExtra as error:
+        return BackendStatus(
+            name, False, reason=f"{error.package} is not installed", cure=f"pip install 'ganlens[{error.extra}]'"
+        )
+    except BackendUnavailable as error:
+        reason, _, cure = str(error).partition("\n")
+        return BackendStatus(name, False, reason=reason, cure=cure)
+    return BackendStatus(name, True, version, device)

@@ -1,0 +1,205 @@
+"""ONNX Runtime, on the CPU and on CUDA. The only importer of onnxruntime."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..errors import BackendError, BackendUnavailable, MissingExtra, ModelFileError
+from ..onnx_file import FLOAT16, OnnxFile
+from ..spec import GeneratorSpec
+from .base import Array, ModelBackend, Shape, input_names, output_names
+
+SILENT = 4
+"""Log severity "fatal": what goes wrong reaches the user as one error, not as the library's log."""
+
+CUDA_CURE = "pip uninstall onnxruntime; pip install 'ganlens[cuda]' (both packages import as onnxruntime, so only one can be there)"
+
+# A graph of one Identity node on one float: the smallest model, to ask whether a provider really starts.
+_IDENTITY = bytes.fromhex(
+    "08083a370a100a017812017922084964656e7469747912016d5a0f0a0178120a0a08080112040a02080162"
+    "0f0a0179120a0a08080112040a02080142040a00100d"
+)
+
+
+def _load(extra: str) -> Any:
+    try:
+        import onnxruntime
+    except ImportError as error:
+        package = "onnxruntime-gpu" if extra == "cuda" else "onnxruntime"
+        raise MissingExtra(f"The backend '{extra}'", package, extra) from error
+    return onnxruntime
+
+
+class OnnxRuntimeCpu(ModelBackend):
+    """ONNX Runtime's CPU provider."""
+
+    name = "cpu"
+    provider = "CPUExecutionProvider"
+
+    def __init__(self, file: OnnxFile, spec: GeneratorSpec, *, threads: int, spin: bool = False) -> None:
+        """Open a model.
+
+        Args:
+            threads: threads inside one operator; operators run one after the other.
+            spin: let idle threads burn their core between operators. A little faster alone, and slower beside a decoder
+                and an encoder that want the cores.
+
+        Raises:
+            MissingExtra: onnxruntime is not installed.
+            BackendUnavailable: the provider does not start here.
+            ModelFileError: ONNX Runtime refuses the model.
+        """
+        super().__init__(file, spec, threads=threads)
+        self._ort = _load(self.name)
+        self.library = f"ONNX Runtime {self._ort.__version__}"
+        self._check_provider()
+        options = self._ort.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.execution_mode = self._ort.ExecutionMode.ORT_SEQUENTIAL
+        options.graph_optimization_level = self._ort.GraphOptimizationLevel.ORT_ENABLE_ALL
+        options.log_severity_level = SILENT
+        options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spin else "0")
+        options.add_session_config_entry("session.inter_op.allow_spinning", "0")
+        try:
+            session = self._ort.InferenceSession(
+                str(file.path), options, providers=self._providers(), enable_fallback=0
+            )
+        except Exception as error:  # the library raises classes of its own without a common base
+            raise ModelFileError(self._refusal(error)) from error
+        running = session.get_providers()[0]
+        if running != self.provider:
+            raise BackendUnavailable(
+                f"The backend '{self.name}' was asked for, but ONNX Runtime runs {file.path.name} on {running}: "
+                f"{self.provider} did not start. Check the driver and the CUDA and cuDNN versions, or use --backend cpu."
+            )
+        self._session = session
+        types = {value.name: value.element_type for value in (*file.inputs, *file.outputs)}
+        self._inputs = [(name, _dtype(types[name])) for name in input_names(spec)]
+        self._outputs = [(name, _dtype(types[name])) for name in output_names(spec)]
+
+    def _check_provider(self) -> None:
+        pass
+
+    def _providers(self) -> list[Any]:
+        return [self.provider]
+
+    def _refusal(self, error: Exception) -> str:
+        text = _one_line(error)
+        if "opset" in text.lower():
+            return (
+                f"{self.file.path.name} uses opset {self.file.opset}, which {self.library} does not know. "
+                f"Upgrade onnxruntime, or export the model with an older opset."
+            )
+        return f"{self.library} cannot open {self.file.path.name} (opset {self.file.opset}): {text}"
+
+    def _bind(self, shapes: tuple[Shape, ...]) -> _Binding:
+        return _Binding(self, shapes)
+
+    def _free(self) -> None:
+        del self._session
+
+
+class OnnxRuntimeCuda(OnnxRuntimeCpu):
+    """ONNX Runtime's CUDA provider; arrays stay in host memory, the library copies them."""
+
+    name = "cuda"
+    provider = "CUDAExecutionProvider"
+
+    def _check_provider(self) -> None:
+        if self.provider not in self._ort.get_available_providers():
+            raise BackendUnavailable(
+                f"The backend 'cuda' needs ONNX Runtime built for CUDA; the one installed ({self._ort.__version__}) is not. "
+                f"Install it with: {CUDA_CURE}"
+            )
+
+    def _providers(self) -> list[Any]:
+        # The exhaustive search costs seconds at the first run and is repaid by the second.
+        return [(self.provider, {"device_id": "0", "cudnn_conv_algo_search": "EXHAUSTIVE"})]
+
+
+class _Binding:
+    """A session with bound buffers for inputs of fixed shapes; nothing is allocated per run for float32 models."""
+
+    def __init__(self, backend: OnnxRuntimeCpu, shapes: tuple[Shape, ...]) -> None:
+        self._backend = backend
+        session = backend._session
+        # The first run lets the library choose the output's shape; bound buffers would hide a wrong one.
+        feeds = {name: np.zeros(shape, dtype) for (name, dtype), shape in zip(backend._inputs, shapes, strict=True)}
+        try:
+            came = session.run([name for name, _ in backend._outputs], feeds)
+        except Exception as error:
+            raise BackendError(f"{backend.library} failed on an input of {shapes[0]}: {_one_line(error)}") from error
+        backend.check_outputs(tuple(array.shape for array in came), shapes)
+        self._halves = [
+            np.empty(shape, dtype) if dtype == np.float16 else None
+            for (_, dtype), shape in zip(backend._inputs, shapes, strict=True)
+        ]
+        self._raw = tuple(
+            np.empty(array.shape, dtype) for array, (_, dtype) in zip(came, backend._outputs, strict=True)
+        )
+        self._answer: tuple[Array, ...] = tuple(
+            raw if raw.dtype == np.float32 else np.empty(raw.shape, np.float32) for raw in self._raw
+        )
+        self._binding = session.io_binding()
+        for (name, dtype), raw in zip(backend._outputs, self._raw, strict=True):
+            self._binding.bind_output(name, "cpu", 0, dtype, raw.shape, raw.ctypes.data)
+
+    def __call__(self, inputs: tuple[Array, ...]) -> tuple[Array, ...]:
+        backend = self._backend
+        for (name, _), array, half in zip(backend._inputs, inputs, self._halves, strict=True):
+            if half is not None:
+                np.copyto(half, array, casting="same_kind")
+            self._binding.bind_cpu_input(name, array if half is None else half)
+        try:
+            backend._session.run_with_iobinding(self._binding)
+        except Exception as error:
+            raise BackendError(f"{backend.library} failed on {backend.file.path.name}: {_one_line(error)}") from error
+        for raw, answer in zip(self._raw, self._answer, strict=True):
+            if raw is not answer:
+                np.copyto(answer, raw)
+        return self._answer
+
+
+def cpu_status() -> tuple[str, str]:
+    """(version, device).
+
+    Raises:
+        MissingExtra: onnxruntime is not installed.
+    """
+    return str(_load("cpu").__version__), "cpu"
+
+
+def cuda_status() -> tuple[str, str]:
+    """(version, device), after a session of one node has started on the GPU.
+
+    Raises:
+        MissingExtra: onnxruntime is not installed.
+        BackendUnavailable: it has no CUDA provider, or the provider does not start.
+    """
+    ort = _load("cuda")
+    if OnnxRuntimeCuda.provider not in ort.get_available_providers():
+        raise BackendUnavailable(f"the installed onnxruntime {ort.__version__} is not built for CUDA\n{CUDA_CURE}")
+    options = ort.SessionOptions()
+    options.log_severity_level = SILENT
+    try:
+        session = ort.InferenceSession(_IDENTITY, options, providers=[OnnxRuntimeCuda.provider], enable_fallback=0)
+        started = session.get_providers()[0] == OnnxRuntimeCuda.provider
+        why = "CUDA did not start"
+    except Exception as error:
+        started, why = False, _one_line(error)
+    if not started:
+        raise BackendUnavailable(f"{why}\nCheck the driver (nvidia-smi) and the CUDA and cuDNN versions")
+    return str(ort.__version__), "cuda:0"
+
+
+def _dtype(element_type: int) -> type[np.float32] | type[np.float16]:
+    return np.float16 if element_type == FLOAT16 else np.float32
+
+
+def _one_line(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    # "[ONNXRuntimeError] : 7 : INVALID_PROTOBUF : Load model from … failed: …": the code adds nothing.
+    return text.split(" : ", 2)[-1] if text.startswith("[ONNXRuntimeError]") else text

@@ -1,0 +1,159 @@
+"""OpenVINO on the CPU. The only importer of openvino."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import BackendError, BackendUnavailable, MissingExtra, ModelFileError
+from ..onnx_file import OnnxFile
+from ..spec import GeneratorSpec
+from .base import Array, ModelBackend, Shape, input_names, output_names
+
+TELEMETRY = "openvino_telemetry"
+
+
+def _load() -> Any:
+    """The openvino package, imported so that it reports nothing.
+
+    Importing openvino sends a usage event through the package openvino_telemetry where that is installed; without it
+    OpenVINO takes a stub of its own. So the import is made to find none.
+    """
+    if "openvino" not in sys.modules and importlib.util.find_spec("openvino") is None:
+        raise MissingExtra("The backend 'openvino'", "openvino", "openvino")
+    blocked = TELEMETRY not in sys.modules
+    if blocked:
+        sys.modules[TELEMETRY] = None  # type: ignore[assignment]
+    try:
+        import openvino
+    except ImportError as error:
+        raise BackendUnavailable(
+            f"openvino is installed but cannot be imported: {_one_line(error)}. Install it again."
+        ) from error
+    finally:
+        if blocked:
+            del sys.modules[TELEMETRY]
+    return openvino
+
+
+def precision_hint(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
+    """ "bf16" on a CPU with AMX, else "f32": OpenVINO would take bfloat16 on others too, where it is slower."""
+    try:
+        flags = cpuinfo.read_text(errors="replace")
+    except OSError:
+        return "f32"
+    return "bf16" if "amx_bf16" in flags and "amx_tile" in flags else "f32"
+
+
+class OpenVino(ModelBackend):
+    """OpenVINO's CPU plugin, compiled once for each input size."""
+
+    name = "openvino"
+
+    def __init__(self, file: OnnxFile, spec: GeneratorSpec, *, threads: int, spin: bool = False) -> None:
+        """Open a model.
+
+        Args:
+            threads: threads inside one operator.
+            spin: has no effect; OpenVINO's threads sleep when idle.
+
+        Raises:
+            MissingExtra: openvino is not installed.
+            BackendUnavailable: it has no CPU device here.
+            ModelFileError: OpenVINO cannot read the model.
+        """
+        super().__init__(file, spec, threads=threads)
+        self._ov = _load()
+        self.library = f"OpenVINO {_version(self._ov)}"
+        self.precision = precision_hint()
+        core = self._ov.Core()
+        if "CPU" not in core.available_devices:
+            raise BackendUnavailable(
+                f"{self.library} has no CPU device here; found {core.available_devices}. Use --backend cpu."
+            )
+        try:
+            model = core.read_model(str(file.path))
+            steps = self._ov.preprocess.PrePostProcessor(model)
+            for name in input_names(spec):
+                steps.input(name).tensor().set_element_type(self._ov.Type.f32)
+            for name in output_names(spec):
+                steps.output(name).tensor().set_element_type(self._ov.Type.f32)
+            self._model = steps.build()
+        except Exception as error:  # the library raises RuntimeError and classes of its own
+            raise ModelFileError(
+                f"{self.library} cannot open {file.path.name} (opset {file.opset}): {_one_line(error)}"
+            ) from error
+        self._core = core
+        self._config = {
+            "INFERENCE_PRECISION_HINT": self.precision,
+            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_NUM_THREADS": str(threads),
+        }
+
+    def _bind(self, shapes: tuple[Shape, ...]) -> _Binding:
+        return _Binding(self, shapes)
+
+    def _free(self) -> None:
+        del self._model, self._core
+
+
+class _Binding:
+    """A network compiled for inputs of fixed shapes, and one request whose tensors share memory with NumPy."""
+
+    def __init__(self, backend: OpenVino, shapes: tuple[Shape, ...]) -> None:
+        self._backend = backend
+        ov, model = backend._ov, backend._model
+        self._names = input_names(backend.spec)
+        try:
+            model.reshape({name: ov.PartialShape(list(shape)) for name, shape in zip(self._names, shapes, strict=True)})
+            compiled = backend._core.compile_model(model, "CPU", backend._config)
+            self._request = compiled.create_infer_request()
+            outputs = [compiled.output(name) for name in output_names(backend.spec)]
+            if all(output.partial_shape.is_static for output in outputs):
+                came = tuple(tuple(output.shape) for output in outputs)
+            else:  # a shape that only a run can tell
+                self._request.infer(
+                    {name: np.zeros(shape, np.float32) for name, shape in zip(self._names, shapes, strict=True)}
+                )
+                came = tuple(tuple(self._request.get_tensor(output).shape) for output in outputs)
+        except Exception as error:
+            raise BackendError(f"{backend.library} failed on an input of {shapes[0]}: {_one_line(error)}") from error
+        backend.check_outputs(came, shapes)
+        self._answer: tuple[Array, ...] = tuple(np.empty(shape, np.float32) for shape in came)
+        for output, array in zip(outputs, self._answer, strict=True):
+            self._request.set_tensor(output, ov.Tensor(array, shared_memory=True))
+
+    def __call__(self, inputs: tuple[Array, ...]) -> tuple[Array, ...]:
+        backend = self._backend
+        try:
+            for name, array in zip(self._names, inputs, strict=True):
+                self._request.set_tensor(name, backend._ov.Tensor(array, shared_memory=True))
+            self._request.infer()
+        except Exception as error:
+            raise BackendError(f"{backend.library} failed on {backend.file.path.name}: {_one_line(error)}") from error
+        return self._answer
+
+
+def status() -> tuple[str, str]:
+    """(version, device).
+
+    Raises:
+        MissingExtra: openvino is not installed.
+        BackendUnavailable: it cannot be imported.
+    """
+    return _version(_load()), "cpu"
+
+
+def _version(ov: Any) -> str:
+    return str(ov.__version__).split("-")[0]
+
+
+def _one_line(error: Exception) -> str:
+    """The part of OpenVINO's message that names the cause: it begins with places in its source code."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    telling = [line for line in lines if not line.startswith(("Exception from", "Check '"))]
+    return " ".join((telling or lines)[:2])

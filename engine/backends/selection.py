@@ -1,0 +1,154 @@
+"""How ``--backend auto`` decides between the CPU backends: it times them on the model, and remembers the answer."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import statistics
+import tempfile
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import BackendError, ShapeError
+from ..spec import SizeRule
+from .base import Array, ModelBackend, zero_inputs
+
+BUDGET_S = 0.6
+"""Seconds of timing; a round that has begun is finished."""
+ROUNDS = 15
+MEMORY = 200
+"""Decisions that are remembered."""
+
+STEPS = (1, 2, 4, 8, 16, 32, 64)
+
+
+def time_backends(backends: Sequence[ModelBackend], size: tuple[int, int] | None = None) -> dict[str, float]:
+    """Median seconds of one run of each backend, runs interleaved so that other load hits all alike.
+
+    Each runs at least once after a first run that is not counted; a model so slow that the first runs use up
+    :data:`BUDGET_S` is judged by those.
+    """
+    inputs = _noise_inputs(backends[0], size)
+    first = {backend.name: _seconds(backend, inputs) for backend in backends}
+    if sum(first.values()) > BUDGET_S:
+        return first
+    seconds: dict[str, list[float]] = {backend.name: [] for backend in backends}
+    end = time.perf_counter() + BUDGET_S - sum(first.values())
+    for _ in range(ROUNDS):
+        for backend in backends:
+            seconds[backend.name].append(_seconds(backend, inputs))
+        if time.perf_counter() > end:
+            break
+    return {name: statistics.median(samples) for name, samples in seconds.items()}
+
+
+def _seconds(backend: ModelBackend, inputs: tuple[Array | None, Array | None, Array | None]) -> float:
+    start = time.perf_counter()
+    backend.run(*inputs)
+    return time.perf_counter() - start
+
+
+def _noise_inputs(
+    backend: ModelBackend, size: tuple[int, int] | None
+) -> tuple[Array | None, Array | None, Array | None]:
+    """Inputs of ``size`` with noise in the image: zeros can be quicker than pictures."""
+    image, attributes, latent = zero_inputs(backend.spec, size)
+    if image is not None:
+        low, high = backend.spec.value_range
+        image[:] = np.random.default_rng(0).uniform(low, high, image.shape)
+    return image, attributes, latent
+
+
+def find_size_rule(backend: ModelBackend) -> SizeRule:
+    """Find by trying which sizes a graph with free height and width takes.
+
+    Runs the graph, for each step of :data:`STEPS`, at two different odd multiples of the step, and takes the first step
+    at which it answers with a picture of the input's size.
+
+    Raises:
+        ShapeError: it does so at none.
+    """
+    tried: list[str] = []
+    reason = ""
+    before = backend.spec.size
+    backend.set_size_rule(SizeRule())
+    try:
+        for step in STEPS:
+            odd = max(64 // step, 2) // 2 * 2 + 1  # the smallest odd multiple above 64
+            height, width = step * odd, step * (odd + 2)
+            try:
+                backend.run(*zero_inputs(backend.spec, (height, width)))
+            except (BackendError, ShapeError) as error:
+                tried.append(f"{height}x{width}")
+                reason = str(error)
+                continue
+            return SizeRule(multiple_of=step, minimum=height, preferred=before.preferred)
+    finally:
+        backend.set_size_rule(before)
+    raise ShapeError(
+        f"{backend.file.path.name} answers at none of the sizes {', '.join(tried)} with a picture of that size. Last: {reason}"
+    )
+
+
+# --- memory ------------------------------------------------------------------------------------------------------------
+
+
+def cache_folder() -> Path:
+    """Where decisions are kept: ``GANLENS_CACHE``, else ``ganlens`` in the user's cache folder."""
+    given = os.environ.get("GANLENS_CACHE")
+    if given:
+        return Path(given)
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path("~/.cache").expanduser()) / "ganlens"
+
+
+def cache_key(sha256: str, size: tuple[int, int], threads: int, libraries: Iterable[str]) -> str:
+    """All that the decision depends on."""
+    return " | ".join([sha256, f"{size[0]}x{size[1]}", f"{threads} threads", cpu_name(), *libraries])
+
+
+def cpu_name(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
+    """The processor's name, as exact as the system tells it."""
+    try:
+        for line in cpuinfo.read_text(errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def recall(key: str) -> dict[str, float] | None:
+    """Remembered seconds of each backend; None when there are none or the file cannot be read."""
+    timings = _read().get(key)
+    if isinstance(timings, dict) and timings and all(isinstance(value, float) for value in timings.values()):
+        return timings
+    return None
+
+
+def remember(key: str, timings: dict[str, float]) -> None:
+    """Keep the seconds of each backend for the next start; a folder that cannot be written costs a timing, no error."""
+    kept = _read()
+    kept.pop(key, None)
+    kept[key] = timings
+    text = json.dumps(dict(list(kept.items())[-MEMORY:]), indent=1)
+    folder = cache_folder()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile("w", dir=folder, suffix=".tmp", delete=False, encoding="utf-8") as file:
+            file.write(text)
+        os.replace(file.name, folder / "backends.json")
+    except OSError:
+        pass
+
+
+def _read() -> dict[str, object]:
+    try:
+        content = json.loads((cache_folder() / "backends.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
