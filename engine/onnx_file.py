@@ -73,7 +73,7 @@ def read_onnx(path: str | Path) -> OnnxFile:
     """Read the description of an ONNX file.
 
     Raises:
-        ModelFileError: there is no such file, it is not an ONNX model or is cut off, or its weights lie outside its folder.
+        ModelFileError: there is no such file, it is no ONNX model or is cut off, or weights lie outside its folder.
     """
     path = Path(path)
     data = _read_bytes(path)
@@ -145,7 +145,7 @@ def _range_text(value_range: ValueRange) -> str:
     return f"{value_range[0]:g}..{value_range[1]:g}"
 
 
-# --- foreign graphs ----------------------------------------------------------------------------------------------------
+# --- foreign graphs -----------------------------------------------------------------------------------------------
 
 
 def _foreign_spec(file: OnnxFile, value_range: ValueRange | None) -> GeneratorSpec:
@@ -185,7 +185,8 @@ def _only(values: tuple[GraphValue, ...], name: str, role: str) -> GraphValue:
         return values[0]
     listed = ", ".join(str(value) for value in values) or "none"
     raise ShapeError(
-        f"{name} has {len(values)} {role}s: {listed}. A model without a ganlens record must have exactly one image {role}."
+        f"{name} has {len(values)} {role}s: {listed}. "
+        f"A model without a ganlens record must have exactly one image {role}."
     )
 
 
@@ -201,7 +202,8 @@ def _check_image(value: GraphValue, name: str, role: str) -> None:
     batch, channels, _, last = value.dims
     if last == 3 and channels != 3:
         raise ShapeError(
-            f"{name}: the {role} is {value}, channels last (NHWC); {expected}. Convert the model to channels first (NCHW)."
+            f"{name}: the {role} is {value}, channels last (NHWC); {expected}. "
+            "Convert the model to channels first (NCHW)."
         )
     channels_open = role == "output" and not isinstance(channels, int)
     if not (channels == 3 or channels_open) or (isinstance(batch, int) and batch != 1):
@@ -217,7 +219,7 @@ def _static_size(dims: tuple[Dim, ...]) -> tuple[int, int] | None:
     return sides[0], sides[-1]
 
 
-# --- our own record ----------------------------------------------------------------------------------------------------
+# --- our own record -----------------------------------------------------------------------------------------------
 
 
 def _check_record(file: OnnxFile, spec: GeneratorSpec) -> None:
@@ -239,7 +241,8 @@ def _check_record(file: OnnxFile, spec: GeneratorSpec) -> None:
         image = next(value for value in file.inputs if value.name == spec.image.name)
         if image.dims is not None and _static_size(image.dims) is not None:
             raise ModelFileError(
-                f"{file.path.name}: the record allows {spec.size}, the graph only {image}. Export it again with engine export."
+                f"{file.path.name}: the record allows {spec.size}, the graph only {image}. "
+                "Export it again with engine export."
             )
 
 
@@ -268,7 +271,7 @@ def _check_values(
             raise ModelFileError(f"{file.path.name}: the {role} is {value}, its record says ({wanted}) float. {cure}")
 
 
-# --- files -------------------------------------------------------------------------------------------------------------
+# --- files --------------------------------------------------------------------------------------------------------
 
 
 def _read_bytes(path: Path) -> bytes:
@@ -309,7 +312,7 @@ def _check_external(path: Path, locations: set[str]) -> None:
             )
 
 
-# --- wire format -------------------------------------------------------------------------------------------------------
+# --- wire format --------------------------------------------------------------------------------------------------
 
 
 class _WireError(Exception):

@@ -17,7 +17,7 @@ from ..errors import BackendError, BackendUnavailable, EngineError, MissingExtra
 from ..models import find_model
 from ..onnx_file import OnnxFile, read_onnx, spec_of
 from ..spec import GeneratorSpec, ValueRange
-from .base import Array, Backend, Choice, FunctionBackend, ModelBackend, Output
+from .base import Array, Backend, BackendStatus, Choice, FunctionBackend, ModelBackend, Output
 from .selection import cache_key, find_size_rule, recall, remember, time_backends
 
 __all__ = [
@@ -44,22 +44,10 @@ class BackendEntry(NamedTuple):
     """Beside this one; empty for a backend that this version does not have."""
     cls: str
     status: str
-    """Function of the module that gives (version, device) or raises."""
+    """Function of the module that tells whether the backend runs here."""
     packages: tuple[str, ...]
     """Distributions any one of which brings the library."""
     extra: str
-
-
-class BackendStatus(NamedTuple):
-    """Whether a backend runs on this machine."""
-
-    name: str
-    usable: bool
-    version: str = ""
-    device: str = ""
-    reason: str = ""
-    """Why it is not usable."""
-    cure: str = ""
 
 
 AUTO = "auto"
@@ -153,7 +141,7 @@ def _warm_up(backend: ModelBackend, size: tuple[int, int] | None) -> None:
         raise
 
 
-# --- auto --------------------------------------------------------------------------------------------------------------
+# --- auto ---------------------------------------------------------------------------------------------------------
 
 
 def _open_auto(
@@ -201,8 +189,8 @@ def _open_fastest(
     at = spec.size.round_up(size or spec.size.preferred)
     libraries = [f"{name} {_installed(name)}" for name in candidates]
     key = cache_key(file.sha256, at, threads, [*libraries, *(["spin"] if spin else [])])
-    timings = recall(key) if len(candidates) > 1 else None
-    if timings is not None and set(timings) == set(candidates):
+    timings = recall(key) if len(candidates) > 1 else {}
+    if timings and set(timings) == set(candidates):
         fastest = min(timings, key=lambda name: timings[name])
         opened = {fastest: _open(fastest, file, spec, threads, spin)}
         _warm_up(opened[fastest], size)
@@ -246,7 +234,7 @@ def _open_all(
 
 
 def _quick_problem(name: str) -> str | None:
-    """Why a backend cannot run, as far as that shows without importing its library; None when nothing speaks against it."""
+    """Why a backend cannot run, as far as shows without importing its library; None when nothing speaks against it."""
     entry = BACKENDS[name]
     if not entry.module:
         return "not part of this version of ganlens"
@@ -270,12 +258,10 @@ def _status(name: str) -> BackendStatus:
     if not entry.module:
         return BackendStatus(name, False, reason="not part of this version of ganlens")
     try:
-        version, device = getattr(importlib.import_module(entry.module, __name__), entry.status)()
+        state: BackendStatus = getattr(importlib.import_module(entry.module, __name__), entry.status)()
     except MissingExtra as error:
-        return BackendStatus(
-            name, False, reason=f"{error.package} is not installed", cure=f"pip install 'ganlens[{error.extra}]'"
-        )
+        cure = f"pip install 'ganlens[{error.extra}]'"
+        return BackendStatus(name, False, reason=f"{error.package} is not installed", cure=cure)
     except BackendUnavailable as error:
-        reason, _, cure = str(error).partition("\n")
-        return BackendStatus(name, False, reason=reason, cure=cure)
-    return BackendStatus(name, True, version, device)
+        return BackendStatus(name, False, reason=str(error))
+    return state

@@ -72,6 +72,18 @@ class Choice:
     """One line each, for the user."""
 
 
+class BackendStatus(NamedTuple):
+    """Whether a backend runs on this machine."""
+
+    name: str
+    usable: bool
+    version: str = ""
+    device: str = ""
+    reason: str = ""
+    """Why it is not usable."""
+    cure: str = ""
+
+
 class Binding(Protocol):
     """One network prepared for inputs of fixed shapes, with its output buffers."""
 
@@ -139,7 +151,11 @@ class ModelBackend(ABC):
         self.spec = self.spec.model_copy(update={"size": rule})
 
     def warm_up(self, size: tuple[int, int] | None = None) -> None:
-        """Run once on zeros of ``size`` (height, width), the spec's own size by default, so that the first frame is no slower."""
+        """Run once on zeros, so that the first frame is no slower than the others.
+
+        Args:
+            size: (height, width), rounded up to what the model takes; the model's own size by default.
+        """
         self.run(*zero_inputs(self.spec, size))
 
     def output_shapes(self, shapes: tuple[Shape, ...]) -> tuple[Shape, ...]:
@@ -210,7 +226,8 @@ def check_inputs(
             )
     if attributes is not None and spec.attributes is not None and attributes.shape[1] != spec.attributes.length:
         raise ShapeError(
-            f"attributes of shape {attributes.shape} came; expected (N, {spec.attributes.length}): {', '.join(spec.attributes.names)}"
+            f"attributes of shape {attributes.shape} came; expected (N, {spec.attributes.length}): "
+            f"{', '.join(spec.attributes.names)}"
             f"{', then 1 minus each' if spec.attributes.complement else ''}."
         )
     if latent is not None and spec.latent is not None and latent.shape[1] != spec.latent.dim:
@@ -232,7 +249,8 @@ def _check_input(inputs: list[Array], what: str, array: Array | None, wanted: bo
     if array.ndim != ndim or array.dtype != np.float32 or not array.flags.c_contiguous:
         order = "" if array.flags.c_contiguous else ", not C-contiguous"
         raise ShapeError(
-            f"{what} of shape {array.shape}, {array.dtype}{order} came; expected {ndim} dimensions of C-contiguous float32."
+            f"{what} of shape {array.shape}, {array.dtype}{order} came; "
+            f"expected {ndim} dimensions of C-contiguous float32."
         )
     inputs.append(array)
 

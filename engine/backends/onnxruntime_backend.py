@@ -9,18 +9,19 @@ import numpy as np
 from ..errors import BackendError, BackendUnavailable, MissingExtra, ModelFileError
 from ..onnx_file import FLOAT16, OnnxFile
 from ..spec import GeneratorSpec
-from .base import Array, ModelBackend, Shape, input_names, output_names
+from .base import Array, BackendStatus, ModelBackend, Shape, input_names, output_names
 
 SILENT = 4
 """Log severity "fatal": what goes wrong reaches the user as one error, not as the library's log."""
 
-CUDA_CURE = "pip uninstall onnxruntime; pip install 'ganlens[cuda]' (both packages import as onnxruntime, so only one can be there)"
+CUDA_CURE = "pip uninstall onnxruntime; pip install 'ganlens[cuda]'"
+# Both packages import as onnxruntime, so one must go first.
 
-# A graph of one Identity node on one float: the smallest model, to ask whether a provider really starts.
-_IDENTITY = bytes.fromhex(
+IDENTITY = bytes.fromhex(
     "08083a370a100a017812017922084964656e7469747912016d5a0f0a0178120a0a08080112040a02080162"
     "0f0a0179120a0a08080112040a02080142040a00100d"
 )
+"""An ONNX model of one Identity node on one float."""
 
 
 def _load(extra: str) -> Any:
@@ -73,7 +74,7 @@ class OnnxRuntimeCpu(ModelBackend):
         if running != self.provider:
             raise BackendUnavailable(
                 f"The backend '{self.name}' was asked for, but ONNX Runtime runs {file.path.name} on {running}: "
-                f"{self.provider} did not start. Check the driver and the CUDA and cuDNN versions, or use --backend cpu."
+                f"{self.provider} did not start. Use --backend cpu, or see engine backends."
             )
         self._session = session
         types = {value.name: value.element_type for value in (*file.inputs, *file.outputs)}
@@ -109,11 +110,9 @@ class OnnxRuntimeCuda(OnnxRuntimeCpu):
     provider = "CUDAExecutionProvider"
 
     def _check_provider(self) -> None:
-        if self.provider not in self._ort.get_available_providers():
-            raise BackendUnavailable(
-                f"The backend 'cuda' needs ONNX Runtime built for CUDA; the one installed ({self._ort.__version__}) is not. "
-                f"Install it with: {CUDA_CURE}"
-            )
+        state = cuda_status()
+        if not state.usable:
+            raise BackendUnavailable(f"The backend 'cuda' cannot run here: {state.reason}. {state.cure}")
 
     def _providers(self) -> list[Any]:
         # The exhaustive search costs seconds at the first run and is repaid by the second.
@@ -163,36 +162,39 @@ class _Binding:
         return self._answer
 
 
-def cpu_status() -> tuple[str, str]:
-    """(version, device).
+def cpu_status() -> BackendStatus:
+    """Whether the CPU provider runs here.
 
     Raises:
         MissingExtra: onnxruntime is not installed.
     """
-    return str(_load("cpu").__version__), "cpu"
+    return BackendStatus("cpu", True, _load("cpu").__version__, "cpu")
 
 
-def cuda_status() -> tuple[str, str]:
-    """(version, device), after a session of one node has started on the GPU.
+def cuda_status() -> BackendStatus:
+    """Whether the CUDA provider runs here: it does when a session of one node starts on it.
+
+    A list of providers is no answer: it names what the package was built for, not what the machine has.
 
     Raises:
         MissingExtra: onnxruntime is not installed.
-        BackendUnavailable: it has no CUDA provider, or the provider does not start.
     """
     ort = _load("cuda")
-    if OnnxRuntimeCuda.provider not in ort.get_available_providers():
-        raise BackendUnavailable(f"the installed onnxruntime {ort.__version__} is not built for CUDA\n{CUDA_CURE}")
+    provider = OnnxRuntimeCuda.provider
+    if provider not in ort.get_available_providers():
+        reason = f"the installed onnxruntime {ort.__version__} is not built for CUDA"
+        return BackendStatus("cuda", False, ort.__version__, reason=reason, cure=f"Install the other: {CUDA_CURE}")
     options = ort.SessionOptions()
     options.log_severity_level = SILENT
+    reason = "CUDA did not start"
     try:
-        session = ort.InferenceSession(_IDENTITY, options, providers=[OnnxRuntimeCuda.provider], enable_fallback=0)
-        started = session.get_providers()[0] == OnnxRuntimeCuda.provider
-        why = "CUDA did not start"
+        session = ort.InferenceSession(IDENTITY, options, providers=[provider], enable_fallback=0)
+        if session.get_providers()[0] == provider:
+            return BackendStatus("cuda", True, ort.__version__, "cuda:0")
     except Exception as error:
-        started, why = False, _one_line(error)
-    if not started:
-        raise BackendUnavailable(f"{why}\nCheck the driver (nvidia-smi) and the CUDA and cuDNN versions")
-    return str(ort.__version__), "cuda:0"
+        reason = _one_line(error)
+    cure = "Check the driver (nvidia-smi) and that CUDA and cuDNN are the versions which onnxruntime-gpu asks for"
+    return BackendStatus("cuda", False, ort.__version__, reason=reason, cure=cure)
 
 
 def _dtype(element_type: int) -> type[np.float32] | type[np.float16]:

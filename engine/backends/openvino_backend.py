@@ -12,7 +12,7 @@ import numpy as np
 from ..errors import BackendError, BackendUnavailable, MissingExtra, ModelFileError
 from ..onnx_file import OnnxFile
 from ..spec import GeneratorSpec
-from .base import Array, ModelBackend, Shape, input_names, output_names
+from .base import Array, BackendStatus, ModelBackend, Shape, input_names, output_names
 
 TELEMETRY = "openvino_telemetry"
 
@@ -138,14 +138,18 @@ class _Binding:
         return self._answer
 
 
-def status() -> tuple[str, str]:
-    """(version, device).
+def status() -> BackendStatus:
+    """Whether OpenVINO's CPU plugin runs here.
 
     Raises:
         MissingExtra: openvino is not installed.
         BackendUnavailable: it cannot be imported.
     """
-    return _version(_load()), "cpu"
+    ov = _load()
+    devices = ov.Core().available_devices
+    if "CPU" not in devices:
+        return BackendStatus("openvino", False, _version(ov), reason=f"it has no CPU device, only {devices}")
+    return BackendStatus("openvino", True, _version(ov), "cpu")
 
 
 def _version(ov: Any) -> str:

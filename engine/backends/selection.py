@@ -90,11 +90,12 @@ def find_size_rule(backend: ModelBackend) -> SizeRule:
     finally:
         backend.set_size_rule(before)
     raise ShapeError(
-        f"{backend.file.path.name} answers at none of the sizes {', '.join(tried)} with a picture of that size. Last: {reason}"
+        f"{backend.file.path.name} answers at none of the sizes {', '.join(tried)} with a picture of that size. "
+        f"Last: {reason}"
     )
 
 
-# --- memory ------------------------------------------------------------------------------------------------------------
+# --- memory -------------------------------------------------------------------------------------------------------
 
 
 def cache_folder() -> Path:
@@ -122,12 +123,12 @@ def cpu_name(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
     return platform.processor() or platform.machine()
 
 
-def recall(key: str) -> dict[str, float] | None:
-    """Remembered seconds of each backend; None when there are none or the file cannot be read."""
+def recall(key: str) -> dict[str, float]:
+    """Remembered seconds of each backend; empty when there are none or the file cannot be read."""
     timings = _read().get(key)
-    if isinstance(timings, dict) and timings and all(isinstance(value, float) for value in timings.values()):
+    if isinstance(timings, dict) and all(isinstance(value, float) for value in timings.values()):
         return timings
-    return None
+    return {}
 
 
 def remember(key: str, timings: dict[str, float]) -> None:

@@ -62,11 +62,13 @@ def find_model(name_or_path: str | Path, folder: Path = FOLDER) -> Path:
         )
     if suffix in CHECKPOINTS:
         raise ModelFileError(
-            f"{given} holds PyTorch weights; the engine runs ONNX files. Export it first: engine export {given} -o {path.stem}.onnx"
+            f"{given} holds PyTorch weights; the engine runs ONNX files. "
+            f"Export it first: engine export {given} -o {path.stem}.onnx"
         )
     if suffix in PLANS:
         raise ModelFileError(
-            f"{given} is a TensorRT plan; this version of ganlens has no TensorRT backend. Give the ONNX file it was built from."
+            f"{given} is a TensorRT plan; this version of ganlens has no TensorRT backend. "
+            "Give the ONNX file it was built from."
         )
     if suffix != ".onnx":
         raise ModelFileError(f"{given} ends in {suffix or 'no suffix'}; expected an ONNX file (.onnx).")
