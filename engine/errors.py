@@ -25,6 +25,9 @@ from collections.abc import Iterable
 class EngineError(Exception):
     """Base of all errors that a user of ganlens can cause or cure."""
 
+    frame_number: int | None = None
+    """The frame of a stream at which it came, from 1, where there is one."""
+
 
 class OptionError(EngineError, ValueError):
     """An option or argument has a wrong value."""

@@ -1,0 +1,111 @@
+"""How long each stage of a pipeline takes per frame, in constant memory."""
+
+from __future__ import annotations
+
+import math
+import time
+from array import array
+from collections.abc import Callable, Iterable, Iterator
+from types import TracebackType
+from typing import NamedTuple, TypeVar
+
+T = TypeVar("T")
+
+_SHORTEST_S = 1e-7
+_STEP = math.log(1.005)  # width of a bin: percentiles are exact to half a percent
+_BINS = math.ceil(math.log(1e4 / _SHORTEST_S) / _STEP)
+
+
+class StageSummary(NamedTuple):
+    """The times of one stage; milliseconds per frame, seconds in all."""
+
+    frames: int
+    total_s: float
+    mean_ms: float
+    p50_ms: float
+    p95_ms: float
+    p99_ms: float
+    max_ms: float
+
+
+class StageTimer:
+    """Times of one stage; a context manager around each frame's work, for one thread at a time."""
+
+    def __init__(self) -> None:
+        self._counts = array("Q", bytes(8 * _BINS))
+        self._began = 0.0
+        self.frames = 0
+        self.total_s = 0.0
+        self.max_s = 0.0
+
+    def __enter__(self) -> StageTimer:
+        self._began = time.perf_counter()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self.add(time.perf_counter() - self._began)
+
+    def add(self, seconds: float) -> None:
+        """Count one frame that took ``seconds``."""
+        self.frames += 1
+        self.total_s += seconds
+        self.max_s = max(self.max_s, seconds)
+        index = int(math.log(max(seconds, _SHORTEST_S) / _SHORTEST_S) / _STEP)
+        self._counts[min(index, _BINS - 1)] += 1
+
+    def percentile_s(self, percent: float) -> float:
+        """The time that ``percent`` of the frames do not exceed; 0 if there were none."""
+        wanted = math.ceil(self.frames * percent / 100)
+        seen = 0
+        for index, count in enumerate(self._counts):
+            seen += count
+            if count and seen >= wanted:
+                return min(_SHORTEST_S * math.exp((index + 0.5) * _STEP), self.max_s)
+        return 0.0
+
+    def summary(self) -> StageSummary:
+        """Mean, percentiles and sum."""
+        mean = self.total_s / self.frames if self.frames else 0.0
+        p50, p95, p99 = (1e3 * self.percentile_s(percent) for percent in (50, 95, 99))
+        return StageSummary(self.frames, self.total_s, 1e3 * mean, p50, p95, p99, 1e3 * self.max_s)
+
+
+class StageTimes:
+    """Times of the stages of a pipeline, by name, in the order in which they first ran.
+
+    >>> with times.measure("run"):
+    ...     network(frame)
+    """
+
+    def __init__(self) -> None:
+        self._timers: dict[str, StageTimer] = {}
+
+    def measure(self, stage: str) -> StageTimer:
+        """The timer of a stage, to use in a ``with`` statement."""
+        timer = self._timers.get(stage)
+        return timer if timer is not None else self._timers.setdefault(stage, StageTimer())
+
+    def iterate(self, stage: str, items: Iterable[T]) -> Iterator[T]:
+        """Pass ``items`` on, counting the time that producing each takes."""
+        iterator = iter(items)
+        timer = self.measure(stage)
+        try:
+            while True:
+                began = time.perf_counter()
+                try:
+                    item = next(iterator)
+                except StopIteration:
+                    return
+                timer.add(time.perf_counter() - began)
+                yield item
+        finally:
+            close: Callable[[], None] | None = getattr(iterator, "close", None)
+            if close is not None:
+                close()
+
+    def summary(self) -> dict[str, StageSummary]:
+        """Stage → its times, for the stages that ran."""
+        return {stage: timer.summary() for stage, timer in self._timers.items() if timer.frames}
