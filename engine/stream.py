@@ -20,8 +20,8 @@ from .errors import EngineError
 T = TypeVar("T")
 
 _PATIENCE_S = 10.0
-"""How long to wait for a stage's thread when stopping early. Threads are daemons: a read of a pipe that never comes back
-must not keep the program alive."""
+"""How long to wait for a stage's thread when stopping early. Threads are daemons: a read of a pipe that never comes
+back must not keep the program alive."""
 
 
 class _End:
@@ -73,9 +73,9 @@ class _Channel(Generic[T]):
 def prefetch(items: Iterable[T], depth: int = 4) -> Iterator[T]:
     """Run ``items`` in a thread of its own, up to ``depth`` items ahead.
 
-    An error of the upstream is raised here, after the items that came before it, with ``frame_number`` set to the number
-    of the item that failed (from 1). Closing this generator, or an error of the consumer, stops the upstream, which is
-    closed in its own thread.
+    An error of the upstream is raised here, after the items that came before it, with ``frame_number`` set to the
+    number of the item that failed (from 1). Closing this generator, or an error of the consumer, stops the upstream,
+    which is closed in its own thread.
     """
     if depth < 1:
         raise ValueError(f"depth must be at least 1, got {depth}")
