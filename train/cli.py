@@ -1,0 +1,127 @@
+"""``engine train``: the commands. Every option is a field of the method's configuration and explained there."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from pydantic.fields import FieldInfo
+from rich.console import Console
+from rich.logging import RichHandler
+
+from ganlens.engine.errors import EngineError, TrainingError
+
+from .config import CHANGEABLE, CONFIGS, CycleGANConfig, DistillConfig, TrainConfig, make_config, read_values
+
+app = typer.Typer(
+    name="train",
+    help="Train a generator from two folders of unpaired pictures.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+)
+_console = Console(stderr=True)
+
+
+def run(method: str, context: typer.Context, given: dict[str, Any]) -> None:
+    """Merge defaults, ``--config``, a resumed run's configuration and the options given, then train."""
+    kind = CONFIGS[method]
+    config_file, resume = given.pop("config"), given.pop("resume")
+    explicit = {name: value for name, value in given.items() if _on_command_line(context, name)}
+    try:
+        config = merge(kind, explicit, config_file=config_file, resume=resume)
+        _set_up_logging()
+        from .loop import train  # PyTorch loads here, so that --help stays quick
+
+        finished = train(config, resume=resume, console=_console)
+    except EngineError as error:
+        _console.print(f"engine train: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
+        raise typer.Exit(1) from error
+    if finished:
+        _console.print(f"Finished. Next: engine export {config.out} -o {config.model_name}.onnx", soft_wrap=True)
+    else:
+        _console.print(f"Stopped and saved. Continue: engine train {method} --out {config.out} --resume", soft_wrap=True)
+
+
+def _on_command_line(context: typer.Context, name: str) -> bool:
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"  # by name: newer typer brings a click of its own
+
+
+def merge(
+    kind: type[TrainConfig], explicit: dict[str, Any], *, config_file: Path | None = None, resume: bool = False
+) -> TrainConfig:
+    """The configuration of a run: options given on the command line win over the file, the file over the defaults.
+
+    Raises:
+        TrainingError: a resumed run is asked to change something that would make it another run.
+        OptionError: a value is wrong.
+    """
+    values: dict[str, Any] = {}
+    if resume:
+        if "out" not in explicit:
+            raise TrainingError("--resume needs --out: the run folder to continue.")
+        values = read_values(Path(explicit["out"]))
+        fixed = sorted(n for n, v in explicit.items() if n not in CHANGEABLE and v != values.get(n))
+        if fixed:
+            names = ", ".join("--" + name.replace("_", "-") for name in fixed)
+            raise TrainingError(f"{names} cannot change when a run is resumed. Start a new run in another --out.")
+    elif config_file is not None:
+        values = read_values(config_file)
+    if values.get("method", kind.model_fields["method"].default) != kind.model_fields["method"].default:
+        raise TrainingError(f"The configuration is of the method '{values['method']}'. Use: engine train {values['method']}")
+    return make_config(kind, {**values, **explicit})
+
+
+def _command(kind: type[TrainConfig]) -> Any:
+    """A command function with one typed option for each field of the configuration."""
+
+    def command(ctx: typer.Context, **given: Any) -> None:
+        run(kind.model_fields["method"].default, ctx, given)
+
+    parameters = [inspect.Parameter("ctx", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context)]
+    parameters += [
+        _parameter(name, field) for name, field in kind.model_fields.items() if name != "method"
+    ]
+    parameters += [
+        _option("config", Path | None, None, "Start from the config.json of another run; options given here win."),
+        _option("resume", bool, False, "Continue the run in --out exactly where it stopped."),
+    ]
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    command.__doc__ = inspect.getdoc(kind)
+    return command
+
+
+def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
+    kind: Any = str if field.is_required() else type(field.default)
+    return _option(name, kind if not field.is_required() else str | None, None if field.is_required() else field.default, field.description or "")
+
+
+def _option(name: str, kind: Any, default: Any, text: str) -> inspect.Parameter:
+    flag = "--" + name.replace("_", "-")
+    declaration = f"{flag}/--no-{name.replace('_', '-')}" if kind is bool and default else flag
+    option = typer.Option(declaration, help=text, show_default=default not in (None, ""))
+    return inspect.Parameter(
+        name, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=default, annotation=Annotated[kind, option]
+    )
+
+
+def _set_up_logging() -> None:
+    if _console.is_terminal:  # lines above the progress bar; elsewhere plain lines that no width breaks
+        handler: logging.Handler = RichHandler(console=_console, show_path=False, show_level=False)
+        form = "%(message)s"
+    else:
+        handler, form = logging.StreamHandler(), "%(asctime)s %(message)s"
+    logging.basicConfig(level=logging.INFO, format=form, datefmt="%H:%M:%S", handlers=[handler])
+    logging.getLogger("PIL").setLevel(logging.WARNING)
+
+
+@app.callback()
+def _commands() -> None:
+    """Train a generator from two folders of unpaired pictures."""
+
+
+app.command("cyclegan")(_command(CycleGANConfig))

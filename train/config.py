@@ -1,0 +1,191 @@
+"""Everything that decides a training run, as one record saved in the run folder and read back by ``--config``."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from ganlens.engine.errors import OptionError, TrainingError, did_you_mean
+
+CONFIG_NAME = "config.json"
+
+Norm = Literal["in", "bn"]
+Activation = Literal["relu", "leaky"]
+
+Positive = Annotated[int, Field(gt=0)]
+Weight = Annotated[float, Field(ge=0)]
+
+C = TypeVar("C", bound="TrainConfig")
+
+
+class TrainConfig(BaseModel):
+    """What every method shares: length, optimiser, data handling, records. The descriptions are the command's help."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    method: str
+    out: str = Field(description="Run folder; made if missing.")
+    name: str = Field("", description="Name of the generator in its record; default: the run folder's name.")
+    tier: Literal["nano", "mobile", "light", "resnet6", "resnet9"] = Field("mobile", description="Generator network.")
+    norm: Norm = Field("in", description="Norm of the real-time tiers: in (affine instance norm) or bn.")
+    activation: Activation = Field("relu", description="Activation of the generators: relu or leaky (slope 0.01).")
+
+    size: Annotated[int, Field(ge=32)] = Field(256, description="Side of the square training crop, in pixels.")
+    load_size: int = Field(
+        0, description="Shorter side after resizing, before the crop; 0: size * 286 / 256. Larger: coarser strokes."
+    )
+    flip: bool = Field(True, description="Mirror half of the pictures.")
+    batch: Positive = Field(1, description="Pictures per domain and step, of each process.")
+    workers: Annotated[int, Field(ge=0)] = Field(0, description="Processes that load pictures; 0: in the training one.")
+    cache_mb: Annotated[int, Field(ge=0)] = Field(
+        1024, description="Keep resized pictures in memory while a domain's need stays below this."
+    )
+
+    epochs: Positive = Field(100, description="Epochs at the full learning rate; an epoch is the larger domain once.")
+    decay_epochs: Annotated[int, Field(ge=0)] = Field(100, description="Epochs of linear decay to 0 after that.")
+    steps: Annotated[int, Field(ge=0)] = Field(0, description="Total steps; replaces both epoch counts when above 0.")
+    decay_steps: Annotated[int, Field(ge=0)] = Field(
+        0, description="How many of --steps, at their end, decay; 0: the second half."
+    )
+    learning_rate: Annotated[float, Field(gt=0)] = Field(2e-4, description="Adam's learning rate.")
+    beta1: Annotated[float, Field(ge=0, lt=1)] = Field(0.5, description="Adam's first beta; the second is 0.999.")
+    ema: Annotated[float, Field(ge=0, lt=1)] = Field(0.999, description="Decay of the averaged weights that ship.")
+    seed: int = Field(0, description="Seed of everything random.")
+
+    precision: Literal["no", "fp16", "bf16"] = Field("no", description="Mixed precision: no, fp16 or bf16.")
+    threads: Annotated[int, Field(ge=0)] = Field(0, description="CPU threads; 0: PyTorch's choice.")
+    channels_last: bool = Field(True, description="Keep tensors channels last, the faster layout on CPU and GPU.")
+
+    log_every: Positive = Field(50, description="Steps between log lines and TensorBoard points.")
+    sample_every: Annotated[int, Field(ge=0)] = Field(500, description="Steps between sample grids; 0: none.")
+    samples: Positive = Field(4, description="Pictures of each domain in a sample grid.")
+    checkpoint_minutes: Annotated[float, Field(gt=0)] = Field(3.0, description="Minutes between checkpoints.")
+
+    data_note: str = Field("", description="Training data in one line, for the record; default: the folders' names.")
+    data_licence: str = Field("not stated", description="Licence of the training data, for the record.")
+    note: str = Field("", description="What a user of the model must know, for the record.")
+
+    @model_validator(mode="after")
+    def _check(self) -> TrainConfig:
+        if self.size % 8:
+            raise ValueError(f"size must be a multiple of 8, got {self.size}")
+        if self.load_size and self.load_size < self.size:
+            raise ValueError(f"load_size {self.load_size} is smaller than the crop, size {self.size}")
+        if self.decay_steps and self.decay_steps > self.steps:
+            raise ValueError(f"decay_steps {self.decay_steps} is more than steps {self.steps}")
+        return self
+
+    @property
+    def resize_px(self) -> int:
+        """The shorter side after resizing."""
+        return self.load_size or round(self.size * 286 / 256)
+
+    @property
+    def run(self) -> Path:
+        """The run folder."""
+        return Path(self.out)
+
+    @property
+    def model_name(self) -> str:
+        """Name of the generator in its record."""
+        return self.name or self.run.resolve().name
+
+
+class CycleGANConfig(TrainConfig):
+    """CycleGAN between two folders of unpaired pictures."""
+
+    method: Literal["cyclegan"] = "cyclegan"
+    photos: str = Field(description="Folder or quoted glob of the source pictures.")
+    paintings: str = Field(description="Folder or quoted glob of the target pictures.")
+    loss: str = Field("lsgan", description="Adversarial loss.")
+    lambda_cyc: Weight = Field(10.0, description="Weight of the cycle loss.")
+    lambda_identity: Weight = Field(0.5, description="Weight of the identity loss, as a share of lambda_cyc.")
+    discriminator_width: Positive = Field(64, description="Channels of the PatchGAN's first layer; 32 is the light one.")
+    pool: Annotated[int, Field(ge=0)] = Field(50, description="Generated pictures kept for each discriminator.")
+    warmup_steps: Annotated[int, Field(ge=0)] = Field(
+        0, description="First steps in which the generators only learn to return their input (short runs start faster)."
+    )
+
+
+class DistillConfig(TrainConfig):
+    """A real-time tier that learns from a trained teacher."""
+
+    method: Literal["distill"] = "distill"
+    photos: str = Field(description="Folder or quoted glob of the source pictures.")
+    paintings: str = Field(description="Folder or quoted glob of the target pictures.")
+    teacher: str = Field(description="Checkpoint (.safetensors) or run folder of the trained teacher.")
+    loss: str = Field("lsgan", description="Adversarial loss.")
+    lambda_output: Weight = Field(10.0, description="Weight of the L1 distance to the teacher's output.")
+    lambda_feature: Weight = Field(1.0, description="Weight of the squared distance to the teacher's features.")
+    discriminator_width: Positive = Field(64, description="Channels of the PatchGAN's first layer; 32 is the light one.")
+    pool: Annotated[int, Field(ge=0)] = Field(50, description="Generated pictures kept for the discriminator.")
+
+
+CONFIGS: dict[str, type[TrainConfig]] = {"cyclegan": CycleGANConfig, "distill": DistillConfig}
+
+CHANGEABLE = frozenset(
+    {"out", "epochs", "decay_epochs", "steps", "decay_steps", "log_every", "sample_every", "checkpoint_minutes"}
+    | {"threads", "workers", "cache_mb", "data_note", "data_licence", "note", "name", "photos", "paintings", "teacher"}
+)
+"""What may differ when a run is resumed. ``photos`` and ``paintings`` may move; their contents must stay the same."""
+
+
+def make_config(kind: type[C], values: dict[str, Any]) -> C:
+    """A checked configuration.
+
+    Raises:
+        OptionError: a value is out of range or a name is unknown; the message names the option.
+    """
+    try:
+        return kind.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        option = ".".join(str(part) for part in first["loc"])
+        if first["type"] == "extra_forbidden":
+            raise OptionError(f"Unknown option '{option}'. {did_you_mean(option, kind.model_fields)}") from error
+        if first["type"] == "missing":
+            raise OptionError(f"Option --{option.replace('_', '-')} is needed: {kind.model_fields[option].description}") from error
+        given = f", got {first['input']!r}" if option else ""
+        label = f"--{option.replace('_', '-')}: " if option else ""
+        raise OptionError(f"{label}{first['msg'].removeprefix('Value error, ')}{given}.") from error
+
+
+def save_config(config: TrainConfig, folder: Path) -> Path:
+    """Write ``config.json`` into the run folder, atomically, and return its path."""
+    path = folder / CONFIG_NAME
+    part = path.with_suffix(".part")
+    part.write_text(config.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    os.replace(part, path)
+    return path
+
+
+def read_values(path: Path) -> dict[str, Any]:
+    """The values of a configuration file, unchecked; ``path`` may be the run folder that holds it.
+
+    Raises:
+        TrainingError: the file is missing or is not a JSON object.
+    """
+    import json
+
+    file = path / CONFIG_NAME if path.is_dir() else path
+    try:
+        values = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise TrainingError(f"There is no configuration file {file}. Give the config.json of a run folder.") from error
+    except (OSError, ValueError) as error:
+        raise TrainingError(f"{file} cannot be read as a configuration: {error}.") from error
+    if not isinstance(values, dict):
+        raise TrainingError(f"{file} holds no options; expected one JSON object as engine train writes it.")
+    return values
+
+
+def load_config(path: Path) -> TrainConfig:
+    """Read back a saved configuration, of whatever method."""
+    values = read_values(path)
+    method = str(values.get("method", ""))
+    if method not in CONFIGS:
+        raise TrainingError(f"{path} names the method '{method}'. {did_you_mean(method, CONFIGS)}")
+    return make_config(CONFIGS[method], values)

@@ -1,0 +1,206 @@
+"""Two folders of unpaired pictures → batches (N, 3, H, W) float32 RGB in [-1, 1].
+
+What sample number ``i`` of a run is depends only on the seed and ``i``: there is no random state to save, the number
+of loading processes does not matter, and a resumed run meets the same pictures as one that was never stopped.
+"""
+
+from __future__ import annotations
+
+import glob
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from ganlens.engine.errors import TrainingError
+
+logger = logging.getLogger(__name__)
+
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
+SMALLEST_PX = 16
+
+
+class Pictures:
+    """The usable pictures of a folder or glob, resized so that the shorter side is ``load_size`` (bicubic).
+
+    Every file is decoded once here, so that a bad one is found now and not an hour later.
+
+    Args:
+        source: folder (not its subfolders) or glob pattern.
+        load_size: shorter side after resizing, px.
+        cache_mb: keep the resized pictures in memory if they need less than this.
+
+    Raises:
+        TrainingError: no such folder, no pictures in it, or fewer than two usable ones.
+    """
+
+    def __init__(self, source: str, load_size: int, cache_mb: int = 1024) -> None:
+        self.source = source
+        self.load_size = load_size
+        self.paths: list[Path] = []
+        self.skipped: list[tuple[Path, str]] = []
+        self._cache: dict[int, NDArray[np.uint8]] = {}
+        budget = cache_mb * 2**20
+        for path in list_pictures(source):
+            try:
+                pixels = read_picture(path, load_size)
+            except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+                self.skipped.append((path, str(error)))
+                continue
+            budget -= pixels.nbytes
+            if budget >= 0:
+                self._cache[len(self.paths)] = pixels
+            self.paths.append(path)
+        for path, reason in self.skipped:
+            logger.warning("skipped %s: %s", path, reason)
+        if len(self.paths) < 2:
+            raise TrainingError(
+                f"{source} has {len(self.paths)} usable pictures ({len(self.skipped)} unreadable ones were skipped); "
+                "at least 2 are needed, some hundreds for a good result."
+            )
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> NDArray[np.uint8]:
+        """The resized picture, (H, W, 3) uint8 RGB."""
+        cached = self._cache.get(index)
+        return cached if cached is not None else read_picture(self.paths[index], self.load_size)
+
+
+def list_pictures(source: str) -> list[Path]:
+    """Picture files of a folder or glob, sorted by name.
+
+    Raises:
+        TrainingError: there is no such folder, or nothing in it is a picture.
+    """
+    folder = Path(source)
+    if folder.is_dir():
+        candidates = list(folder.iterdir())
+    else:
+        candidates = [Path(name) for name in glob.glob(source)]
+        if not candidates:
+            raise TrainingError(f"There is no folder {source}, and no file matches it as a pattern.")
+    found = sorted(path for path in candidates if path.suffix.lower() in SUFFIXES and path.is_file())
+    if not found:
+        known = ", ".join(sorted(SUFFIXES))
+        raise TrainingError(f"{source} holds no pictures (of {len(candidates)} entries none ends in {known}).")
+    return found
+
+
+def read_picture(path: Path, load_size: int) -> NDArray[np.uint8]:
+    """Decode, turn upright and resize so that the shorter side is ``load_size`` (bicubic, aspect ratio kept).
+
+    Returns:
+        (H, W, 3) uint8 RGB.
+
+    Raises:
+        OSError, ValueError: not a picture, truncated, or smaller than 16 px.
+    """
+    with Image.open(path) as opened:
+        picture = ImageOps.exif_transpose(opened).convert("RGB")
+    shorter = min(picture.size)
+    if shorter < SMALLEST_PX:
+        raise ValueError(f"{picture.width}x{picture.height} is too small; at least {SMALLEST_PX} px are needed")
+    if shorter != load_size:
+        width, height = (max(load_size, round(side * load_size / shorter)) for side in picture.size)
+        picture = picture.resize((width, height), Image.Resampling.BICUBIC)
+    return np.asarray(picture)
+
+
+def to_tensor(pixels: NDArray[np.uint8]) -> Tensor:
+    """(H, W, 3) uint8 to (3, H, W) float32 in [-1, 1]."""
+    return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1))).float().div_(127.5).sub_(1.0)
+
+
+def to_pixels(image: Tensor) -> NDArray[np.uint8]:
+    """(3, H, W) in [-1, 1], clipped, to (H, W, 3) uint8."""
+    scaled = image.detach().float().clamp(-1, 1).add(1.0).mul(127.5).round().to(torch.uint8)
+    array: NDArray[np.uint8] = scaled.permute(1, 2, 0).cpu().numpy()
+    return array
+
+
+def centre(pixels: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+    """The central (size, size, 3) square."""
+    top, left = ((side - size) // 2 for side in pixels.shape[:2])
+    return pixels[top : top + size, left : left + size]
+
+
+class UnpairedDataset(Dataset[tuple[Tensor, ...]]):
+    """Sample ``i``: one random crop from each domain, drawn independently.
+
+    An epoch is the larger domain; in each epoch every domain is gone through in a new order, the smaller one wraps.
+    """
+
+    def __init__(self, domains: tuple[Pictures, ...], size: int, *, flip: bool = True, seed: int = 0) -> None:
+        self.domains = domains
+        self.size = size
+        self.flip = flip
+        self.seed = seed
+        self._orders: dict[tuple[int, int], NDArray[np.int64]] = {}
+
+    @property
+    def epoch_length(self) -> int:
+        """Samples in an epoch."""
+        return max(len(domain) for domain in self.domains)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, ...]:
+        return tuple(self._sample(number, index) for number in range(len(self.domains)))
+
+    def _sample(self, domain: int, index: int) -> Tensor:
+        pictures = self.domains[domain]
+        rounds, place = divmod(index, len(pictures))
+        pixels = pictures[int(self._order(domain, rounds)[place])]
+        random = np.random.default_rng((self.seed, 1, domain, index))
+        top = int(random.integers(pixels.shape[0] - self.size + 1))
+        left = int(random.integers(pixels.shape[1] - self.size + 1))
+        crop = pixels[top : top + self.size, left : left + self.size]
+        if self.flip and random.random() < 0.5:
+            crop = crop[:, ::-1]
+        return to_tensor(crop)
+
+    def _order(self, domain: int, rounds: int) -> NDArray[np.int64]:
+        key = (domain, rounds)
+        if key not in self._orders:
+            self._orders = {k: v for k, v in self._orders.items() if k[0] != domain or k[1] == rounds - 1}
+            self._orders[key] = np.random.default_rng((self.seed, 0, domain, rounds)).permutation(
+                len(self.domains[domain])
+            )
+        return self._orders[key]
+
+
+class Positions(Sampler[int]):
+    """Sample numbers of one process, from a step on: process r of R takes its slice of every global batch."""
+
+    def __init__(self, first_step: int, last_step: int, batch: int, rank: int = 0, processes: int = 1) -> None:
+        self.first_step = first_step
+        self.last_step = last_step
+        self.batch = batch
+        self.rank = rank
+        self.processes = processes
+
+    def __len__(self) -> int:
+        return (self.last_step - self.first_step) * self.batch
+
+    def __iter__(self) -> Iterator[int]:
+        for step in range(self.first_step, self.last_step):
+            start = (step * self.processes + self.rank) * self.batch
+            yield from range(start, start + self.batch)
+
+
+def make_loader(dataset: UnpairedDataset, positions: Positions, *, workers: int = 0) -> DataLoader[tuple[Tensor, ...]]:
+    """Batches in the order of ``positions``."""
+    return DataLoader(
+        dataset,
+        batch_size=positions.batch,
+        sampler=positions,
+        num_workers=workers,
+        persistent_workers=workers > 0,
+        pin_memory=torch.cuda.is_available(),
+    )

@@ -1,0 +1,414 @@
+"""The training loop: one for all methods. A step runs the method's phases; around it records, samples, checkpoints."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from accelerate.utils import gather_object
+from PIL import Image
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.utils.tensorboard import SummaryWriter
+
+from ganlens.engine.errors import TrainingError
+
+from .checkpoint import STATE_NAME, load_state, save_generator, save_state
+from .config import CONFIG_NAME, CycleGANConfig, DistillConfig, TrainConfig, save_config
+from .data import Pictures, Positions, UnpairedDataset, centre, make_loader, to_pixels, to_tensor
+from .methods import Batch, Phase, make_method
+from .randomness import get_random_state, seed_all, set_random_state
+from .records import training_record
+from .schedule import Schedule
+
+logger = logging.getLogger(__name__)
+
+STATE_VERSION = 1
+
+
+class Trainer:
+    """One run: builds everything from the configuration, trains, and can be resumed exactly.
+
+    Args:
+        config: what to do. With ``resume`` it must agree with the saved one but for what may change.
+        resume: continue from the checkpoint in the run folder.
+        console: where the progress bar goes if it is a terminal.
+
+    Raises:
+        TrainingError: unusable data; an existing run folder without ``resume``; nothing to resume.
+    """
+
+    def __init__(self, config: TrainConfig, *, resume: bool = False, console: Console | None = None) -> None:
+        self.config = config
+        self.console = console or Console(stderr=True)
+        saved = load_state(config.run) if resume else None
+        if saved is None:
+            refuse_used_folder(config.run)
+        if config.threads:
+            torch.set_num_threads(config.threads)
+        self.accelerator = Accelerator(mixed_precision=config.precision)
+        self.device = self.accelerator.device
+        self.dataset = make_dataset(config)
+        self.schedule = Schedule.of(config, self.dataset.epoch_length, self.accelerator.num_processes)
+        self.step = 0
+        self.seconds = 0.0
+
+        seed_all(config.seed)  # the same on every process, so that all start from the same weights
+        self.method = make_method(config)
+        layout = torch.channels_last if config.channels_last else torch.contiguous_format
+        for network in self.method.networks.values():
+            network.to(device=self.device, memory_format=layout)  # type: ignore[call-overload]
+        self.averaged = {
+            name: AveragedModel(self.method.networks[name], multi_avg_fn=get_ema_multi_avg_fn(config.ema), use_buffers=True)
+            for name in self.method.averaged
+        }
+        for name, network in self.method.networks.items():
+            # Evaluation mode: autocast only. Gradients are averaged by `_average_gradients`, not by DDP's hooks.
+            self.method.networks[name] = self.accelerator.prepare_model(network, evaluation_mode=True)
+        self.optimizers = {
+            phase.name: self.accelerator.prepare_optimizer(phase.make_optimizer(self._parameters(phase)))
+            for phase in self.method.phases
+        }
+        self.layout = layout
+        seed_all(config.seed + 1 + self.accelerator.process_index)
+        if saved is not None:
+            self._restore(saved)
+        self._sums: dict[str, Tensor] = {}
+        self._summed = 0
+        self._writer: SummaryWriter | None = None
+
+    # --- the run -----------------------------------------------------------------------------------------------------
+
+    def fit(self) -> bool:
+        """Train to the end of the schedule, or until Ctrl-C.
+
+        Returns:
+            Whether the run is finished; False: stopped, saved, and can be resumed.
+
+        Raises:
+            TrainingError: the losses are no longer finite, or the disk is full. The last checkpoint is kept.
+        """
+        config, schedule = self.config, self.schedule
+        if self.step >= schedule.steps:
+            raise TrainingError(
+                f"{config.out} is finished: {self.step} of {schedule.steps} steps. Give a larger --steps to go on."
+            )
+        if self.is_main:
+            config.run.mkdir(parents=True, exist_ok=True)
+            save_config(config, config.run)
+            self._writer = SummaryWriter(str(config.run / "tensorboard"), purge_step=self.step or None)
+        if self.step == 0:
+            self.save()  # shows at once that the folder can be written, and makes a run of any age resumable
+        positions = Positions(
+            self.step, schedule.steps, config.batch, self.accelerator.process_index, self.accelerator.num_processes
+        )
+        loader = make_loader(self.dataset, positions, workers=config.workers)
+        last_checkpoint = last_log = started = time.monotonic()
+        before = self.seconds
+
+        with catch_interrupt() as interrupted, self._progress() as progress:
+            for raw in loader:
+                batch = tuple(
+                    images.to(self.device, non_blocking=True, memory_format=self.layout) for images in raw
+                )
+                self.update(batch)
+                self.seconds = before + time.monotonic() - started
+                progress.advance()
+
+                now = time.monotonic()
+                if self.step % config.log_every == 0 or self.step == schedule.steps:
+                    self._log(now - last_log)
+                    last_log = now
+                if config.sample_every and (self.step % config.sample_every == 0 or self.step == schedule.steps):
+                    self.sample()
+                stop, due = self._agree(interrupted.is_set(), now - last_checkpoint > 60 * config.checkpoint_minutes)
+                if stop or due:
+                    self.save()
+                    last_checkpoint = time.monotonic()
+                if stop:
+                    break
+        finished = self.step >= schedule.steps
+        if finished:
+            self.save()
+        if self._writer is not None:
+            self._writer.close()
+        return finished
+
+    def update(self, batch: Batch) -> None:
+        """One step: each phase computes its loss with all other networks frozen, and its optimiser moves."""
+        factor = self.schedule.factor(self.step)
+        for phase in self.method.phases:
+            optimizer = self.optimizers[phase.name]
+            for group in optimizer.param_groups:
+                group["lr"] = group.setdefault("initial_lr", group["lr"]) * factor
+            with only_trainable(self.method.networks, phase.networks):
+                total, parts = phase.loss(batch, self.step)
+                optimizer.zero_grad(set_to_none=True)
+                self.accelerator.backward(total)
+            self._average_gradients(phase)
+            optimizer.step()
+            for name, value in {f"{phase.name}/total": total, **parts}.items():
+                self._sums[name] = self._sums.get(name, torch.zeros((), device=self.device)) + value.detach().float()
+        self._summed += 1
+        for name, averaged in self.averaged.items():
+            averaged.update_parameters(self.method.networks[name])
+        self.step += 1
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this process writes files."""
+        return bool(self.accelerator.is_main_process)
+
+    @property
+    def images_seen(self) -> int:
+        """Pictures of each domain shown so far."""
+        return self.step * self.config.batch * int(self.accelerator.num_processes)
+
+    # --- files -------------------------------------------------------------------------------------------------------
+
+    def save(self) -> None:
+        """Write the state and the averaged generators with their records."""
+        self._refuse_not_finite()
+        ranks = [{"random": get_random_state(), "method": self.method.state_dict()}]
+        if self.accelerator.num_processes > 1:
+            ranks = gather_object(ranks)
+        if not self.is_main:
+            return
+        state = {
+            "version": STATE_VERSION,
+            "config": self.config.model_dump_json(),
+            "step": self.step,
+            "seconds": self.seconds,
+            "networks": {name: network.state_dict() for name, network in self.method.networks.items()},
+            "averaged": {name: averaged.state_dict() for name, averaged in self.averaged.items()},
+            "optimizers": {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()},
+            "scaler": self.accelerator.scaler.state_dict() if self.accelerator.scaler is not None else None,
+            "ranks": ranks,
+        }
+        save_state(state, self.config.run)
+        training = training_record(
+            self.config,
+            images_seen=self.images_seen,
+            steps=self.step,
+            seconds=self.seconds,
+            device=str(self.device),
+        )
+        for stem, (name, spec) in self.method.specs().items():
+            complete = spec.model_copy(update={"training": training, "producer": "ganlens.train"})
+            save_generator(self.averaged[name].module, complete, self.config.run / f"{stem}.safetensors")
+
+    def _restore(self, saved: dict[str, Any]) -> None:
+        if saved["version"] != STATE_VERSION:
+            raise TrainingError(
+                f"The checkpoint in {self.config.out} has version {saved['version']}; this ganlens reads version "
+                f"{STATE_VERSION}. Start a new run folder."
+            )
+        processes = self.accelerator.num_processes
+        if len(saved["ranks"]) != processes:
+            raise TrainingError(
+                f"The run in {self.config.out} used {len(saved['ranks'])} processes, now there are {processes}. Resume "
+                "with the same number."
+            )
+        for name, network in self.method.networks.items():
+            network.load_state_dict(saved["networks"][name])
+        for name, averaged in self.averaged.items():
+            averaged.load_state_dict(saved["averaged"][name])
+        for name, optimizer in self.optimizers.items():
+            optimizer.load_state_dict(saved["optimizers"][name])
+        if self.accelerator.scaler is not None and saved["scaler"] is not None:
+            self.accelerator.scaler.load_state_dict(saved["scaler"])
+        own = saved["ranks"][self.accelerator.process_index]
+        self.method.load_state_dict(own["method"], self.device)
+        set_random_state(own["random"])
+        self.step = saved["step"]
+        self.seconds = saved["seconds"]
+
+    @torch.no_grad()
+    def sample(self) -> None:
+        """Write a grid of the averaged generators' answers to the first pictures of each domain, seen whole."""
+        if not self.is_main:
+            return
+        side = self.config.resize_px // 8 * 8
+        batch = tuple(
+            torch.stack([to_tensor(centre(pictures[i], side)) for i in range(min(self.config.samples, len(pictures)))])
+            for pictures in self.dataset.domains
+        )
+        rows = min(len(images) for images in batch)
+        networks = {name: averaged.module.eval() for name, averaged in self.averaged.items()}
+        columns: list[list[Tensor]] = []
+        for row in range(rows):  # one at a time: large pictures, small memory
+            one = tuple(images[row : row + 1].to(self.device) for images in batch)
+            columns.append([image[0] for image in self.method.sample(one, networks)])
+        grid = np.concatenate([np.concatenate([to_pixels(image) for image in row], axis=1) for row in columns], axis=0)
+        folder = self.config.run / "samples"
+        folder.mkdir(exist_ok=True)
+        Image.fromarray(grid).save(folder / f"step-{self.step:07d}.png")
+        if self._writer is not None:
+            self._writer.add_image("samples", grid, self.step, dataformats="HWC")
+
+    # --- inside ------------------------------------------------------------------------------------------------------
+
+    def _parameters(self, phase: Phase) -> list[nn.Parameter]:
+        return [parameter for name in phase.networks for parameter in self.method.networks[name].parameters()]
+
+    def _average_gradients(self, phase: Phase) -> None:
+        """One reduction of all gradients of a phase over the processes.
+
+        Not DDP: its hooks count on every parameter taking part once per backward pass, while here networks are frozen
+        and thawed within a step and penalties differentiate twice.
+        """
+        if self.accelerator.num_processes == 1:
+            return
+        gradients = [parameter.grad for parameter in self._parameters(phase) if parameter.grad is not None]
+        flat = self.accelerator.reduce(torch.cat([gradient.reshape(-1) for gradient in gradients]), reduction="mean")
+        offset = 0
+        for gradient in gradients:
+            gradient.copy_(flat[offset : offset + gradient.numel()].view_as(gradient))
+            offset += gradient.numel()
+
+    def _agree(self, *wishes: bool) -> tuple[bool, ...]:
+        """What any process wishes, all do: clocks and signals do not reach them in the same step."""
+        if self.accelerator.num_processes == 1:
+            return wishes
+        votes = torch.tensor([float(wish) for wish in wishes], device=self.device)
+        return tuple(bool(vote > 0) for vote in self.accelerator.reduce(votes, reduction="sum"))
+
+    def _refuse_not_finite(self) -> None:
+        bad = [name for name, value in self._sums.items() if not bool(torch.isfinite(value))]
+        if bad:
+            raise TrainingError(
+                f"Training diverged before step {self.step}: {', '.join(bad)} not finite. The last checkpoint in "
+                f"{self.config.out} is from before. Start again with a lower --learning-rate, or without fp16."
+            )
+
+    def _log(self, elapsed: float) -> None:
+        self._refuse_not_finite()
+        means = {name: float(value) / self._summed for name, value in self._sums.items()}
+        speed = self._summed * self.config.batch * self.accelerator.num_processes / max(elapsed, 1e-9)
+        rate = self.config.learning_rate * self.schedule.factor(self.step - 1)
+        self._sums.clear()
+        self._summed = 0
+        if not self.is_main:
+            return
+        remaining = (self.schedule.steps - self.step) * self.config.batch * self.accelerator.num_processes / speed
+        losses = " ".join(f"{name} {value:.3f}" for name, value in means.items() if "/" not in name)
+        logger.info(
+            "step %d/%d  %.2f images/s  %.0f min left  lr %.1e  %s",
+            self.step,
+            self.schedule.steps,
+            speed,
+            remaining / 60,
+            rate,
+            losses,
+        )
+        if self._writer is not None:
+            for name, value in {**means, "images_per_second": speed, "learning_rate": rate}.items():
+                self._writer.add_scalar(name, value, self.step)
+
+    @contextmanager
+    def _progress(self) -> Iterator[_Bar]:
+        if not (self.is_main and self.console.is_terminal):
+            yield _Bar(None, self.config.batch)
+            return
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[speed]}"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+        )
+        with Progress(*columns, console=self.console) as progress:
+            progress.add_task(self.config.method, total=self.schedule.steps, completed=self.step, speed="")
+            yield _Bar(progress, self.config.batch * self.accelerator.num_processes)
+
+
+class _Bar:
+    """The progress bar, or nothing where there is no terminal."""
+
+    def __init__(self, progress: Progress | None, images: int) -> None:
+        self._progress = progress
+        self._images = images
+
+    def advance(self) -> None:
+        if self._progress is None:
+            return
+        task = self._progress.tasks[0]
+        speed = f"{task.speed * self._images:.1f} images/s" if task.speed else ""
+        self._progress.update(task.id, advance=1, speed=speed)
+
+
+def train(config: TrainConfig, *, resume: bool = False, console: Console | None = None) -> bool:
+    """Run a configuration; see :class:`Trainer`. Returns whether it is finished (False: stopped and saved)."""
+    return Trainer(config, resume=resume, console=console).fit()
+
+
+def make_dataset(config: TrainConfig) -> UnpairedDataset:
+    """The data set that a method's configuration names."""
+    assert isinstance(config, CycleGANConfig | DistillConfig)
+    domains = tuple(Pictures(source, config.resize_px, config.cache_mb) for source in (config.photos, config.paintings))
+    return UnpairedDataset(domains, config.size, flip=config.flip, seed=config.seed)
+
+
+def refuse_used_folder(folder: Path) -> None:
+    """Raise unless a new run may be written to ``folder``."""
+    if folder.is_dir() and any(folder.iterdir()):
+        if (folder / STATE_NAME).exists() or (folder / CONFIG_NAME).exists():
+            raise TrainingError(f"{folder} holds a run. Continue it with --resume, or choose another --out.")
+        raise TrainingError(f"{folder} exists and is not empty. Choose another --out; nothing is overwritten.")
+    if folder.exists() and not folder.is_dir():
+        raise TrainingError(f"{folder} is a file. --out must be a folder; it is made if missing.")
+
+
+@contextmanager
+def only_trainable(networks: dict[str, nn.Module], chosen: Iterable[str]) -> Iterator[None]:
+    """Inside, only the ``chosen`` networks require gradients."""
+    chosen = set(chosen)
+    frozen = [
+        parameter
+        for name, network in networks.items()
+        if name not in chosen
+        for parameter in network.parameters()
+        if parameter.requires_grad
+    ]
+    for parameter in frozen:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in frozen:
+            parameter.requires_grad_(True)
+
+
+@contextmanager
+def catch_interrupt() -> Iterator[threading.Event]:
+    """Inside, the first Ctrl-C or termination signal sets the event, so that the loop can save; a second one stops."""
+    event = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield event
+        return
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        if event.is_set():
+            raise KeyboardInterrupt
+        event.set()
+        logger.warning("stopping after this step; the run is saved and can be resumed")
+
+    previous = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield event
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)

@@ -1,0 +1,32 @@
+"""Adversarial losses as pairs of pure functions on logits, and the table of their names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from torch import Tensor
+
+
+class AdversarialLoss(NamedTuple):
+    """One adversarial game; both are minimised, scores are raw (no sigmoid), means run over maps and batch."""
+
+    discriminator: Callable[[Tensor, Tensor], Tensor]
+    """(real_logits, fake_logits) → scalar."""
+    generator: Callable[[Tensor], Tensor]
+    """(fake_logits) → scalar."""
+
+
+def _least_squares_discriminator(real: Tensor, fake: Tensor) -> Tensor:
+    # The 0.5 halves the discriminator's learning speed, as CycleGAN's code does.
+    return 0.5 * ((real - 1).square().mean() + fake.square().mean())
+
+
+def _least_squares_generator(fake: Tensor) -> Tensor:
+    return (fake - 1).square().mean()
+
+
+LEAST_SQUARES = AdversarialLoss(_least_squares_discriminator, _least_squares_generator)
+"""LSGAN with the factors of CycleGAN (0.5 around D, none in G)."""
+
+ADVERSARIAL_LOSSES: dict[str, AdversarialLoss] = {"lsgan": LEAST_SQUARES}

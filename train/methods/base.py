@@ -1,0 +1,52 @@
+"""What the training loop asks of a method: its networks, its phases (one loss and one optimiser each), its samples."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from ganlens.engine.spec import GeneratorSpec
+
+Batch = tuple[Tensor, ...]
+Parts = dict[str, Tensor]
+
+
+class Phase(NamedTuple):
+    """One update within a step. Networks not named are frozen while its loss is computed and differentiated."""
+
+    name: str
+    networks: tuple[str, ...]
+    loss: Callable[[Batch, int], tuple[Tensor, Parts]]
+    """(batch, step) → scalar to minimise, and detached scalars to log."""
+    make_optimizer: Callable[[Iterable[nn.Parameter]], Optimizer]
+
+
+class Method(Protocol):
+    """A method is its networks and its phases; everything else is the loop's."""
+
+    networks: dict[str, nn.Module]
+    """All that is moved to the device and saved."""
+    phases: tuple[Phase, ...]
+    """In the order in which they run in a step."""
+    averaged: tuple[str, ...]
+    """Networks whose moving average is kept."""
+
+    def specs(self) -> dict[str, tuple[str, GeneratorSpec]]:
+        """File stem → (averaged network, its record without the training part)."""
+        ...
+
+    def sample(self, batch: Batch, networks: Mapping[str, nn.Module]) -> list[Tensor]:
+        """Columns of a sample grid, each (N, 3, H, W); called without grad, with the averaged networks."""
+        ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """State beside the networks (image pools)."""
+        ...
+
+    def load_state_dict(self, state: dict[str, Any], device: torch.device) -> None:
+        """Continue from :meth:`state_dict`."""
+        ...

@@ -1,0 +1,159 @@
+"""CycleGAN (1703.10593): two generators and two discriminators over two unpaired domains."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import l1_loss
+from torch.optim import Adam, Optimizer
+
+from ganlens.engine.errors import OptionError, did_you_mean
+from ganlens.engine.spec import GeneratorSpec
+
+from ..config import CycleGANConfig
+from ..losses import ADVERSARIAL_LOSSES, AdversarialLoss
+from ..networks import PatchGAN, make_generator
+from ..pool import ImagePool
+from ..records import image_to_image_spec
+from .base import Batch, Parts, Phase
+
+
+class Fakes(NamedTuple):
+    """What a generator step made, for the discriminator step; detached."""
+
+    painting: Tensor
+    photo: Tensor
+
+
+def generator_loss(
+    networks: Mapping[str, nn.Module], photo: Tensor, painting: Tensor, config: CycleGANConfig, loss: AdversarialLoss
+) -> tuple[Tensor, Parts, Fakes]:
+    """Both cycles, then the four terms of the generators."""
+    to_painting, to_photo = networks["to_painting"], networks["to_photo"]
+    fake_painting, fake_photo = to_painting(photo), to_photo(painting)
+    cycled_photo, cycled_painting = to_photo(fake_painting), to_painting(fake_photo)
+
+    # adversarial: each fake must pass for real
+    adv_painting = loss.generator(networks["judge_painting"](fake_painting))
+    adv_photo = loss.generator(networks["judge_photo"](fake_photo))
+
+    # cycle: there and back is where it started
+    cycle = l1_loss(cycled_photo, photo) + l1_loss(cycled_painting, painting)
+
+    total = adv_painting + adv_photo + config.lambda_cyc * cycle
+    parts = {"adv_painting": adv_painting, "adv_photo": adv_photo, "cycle": cycle}
+
+    # identity: a painting needs no painting; keeps the colours
+    if config.lambda_identity > 0:
+        identity = l1_loss(to_painting(painting), painting) + l1_loss(to_photo(photo), photo)
+        total = total + config.lambda_identity * config.lambda_cyc * identity
+        parts["identity"] = identity
+    return total, parts, Fakes(fake_painting.detach(), fake_photo.detach())
+
+
+def warmup_loss(
+    networks: Mapping[str, nn.Module], photo: Tensor, painting: Tensor
+) -> tuple[Tensor, Parts, Fakes]:
+    """Each generator returns its input: a start from which the adversarial game changes only the style."""
+    fake_painting, fake_photo = networks["to_painting"](photo), networks["to_photo"](painting)
+    returned = l1_loss(fake_painting, photo) + l1_loss(fake_photo, painting)
+    return 10.0 * returned, {"warmup": returned}, Fakes(fake_painting.detach(), fake_photo.detach())
+
+
+def discriminator_loss(
+    networks: Mapping[str, nn.Module], photo: Tensor, painting: Tensor, fakes: Fakes, loss: AdversarialLoss
+) -> tuple[Tensor, Parts]:
+    """Both discriminators; ``fakes`` come detached, from the pools."""
+    judge_painting, judge_photo = networks["judge_painting"], networks["judge_photo"]
+    real_as_painting, fake_as_painting = judge_painting(painting), judge_painting(fakes.painting)
+    loss_painting = loss.discriminator(real_as_painting, fake_as_painting)
+    loss_photo = loss.discriminator(judge_photo(photo), judge_photo(fakes.photo))
+    parts = {
+        "judge_painting": loss_painting,
+        "judge_photo": loss_photo,
+        "real_score": real_as_painting.mean(),
+        "fake_score": fake_as_painting.mean(),
+    }
+    return loss_painting + loss_photo, parts
+
+
+class CycleGAN:
+    """The method: networks ``to_painting``, ``to_photo``, ``judge_painting``, ``judge_photo`` and two phases."""
+
+    averaged = ("to_painting", "to_photo")
+
+    def __init__(self, config: CycleGANConfig) -> None:
+        self.config = config
+        self.loss = adversarial_loss(config.loss)
+        self.networks: dict[str, nn.Module] = {
+            "to_painting": make_generator(image_to_image_spec(config, config.model_name)),
+            "to_photo": make_generator(image_to_image_spec(config, f"{config.model_name}-reverse")),
+            "judge_painting": PatchGAN(config.discriminator_width),
+            "judge_photo": PatchGAN(config.discriminator_width),
+        }
+        self.pools = {
+            "painting": ImagePool(config.pool, seed=config.seed + 1),
+            "photo": ImagePool(config.pool, seed=config.seed + 2),
+        }
+        self.phases = (
+            Phase("generator", ("to_painting", "to_photo"), self.generator_step, self._adam),
+            Phase("discriminator", ("judge_painting", "judge_photo"), self.discriminator_step, self._adam),
+        )
+        self._fakes: Fakes | None = None
+
+    def generator_step(self, batch: Batch, step: int) -> tuple[Tensor, Parts]:
+        """Loss of both generators; keeps the fakes for :meth:`discriminator_step`."""
+        photo, painting = batch
+        if step < self.config.warmup_steps:
+            total, parts, self._fakes = warmup_loss(self.networks, photo, painting)
+        else:
+            total, parts, self._fakes = generator_loss(self.networks, photo, painting, self.config, self.loss)
+        return total, parts
+
+    def discriminator_step(self, batch: Batch, step: int) -> tuple[Tensor, Parts]:
+        """Loss of both discriminators, with pooled fakes."""
+        assert self._fakes is not None, "the generator phase runs first"
+        photo, painting = batch
+        pooled = Fakes(self.pools["painting"](self._fakes.painting), self.pools["photo"](self._fakes.photo))
+        return discriminator_loss(self.networks, photo, painting, pooled, self.loss)
+
+    def specs(self) -> dict[str, tuple[str, GeneratorSpec]]:
+        """Both directions; ``generator`` is photo to painting."""
+        name = self.config.model_name
+        return {
+            "generator": ("to_painting", image_to_image_spec(self.config, name)),
+            "generator_reverse": ("to_photo", image_to_image_spec(self.config, f"{name}-reverse")),
+        }
+
+    def sample(self, batch: Batch, networks: Mapping[str, nn.Module]) -> list[Tensor]:
+        """Photo, its painting, the photo again; painting, its photo, the painting again."""
+        photo, painting = batch
+        fake_painting, fake_photo = networks["to_painting"](photo), networks["to_photo"](painting)
+        photo_again, painting_again = networks["to_photo"](fake_painting), networks["to_painting"](fake_photo)
+        return [photo, fake_painting, photo_again, painting, fake_photo, painting_again]
+
+    def state_dict(self) -> dict[str, Any]:
+        """The image pools."""
+        return {name: pool.state_dict() for name, pool in self.pools.items()}
+
+    def load_state_dict(self, state: dict[str, Any], device: torch.device) -> None:
+        """Restore the image pools."""
+        for name, pool in self.pools.items():
+            pool.load_state_dict(state[name], device)
+
+    def _adam(self, parameters: Iterable[nn.Parameter]) -> Optimizer:
+        return Adam(parameters, lr=self.config.learning_rate, betas=(self.config.beta1, 0.999))
+
+
+def adversarial_loss(name: str) -> AdversarialLoss:
+    """The loss of that name.
+
+    Raises:
+        OptionError: there is none.
+    """
+    if name not in ADVERSARIAL_LOSSES:
+        raise OptionError(f"No adversarial loss is called '{name}'. {did_you_mean(name, ADVERSARIAL_LOSSES)}")
+    return ADVERSARIAL_LOSSES[name]

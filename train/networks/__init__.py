@@ -1,0 +1,67 @@
+"""The networks, and the table from a generator's name to its factory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import cast, get_args
+
+from torch import nn
+
+from ganlens.engine.errors import ModelFileError, did_you_mean
+from ganlens.engine.spec import GeneratorSpec
+
+from ..config import Activation, Norm
+from .mobile import TIERS, MobileGenerator, Tier
+from .patchgan import PatchGAN
+from .resnet import ResNetGenerator
+
+__all__ = ["GENERATORS", "TIERS", "MobileGenerator", "PatchGAN", "ResNetGenerator", "Tier", "make_generator"]
+
+Factory = Callable[[GeneratorSpec], nn.Module]
+
+
+def _mobile(spec: GeneratorSpec) -> nn.Module:
+    return MobileGenerator(
+        TIERS[spec.tier],
+        norm=cast(Norm, _choice(spec, "norm", get_args(Norm))),
+        activation=cast(Activation, _choice(spec, "activation", get_args(Activation))),
+        attributes=spec.attributes.length if spec.attributes else 0,
+        mask=spec.output.mask is not None,
+    )
+
+
+def _resnet(blocks: int) -> Factory:
+    def make(spec: GeneratorSpec) -> nn.Module:
+        activation = cast(Activation, _choice(spec, "activation", get_args(Activation)))
+        return ResNetGenerator(blocks, activation=activation)
+
+    return make
+
+
+GENERATORS: dict[str, Factory] = {
+    "nano": _mobile,
+    "mobile": _mobile,
+    "light": _mobile,
+    "resnet6": _resnet(6),
+    "resnet9": _resnet(9),
+}
+"""Tier name → factory. A new generator is one line here."""
+
+
+def make_generator(spec: GeneratorSpec) -> nn.Module:
+    """A freshly initialised generator for a record.
+
+    Raises:
+        ModelFileError: the tier is unknown or one of its options has no such value.
+    """
+    factory = GENERATORS.get(spec.tier)
+    if factory is None:
+        raise ModelFileError(f"No generator is called '{spec.tier}'. {did_you_mean(spec.tier, GENERATORS)}")
+    return factory(spec)
+
+
+def _choice(spec: GeneratorSpec, option: str, known: tuple[str, ...]) -> str:
+    value = spec.options.get(option, known[0])
+    if value not in known:
+        raise ModelFileError(f"Option {option} of '{spec.name}' is '{value}'; expected one of {', '.join(known)}.")
+    return cast(str, value)

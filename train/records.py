@@ -1,0 +1,69 @@
+"""Generator records made from a configuration and from what a run has done."""
+
+from __future__ import annotations
+
+import os
+import platform
+from pathlib import Path
+
+import torch
+
+from ganlens.engine.spec import GeneratorSpec, SizeRule, Training
+
+from .config import CycleGANConfig, DistillConfig, TrainConfig
+
+SMALLEST_PX = 16
+
+
+def image_to_image_spec(config: CycleGANConfig | DistillConfig, name: str) -> GeneratorSpec:
+    """The record of a generator that takes a picture and gives one.
+
+    ``preferred`` is the size at which the training pictures were seen whole: there a crop has its training scale.
+    """
+    multiple = 4 if config.tier.startswith("resnet") else 8
+    whole = max(SMALLEST_PX, round(config.resize_px / multiple) * multiple)
+    return GeneratorSpec(
+        name=name,
+        architecture="cyclegan",
+        tier=config.tier,
+        options={"norm": config.norm, "activation": config.activation},
+        size=SizeRule(multiple_of=multiple, minimum=SMALLEST_PX, preferred=(whole, whole)),
+    )
+
+
+def training_record(config: TrainConfig, *, images_seen: int, steps: int, seconds: float, device: str) -> Training:
+    """What the run has done so far, for the record of its generator."""
+    data = config.data_note
+    if not data and isinstance(config, CycleGANConfig | DistillConfig):
+        data = f"{_short(config.photos)} to {_short(config.paintings)}"
+    return Training(
+        data=data or "not stated",
+        data_licence=config.data_licence,
+        images_seen=images_seen,
+        steps=steps,
+        size=(config.size, config.size),
+        seconds=round(seconds, 1),
+        hardware=hardware(device),
+        note=config.note,
+    )
+
+
+def hardware(device: str) -> str:
+    """The processor that trains, in words."""
+    if device.startswith("cuda"):
+        return torch.cuda.get_device_name(torch.device(device))
+    return f"{_processor()}, {torch.get_num_threads()} of {os.cpu_count()} threads"
+
+
+def _processor() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.is_file():
+        for line in cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def _short(source: str) -> str:
+    """The last part of a folder or glob: a record tells what, not where on whose disk."""
+    return Path(source).name
