@@ -1,0 +1,145 @@
+"""The command ``engine export``: arguments, and the verdict as a table or JSON."""
+
+from __future__ import annotations
+
+import json
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from ganlens.engine.errors import ExportError, OptionError
+from ganlens.engine.spec import Parity, Size
+
+from .run import load_run, pictures_of
+from .to_onnx import ExportOptions, ExportReport, export_onnx
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+class PrecisionName(str, Enum):
+    """Arithmetic of the graph."""
+
+    FP32 = "fp32"
+    FP16 = "fp16"
+    INT8 = "int8"
+
+
+@app.command()
+def export(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder of engine train, or a .safetensors file.")],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="The ONNX file to write.")],
+    size: Annotated[
+        str, typer.Option(metavar="HxW", help="Size of the graph, e.g. 256 or 360x640; default: the checkpoint's.")
+    ] = "",
+    dynamic: Annotated[bool, typer.Option("--dynamic", help="Free batch, height and width.")] = False,
+    precision: Annotated[
+        PrecisionName,
+        typer.Option(help="fp16 keeps norms in FP32; int8 is static and calibrated on pictures."),
+    ] = PrecisionName.FP32,
+    half_io: Annotated[bool, typer.Option("--half-io", help="Float16 inputs and outputs, with fp16.")] = False,
+    images: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Real pictures for gate and calibration; default: the run's photos."),
+    ] = None,
+    parity: Annotated[int, typer.Option(metavar="N", min=1, help="Pictures for the parity gate.")] = 8,
+    calibration: Annotated[int, typer.Option(metavar="N", min=1, help="Further pictures that calibrate int8.")] = 32,
+    opset: Annotated[int, typer.Option(metavar="N", help="ONNX operator set, 17 to 23.")] = 20,
+    name: Annotated[str, typer.Option(metavar="NAME", help="Name in the record; default: the checkpoint's.")] = "",
+    force: Annotated[bool, typer.Option("--force", "-y", help="Overwrite the output file.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the verdict as JSON.")] = False,
+) -> None:
+    """Export a trained generator to ONNX, and keep the file only if it computes what PyTorch computes."""
+    options = ExportOptions(
+        size=parse_size(size) if size else None,
+        dynamic=dynamic,
+        precision=precision.value,
+        half_io=half_io,
+        opset=opset,
+        name=name,
+        parity_pictures=parity,
+        calibration_pictures=calibration,
+        overwrite=force,
+    )
+    checkpoint = load_run(run)
+    pictures = pictures_of(checkpoint, images)
+    console = Console(stderr=as_json)
+    with console.status(f"Exporting {checkpoint.spec.name} …"):
+        report = export_onnx(checkpoint.generator, checkpoint.spec, output, pictures, options)
+    if as_json:
+        typer.echo(json.dumps(as_record(report), indent=2))
+    else:
+        console.print(verdict_table(report))
+    if not report.passed:
+        raise ExportError(
+            f"The graph does not compute what PyTorch computes: {'; '.join(report.failures)} on real pictures "
+            f"(worst of {report.parity.images}). {_cure(report)} '{output}' was not written."
+        )
+
+
+def parse_size(text: str) -> Size:
+    """(height, width) from ``"256"`` or ``"360x640"``.
+
+    Raises:
+        OptionError: the text is neither.
+    """
+    parts = text.lower().replace("×", "x").split("x")
+    if len(parts) not in (1, 2) or not all(part.strip().isdecimal() and int(part) > 0 for part in parts):
+        raise OptionError(f"Size '{text}' came; expected HEIGHTxWIDTH, e.g. 360x640, or one number for a square.")
+    return int(parts[0]), int(parts[-1])
+
+
+def as_record(report: ExportReport) -> dict[str, Any]:
+    """The report as JSON values."""
+    return {
+        "path": str(report.path),
+        "written": report.passed,
+        "failures": report.failures,
+        "threshold": str(report.threshold),
+        "parity": report.parity.model_dump(),
+        "parity_by_size": {f"{h}x{w}": parity.model_dump() for (h, w), parity in report.sizes.items()},
+        "nodes": report.nodes,
+        "macs": report.macs,
+        "file_bytes": report.file_bytes,
+        "calibration_pictures": report.calibration_pictures,
+        "seconds": round(report.seconds, 2),
+        "spec": report.spec.model_dump(mode="json"),
+    }
+
+
+def verdict_table(report: ExportReport) -> Table:
+    """The report for people."""
+    spec = report.spec
+    calibrated = f" calibrated on {report.calibration_pictures} pictures" if spec.precision == "int8" else ""
+    table = Table(
+        title=f"{spec.name}: {spec.architecture} {spec.tier}, {spec.precision}{calibrated}",
+        caption=f"{report.nodes} nodes, {report.macs / 1e9:.3f} GMAC, {report.file_bytes / 1e6:.2f} MB, "
+        f"{report.seconds:.1f} s, worst of {report.parity.images} pictures",
+    )
+    for column in ("size", "max abs", "PSNR dB", "cosine", "SNR dB", "verdict"):
+        table.add_column(column, justify="right")
+    for (height, width), parity in report.sizes.items():
+        table.add_row(f"{height}x{width}", *_figures(parity), _verdict(not report.threshold.failures(parity)))
+    table.add_section()
+    table.add_row("gate", str(report.threshold), "", "", "", _verdict(report.passed))
+    return table
+
+
+def _figures(parity: Parity) -> tuple[str, str, str, str]:
+    return f"{parity.max_abs:.2e}", f"{parity.psnr_db:.1f}", f"{parity.cosine:.6f}", f"{parity.snr_db:.1f}"
+
+
+def _verdict(passed: bool) -> str:
+    return "[green]passed[/green]" if passed else "[red]failed[/red]"
+
+
+def _cure(report: ExportReport) -> str:
+    cures = {
+        "fp32": "Try another --opset; if that does not help, the exporter mistranslates a layer of this network.",
+        "fp16": "Use --precision fp32.",
+        "int8": "Use --precision fp16 or fp32, more --calibration pictures, or a network with batch norm.",
+    }
+    return cures[report.spec.precision]
