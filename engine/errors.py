@@ -81,3 +81,9 @@ def did_you_mean(given: str, known: Iterable[str]) -> str:
     if near:
         return f"Did you mean {' or '.join(near)}? Known: {', '.join(names)}."
     return f"Known: {', '.join(names)}." if names else "None is known."
+
+
+def reason(error: BaseException) -> str:
+    """The few words that a library or the system has for an error, to stand in brackets in our own message."""
+    text = str(getattr(error, "strerror", None) or error or type(error).__name__)
+    return text[:1].lower() + text[1:]

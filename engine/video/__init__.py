@@ -1,0 +1,32 @@
+"""Video files: decoded into frames in their own pixel format, and encoded again with everything else kept.
+
+The only package that imports PyAV. Times are exact fractions, never frame rates: a video of variable rate stays one.
+
+    with VideoSource("in.mp4") as source, VideoSink("out.mp4", source.info) as sink:
+        for frame in source:
+            sink.write(frame)
+
+What is kept: every frame and its time, every other stream's packets byte for byte (audio, subtitles, fonts, covers),
+the colour description, the sample aspect ratio, chapters, titles and languages. What changes is said in ``notes``.
+
+Known limits: Matroska and WebM store times in milliseconds; the siting of chroma samples is not exposed by PyAV and is
+taken from the codec's default; interlaced pictures are handled as whole frames.
+"""
+
+from .codecs import CODECS, CONTAINERS, PRESETS
+from .info import ColorTags, StreamInfo, VideoInfo
+from .picture import VideoFrame
+from .sink import VideoSink
+from .source import VideoSource
+
+__all__ = [
+    "CODECS",
+    "CONTAINERS",
+    "PRESETS",
+    "ColorTags",
+    "StreamInfo",
+    "VideoFrame",
+    "VideoInfo",
+    "VideoSink",
+    "VideoSource",
+]

@@ -1,0 +1,56 @@
+"""The video encoders and containers that are offered, and how they are asked for a quality."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Encoder(NamedTuple):
+    """How one codec is asked for a given quality."""
+
+    library: str
+    crf: int
+    even_only: bool = False
+    """Whether 4:2:0 pictures must have even sizes."""
+
+    def options(self, crf: float | None, preset: str) -> dict[str, str]:
+        """Options of the encoder; its presets other than x264's are steps of the same ladder."""
+        quality = f"{self.crf if crf is None else crf:g}"
+        speed = PRESETS.index(preset)  # 0 fastest … 8 slowest
+        if self.library == "libvpx-vp9":
+            return {"crf": quality, "b": "0", "deadline": "good", "cpu-used": str(max(0, 8 - speed)), "row-mt": "1"}
+        if self.library == "libsvtav1":
+            return {"crf": quality, "preset": str(min(13, 12 - speed))}
+        if self.library == "ffv1":
+            return {"level": "3", "slicecrc": "1"}
+        options = {"crf": quality, "preset": preset}
+        return {**options, "x265-params": "log-level=error"} if self.library == "libx265" else options
+
+
+PRESETS = ("ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow")
+
+CODECS: dict[str, Encoder] = {
+    "h264": Encoder("libx264", 20, even_only=True),
+    "hevc": Encoder("libx265", 23, even_only=True),
+    "vp9": Encoder("libvpx-vp9", 32),
+    "av1": Encoder("libsvtav1", 32, even_only=True),
+    "ffv1": Encoder("ffv1", 0),
+}
+
+
+class ContainerKind(NamedTuple):
+    format: str
+    codec: str
+    audio: str
+    """Encoder for audio that the container cannot hold as it is."""
+
+
+CONTAINERS: dict[str, ContainerKind] = {
+    ".mp4": ContainerKind("mp4", "h264", "aac"),
+    ".m4v": ContainerKind("mp4", "h264", "aac"),
+    ".mov": ContainerKind("mov", "h264", "aac"),
+    ".mkv": ContainerKind("matroska", "h264", "aac"),
+    ".webm": ContainerKind("webm", "vp9", "libopus"),
+}
+
+# Written by muxers about the file that they made, not by people about its content.

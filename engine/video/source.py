@@ -1,0 +1,405 @@
+"""Reading videos."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Literal
+
+import av
+import av.filter
+import numpy as np
+from av.stream import Discard, Disposition
+from av.video.reformatter import ColorTrc, VideoReformatter
+
+from ..errors import MediaError, OptionError, reason
+from ..frame import Color, Matrix, PixelFormat, Siting
+from .info import ColorTags, VideoInfo, stream_info
+from .picture import BEST, FULL_RANGE, FramePool, Orientation, VideoFrame, copy_tags, plane_views
+
+NATIVE_FORMATS: dict[str, PixelFormat] = {
+    "yuv420p": "yuv420p",
+    "yuvj420p": "yuv420p",
+    "nv12": "nv12",
+    "rgb24": "rgb24",
+}
+_MATRICES: dict[int, Matrix] = {1: "bt709", 4: "bt601", 5: "bt601", 6: "bt601", 7: "bt709", 9: "bt2020", 10: "bt2020"}
+_CENTER_SITED = {"mjpeg", "mpeg1video", "theora", "vp8", "webp"}
+_HDR = {int(ColorTrc.SMPTE2084): "PQ (HDR10)", int(ColorTrc.ARIB_STD_B67): "HLG"}
+
+
+class VideoSource:
+    """The frames of a video file, upright and in presentation order.
+
+    Frames of ``yuv420p``, ``nv12`` and ``rgb24`` come as views of the decoder's own memory; other pixel formats are
+    converted once (to ``yuv420p``, or ``rgb24`` for RGB, grey and palette pictures), which ``info.notes`` says.
+
+    Args:
+        path: the file.
+        start: seconds after the first frame at which to begin; the first frame is the first that begins there or later.
+        duration: seconds to read from there; None reads to the end.
+        threads: decoder threads; 0 takes one per core.
+        hdr: "error" refuses PQ and HLG; "tonemap" converts them to standard BT.709.
+
+    Raises:
+        MediaError: the file cannot be read as a video, or, while iterating, is damaged.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        start: float | None = None,
+        duration: float | None = None,
+        threads: int = 1,
+        hdr: Literal["error", "tonemap"] = "error",
+    ) -> None:
+        if start is not None and start < 0:
+            raise OptionError(f"start is {start} s; expected 0 or more")
+        if duration is not None and duration <= 0:
+            raise OptionError(f"duration is {duration} s; expected more than 0")
+        if hdr not in ("error", "tonemap"):
+            raise OptionError(f"hdr is {hdr!r}; expected 'error' or 'tonemap'")
+        self.path = Path(path)
+        self._threads = threads
+        self._decoded: Iterator[tuple[av.VideoFrame, Fraction]] = iter(())
+        self._waiting: tuple[av.VideoFrame, Fraction] | None = None  # decoded, not yet given
+        self._number = 0  # pictures decoded since the last start or seek
+        self._last: int | None = None  # time of the last one, in ticks
+        self._container = open_input(self.path)
+        try:
+            self._open_stream()
+            self._tonemap = _ToneMap() if hdr == "tonemap" else None
+            self._describe(_seconds(start), _seconds(duration))
+        except BaseException:
+            self._container.close()
+            raise
+
+    def _open_stream(self) -> None:
+        streams = [s for s in self._container.streams.video if not s.disposition & Disposition.attached_pic]
+        if not streams:
+            kinds = sorted({stream.type for stream in self._container.streams})
+            raise MediaError(f"{self.path} has no video, only {' and '.join(kinds) or 'no stream at all'}.")
+        best = self._container.streams.best("video")
+        self._stream = next((s for s in streams if best is not None and s.index == best.index), streams[0])
+        if self._stream.codec_context is None:
+            raise MediaError(f"{self.path}: this build of PyAV has no decoder for its video.")
+        for stream in self._container.streams:
+            if stream.index != self._stream.index:
+                stream.discard = Discard.all
+        context = self._stream.codec_context
+        context.thread_count = self._threads
+        context.thread_type = "NONE" if self._threads == 1 else "AUTO"
+        assert self._stream.time_base is not None
+        self._tick = self._stream.time_base
+        self._rate = self._stream.average_rate or self._stream.base_rate or None
+
+    def _describe(self, start: Fraction | None, duration: Fraction | None) -> None:
+        """Decode the first frame, which alone says what the frames will be like."""
+        self._restart()
+        first = next(self._decoded, None)
+        if first is None:
+            raise MediaError(f"{self.path} has a video stream, but no frame in it can be decoded.")
+        self._waiting = first
+        picture, time = first
+        transfer = _HDR.get(picture.color_trc)
+        notes = []
+        if transfer is not None and self._tonemap is None:
+            raise MediaError(
+                f"{self.path} is high dynamic range video, {transfer}; the generators know standard range only. "
+                "Let it be converted with --hdr tonemap."
+            )
+        if transfer is not None:
+            notes.append(f"high dynamic range video, {transfer}, is tone-mapped to standard BT.709")
+        else:
+            self._tonemap = None
+        self._orientation = Orientation.of(picture)
+        stored = picture.format
+        self._target = _target_format(stored)
+        if stored.name not in NATIVE_FORMATS and transfer is None:
+            notes.append(f"pixel format {stored.name} is converted to {self._target}, 8 bit")
+        if picture.interlaced_frame:
+            notes.append("the video is interlaced; its frames are translated whole, not deinterlaced")
+        self._reformatter = VideoReformatter()
+        self._colors: dict[tuple[int, int, str], Color] = {}
+        picture = self._native(picture)
+        width, height = picture.width, picture.height
+        if self._orientation.transpose:
+            width, height = height, width
+        self._pool = FramePool(width, height, self._target)
+        self._stored_size = (picture.width, picture.height)
+
+        stream, context = self._stream, self._stream.codec_context
+        begin = time + (start or 0)
+        end = None if duration is None else begin + duration
+        whole = self._length()
+        part = whole if whole is None else max(Fraction(0), whole - (start or 0))
+        if duration is not None:
+            part = duration if part is None else min(part, duration)
+        frames = stream.frames or None
+        if (start or duration or not frames) and part is not None and self._rate:
+            frames = round(part * self._rate)
+        aspect = stream.sample_aspect_ratio or Fraction(1)
+        self.info = VideoInfo(
+            path=self.path,
+            size=(height, width),
+            format=self._target,
+            stored_format=stored.name,
+            time_base=self._tick,
+            rate=self._rate,
+            codec=context.codec.name,
+            container=self._container.format.name,
+            color=self._color(picture),
+            tags=ColorTags(picture.colorspace, picture.color_range, picture.color_primaries, picture.color_trc),
+            pixel_aspect=1 / aspect if self._orientation.transpose else aspect,
+            rotation=self._orientation.degrees,
+            duration=part,
+            frames=frames,
+            trim=None if start is None and duration is None else (begin, end),
+            stream_index=stream.index,
+            streams=[stream_info(s) for s in self._container.streams],
+            metadata=dict(self._container.metadata),
+            notes=notes,
+        )
+
+    def _length(self) -> Fraction | None:
+        if self._stream.duration:
+            return self._stream.duration * self._tick
+        if self._container.duration:
+            return Fraction(self._container.duration, 1_000_000)
+        return None
+
+    def _restart(self) -> None:
+        self._waiting = None
+        self._number = 0
+        self._last = None
+        self._decoded = self._decode()
+
+    def _decode(self) -> Iterator[tuple[av.VideoFrame, Fraction]]:
+        """Pictures as decoded, with their times."""
+        try:
+            for packet in self._container.demux(self._stream):
+                try:
+                    pictures = packet.decode()
+                except av.error.InvalidDataError:
+                    if self._number:
+                        raise
+                    continue  # a stream cut out of a broadcast begins with pictures whose references are missing
+                for picture in pictures:
+                    pts = self._pts(picture)
+                    self._number += 1
+                    yield picture, pts * self._tick
+        except av.FFmpegError as error:
+            raise self._damaged(error) from error
+
+    def _pts(self, picture: av.VideoFrame) -> int:
+        """Presentation time in ticks, strictly rising; estimated where the file has none."""
+        pts = picture.pts if picture.pts is not None else picture.dts
+        step = picture.duration or (round(1 / (self._rate * self._tick)) if self._rate else 1) or 1
+        if pts is None:
+            pts = 0 if self._last is None else self._last + step
+        elif self._last is not None and pts <= self._last:
+            note = "some frame times do not rise; they were moved by one tick"
+            if note not in self.info.notes:
+                self.info.notes.append(note)
+            pts = self._last + 1
+        self._last = pts
+        return pts
+
+    def _damaged(self, error: Exception) -> MediaError:
+        at = f"after frame {self._number}" if self._number else "before the first frame"
+        cure = ""
+        if self._last is not None and self._number > 1:
+            seconds = float((self._last + 1) * self._tick - (self.info.trim[0] if self.info.trim else 0))
+            cure = f" The part before can be translated with --duration {max(0.0, seconds - 0.001):.3f}."
+        problem = MediaError(f"{self.path} is damaged or cut off: decoding failed {at} ({reason(error)}).{cure}")
+        problem.frame_number = self._number + 1
+        return problem
+
+    def __iter__(self) -> Iterator[VideoFrame]:
+        """Frames from the start of the wanted part; each call begins again."""
+        begin, end = self.info.trim or (None, None)
+        if self._number > 1 or (self._number == 1 and self._waiting is None):
+            self._container.seek(0)
+            self._restart()
+        half = self._tick / 2
+        if begin is not None and self._waiting is not None and begin > self._waiting[1]:
+            self._seek(begin)
+        for picture, time in self._upcoming():
+            if begin is not None and time < begin - half:
+                continue
+            if end is not None and time >= end - half:
+                return
+            yield self._frame(picture, time)
+        self._check_end()
+
+    def _seek(self, begin: Fraction) -> None:
+        """Go to the key frame before ``begin``; if the file's index misleads, back to the beginning."""
+        first = self._waiting
+        try:
+            self._container.seek(int(begin / self._tick), stream=self._stream)
+            self._restart()
+            landed = next(self._decoded, None)
+        except (av.FFmpegError, MediaError):
+            landed = None
+        if landed is None or landed[1] > begin:
+            self._container.close()
+            self._container = open_input(self.path)
+            self._open_stream()
+            self._restart()
+            return
+        assert first is not None
+        self._waiting = landed
+
+    def _upcoming(self) -> Iterator[tuple[av.VideoFrame, Fraction]]:
+        if self._waiting is not None:
+            waiting, self._waiting = self._waiting, None
+            yield waiting
+        yield from self._decoded
+
+    def _check_end(self) -> None:
+        """Say so when the frames end well before the length that the file states."""
+        length = self._length() if self._stream.duration else None
+        if length is None or self._last is None or self.info.trim is not None:
+            return
+        seen = (self._last - (self._stream.start_time or 0)) * self._tick
+        if length - seen > max(Fraction(1), length / 20):
+            self.info.notes.append(
+                f"the frames end at {float(seen):.2f} s, though the file states {float(length):.2f} s; "
+                "it may be cut off"
+            )
+
+    def _frame(self, picture: av.VideoFrame, time: Fraction) -> VideoFrame:
+        duration = picture.duration
+        picture = self._native(picture)
+        if (picture.width, picture.height) != self._stored_size:
+            problem = MediaError(
+                f"{self.path}: the picture size changes from {self._stored_size[0]}x{self._stored_size[1]} to "
+                f"{picture.width}x{picture.height} at frame {self._number}. Cut the file there, or scale it to one "
+                "size."
+            )
+            problem.frame_number = self._number
+            raise problem
+        color = self._color(picture)
+        planes = plane_views(picture, self._target, writable=False)
+        upright = self._orientation == Orientation()
+        if not upright or any(plane.strides[0] < 0 for plane in planes):
+            turned = self._pool.take()
+            copy_tags(picture, turned)
+            targets = plane_views(turned, self._target)
+            for target, plane in zip(targets, planes, strict=True):
+                np.copyto(target, self._orientation.apply(plane))
+            picture, planes = turned, targets
+        picture.duration = duration
+        return VideoFrame(planes, self._target, color, time, picture, self._pool)
+
+    def _native(self, picture: av.VideoFrame) -> av.VideoFrame:
+        """The picture in a format that the kernels read."""
+        if self._tonemap is not None:
+            return self._tonemap(picture)
+        if NATIVE_FORMATS.get(picture.format.name) == self._target:
+            return picture
+        return self._reformatter.reformat(picture, format=self._target, interpolation=BEST, threads=1)
+
+    def _color(self, picture: av.VideoFrame) -> Color:
+        key = (picture.colorspace, picture.color_range, picture.format.name)
+        if key not in self._colors:
+            matrix = _MATRICES.get(picture.colorspace)
+            if matrix is None:  # players guess by the size as well
+                matrix = "bt601" if self._stream.codec_context.height < 720 else "bt709"
+            full = picture.color_range == FULL_RANGE or picture.format.name.startswith("yuvj")
+            siting: Siting = "left"
+            # Turned left-siting is none of the three that Color knows; the centre is nearest to all its turns.
+            if self._stream.codec_context.codec.name in _CENTER_SITED or self._orientation != Orientation():
+                siting = "center"
+            self._colors[key] = Color(matrix, full, siting)
+        return self._colors[key]
+
+    def close(self) -> None:
+        """Close the file; frames already given stay valid."""
+        self._container.close()
+
+    def __enter__(self) -> VideoSource:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class _ToneMap:
+    """PQ or HLG to 8-bit BT.709, by the perceptual intent of libswscale."""
+
+    def __init__(self) -> None:
+        self._graph: av.filter.Graph | None = None
+
+    def __call__(self, picture: av.VideoFrame) -> av.VideoFrame:
+        if self._graph is None:
+            self._graph = self._build(picture)
+        self._graph.vpush(picture)
+        return self._graph.vpull()
+
+    @staticmethod
+    def _build(picture: av.VideoFrame) -> av.filter.Graph:
+        graph = av.filter.Graph()
+        source = (
+            f"video_size={picture.width}x{picture.height}:pix_fmt={picture.format.name}:time_base=1/1000:"
+            f"pixel_aspect=1/1:colorspace={picture.colorspace}:range={picture.color_range}"
+        )
+        scale = "out_color_matrix=bt709:out_transfer=bt709:out_primaries=bt709:out_range=tv:intent=perceptual"
+        graph.link_nodes(
+            graph.add("buffer", source),
+            graph.add("scale", scale),
+            graph.add("format", "pix_fmts=yuv420p"),
+            graph.add("buffersink"),
+        ).configure()
+        return graph
+
+
+def open_input(path: Path) -> av.container.InputContainer:
+    if not path.exists():
+        raise MediaError(f"{path}: no such file.")
+    if path.is_dir():
+        raise MediaError(f"{path} is a folder; expected a video file. Pictures of a folder are read with --images.")
+    try:
+        if path.is_file() and path.stat().st_size == 0:
+            raise MediaError(f"{path} is empty (0 bytes).")
+        container = av.open(
+            f"file:{path}", "r", metadata_errors="replace", container_options={"protocol_whitelist": "file"}
+        )
+    except (av.FFmpegError, OSError) as error:
+        if isinstance(error, MediaError):
+            raise
+        if isinstance(error, PermissionError):
+            raise MediaError(f"{path} cannot be read: permission denied.") from error
+        raise MediaError(f"{path} cannot be read as a video ({reason(error)}): {_what_it_is(path)}.") from error
+    if container.format.name == "tty":  # libav draws text files as pictures
+        container.close()
+        raise MediaError(f"{path} is a text file; expected a video.")
+    return container
+
+
+def _what_it_is(path: Path) -> str:
+    """A guess why libav refuses a file."""
+    with contextlib.suppress(OSError), path.open("rb") as file:
+        head = file.read(512)
+        if head[4:8] == b"ftyp":
+            return "it begins like an MP4 file, but its index (moov) is missing or damaged; it was probably cut off"
+        if head and all(byte >= 32 or byte in b"\t\r\n" for byte in head):
+            return "it contains text"
+    return "it is damaged, cut off, or not a video"
+
+
+def _seconds(value: float | None) -> Fraction | None:
+    """Decimal seconds as the user wrote them: 0.1 is a tenth."""
+    return None if value is None else Fraction(str(value))
+
+
+def _target_format(format: av.VideoFormat) -> PixelFormat:
+    native = NATIVE_FORMATS.get(format.name)
+    if native is not None:
+        return native
+    colors = len(format.components) - bool(format.name.startswith(("ya", "rgba", "bgra", "argb", "abgr", "gbrap")))
+    return "rgb24" if format.is_rgb or format.has_palette or colors < 3 else "yuv420p"
