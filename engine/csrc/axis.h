@@ -1,0 +1,44 @@
+// Resampling along one axis: which inputs, with which weights, make each output.
+#pragma once
+
+#include <vector>
+
+#include "rows.h"
+
+namespace ganlens {
+
+class Axis {
+  public:
+    // centres: where the outputs lie among `length` inputs, of which input k lies at k + 0.5, rising.
+    // scale: inputs per output; the triangle filter reaches max(1, scale) inputs to each side. Inputs before the first
+    // and after the last are replicas of these.
+    Axis(const std::vector<double>& centres, double scale, int length);
+
+    int count() const { return count_; }
+    int taps() const { return taps_; }
+    int first(int output) const { return first_[output]; }
+    int last(int output) const { return first_[output] + taps_ - 1; }
+    Taps weights(int output) const {
+        return {&weight_[size_t(output) * taps_], &fixed_[size_t(output) * taps_], taps_};
+    }
+    // The inputs in use are [begin(), end()).
+    int begin() const { return first_.front(); }
+    int end() const { return first_.back() + taps_; }
+
+    // Tables for Rows::resample on a row whose element 0 is input `origin`; they live as long as this object.
+    Resampler resampler(int origin);
+
+  private:
+    bool make_groups(int size, int reach, int origin);
+    int16_t weight_16384(int output, int tap) const;
+
+    int count_, taps_;
+    std::vector<int> first_;
+    std::vector<float> weight_;
+    std::vector<uint16_t> fixed_;
+    std::vector<int> relative_, base_;
+    std::vector<uint8_t> control_;
+    std::vector<int16_t> table_;
+};
+
+}  // namespace ganlens

@@ -1,0 +1,254 @@
+// Python binding: checks every argument, so that the kernels need not.
+#include <nanobind/nanobind.h>
+#include <nanobind/ndarray.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/tuple.h>
+#include <nanobind/stl/vector.h>
+
+#include <cmath>
+#include <stdexcept>
+
+#include "kernels.h"
+
+namespace nb = nanobind;
+using namespace nb::literals;
+
+namespace ganlens {
+namespace {
+
+using Size = std::tuple<int, int>;
+using Four = std::tuple<double, double, double, double>;
+using Array = nb::ndarray<nb::ro>;
+
+constexpr int kLargestSide = 1 << 16;
+constexpr double kLargestCoordinate = 1 << 20;
+
+std::vector<const Rows*> usable() {
+    std::vector<const Rows*> out{&scalar_rows()};
+    if (const Rows* simd = simd_rows()) out.push_back(simd);
+    return out;
+}
+
+std::vector<std::string> targets() {
+    std::vector<std::string> names;
+    for (const Rows* rows : usable()) names.emplace_back(rows->name);
+    return names;
+}
+
+// ---------------------------------------------------------------------------------------------- words
+
+std::string join(const std::vector<std::string>& names) {
+    std::string out;
+    for (const std::string& name : names) out += (out.empty() ? "'" : ", '") + name + "'";
+    return out;
+}
+
+int choose(const char* what, const std::string& given, const std::vector<std::string>& names) {
+    for (size_t i = 0; i < names.size(); ++i)
+        if (names[i] == given) return int(i);
+    throw std::invalid_argument(std::string(what) + " '" + given + "' is not known; expected one of " + join(names));
+}
+
+std::string number(double value) {
+    char text[32];
+    snprintf(text, sizeof text, "%g", value);
+    return text;
+}
+
+std::string shape_text(const std::vector<int64_t>& shape) {
+    std::string out = "(";
+    for (size_t i = 0; i < shape.size(); ++i) out += (i ? ", " : "") + std::to_string(shape[i]);
+    return out + (shape.size() == 1 ? ",)" : ")");
+}
+
+// ---------------------------------------------------------------------------------------------- arrays
+
+struct Checked {
+    nb::object owner;  // keeps the memory while the interpreter lock is released
+    uint8_t* data;
+    ptrdiff_t row_stride;  // bytes
+};
+
+// The memory of an array of this dtype and shape; all but the first axis contiguous, and the first one too unless
+// `padded_rows`.
+Checked check(nb::handle object, const std::string& what, nb::dlpack::dtype dtype, const std::vector<int64_t>& shape,
+              bool writable, bool padded_rows) {
+    const std::string expected = std::string("expected a ") + (writable ? "writable " : "") + "NumPy array " +
+                                 shape_text(shape) + (dtype == nb::dtype<float>() ? " float32" : " uint8");
+    Array array;
+    if (!nb::try_cast(object, array, false))
+        throw nb::type_error((what + ": a " + nb::type_name(object.type()).c_str() + " came; " + expected).c_str());
+    std::vector<int64_t> came;
+    for (size_t i = 0; i < array.ndim(); ++i) came.push_back(int64_t(array.shape(i)));
+    if (array.dtype() != dtype)
+        throw nb::type_error(
+            (what + ": an array of dtype " + nb::str(object.attr("dtype")).c_str() + " came; " + expected).c_str());
+    if (came != shape)
+        throw std::invalid_argument(what + ": an array of shape " + shape_text(came) + " came; " + expected);
+    if (array.device_type() != nb::device::cpu::value)
+        throw std::invalid_argument(what + ": an array on another device came; " + expected);
+    int64_t step = 1;
+    for (size_t i = array.ndim(); i-- > 0; step *= shape[i])
+        if (shape[i] != 1 && array.stride(i) != step && !(i == 0 && padded_rows))
+            throw std::invalid_argument(what + ": the array is not contiguous along axis " + std::to_string(i) + "; " +
+                                        expected + (padded_rows ? " whose rows are contiguous" : ", C-contiguous"));
+    nb::ndarray<> mutable_array;
+    if (writable && !nb::try_cast(object, mutable_array, false))
+        throw std::invalid_argument(what + ": a read-only array came; " + expected);
+    return {nb::borrow(object), static_cast<uint8_t*>(const_cast<void*>(array.data())),
+            ptrdiff_t(array.stride(0)) * dtype.bits / 8};
+}
+
+struct CheckedPlanes {
+    std::vector<nb::object> owners;
+    Planes planes{};
+};
+
+CheckedPlanes check_planes(const Options& o, nb::handle object, const std::string& what, bool writable) {
+    std::vector<std::vector<int64_t>> shapes;
+    for (const Layer& layer : o.layers()) {
+        const std::vector<int64_t> one{layer.height, layer.width};
+        if (layer.interleaved)
+            shapes.push_back({layer.height, layer.width, layer.channels});
+        else
+            shapes.insert(shapes.end(), size_t(layer.channels), one);
+    }
+    nb::sequence sequence;
+    if (!nb::try_cast(object, sequence) || nb::hasattr(object, "dtype"))
+        throw nb::type_error((what + ": a " + nb::type_name(object.type()).c_str() + " came; expected a tuple of " +
+                              std::to_string(shapes.size()) + " NumPy arrays")
+                                 .c_str());
+    if (nb::len(sequence) != shapes.size())
+        throw std::invalid_argument(what + ": " + std::to_string(nb::len(sequence)) + " planes came; expected " +
+                                    std::to_string(shapes.size()));
+    CheckedPlanes out;
+    for (size_t i = 0; i < shapes.size(); ++i) {
+        const Checked plane =
+            check(sequence[i], what + " plane " + std::to_string(i), nb::dtype<uint8_t>(), shapes[i], writable, true);
+        out.owners.push_back(plane.owner);
+        out.planes[i] = {plane.data, plane.row_stride};
+    }
+    return out;
+}
+
+// ---------------------------------------------------------------------------------------------- options
+
+void check_size(const char* what, const Size& size) {
+    const auto [height, width] = size;
+    if (height < 1 || width < 1 || height > kLargestSide || width > kLargestSide)
+        throw std::invalid_argument(std::string(what) + " (" + std::to_string(height) + ", " + std::to_string(width) +
+                                    ") came; expected (height, width) from 1 to " + std::to_string(kLargestSide));
+}
+
+Options make_options(const std::string& format, const Size& frame_size, const Four& region, const Size& size,
+                     const std::string& matrix, bool full_range, const std::string& siting,
+                     const std::tuple<double, double>& value_range, bool bgr, const std::string& target) {
+    Options o{};
+    o.format = Format(choose("format", format, {"rgb24", "yuv420p", "nv12"}));
+    o.matrix = Matrix(choose("matrix", matrix, {"bt601", "bt709", "bt2020"}));
+    o.siting = Siting(choose("siting", siting, {"left", "center", "topleft"}));
+    const auto all = usable();
+    o.rows = target.empty() ? all.back() : all[size_t(choose("target", target, targets()))];
+    check_size("frame_size", frame_size);
+    check_size("size", size);
+    std::tie(o.frame_height, o.frame_width) = frame_size;
+    std::tie(o.height, o.width) = size;
+    std::tie(o.top, o.left, o.region_height, o.region_width) = region;
+    const auto usable_number = [](double v) { return std::isfinite(v) && std::abs(v) <= kLargestCoordinate; };
+    if (!usable_number(o.top) || !usable_number(o.left) || !usable_number(o.region_height) ||
+        !usable_number(o.region_width) || o.region_height <= 0 || o.region_width <= 0)
+        throw std::invalid_argument("region (" + number(o.top) + ", " + number(o.left) + ", " +
+                                    number(o.region_height) + ", " + number(o.region_width) +
+                                    ") came; expected (top, left, height, width) in pixels, height and width above 0");
+    o.low = float(std::get<0>(value_range));
+    o.high = float(std::get<1>(value_range));
+    if (!std::isfinite(o.low) || !std::isfinite(o.high) || o.low >= o.high)
+        throw std::invalid_argument("value_range (" + number(o.low) + ", " + number(o.high) +
+                                    ") came; expected two rising numbers");
+    o.full_range = full_range;
+    o.bgr = bgr;
+    return o;
+}
+
+Blending make_blending(const Four& feather, double detail, double opacity) {
+    Blending b{};
+    std::tie(b.feather[0], b.feather[1], b.feather[2], b.feather[3]) = feather;
+    for (double width : b.feather)
+        if (!(width >= 0) || !std::isfinite(width))
+            throw std::invalid_argument("feather width " + number(width) + " came; expected 0 or more pixels");
+    if (!(detail >= 0 && detail <= 1))
+        throw std::invalid_argument("detail " + number(detail) + " came; expected 0 to 1");
+    if (!(opacity >= 0 && opacity <= 1))
+        throw std::invalid_argument("opacity " + number(opacity) + " came; expected 0 to 1");
+    b.detail = detail;
+    b.opacity = opacity;
+    return b;
+}
+
+// ---------------------------------------------------------------------------------------------- calls
+
+void call_prepare(Prepare& prepare, nb::handle planes, nb::handle out) {
+    const Options& o = prepare.options;
+    const CheckedPlanes in = check_planes(o, planes, "planes", false);
+    const Checked tensor = check(out, "out", nb::dtype<float>(), {3, o.height, o.width}, true, false);
+    const nb::gil_scoped_release release;
+    prepare(in.planes, reinterpret_cast<float*>(tensor.data));
+}
+
+void call_compose(Compose& compose, nb::handle translated, nb::handle destination, nb::handle mask, nb::handle prepared,
+                  nb::handle source) {
+    const Options& o = compose.options;
+    const std::vector<int64_t> shape{3, o.height, o.width};
+    const bool detailed = compose.blending.detail > 0;
+    const auto floats = [](const Checked& array) { return reinterpret_cast<const float*>(array.data); };
+
+    const Checked image = check(translated, "translated", nb::dtype<float>(), shape, false, false);
+    const CheckedPlanes frame = check_planes(o, destination, "destination", true);
+    Checked mask_array{}, prepared_array{};
+    CheckedPlanes original;
+    if (!mask.is_none()) mask_array = check(mask, "mask", nb::dtype<float>(), {o.height, o.width}, false, false);
+    if (!prepared.is_none()) prepared_array = check(prepared, "prepared", nb::dtype<float>(), shape, false, false);
+    if (!source.is_none()) original = check_planes(o, source, "source", false);
+    if (detailed && prepared.is_none())
+        throw std::invalid_argument("prepared: None came; detail above 0 needs what Prepare gave for this frame, " +
+                                    shape_text(shape) + " float32");
+    const nb::gil_scoped_release release;
+    compose(floats(image), frame.planes, floats(mask_array), detailed ? floats(prepared_array) : nullptr,
+            source.is_none() ? frame.planes : original.planes);
+}
+
+}  // namespace
+}  // namespace ganlens
+
+NB_MODULE(_kernels, m) {
+    using namespace ganlens;
+    m.def("targets", &targets);
+    nb::class_<Prepare>(m, "Prepare")
+        .def(
+            "__init__",
+            [](Prepare* self, const std::string& format, const Size& frame_size, const Four& region, const Size& size,
+               const std::string& matrix, bool full_range, const std::string& siting,
+               const std::tuple<double, double>& value_range, bool bgr, const std::string& target) {
+                new (self) Prepare(make_options(format, frame_size, region, size, matrix, full_range, siting,
+                                                value_range, bgr, target));
+            },
+            nb::kw_only(), "format"_a, "frame_size"_a, "region"_a, "size"_a, "matrix"_a, "full_range"_a, "siting"_a,
+            "value_range"_a, "bgr"_a, "target"_a = "")
+        .def("__call__", &call_prepare, "planes"_a, "out"_a);
+    nb::class_<Compose>(m, "Compose")
+        .def(
+            "__init__",
+            [](Compose* self, const std::string& format, const Size& frame_size, const Four& region, const Size& size,
+               const std::string& matrix, bool full_range, const std::string& siting,
+               const std::tuple<double, double>& value_range, bool bgr, const Four& feather, double detail,
+               double opacity, const std::string& target) {
+                new (self) Compose(make_options(format, frame_size, region, size, matrix, full_range, siting,
+                                                value_range, bgr, target),
+                                   make_blending(feather, detail, opacity));
+            },
+            nb::kw_only(), "format"_a, "frame_size"_a, "region"_a, "size"_a, "matrix"_a, "full_range"_a, "siting"_a,
+            "value_range"_a, "bgr"_a, "feather"_a = Four(0, 0, 0, 0), "detail"_a = 0.0, "opacity"_a = 1.0,
+            "target"_a = "")
+        .def("__call__", &call_compose, "translated"_a, "destination"_a, nb::kw_only(), "mask"_a = nb::none(),
+             "prepared"_a = nb::none(), "source"_a = nb::none());
+}

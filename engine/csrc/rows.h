@@ -1,0 +1,101 @@
+// The operations on rows of samples from which the kernels are made; one table of them per instruction set.
+//
+// Samples between the stages are int16: value * 128 in prepare (0..32640), value * 64 + 32 in compose, where values may
+// be negative and the 32 makes a shift round. Weights are in [0, 1], as 32767 or 32768 parts. Rows made by the kernels
+// themselves ("scratch") may be read and written up to kSlack elements past their end; rows of the caller may not. No
+// STL here: these headers are compiled with the flags of each instruction set.
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "pixel_math.h"
+
+namespace ganlens {
+
+constexpr int kSlack = 64;
+constexpr int kPrepareShift = 7;
+constexpr int kComposeShift = 6;
+constexpr int kComposeHalf = 1 << (kComposeShift - 1);
+constexpr int kMaxFixedTaps = 32;  // more taps than these are summed in float: 15-bit weights would be too coarse
+
+inline int round_shift(int value, int shift) { return (value + (1 << (shift - 1))) >> shift; }
+
+// Weights of the input samples of one output.
+struct Taps {
+    const float* weight;
+    const uint16_t* fixed;  // 32768 parts, sum 32768
+    int count;
+};
+
+// How a row of samples becomes another by a triangle filter; the tables of class Axis.
+struct Resampler {
+    enum class Kind { lerp, pairs, dot, general };
+    Kind kind;
+    int count;            // outputs
+    int taps;             // inputs per output
+    const int* first;     // (count) first input of each output
+    const float* weight;  // (count, taps)
+
+    // lerp: groups of 8 outputs whose inputs lie in base[g] .. base[g] + 8, fixed: (groups, 8) second weight, 32767
+    // parts. pairs: groups of 4 outputs with inputs in base[g] .. base[g] + 7 (+ 2 per further pair),
+    //        fixed: (pairs, groups, 4, 2) weights, 16384 parts.
+    // Both: control: (groups, 16) byte shuffle of 8 int16. dot: fixed: (count, fixed_taps), 16384 parts.
+    int groups;
+    int fixed_taps;
+    const int* base;
+    const uint8_t* control;
+    const int16_t* fixed;
+};
+
+// One row of 8-bit samples to write: value = above + lerp * (below - above) [+ detail], blended over `row` by `blend`.
+struct Store {
+    uint8_t* row;
+    int channels;  // interleaved in `row`: 1, 2 or 3
+    int count;     // pixels
+    const int16_t* above[3];
+    const int16_t* below[3];
+    int16_t lerp;           // 32767 parts
+    const int16_t* detail;  // value * 64, or null
+    const int16_t* blend;   // 32767 parts, or null: `row` is not read
+};
+
+// Float rows of a generator to the samples that a frame codes, value * 64 + 32.
+struct Coding {
+    float low, high;     // the generator's values are clipped to these
+    Affine affine;       // from the generator's values
+    float detail[3];     // factors of the prepared values in what is subtracted for detail
+    float detail_bias;   // added to that
+    bool detail_in_all;  // from all samples (R, G, B), or from the first only (Y')
+};
+
+struct Rows {
+    const char* name;
+
+    // out[i] = sum over k of taps[k] * rows[k][i], * 128
+    void (*mix_bytes)(const uint8_t* const* rows, const Taps& taps, int count, int16_t* out);
+    // Interleaved samples of `channels` (2 or 3) to rows of their own.
+    void (*split)(const int16_t* in, int channels, int count, int16_t* const* out);
+    void (*resample)(const int16_t* in, const Resampler& resampler, int16_t* out);
+    // out = clip(affine(in)), in as value * 128; `out` belongs to the caller
+    void (*to_floats)(const int16_t* const* in, const Affine& affine, float low, float high, int count,
+                      float* const* out);
+
+    // `in` and `prepared` (null: no detail) belong to the caller
+    void (*to_samples)(const float* const* in, const float* const* prepared, const Coding& coding, int count,
+                       int16_t* const* out);
+    // [0, 1] to 32767 parts; `in` belongs to the caller
+    void (*to_weights)(const float* in, int count, int16_t* out);
+    void (*mix_samples)(const int16_t* const* rows, const Taps& taps, int count, int16_t* out);
+    // out[i] = (above + lerp * (below - above))[i] * ramp[i] * factor, all 32767 parts; above null: 1
+    void (*mix_weights)(const int16_t* above, const int16_t* below, int16_t lerp, const int16_t* ramp, int16_t factor,
+                        int count, int16_t* out);
+    // out[i] = sum over the interleaved channels (1 or 3) of factor * row, * 64; factors in 32767 parts
+    void (*luma)(const uint8_t* row, int channels, const int16_t* factors, int count, int16_t* out);
+    void (*store)(const Store& store);
+};
+
+const Rows& scalar_rows();
+const Rows* simd_rows();  // null where the build has none or the CPU cannot run it
+
+}  // namespace ganlens

@@ -1,0 +1,204 @@
+"""The two kernels in plain NumPy, float64: the specification of ``_kernels`` and the oracle of its tests.
+
+Positions are continuous luma coordinates: luma pixel ``k`` covers ``[k, k + 1)`` and has its centre at ``k + 0.5``. A region is
+``(top, left, height, width)`` in these coordinates; it may be fractional and may extend beyond the frame, where samples are
+the frame's edge replicated. Formats, planes and siting are those of :mod:`ganlens.engine.frame`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Array = NDArray[np.float64]
+
+LUMA_WEIGHTS = {"bt601": (0.299, 0.587, 0.114), "bt709": (0.2126, 0.7152, 0.0722), "bt2020": (0.2627, 0.6780, 0.0593)}
+"""Weights of R', G', B' in Y' (ITU-R BT.601, BT.709, BT.2020 non-constant luminance)."""
+
+
+def prepare(
+    planes: Sequence[NDArray[np.uint8]],
+    *,
+    format: str,
+    frame_size: tuple[int, int],
+    region: tuple[float, float, float, float],
+    size: tuple[int, int],
+    matrix: str,
+    full_range: bool,
+    siting: str,
+    value_range: tuple[float, float],
+    bgr: bool,
+) -> Array:
+    """The region of a frame, resampled to ``size`` (height, width) as a generator wants it.
+
+    Each plane is resampled by a triangle filter (bilinear, widened when shrinking: no aliasing), chroma by its siting;
+    then Y'CbCr becomes R'G'B', is clipped to 0..255 and scaled to ``value_range``.
+
+    Returns:
+        (3, h, w) float64 in ``value_range``; R, G, B, or B, G, R if ``bgr``.
+    """
+    top, left, height, width = region
+    steps = height / size[0], width / size[1]
+    rows = top + (np.arange(size[0]) + 0.5) * steps[0]
+    columns = left + (np.arange(size[1]) + 0.5) * steps[1]
+
+    resampled = []
+    for index, plane in enumerate(split(planes, format)):
+        step, cosited = grid(format, index, siting)
+        down = resampling(to_samples(rows, step, cosited[0]), steps[0] / step, plane.shape[0])
+        across = resampling(to_samples(columns, step, cosited[1]), steps[1] / step, plane.shape[1])
+        resampled.append(down @ plane.astype(np.float64) @ across.T)
+    image = np.stack(resampled)
+    if format != "rgb24":
+        forward, offset = rgb_to_ycbcr(matrix, full_range)
+        image = np.einsum("ij,jhw->ihw", np.linalg.inv(forward), image - offset[:, None, None])
+    low, high = value_range
+    image = low + image.clip(0, 255) * ((high - low) / 255)
+    return image[::-1] if bgr else image
+
+
+def compose(
+    translated: ArrayLike,
+    destination: Sequence[NDArray[np.uint8]],
+    *,
+    format: str,
+    frame_size: tuple[int, int],
+    region: tuple[float, float, float, float],
+    size: tuple[int, int],
+    matrix: str,
+    full_range: bool,
+    siting: str,
+    value_range: tuple[float, float],
+    bgr: bool,
+    feather: tuple[float, float, float, float] = (0, 0, 0, 0),
+    detail: float = 0.0,
+    opacity: float = 1.0,
+    mask: ArrayLike | None = None,
+    prepared: ArrayLike | None = None,
+    source: Sequence[NDArray[np.uint8]] | None = None,
+) -> None:
+    """Write a generator's answer into the region of a frame.
+
+    A sample is written where its position lies inside the region. (In a frame of odd size the last chroma sample may
+    be sited beyond the frame; it counts as lying at the centre of the last luma pixel.)
+
+    Args:
+        translated: (3, h, w) in ``value_range``, clipped to it; channel order as ``bgr`` says.
+        destination: the planes of the frame, written in place.
+        feather: widths in pixels of the linear ramps at the top, bottom, left, right edge, inward.
+        detail: 0..1, how much luminance detail of the source above the generator's Nyquist frequency to add:
+            ``Y_out = up(Y_generated - detail * Y_prepared) + detail * Y_source``.
+        opacity: 0..1, factor of the blend weight.
+        mask: (h, w) in [0, 1], factor of the blend weight; 1 shows the generator's answer.
+        prepared: (3, h, w), what :func:`prepare` gave for this frame; needed if ``detail`` > 0.
+        source: planes of the untouched frame, for ``detail``; None: ``destination`` still holds it.
+    """
+    top, left, height, width = region
+    low, high = value_range
+    forward, offset = rgb_to_ycbcr(matrix, full_range) if format != "rgb24" else (np.eye(3), np.zeros(3))
+    luma = rgb_to_ycbcr(matrix, full_range or format == "rgb24")[0][0]
+
+    def to_planes(image: ArrayLike) -> tuple[Array, Array]:
+        """The samples (3, h, w) as the frame codes them, and the luma without its offset (h, w)."""
+        rgb = (np.asarray(image, np.float64).clip(low, high) - low) * (255 / (high - low))
+        rgb = rgb[::-1] if bgr else rgb
+        coded = np.einsum("ij,jhw->ihw", forward, rgb) + offset[:, None, None]
+        return coded, np.einsum("j,jhw->hw", luma, rgb)
+
+    generated, _ = to_planes(translated)
+    if detail > 0:
+        assert prepared is not None, "detail > 0 needs what prepare gave"
+        _, luma_prepared = to_planes(prepared)
+        source_planes = [plane.astype(np.float64) for plane in split(source or destination, format)]
+        if format == "rgb24":
+            luma_source = np.einsum("j,jhw->hw", luma, np.stack(source_planes))
+        else:
+            luma_source = source_planes[0] - offset[0]
+
+    for index, plane in enumerate(split(destination, format)):
+        step, cosited = grid(format, index, siting)
+        rows = positions(plane.shape[0], frame_size[0], step, cosited[0])
+        columns = positions(plane.shape[1], frame_size[1], step, cosited[1])
+        rows_in = np.flatnonzero((rows >= top) & (rows < top + height))
+        columns_in = np.flatnonzero((columns >= left) & (columns < left + width))
+        if not len(rows_in) or not len(columns_in):
+            continue
+        inside = np.ix_(rows_in, columns_in)
+        rows, columns = rows[rows_in], columns[columns_in]
+        scales = size[0] / height, size[1] / width
+        down = resampling((rows - top) * scales[0], scales[0] * step, size[0])
+        across = resampling((columns - left) * scales[1], scales[1] * step, size[1])
+
+        if detail > 0 and (format == "rgb24" or index == 0):
+            value = down @ (generated[index] - detail * luma_prepared) @ across.T + detail * luma_source[inside]
+        else:
+            value = down @ generated[index] @ across.T
+        weight = opacity * np.outer(
+            ramp(rows - top, feather[0]) * ramp(top + height - rows, feather[1]),
+            ramp(columns - left, feather[2]) * ramp(left + width - columns, feather[3]),
+        )
+        if mask is not None:
+            weight = weight * (down @ np.asarray(mask, np.float64).clip(0, 1) @ across.T)
+        before = plane[inside].astype(np.float64)
+        plane[inside] = np.floor(before + weight * (value.clip(0, 255) - before) + 0.5).astype(np.uint8)
+
+
+def split(planes: Sequence[NDArray[np.uint8]], format: str) -> list[NDArray[np.uint8]]:
+    """Views of the three sample planes (2-D each): R, G, B or Y, Cb, Cr."""
+    if format == "rgb24":
+        return [planes[0][..., channel] for channel in range(3)]
+    if format == "nv12":
+        return [planes[0], planes[1][..., 0], planes[1][..., 1]]
+    return list(planes)
+
+
+def grid(format: str, plane: int, siting: str) -> tuple[int, tuple[bool, bool]]:
+    """Luma pixels per sample of a plane, and whether its samples sit on the even luma rows and columns."""
+    if format == "rgb24" or plane == 0:
+        return 1, (False, False)
+    return 2, (siting == "topleft", siting in ("left", "topleft"))
+
+
+def positions(count: int, frame_length: int, step: int, cosited: bool) -> Array:
+    """Where the samples of a plane lie along one axis, in luma coordinates, kept inside the frame."""
+    at = np.arange(count) * step + (0.5 if cosited else step / 2)
+    return np.minimum(at, frame_length - 0.5)
+
+
+def to_samples(position: Array, step: int, cosited: bool) -> Array:
+    """Luma coordinates as sample coordinates of a plane, where sample ``k`` lies at ``k + 0.5``."""
+    return (position - (0.5 if cosited else step / 2)) / step + 0.5
+
+
+def resampling(centres: Array, scale: float, length: int) -> Array:
+    """Weights (outputs, length) of a triangle filter over an edge-replicated row of samples.
+
+    Args:
+        centres: where the outputs lie, in sample coordinates.
+        scale: samples per output; the filter reaches ``max(1, scale)`` samples to each side.
+    """
+    support = max(1.0, scale)
+    weights = np.zeros((len(centres), length))
+    for row, centre in zip(weights, centres, strict=True):
+        samples = np.arange(np.floor(centre - support), np.ceil(centre + support) + 1)
+        triangle = np.maximum(0, 1 - np.abs(samples + 0.5 - centre) / support)
+        np.add.at(row, samples.clip(0, length - 1).astype(int), triangle / triangle.sum())
+    return weights
+
+
+def ramp(distance: Array, width: float) -> Array:
+    """Linear ramp from 0 at the edge of the region to 1 at ``width`` pixels from it."""
+    return np.clip(distance / width, 0, 1) if width > 0 else np.ones_like(distance)
+
+
+def rgb_to_ycbcr(matrix: str, full_range: bool) -> tuple[Array, Array]:
+    """Matrix (3, 3) and offset (3,) that take R'G'B' in 0..255 to 8-bit Y'CbCr (ITU-T H.273)."""
+    red, green, blue = LUMA_WEIGHTS[matrix]
+    luma = np.array([red, green, blue])
+    chroma_blue = (np.array([0, 0, 1]) - luma) / (2 * (1 - blue))
+    chroma_red = (np.array([1, 0, 0]) - luma) / (2 * (1 - red))
+    if full_range:
+        return np.stack([luma, chroma_blue, chroma_red]), np.array([0.0, 128, 128])
+    return np.stack([luma * 219, chroma_blue * 224, chroma_red * 224]) / 255, np.array([16.0, 128, 128])
