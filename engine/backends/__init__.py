@@ -13,7 +13,15 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
-from ..errors import BackendError, BackendUnavailable, EngineError, MissingExtra, OptionError, did_you_mean
+from ..errors import (
+    BackendError,
+    BackendUnavailable,
+    EngineError,
+    MissingExtra,
+    ModelFileError,
+    OptionError,
+    did_you_mean,
+)
 from ..models import find_model
 from ..onnx_file import OnnxFile, read_onnx, spec_of
 from ..spec import GeneratorSpec, ValueRange
@@ -156,7 +164,7 @@ def _open_auto(
             try:
                 opened = _open(name, file, spec, threads, spin)
                 _warm_up(opened, size)
-            except (MissingExtra, BackendUnavailable, BackendError) as error:
+            except (MissingExtra, BackendUnavailable, BackendError, ModelFileError) as error:
                 problem = str(error)
             else:
                 opened.choice = Choice(name, (*lines, f"{name}: runs on {opened.library}"))

@@ -28,6 +28,10 @@ def _load(extra: str) -> Any:
     try:
         import onnxruntime
     except ImportError as error:
+        if error.name != "onnxruntime":
+            raise BackendUnavailable(
+                f"onnxruntime is installed but cannot be imported: {_one_line(error)}. Install it again."
+            ) from error
         package = "onnxruntime-gpu" if extra == "cuda" else "onnxruntime"
         raise MissingExtra(f"The backend '{extra}'", package, extra) from error
     return onnxruntime

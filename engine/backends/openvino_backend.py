@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 from pathlib import Path
 from typing import Any
@@ -23,14 +22,14 @@ def _load() -> Any:
     Importing openvino sends a usage event through the package openvino_telemetry where that is installed; without it
     OpenVINO takes a stub of its own. So the import is made to find none.
     """
-    if "openvino" not in sys.modules and importlib.util.find_spec("openvino") is None:
-        raise MissingExtra("The backend 'openvino'", "openvino", "openvino")
     blocked = TELEMETRY not in sys.modules
     if blocked:
         sys.modules[TELEMETRY] = None  # type: ignore[assignment]
     try:
         import openvino
     except ImportError as error:
+        if error.name == "openvino":
+            raise MissingExtra("The backend 'openvino'", "openvino", "openvino") from error
         raise BackendUnavailable(
             f"openvino is installed but cannot be imported: {_one_line(error)}. Install it again."
         ) from error
@@ -157,7 +156,8 @@ def _version(ov: Any) -> str:
 
 
 def _one_line(error: Exception) -> str:
-    """The part of OpenVINO's message that names the cause: it begins with places in its source code."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    telling = [line for line in lines if not line.startswith(("Exception from", "Check '"))]
-    return " ".join((telling or lines)[:2])
+    """What OpenVINO's message says of the cause, without the places in its source code."""
+    lines = [line.strip().removeprefix("-- ") for line in str(error).splitlines() if line.strip()]
+    noise = ("Exception from", "Check '", "FrontEnd API", "Model wasn't", "While validating", "Summary:")
+    telling = [line for line in lines if not line.startswith(noise)]
+    return "; ".join(telling or lines)[:400]

@@ -44,7 +44,7 @@ def find_model(name_or_path: str | Path, folder: Path = FOLDER) -> Path:
     suffix = path.suffix.lower()
     names = {file.stem: file for file in sorted(folder.glob("*.onnx"))}
     try:
-        exists, is_folder = path.exists(), path.is_dir()
+        exists, is_folder = given != "" and path.exists(), given != "" and path.is_dir()
     except (OSError, ValueError):  # too long a name, a NUL character
         exists = is_folder = False
     if given in names and (not exists or is_folder):  # a folder "monet" beside you does not hide the model "monet"
