@@ -79,3 +79,19 @@ class Frame:
     def copy(self) -> Frame:
         """A writable copy; sources whose frames live in foreign memory override this with a cheaper one."""
         return Frame(tuple(plane.copy() for plane in self.planes), self.format, self.color, self.time)
+
+
+def side_by_side(left: Frame, right: Frame) -> Frame:
+    """Two frames of the same size and format in one, twice as wide; an odd last column of subsampled formats is cut."""
+    if (left.size, left.format) != (right.size, right.format):
+        raise ShapeError(
+            f"frames {left.size} {left.format} and {right.size} {right.format} came; expected the same of both"
+        )
+    width = left.size[1] - (left.size[1] % 2 if left.format != "rgb24" else 0)
+    widths = [width] + [width // 2] * (len(left.planes) - 1)
+    if width == 0:
+        raise ShapeError("a frame one pixel wide in a subsampled format cannot be shown beside another")
+    planes = tuple(
+        np.concatenate([a[:, :w], b[:, :w]], axis=1) for a, b, w in zip(left.planes, right.planes, widths, strict=True)
+    )
+    return Frame(planes, left.format, left.color, left.time)

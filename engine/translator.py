@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .backends import open_backend
-from .backends.base import Array, Backend, Output
+from .backends.base import Array, Backend, Choice, Output
 from .compositor import Compositor
 from .errors import OptionError, did_you_mean
 from .frame import Frame
@@ -83,6 +83,11 @@ class Translator:
     def spec(self) -> GeneratorSpec:
         """The generator's record."""
         return self.backend.spec
+
+    @property
+    def choice(self) -> Choice | None:
+        """Which backend was chosen and why not another; None for a backend made by hand."""
+        return getattr(self.backend, "choice", None)
 
     @overload
     def __call__(self, image: NDArray[np.uint8], **attributes: float) -> NDArray[np.uint8]: ...

@@ -1,0 +1,194 @@
+"""The command line: ``engine translate | models | info | backends | train | export``.
+
+Only this package prints. What a command needs is imported when it runs, so that ``engine --help`` answers at once and
+``engine`` works without the packages of the extras.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..errors import EngineError, MissingExtra
+
+app = typer.Typer(
+    name="engine",
+    help="Translate images and video with image-to-image GAN generators.\n\n"
+    "Start with: engine translate --video clip.mp4 -o painted.mp4",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # plain help starts in a third of the time
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
+
+Model = Annotated[str, typer.Option("--model", "-m", help="A name that 'engine models' lists, or an ONNX file.")]
+Range = Annotated[
+    str | None,
+    typer.Option(
+        "--range",
+        metavar="LOW..HIGH",
+        help="Values of the image tensor, for a file without our record: 0..1, -1..1 or 0..255.",
+    ),
+]
+Backend = Annotated[str, typer.Option(help="auto, or one that 'engine backends' lists; a named one never falls back.")]
+
+
+def _version(value: bool) -> None:
+    if value:
+        from .. import __version__
+
+        typer.echo(f"ganlens {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def translate(
+    video: Annotated[
+        str | None, typer.Option(metavar="FILE", help="A video; '-' reads YUV4MPEG2 from standard input.")
+    ] = None,
+    image: Annotated[Path | None, typer.Option(metavar="FILE", help="One picture.")] = None,
+    images: Annotated[
+        str | None, typer.Option(metavar="DIR|GLOB", help="Many pictures; the output is a folder.")
+    ] = None,
+    output: Annotated[
+        str | None,
+        typer.Option("--output", "-o", metavar="OUT", help="Result; '-' writes YUV4MPEG2 to standard output."),
+    ] = None,
+    model: Model = "monet",
+    framing: Annotated[
+        str,
+        typer.Option(
+            metavar="MODE",
+            help="fit: the whole frame scaled through the model. crop: one rectangle. "
+            "tile: full size in tiles. native: full size in one piece.",
+        ),
+    ] = "fit",
+    region: Annotated[
+        str | None, typer.Option(metavar="X,Y,W,H", help="The rectangle of --framing crop, in pixels.")
+    ] = None,
+    size: Annotated[
+        str | None,
+        typer.Option(metavar="WxH", help="Size of the generator's image, or of a tile, for models of free size."),
+    ] = None,
+    feather: Annotated[float | None, typer.Option(metavar="PX", help="Width of the ramp around a crop.")] = None,
+    overlap: Annotated[float, typer.Option(help="Share of a tile that it has in common with its neighbour.")] = 0.25,
+    detail: Annotated[float, typer.Option(help="0..1: fine luminance detail of the original put back.")] = 0.0,
+    opacity: Annotated[float, typer.Option(help="0..1: 0 shows the original, 1 the translation.")] = 1.0,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="An attribute of the model, 0..1; repeat for more."),
+    ] = None,
+    backend: Backend = "auto",
+    value_range: Range = None,
+    start: Annotated[float | None, typer.Option(metavar="SECONDS", help="Begin here.")] = None,
+    duration: Annotated[float | None, typer.Option(metavar="SECONDS", help="Stop after so long.")] = None,
+    compare: Annotated[bool, typer.Option("--compare", help="Show the original beside the translation.")] = False,
+    codec: Annotated[str | None, typer.Option(help="Video encoder; by default the container's usual one.")] = None,
+    crf: Annotated[float | None, typer.Option(help="Quality of the encoder: lower is better and larger.")] = None,
+    preset: Annotated[str, typer.Option(help="Speed of the encoder, as x264 names it.")] = "veryfast",
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="CPU threads of the network; by default all cores.")
+    ] = None,
+    encoder_threads: Annotated[int | None, typer.Option(min=1, help="Threads of the encoder.")] = None,
+    decoder_threads: Annotated[int | None, typer.Option(min=1, help="Threads of the decoder.")] = None,
+    spin: Annotated[
+        bool, typer.Option("--spin", help="Let idle threads of the network spin: lower latency, starves the encoder.")
+    ] = False,
+    json_output: Annotated[
+        str | None, typer.Option("--json", metavar="FILE|-", help="Write what was done and how fast as JSON.")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--yes", "-y", help="Replace an existing output.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")] = False,
+) -> None:
+    """Translate a video, a picture or many pictures.
+
+    \b
+    engine translate --video clip.mp4 -o painted.mp4
+    engine translate --video clip.mp4 -o painted.mp4 --framing crop --region 384,104,512,512
+    engine translate --image photo.jpg -o painted.png --framing native --compare
+    engine translate --images 'photos/*.jpg' -o painted/
+    """
+    options = locals()
+    from .translate import Job, run
+
+    raise typer.Exit(run(Job(**options)))
+
+
+@app.command()
+def models(as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False) -> None:
+    """List the models that come with ganlens."""
+    from .describe import show_models
+
+    show_models(as_json)
+
+
+@app.command()
+def info(
+    model: Annotated[str, typer.Argument(help="A name that 'engine models' lists, or an ONNX file.")],
+    value_range: Range = None,
+    as_json: Annotated[bool, typer.Option("--json", help="The record as JSON.")] = False,
+) -> None:
+    """Show a model's record: inputs, sizes, training data, licence, measured parity."""
+    from .describe import show_model
+
+    show_model(model, value_range, as_json)
+
+
+@app.command()
+def backends(as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False) -> None:
+    """Show which backends run here, which do not, and how to get them."""
+    from .describe import show_backends
+
+    show_backends(as_json)
+
+
+_PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+
+
+@app.command(context_settings=_PASS_ON, add_help_option=False)
+def train(ctx: typer.Context) -> None:
+    """Train a generator (needs the extra 'train'): engine train --help."""
+    try:
+        from ganlens.train.cli import app as train_app
+    except ModuleNotFoundError as error:
+        raise _missing("engine train", error, "train") from error
+    train_app(args=ctx.args, prog_name="engine train")
+
+
+@app.command(context_settings=_PASS_ON, add_help_option=False)
+def export(ctx: typer.Context) -> None:
+    """Turn a training run into a checked ONNX file (needs the extra 'export'): engine export --help."""
+    try:
+        from ganlens.export.cli import app as export_app
+    except ModuleNotFoundError as error:
+        raise _missing("engine export", error, "export") from error
+    export_app(args=ctx.args, prog_name="engine export")
+
+
+def _missing(what: str, error: ModuleNotFoundError, extra: str) -> Exception:
+    package = (error.name or "").partition(".")[0]
+    return error if package in ("", "ganlens") else MissingExtra(what, package, extra)
+
+
+def main() -> None:
+    """Run the command line; errors of the user end in one line and status 1, wrong usage in status 2."""
+    try:
+        app()
+    except EngineError as error:
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,0 +1,112 @@
+"""What is here: the shipped models, one model's record, the backends."""
+
+from __future__ import annotations
+
+import json
+
+from rich.console import Console
+from rich.table import Table
+
+from ..backends import available
+from ..models import find_model, shipped
+from ..onnx_file import parse_value_range, read_spec
+from ..spec import GeneratorSpec
+
+console = Console(highlight=False)
+
+
+def show_models(as_json: bool) -> None:
+    """Print the shipped models."""
+    cards = shipped()
+    if as_json:
+        print(json.dumps([{"name": card.name, **card.spec.model_dump(mode="json")} for card in cards], indent=2))
+        return
+    if not cards:
+        console.print("No model is shipped with this build. Give a file: engine translate --model model.onnx ...")
+        return
+    table = Table(box=None, pad_edge=False)
+    for column in ("name", "architecture", "tier", "precision", "size", "trained on"):
+        table.add_column(column, overflow="fold")
+    for card in cards:
+        spec = card.spec
+        data = spec.training.data if spec.training else ""
+        table.add_row(card.name, spec.architecture, spec.tier, spec.precision, str(spec.size), data)
+    console.print(table)
+
+
+def show_model(model: str, value_range: str | None, as_json: bool) -> None:
+    """Print one model's record."""
+    path = find_model(model)
+    spec = read_spec(path, value_range=parse_value_range(value_range) if value_range else None)
+    if as_json:
+        print(spec.model_dump_json(indent=2))
+        return
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in _rows(spec):
+        table.add_row(name, value)
+    table.add_row("file", f"{path} ({path.stat().st_size / 1e6:.1f} MB)")
+    console.print(table)
+
+
+def _rows(spec: GeneratorSpec) -> list[tuple[str, str]]:
+    low, high = spec.value_range
+    rows = [
+        ("name", spec.name),
+        ("architecture", " ".join(part for part in (spec.architecture, spec.tier, spec.precision) if part)),
+        ("sizes", f"{spec.size}; made for {spec.size.preferred[0]}x{spec.size.preferred[1]}"),
+        ("values", f"{low:g}..{high:g}, {spec.channel_order}"),
+    ]
+    if spec.attributes:
+        rows.append(("attributes", ", ".join(spec.attributes.names)))
+        rows += [("  one of", ", ".join(group)) for group in spec.attributes.groups]
+    if spec.latent:
+        rows.append(("latent", f"{spec.latent.dim} normal values"))
+    if spec.output.mask:
+        rows.append(("mask", "yes"))
+    if spec.frame_border_px:
+        rows.append(("frame border", f"{spec.frame_border_px} px equal the input"))
+    if spec.training:
+        t = spec.training
+        rows += [
+            ("trained on", t.data),
+            ("data licence", t.data_licence),
+            (
+                "training",
+                f"{t.images_seen:,} images in {t.steps:,} steps at {t.size[0]}x{t.size[1]}"
+                f"{f', {t.seconds / 60:.0f} minutes' if t.seconds else ''}{f' on {t.hardware}' if t.hardware else ''}",
+            ),
+        ]
+        if t.note:
+            rows.append(("note", t.note))
+    if spec.parity:
+        p = spec.parity
+        rows.append(
+            (
+                "parity",
+                f"max abs {p.max_abs:.2g}, PSNR {p.psnr_db:.1f} dB, cosine {p.cosine:.6f} on {p.images} images "
+                f"against {p.reference}",
+            )
+        )
+    rows += [(name, f"{value:.4g}") for name, value in spec.metrics.items()]
+    if spec.weights_sha256:
+        rows.append(("weights", f"sha256 {spec.weights_sha256}"))
+    if spec.producer:
+        rows.append(("made by", spec.producer))
+    return rows
+
+
+def show_backends(as_json: bool) -> None:
+    """Print which backends run here and how to get the others."""
+    rows = available()
+    if as_json:
+        print(json.dumps([row._asdict() for row in rows], indent=2))
+        return
+    table = Table(box=None, pad_edge=False)
+    for column in ("backend", "runs here", "device", "version", "why not, and the cure"):
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        why = " ".join(part for part in (row.reason, row.cure) if part)
+        table.add_row(row.name, "yes" if row.usable else "no", row.device, row.version, why)
+    console.print(table)

@@ -1,0 +1,81 @@
+"""Progress on standard error: frames, speed, time left and the share of each stage."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from ..timing import StageTimes
+
+_REFRESH_S = 0.25
+_LINE_S = 10.0
+"""Without a terminal: a plain line this often."""
+
+
+class FrameProgress:
+    """Shows how far a stream of frames is; nothing if ``quiet``."""
+
+    def __init__(self, console: Console, total: int | None, times: StageTimes, *, quiet: bool) -> None:
+        self.frames = 0
+        self._console = console
+        self._total = total
+        self._times = times
+        self._quiet = quiet
+        self._began = self._shown = time.perf_counter()
+        self._bar: Progress | None = None
+        if console.is_terminal and not quiet:
+            self._bar = Progress(
+                BarColumn(bar_width=30),
+                MofNCompleteColumn(),
+                TextColumn("{task.fields[speed]}"),
+                TextColumn("left"),
+                TimeRemainingColumn(),
+                TextColumn("[dim]{task.fields[shares]}"),
+                console=console,
+                auto_refresh=False,
+            )
+            self._task = self._bar.add_task("", total=total, speed="", shares="")
+
+    @property
+    def seconds(self) -> float:
+        """Since the start."""
+        return time.perf_counter() - self._began
+
+    def advance(self) -> None:
+        """Count one frame; show it when it is time."""
+        self.frames += 1
+        if self._quiet:
+            return
+        now = time.perf_counter()
+        if now - self._shown < (_REFRESH_S if self._bar else _LINE_S):
+            return
+        self._shown = now
+        speed = self.frames / self.seconds
+        if self._bar:
+            self._bar.update(self._task, completed=self.frames, speed=f"{speed:.1f} fps", shares=self._shares())
+            self._bar.refresh()
+            return
+        left = ""
+        if self._total:
+            left = f" of about {self._total}, {max(0.0, (self._total - self.frames) / speed):.0f} s left"
+        self._console.print(f"{self.frames} frames{left}, {speed:.1f} fps ({self._shares()})")
+
+    def _shares(self) -> str:
+        totals = {stage: row.total_s for stage, row in self._times.summary().items()}
+        whole = sum(totals.values()) or 1.0
+        return " ".join(f"{stage} {100 * seconds / whole:.0f}%" for stage, seconds in totals.items())
+
+    def __enter__(self) -> FrameProgress:
+        if self._bar:
+            self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bar:
+            self._bar.update(self._task, completed=self.frames, total=self._total if error else self.frames)
+            self._bar.stop()

@@ -1,0 +1,346 @@
+"""``engine translate``: a video, a picture or many pictures through one generator."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from ..errors import EngineError, MediaError, OptionError
+from ..frame import Frame, side_by_side
+from ..framing import Framing
+from ..images import list_images, read_image, write_image
+from ..onnx_file import parse_value_range
+from ..stream import Writer, prefetch
+from ..timing import StageTimes
+from ..translator import Translator
+from ..video import VideoSink, VideoSource
+from ..y4m import Y4mSink, Y4mSource
+from .progress import FrameProgress
+from .threads import ThreadBudget
+
+INTERRUPTED = 130
+
+
+@dataclass(frozen=True)
+class Job:
+    """What the command line asked for; see ``engine translate --help``."""
+
+    video: str | None
+    image: Path | None
+    images: str | None
+    output: str | None
+    model: str
+    framing: str
+    region: str | None
+    size: str | None
+    feather: float | None
+    overlap: float
+    detail: float
+    opacity: float
+    settings: list[str] | None
+    backend: str
+    value_range: str | None
+    start: float | None
+    duration: float | None
+    compare: bool
+    codec: str | None
+    crf: float | None
+    preset: str
+    threads: int | None
+    encoder_threads: int | None
+    decoder_threads: int | None
+    spin: bool
+    json_output: str | None
+    overwrite: bool
+    quiet: bool
+
+    def attributes(self) -> dict[str, float]:
+        """``--set`` as values by name."""
+        values = {}
+        for setting in self.settings or []:
+            name, _, text = setting.partition("=")
+            try:
+                values[name.strip()] = float(text)
+            except ValueError:
+                raise OptionError(f"--set {setting}: expected NAME=VALUE with a value from 0 to 1.") from None
+        return values
+
+    def make_framing(self) -> Framing:
+        """The framing options as one object."""
+        region = size = None
+        if self.region is not None:
+            x, y, width, height = _integers("--region", self.region, ",", ("X", "Y", "W", "H"))
+            region = (x, y, width, height)
+        if self.size is not None:
+            width, height = _integers("--size", self.size, "x", ("W", "H"))
+            size = (height, width)
+        return Framing(self.framing, region=region, size=size, feather=self.feather, overlap=self.overlap)  # type: ignore[arg-type]
+
+
+def run(job: Job) -> int:
+    """Do the job; returns the exit status."""
+    given = [name for name in ("video", "image", "images") if getattr(job, name) is not None]
+    if len(given) != 1:
+        came = " and ".join(f"--{name}" for name in given) or "none of them"
+        raise typer.BadParameter(f"give one of --video, --image and --images; {came} was given.")
+    console = Console(stderr=True, quiet=job.quiet, highlight=False)
+    with _terminate_as_interrupt():
+        if job.video is not None:
+            return _translate_video(job, job.video, console)
+        return _translate_pictures(job, console)
+
+
+# --- video -----------------------------------------------------------------------------------------------------------
+
+
+def _translate_video(job: Job, path: str, console: Console) -> int:
+    output = job.output or _default_output(Path("stdin.mp4" if path == "-" else path), job.model)
+    _refuse_same_file(path, output)
+    attributes = job.attributes()
+    budget = ThreadBudget.plan(network=job.threads, encoder=job.encoder_threads, decoder=job.decoder_threads)
+    times = StageTimes()
+    with ExitStack() as stack:
+        source: VideoSource | Y4mSource
+        if path == "-":
+            source = stack.enter_context(Y4mSource(sys.stdin.buffer))
+        else:
+            source = stack.enter_context(
+                VideoSource(path, start=job.start, duration=job.duration, threads=budget.decoder)
+            )
+        info = source.info
+        translator = stack.enter_context(_open(job, info.size, budget.network, times))
+        height, width = info.size
+        size = (height, width - width % 2) if job.compare and info.format != "rgb24" else info.size
+        if job.compare:
+            size = (size[0], 2 * size[1])
+        sink: VideoSink | Y4mSink
+        if output == "-":
+            sink = stack.enter_context(Y4mSink(sys.stdout.buffer, replace(info, size=size)))
+        else:
+            sink = stack.enter_context(
+                VideoSink(
+                    output,
+                    info,
+                    size=size,
+                    codec=job.codec,
+                    crf=job.crf,
+                    preset=job.preset,
+                    threads=budget.encoder,
+                    overwrite=job.overwrite,
+                )
+            )
+        _say(console, translator, [*info.notes, *sink.notes])
+        progress = FrameProgress(console, info.frames, times, quiet=job.quiet)
+        interrupted = False
+
+        def encode(frame: Frame) -> None:
+            with times.measure("encode"):
+                sink.write(frame)
+
+        frames = prefetch(times.iterate("decode", source))
+        try:
+            with progress, Writer(encode) as writer:
+                for frame in frames:
+                    result = translator(frame, **attributes)
+                    writer.write(side_by_side(frame, result) if job.compare else result)
+                    progress.advance()
+        except KeyboardInterrupt:
+            interrupted = True
+        finally:
+            frames.close()
+        sink.close()
+        seconds = progress.seconds
+    notes = [*info.notes, *sink.notes]
+    if interrupted:
+        notes.append(f"Stopped after {progress.frames} frames; the file is finished there and plays.")
+        console.print(notes[-1])
+    _report(job, console, output, progress.frames, seconds, times, translator, notes)
+    return INTERRUPTED if interrupted else 0
+
+
+# --- pictures --------------------------------------------------------------------------------------------------------
+
+
+def _translate_pictures(job: Job, console: Console) -> int:
+    if job.image is not None:
+        target = Path(job.output or _default_output(job.image, job.model))
+        _refuse_same_file(str(job.image), str(target))
+        pairs = [(job.image, target)]
+    else:
+        assert job.images is not None
+        folder = Path(job.output or f"translated-{Path(job.model).stem}")
+        if folder.exists() and not folder.is_dir():
+            raise MediaError(f"{folder} is a file; --images writes many pictures and needs a folder.")
+        pairs = [(path, folder / path.name) for path in list_images(job.images)]
+        folder.mkdir(parents=True, exist_ok=True)
+        for path, target in pairs:
+            _refuse_same_file(str(path), str(target))
+    attributes = job.attributes()
+    budget = ThreadBudget.plan(network=job.threads, encoder=job.encoder_threads, decoder=job.decoder_threads)
+    times = StageTimes()
+    failed = []
+    interrupted = False
+    first = _first_size(pairs)
+    with _open(job, first, budget.network, times) as translator:
+        _say(console, translator, [])
+        with FrameProgress(console, len(pairs), times, quiet=job.quiet or len(pairs) == 1) as progress:
+            try:
+                for path, target in pairs:
+                    try:
+                        with times.measure("decode"):
+                            frame = read_image(path)
+                        result = translator(frame, **attributes)
+                        with times.measure("encode"):
+                            shown = side_by_side(frame, result) if job.compare else result
+                            write_image(target, shown, overwrite=job.overwrite)
+                    except EngineError as error:
+                        if len(pairs) == 1:
+                            raise
+                        failed.append(path)
+                        Console(stderr=True, highlight=False).print(f"error: {error}")
+                        continue
+                    progress.advance()
+            except KeyboardInterrupt:
+                interrupted = True
+            seconds = progress.seconds
+    output = str(pairs[0][1] if job.image is not None else pairs[0][1].parent)
+    notes = [f"{len(failed)} of {len(pairs)} pictures failed."] if failed else []
+    _report(job, console, output, progress.frames, seconds, times, translator, notes)
+    return INTERRUPTED if interrupted else 1 if failed else 0
+
+
+def _first_size(pairs: list[tuple[Path, Path]]) -> tuple[int, int] | None:
+    """Size of the first readable picture, so that the backend is warmed up for it."""
+    for path, _ in pairs:
+        try:
+            return read_image(path).size
+        except EngineError:
+            if len(pairs) == 1:
+                raise
+    return None
+
+
+# --- shared ----------------------------------------------------------------------------------------------------------
+
+
+def _open(job: Job, frame_size: tuple[int, int] | None, threads: int, times: StageTimes) -> Translator:
+    translator = Translator.open(
+        job.model,
+        backend=job.backend,
+        framing=job.make_framing(),
+        detail=job.detail,
+        opacity=job.opacity,
+        threads=threads,
+        spin=job.spin,
+        value_range=parse_value_range(job.value_range) if job.value_range else None,
+        frame_size=frame_size,
+    )
+    translator.times = times
+    return translator
+
+
+def _say(console: Console, translator: Translator, notes: list[str]) -> None:
+    """Which backend runs, why the better ones do not, and what a user should know of the input."""
+    choice = translator.choice
+    for line in choice.lines if choice else ():
+        console.print(line, style="dim", soft_wrap=True)
+    for note in notes:
+        console.print(f"note: {note}", soft_wrap=True)
+
+
+def _report(
+    job: Job,
+    console: Console,
+    output: str,
+    frames: int,
+    seconds: float,
+    times: StageTimes,
+    translator: Translator,
+    notes: list[str],
+) -> None:
+    stages = times.summary()
+    fps = frames / seconds if seconds else 0.0
+    if stages:
+        table = Table(box=None, pad_edge=False)
+        table.add_column("stage")
+        for column in ("p50 ms", "p95 ms", "p99 ms", "share"):
+            table.add_column(column, justify="right")
+        whole = sum(row.total_s for row in stages.values()) or 1.0
+        for name, row in stages.items():
+            share = f"{100 * row.total_s / whole:.0f} %"
+            table.add_row(name, f"{row.p50_ms:.2f}", f"{row.p95_ms:.2f}", f"{row.p99_ms:.2f}", share)
+        console.print(table)
+    what = "frames" if job.video is not None else "pictures"
+    console.print(
+        f"{frames} {what} in {seconds:.1f} s ({fps:.1f} fps) on {translator.backend.name}: [bold]{output}[/bold]",
+        soft_wrap=True,
+    )
+    if job.json_output is None:
+        return
+    record: dict[str, Any] = {
+        "input": job.video or (str(job.image) if job.image else job.images),
+        "output": output,
+        "model": translator.spec.name,
+        "backend": translator.backend.name,
+        "device": translator.backend.device,
+        "frames": frames,
+        "seconds": seconds,
+        "fps": fps,
+        "stages": {name: row._asdict() for name, row in stages.items()},
+        "notes": notes,
+    }
+    text = json.dumps(record, indent=2)
+    if job.json_output == "-":
+        print(text, file=sys.stderr if output == "-" else sys.stdout)
+        return
+    try:
+        Path(job.json_output).write_text(text + "\n")
+    except OSError as error:
+        raise MediaError(f"{job.json_output} cannot be written: {error.strerror}.") from error
+
+
+def _default_output(path: Path, model: str) -> str:
+    """Beside where the user stands: ``clip-monet.mp4``."""
+    return f"{path.stem}-{Path(model).stem}{path.suffix}"
+
+
+def _refuse_same_file(source: str, target: str) -> None:
+    if "-" in (source, target):
+        return
+    if Path(target).exists() and Path(source).exists() and Path(target).samefile(source):
+        raise OptionError(f"{target} is the input itself; give another output with -o.")
+
+
+def _integers(option: str, text: str, separator: str, names: tuple[str, ...]) -> list[int]:
+    parts = text.lower().split(separator)
+    try:
+        values = [int(part) for part in parts]
+    except ValueError:
+        values = []
+    if len(values) != len(names):
+        raise OptionError(f"{option} {text}: expected {separator.join(names)} in whole pixels.")
+    return values
+
+
+@contextmanager
+def _terminate_as_interrupt() -> Iterator[None]:
+    """Let SIGTERM end the work as Ctrl-C does: the file is finished and plays."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
