@@ -16,6 +16,7 @@ taken from the codec's default; interlaced pictures are handled as whole frames.
 from .codecs import CODECS, CONTAINERS, PRESETS
 from .info import ColorTags, StreamInfo, VideoInfo
 from .picture import VideoFrame
+from .raw import RawSink, RawSource
 from .sink import VideoSink
 from .source import VideoSource
 
@@ -24,6 +25,8 @@ __all__ = [
     "CONTAINERS",
     "PRESETS",
     "ColorTags",
+    "RawSink",
+    "RawSource",
     "StreamInfo",
     "VideoFrame",
     "VideoInfo",

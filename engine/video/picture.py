@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import av
 import numpy as np
-from av.video.reformatter import Interpolation
+from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
 from numpy.typing import NDArray
 
 from ..frame import Frame, PixelFormat
@@ -19,6 +19,14 @@ FULL_RANGE = 2
 """libav's number for samples that use all of 0 to 255."""
 BEST = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT | Interpolation.FULL_CHR_H_INP
 """How libswscale is asked to convert pixel formats."""
+
+
+def _holders(items: list[Any], index: int) -> int:
+    """How many hold an item, counting the list and this call."""
+    return sys.getrefcount(items[index])
+
+
+_ALONE = _holders([object()], 0)
 
 
 class FramePool:
@@ -35,8 +43,9 @@ class FramePool:
 
     def take(self) -> av.VideoFrame:
         """A writable picture with undefined pixels, no time and no tags."""
-        for picture in self._pictures:
-            if sys.getrefcount(picture) == 3:  # the list, the loop variable and the argument of getrefcount
+        for index in range(len(self._pictures)):
+            if _holders(self._pictures, index) == _ALONE:
+                picture = self._pictures[index]
                 picture.make_writable()  # a new buffer, should an encoder still hold the old one
                 picture.pts, picture.duration = None, 0
                 return picture
@@ -84,6 +93,26 @@ def plane_views(picture: av.VideoFrame, format: PixelFormat, *, writable: bool =
 def copy_tags(source: av.VideoFrame, target: av.VideoFrame) -> None:
     target.colorspace, target.color_range = source.colorspace, source.color_range
     target.color_primaries, target.color_trc = source.color_primaries, source.color_trc
+
+
+def rgb_to_yuv(
+    reformatter: VideoReformatter,
+    picture: av.VideoFrame,
+    format: str,
+    *,
+    matrix: Colorspace = Colorspace.ITU709,
+    full_range: bool = False,
+) -> av.VideoFrame:
+    """An RGB picture as Y'CbCr."""
+    return reformatter.reformat(
+        picture,
+        format=format,
+        dst_colorspace=matrix,
+        src_color_range=ColorRange.JPEG,
+        dst_color_range=ColorRange.JPEG if full_range else ColorRange.MPEG,
+        interpolation=BEST,
+        threads=1,
+    )
 
 
 class Orientation(NamedTuple):

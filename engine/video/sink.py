@@ -11,7 +11,7 @@ from types import TracebackType
 import av
 import numpy as np
 from av.codec.context import Flags as CodecFlags
-from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
+from av.video.reformatter import VideoReformatter
 
 from ..errors import MediaError, OptionError, did_you_mean, reason
 from ..frame import Frame
@@ -19,7 +19,7 @@ from ..output_file import OutputFile
 from .codecs import CODECS, CONTAINERS, PRESETS, ContainerKind, Encoder
 from .copies import CopiedStreams, written_by_people
 from .info import ColorTags, VideoInfo
-from .picture import BEST, FULL_RANGE, FramePool, VideoFrame, plane_views
+from .picture import BEST, FULL_RANGE, FramePool, VideoFrame, plane_views, rgb_to_yuv
 
 _EVEN_FREE = "yuv444p"  # the format for odd sizes where an encoder wants even ones in 4:2:0
 
@@ -207,15 +207,7 @@ class VideoSink:
         if picture.format.name == target:
             return picture
         if frame.format == "rgb24":
-            return self._reformatter.reformat(
-                picture,
-                format=target,
-                dst_colorspace=Colorspace.ITU709,
-                src_color_range=ColorRange.JPEG,
-                dst_color_range=ColorRange.MPEG,
-                interpolation=BEST,
-                threads=1,
-            )
+            return rgb_to_yuv(self._reformatter, picture, target)
         return self._reformatter.reformat(picture, format=target, interpolation=BEST, threads=1)
 
     def _copied(self, frame: Frame) -> av.VideoFrame:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -27,6 +28,7 @@ NATIVE_FORMATS: dict[str, PixelFormat] = {
     "rgb24": "rgb24",
 }
 _MATRICES: dict[int, Matrix] = {1: "bt709", 4: "bt601", 5: "bt601", 6: "bt601", 7: "bt709", 9: "bt2020", 10: "bt2020"}
+_DURATION_TAG = re.compile(r"(\d+):(\d+):(\d+(?:\.\d+)?)$")
 _CENTER_SITED = {"mjpeg", "mpeg1video", "theora", "vp8", "webp"}
 _HDR = {int(ColorTrc.SMPTE2084): "PQ (HDR10)", int(ColorTrc.ARIB_STD_B67): "HLG"}
 
@@ -67,9 +69,11 @@ class VideoSource:
         self._threads = threads
         self._decoded: Iterator[tuple[av.VideoFrame, Fraction]] = iter(())
         self._waiting: tuple[av.VideoFrame, Fraction] | None = None  # decoded, not yet given
-        self._number = 0  # pictures decoded since the last start or seek
-        self._last: int | None = None  # time of the last one, in ticks
+        self._last: int | None = None  # time of the last decoded one, in ticks
+        self._given = 0  # frames given so far
+        self._timeless = False  # whether pictures came without a time
         self._container = open_input(self.path)
+        self._fresh = True  # whether nothing was given yet
         try:
             self._open_stream()
             self._tonemap = _ToneMap() if hdr == "tonemap" else None
@@ -96,10 +100,10 @@ class VideoSource:
         assert self._stream.time_base is not None
         self._tick = self._stream.time_base
         self._rate = self._stream.average_rate or self._stream.base_rate or None
+        self._restart()
 
     def _describe(self, start: Fraction | None, duration: Fraction | None) -> None:
         """Decode the first frame, which alone says what the frames will be like."""
-        self._restart()
         first = next(self._decoded, None)
         if first is None:
             raise MediaError(f"{self.path} has a video stream, but no frame in it can be decoded.")
@@ -133,6 +137,7 @@ class VideoSource:
         self._stored_size = (picture.width, picture.height)
 
         stream, context = self._stream, self._stream.codec_context
+        self._origin = time
         begin = time + (start or 0)
         end = None if duration is None else begin + duration
         whole = self._length()
@@ -166,17 +171,25 @@ class VideoSource:
         )
 
     def _length(self) -> Fraction | None:
+        """Seconds that the file states for the video, or else for the longest stream."""
         if self._stream.duration:
             return self._stream.duration * self._tick
+        stated = _DURATION_TAG.match(self._stream.metadata.get("DURATION", ""))
+        if stated:
+            return 3600 * Fraction(stated[1]) + 60 * Fraction(stated[2]) + Fraction(stated[3])
         if self._container.duration:
             return Fraction(self._container.duration, 1_000_000)
         return None
 
     def _restart(self) -> None:
         self._waiting = None
-        self._number = 0
         self._last = None
         self._decoded = self._decode()
+
+    def _reopen(self) -> None:
+        self._container.close()
+        self._container = open_input(self.path)
+        self._open_stream()
 
     def _decode(self) -> Iterator[tuple[av.VideoFrame, Fraction]]:
         """Pictures as decoded, with their times."""
@@ -185,13 +198,11 @@ class VideoSource:
                 try:
                     pictures = packet.decode()
                 except av.error.InvalidDataError:
-                    if self._number:
+                    if self._last is not None:
                         raise
                     continue  # a stream cut out of a broadcast begins with pictures whose references are missing
                 for picture in pictures:
-                    pts = self._pts(picture)
-                    self._number += 1
-                    yield picture, pts * self._tick
+                    yield picture, self._pts(picture) * self._tick
         except av.FFmpegError as error:
             raise self._damaged(error) from error
 
@@ -200,6 +211,7 @@ class VideoSource:
         pts = picture.pts if picture.pts is not None else picture.dts
         step = picture.duration or (round(1 / (self._rate * self._tick)) if self._rate else 1) or 1
         if pts is None:
+            self._timeless = True
             pts = 0 if self._last is None else self._last + step
         elif self._last is not None and pts <= self._last:
             note = "some frame times do not rise; they were moved by one tick"
@@ -210,35 +222,38 @@ class VideoSource:
         return pts
 
     def _damaged(self, error: Exception) -> MediaError:
-        at = f"after frame {self._number}" if self._number else "before the first frame"
+        at = f"after frame {self._given}" if self._given else "before the first frame"
         cure = ""
-        if self._last is not None and self._number > 1:
-            seconds = float((self._last + 1) * self._tick - (self.info.trim[0] if self.info.trim else 0))
-            cure = f" The part before can be translated with --duration {max(0.0, seconds - 0.001):.3f}."
+        if self._last is not None and self._given > 1:
+            begin = self.info.trim[0] if self.info.trim else self._origin
+            # Up to the last good frame, not with it: reading stops at the frame that no longer belongs.
+            milliseconds = int((self._last * self._tick - begin) * 1000)
+            cure = f" The part before can be translated with --duration {milliseconds / 1000:.3f}."
         problem = MediaError(f"{self.path} is damaged or cut off: decoding failed {at} ({reason(error)}).{cure}")
-        problem.frame_number = self._number + 1
+        problem.frame_number = self._given + 1
         return problem
 
     def __iter__(self) -> Iterator[VideoFrame]:
         """Frames from the start of the wanted part; each call begins again."""
         begin, end = self.info.trim or (None, None)
-        if self._number > 1 or (self._number == 1 and self._waiting is None):
-            self._container.seek(0)
-            self._restart()
+        if not self._fresh:
+            self._reopen()
+        self._fresh, self._given = False, 0
         half = self._tick / 2
-        if begin is not None and self._waiting is not None and begin > self._waiting[1]:
+        if begin is not None and begin > self._origin and not self._timeless:
             self._seek(begin)
         for picture, time in self._upcoming():
             if begin is not None and time < begin - half:
                 continue
             if end is not None and time >= end - half:
                 return
-            yield self._frame(picture, time)
+            frame = self._frame(picture, time)
+            self._given += 1
+            yield frame
         self._check_end()
 
     def _seek(self, begin: Fraction) -> None:
         """Go to the key frame before ``begin``; if the file's index misleads, back to the beginning."""
-        first = self._waiting
         try:
             self._container.seek(int(begin / self._tick), stream=self._stream)
             self._restart()
@@ -246,13 +261,9 @@ class VideoSource:
         except (av.FFmpegError, MediaError):
             landed = None
         if landed is None or landed[1] > begin:
-            self._container.close()
-            self._container = open_input(self.path)
-            self._open_stream()
-            self._restart()
-            return
-        assert first is not None
-        self._waiting = landed
+            self._reopen()
+        else:
+            self._waiting = landed
 
     def _upcoming(self) -> Iterator[tuple[av.VideoFrame, Fraction]]:
         if self._waiting is not None:
@@ -262,10 +273,11 @@ class VideoSource:
 
     def _check_end(self) -> None:
         """Say so when the frames end well before the length that the file states."""
-        length = self._length() if self._stream.duration else None
+        stated = self._stream.duration or "DURATION" in self._stream.metadata
+        length = self._length() if stated else None
         if length is None or self._last is None or self.info.trim is not None:
             return
-        seen = (self._last - (self._stream.start_time or 0)) * self._tick
+        seen = self._last * self._tick - self._origin
         if length - seen > max(Fraction(1), length / 20):
             self.info.notes.append(
                 f"the frames end at {float(seen):.2f} s, though the file states {float(length):.2f} s; "
@@ -278,10 +290,10 @@ class VideoSource:
         if (picture.width, picture.height) != self._stored_size:
             problem = MediaError(
                 f"{self.path}: the picture size changes from {self._stored_size[0]}x{self._stored_size[1]} to "
-                f"{picture.width}x{picture.height} at frame {self._number}. Cut the file there, or scale it to one "
+                f"{picture.width}x{picture.height} at frame {self._given + 1}. Cut the file there, or scale it to one "
                 "size."
             )
-            problem.frame_number = self._number
+            problem.frame_number = self._given + 1
             raise problem
         color = self._color(picture)
         planes = plane_views(picture, self._target, writable=False)
@@ -358,11 +370,12 @@ class _ToneMap:
         return graph
 
 
-def open_input(path: Path) -> av.container.InputContainer:
+def open_input(path: Path, kind: str = "video") -> av.container.InputContainer:
+    """Open a local file for reading, or say in the user's terms why it is no ``kind``."""
     if not path.exists():
         raise MediaError(f"{path}: no such file.")
     if path.is_dir():
-        raise MediaError(f"{path} is a folder; expected a video file. Pictures of a folder are read with --images.")
+        raise MediaError(f"{path} is a folder; expected a {kind} file. Pictures of a folder are read with --images.")
     try:
         if path.is_file() and path.stat().st_size == 0:
             raise MediaError(f"{path} is empty (0 bytes).")
@@ -374,14 +387,14 @@ def open_input(path: Path) -> av.container.InputContainer:
             raise
         if isinstance(error, PermissionError):
             raise MediaError(f"{path} cannot be read: permission denied.") from error
-        raise MediaError(f"{path} cannot be read as a video ({reason(error)}): {_what_it_is(path)}.") from error
+        raise MediaError(f"{path} cannot be read as a {kind} ({reason(error)}): {_what_it_is(path, kind)}.") from error
     if container.format.name == "tty":  # libav draws text files as pictures
         container.close()
-        raise MediaError(f"{path} is a text file; expected a video.")
+        raise MediaError(f"{path} is a text file; expected a {kind}.")
     return container
 
 
-def _what_it_is(path: Path) -> str:
+def _what_it_is(path: Path, kind: str) -> str:
     """A guess why libav refuses a file."""
     with contextlib.suppress(OSError), path.open("rb") as file:
         head = file.read(512)
@@ -389,7 +402,7 @@ def _what_it_is(path: Path) -> str:
             return "it begins like an MP4 file, but its index (moov) is missing or damaged; it was probably cut off"
         if head and all(byte >= 32 or byte in b"\t\r\n" for byte in head):
             return "it contains text"
-    return "it is damaged, cut off, or not a video"
+    return f"it is damaged, cut off, or not a {kind}"
 
 
 def _seconds(value: float | None) -> Fraction | None:
