@@ -1,4 +1,4 @@
-"""The native kernels: regions of 8-bit frames to float tensors and back. :mod:`ganlens.engine.reference` specifies them."""
+"""The native kernels: regions of 8-bit frames to tensors and back. :mod:`ganlens.engine.reference` specifies them."""
 
 from collections.abc import Sequence
 

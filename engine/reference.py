@@ -1,8 +1,8 @@
 """The two kernels in plain NumPy, float64: the specification of ``_kernels`` and the oracle of its tests.
 
-Positions are continuous luma coordinates: luma pixel ``k`` covers ``[k, k + 1)`` and has its centre at ``k + 0.5``. A region is
-``(top, left, height, width)`` in these coordinates; it may be fractional and may extend beyond the frame, where samples are
-the frame's edge replicated. Formats, planes and siting are those of :mod:`ganlens.engine.frame`.
+Positions are continuous luma coordinates: luma pixel ``k`` covers ``[k, k + 1)`` and has its centre at ``k + 0.5``. A
+region is ``(top, left, height, width)`` in these coordinates; it may be fractional and may extend beyond the frame,
+where samples are the frame's edge replicated. Formats, planes and siting are those of :mod:`ganlens.engine.frame`.
 """
 
 from __future__ import annotations

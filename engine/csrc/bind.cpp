@@ -80,9 +80,11 @@ Checked check(nb::handle object, const std::string& what, nb::dlpack::dtype dtyp
         throw nb::type_error((what + ": a " + nb::type_name(object.type()).c_str() + " came; " + expected).c_str());
     std::vector<int64_t> came;
     for (size_t i = 0; i < array.ndim(); ++i) came.push_back(int64_t(array.shape(i)));
-    if (array.dtype() != dtype)
+    if (array.dtype() != dtype) {
+        const nb::object name = object.attr("dtype");
         throw nb::type_error(
-            (what + ": an array of dtype " + nb::str(object.attr("dtype")).c_str() + " came; " + expected).c_str());
+            (what + ": an array of dtype " + nb::str(nb::handle(name)).c_str() + " came; " + expected).c_str());
+    }
     if (came != shape)
         throw std::invalid_argument(what + ": an array of shape " + shape_text(came) + " came; " + expected);
     if (array.device_type() != nb::device::cpu::value)
