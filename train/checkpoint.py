@@ -46,14 +46,19 @@ def load_generator(path: str | Path) -> tuple[nn.Module, GeneratorSpec]:
     try:
         generator.load_state_dict(weights)
     except RuntimeError as error:
-        raise ModelFileError(f"The weights in {file} do not fit the {spec.tier} network of its record: {error}") from error
+        raise ModelFileError(
+            f"The weights in {file} do not fit the {spec.tier} network of its record: {error}. The file was "
+            "changed, or written by another version; train or download it again."
+        ) from error
     return generator.eval(), spec
 
 
 def read_generator_file(file: Path) -> tuple[GeneratorSpec, dict[str, Tensor]]:
     """Record and weights of a checkpoint, unbuilt."""
     if not file.is_file():
-        raise ModelFileError(f"There is no checkpoint {file}. Give a run folder of engine train, or its {GENERATOR_NAME}.")
+        raise ModelFileError(
+            f"There is no checkpoint {file}. Give a run folder of engine train, or its {GENERATOR_NAME}."
+        )
     try:
         with safe_open(str(file), framework="pt") as opened:
             metadata = opened.metadata() or {}
@@ -86,12 +91,14 @@ def save_state(state: dict[str, Any], folder: Path) -> None:
             os.fsync(file.fileno())
     except OSError as error:
         part.unlink(missing_ok=True)
-        raise TrainingError(f"The checkpoint could not be written to {folder}: {error}. Free some space, then --resume.") from error
+        raise TrainingError(
+            f"The checkpoint could not be written to {folder}: {error}. Free some space, then --resume."
+        ) from error
     os.replace(part, folder / STATE_NAME)
 
 
 def load_state(folder: Path) -> dict[str, Any]:
-    """The state written by :func:`save_state`, on the CPU. Holds tensors and plain values only, so loading runs no code.
+    """The state written by :func:`save_state`, on the CPU; tensors and plain values only, so loading runs no code.
 
     Raises:
         TrainingError: missing or unreadable.

@@ -14,7 +14,7 @@ from rich.logging import RichHandler
 
 from ganlens.engine.errors import EngineError, TrainingError
 
-from .config import CHANGEABLE, CONFIGS, CycleGANConfig, DistillConfig, TrainConfig, make_config, read_values
+from .config import CHANGEABLE, CONFIGS, CycleGANConfig, TrainConfig, make_config, read_values
 
 app = typer.Typer(
     name="train",
@@ -43,7 +43,9 @@ def run(method: str, context: typer.Context, given: dict[str, Any]) -> None:
     if finished:
         _console.print(f"Finished. Next: engine export {config.out} -o {config.model_name}.onnx", soft_wrap=True)
     else:
-        _console.print(f"Stopped and saved. Continue: engine train {method} --out {config.out} --resume", soft_wrap=True)
+        _console.print(
+            f"Stopped and saved. Continue: engine train {method} --out {config.out} --resume", soft_wrap=True
+        )
 
 
 def _on_command_line(context: typer.Context, name: str) -> bool:
@@ -72,7 +74,9 @@ def merge(
     elif config_file is not None:
         values = read_values(config_file)
     if values.get("method", kind.model_fields["method"].default) != kind.model_fields["method"].default:
-        raise TrainingError(f"The configuration is of the method '{values['method']}'. Use: engine train {values['method']}")
+        raise TrainingError(
+            f"The configuration is of the method '{values['method']}'. Use: engine train {values['method']}"
+        )
     return make_config(kind, {**values, **explicit})
 
 
@@ -83,9 +87,7 @@ def _command(kind: type[TrainConfig]) -> Any:
         run(kind.model_fields["method"].default, ctx, given)
 
     parameters = [inspect.Parameter("ctx", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context)]
-    parameters += [
-        _parameter(name, field) for name, field in kind.model_fields.items() if name != "method"
-    ]
+    parameters += [_parameter(name, field) for name, field in kind.model_fields.items() if name != "method"]
     parameters += [
         _option("config", Path | None, None, "Start from the config.json of another run; options given here win."),
         _option("resume", bool, False, "Continue the run in --out exactly where it stopped."),
@@ -97,7 +99,12 @@ def _command(kind: type[TrainConfig]) -> Any:
 
 def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
     kind: Any = str if field.is_required() else type(field.default)
-    return _option(name, kind if not field.is_required() else str | None, None if field.is_required() else field.default, field.description or "")
+    return _option(
+        name,
+        kind if not field.is_required() else str | None,
+        None if field.is_required() else field.default,
+        field.description or "",
+    )
 
 
 def _option(name: str, kind: Any, default: Any, text: str) -> inspect.Parameter:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -12,7 +13,7 @@ from ganlens.engine.errors import OptionError, TrainingError, did_you_mean
 
 CONFIG_NAME = "config.json"
 
-Norm = Literal["in", "bn"]
+Norm = Literal["in", "bn", "none"]
 Activation = Literal["relu", "leaky"]
 
 Positive = Annotated[int, Field(gt=0)]
@@ -30,7 +31,7 @@ class TrainConfig(BaseModel):
     out: str = Field(description="Run folder; made if missing.")
     name: str = Field("", description="Name of the generator in its record; default: the run folder's name.")
     tier: Literal["nano", "mobile", "light", "resnet6", "resnet9"] = Field("mobile", description="Generator network.")
-    norm: Norm = Field("in", description="Norm of the real-time tiers: in (affine instance norm) or bn.")
+    norm: Norm = Field("in", description="Norm of the real-time tiers: in (affine instance norm), bn, or none.")
     activation: Activation = Field("relu", description="Activation of the generators: relu or leaky (slope 0.01).")
 
     size: Annotated[int, Field(ge=32)] = Field(256, description="Side of the square training crop, in pixels.")
@@ -94,34 +95,36 @@ class TrainConfig(BaseModel):
         return self.name or self.run.resolve().name
 
 
-class CycleGANConfig(TrainConfig):
-    """CycleGAN between two folders of unpaired pictures."""
+class UnpairedConfig(TrainConfig):
+    """What the methods share that learn a translation from two folders of unpaired pictures."""
 
-    method: Literal["cyclegan"] = "cyclegan"
     photos: str = Field(description="Folder or quoted glob of the source pictures.")
     paintings: str = Field(description="Folder or quoted glob of the target pictures.")
     loss: str = Field("lsgan", description="Adversarial loss.")
+    discriminator_width: Positive = Field(
+        64, description="Channels of the PatchGAN's first layer; 32 is the light one, a quarter of the work."
+    )
+    pool: Annotated[int, Field(ge=0)] = Field(50, description="Generated pictures kept for each discriminator.")
+
+
+class CycleGANConfig(UnpairedConfig):
+    """CycleGAN between two folders of unpaired pictures."""
+
+    method: Literal["cyclegan"] = "cyclegan"
     lambda_cyc: Weight = Field(10.0, description="Weight of the cycle loss.")
     lambda_identity: Weight = Field(0.5, description="Weight of the identity loss, as a share of lambda_cyc.")
-    discriminator_width: Positive = Field(64, description="Channels of the PatchGAN's first layer; 32 is the light one.")
-    pool: Annotated[int, Field(ge=0)] = Field(50, description="Generated pictures kept for each discriminator.")
     warmup_steps: Annotated[int, Field(ge=0)] = Field(
         0, description="First steps in which the generators only learn to return their input (short runs start faster)."
     )
 
 
-class DistillConfig(TrainConfig):
-    """A real-time tier that learns from a trained teacher."""
+class DistillConfig(UnpairedConfig):
+    """A real-time tier that learns from a trained teacher, on the same two folders."""
 
     method: Literal["distill"] = "distill"
-    photos: str = Field(description="Folder or quoted glob of the source pictures.")
-    paintings: str = Field(description="Folder or quoted glob of the target pictures.")
     teacher: str = Field(description="Checkpoint (.safetensors) or run folder of the trained teacher.")
-    loss: str = Field("lsgan", description="Adversarial loss.")
     lambda_output: Weight = Field(10.0, description="Weight of the L1 distance to the teacher's output.")
     lambda_feature: Weight = Field(1.0, description="Weight of the squared distance to the teacher's features.")
-    discriminator_width: Positive = Field(64, description="Channels of the PatchGAN's first layer; 32 is the light one.")
-    pool: Annotated[int, Field(ge=0)] = Field(50, description="Generated pictures kept for the discriminator.")
 
 
 CONFIGS: dict[str, type[TrainConfig]] = {"cyclegan": CycleGANConfig, "distill": DistillConfig}
@@ -147,10 +150,14 @@ def make_config(kind: type[C], values: dict[str, Any]) -> C:
         if first["type"] == "extra_forbidden":
             raise OptionError(f"Unknown option '{option}'. {did_you_mean(option, kind.model_fields)}") from error
         if first["type"] == "missing":
-            raise OptionError(f"Option --{option.replace('_', '-')} is needed: {kind.model_fields[option].description}") from error
+            raise OptionError(f"{_flag(option)} is needed: {kind.model_fields[option].description}") from error
         given = f", got {first['input']!r}" if option else ""
-        label = f"--{option.replace('_', '-')}: " if option else ""
+        label = f"{_flag(option)}: " if option else ""
         raise OptionError(f"{label}{first['msg'].removeprefix('Value error, ')}{given}.") from error
+
+
+def _flag(option: str) -> str:
+    return "--" + option.replace("_", "-")
 
 
 def save_config(config: TrainConfig, folder: Path) -> Path:
@@ -168,8 +175,6 @@ def read_values(path: Path) -> dict[str, Any]:
     Raises:
         TrainingError: the file is missing or is not a JSON object.
     """
-    import json
-
     file = path / CONFIG_NAME if path.is_dir() else path
     try:
         values = json.loads(file.read_text(encoding="utf-8"))

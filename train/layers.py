@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from torch import nn
 
 from .config import Activation, Norm
@@ -11,10 +13,10 @@ LEAKY_SLOPE = 0.01
 
 
 def make_norm(kind: Norm, channels: int) -> nn.Module:
-    """Affine instance norm ("in", statistics of the current image always) or batch norm ("bn")."""
+    """Affine instance norm ("in", statistics of the current image always), batch norm ("bn") or nothing ("none")."""
     if kind == "in":
         return nn.InstanceNorm2d(channels, affine=True, track_running_stats=False)
-    return nn.BatchNorm2d(channels)
+    return nn.BatchNorm2d(channels) if kind == "bn" else nn.Identity()
 
 
 def make_activation(kind: Activation) -> nn.Module:
@@ -37,4 +39,17 @@ def initialise(module: nn.Module, std: float = 0.02) -> None:
                 nn.init.zeros_(layer.bias)
         elif isinstance(layer, nn.BatchNorm2d | nn.InstanceNorm2d) and layer.affine:
             nn.init.normal_(layer.weight, 1.0, std)
+            nn.init.zeros_(layer.bias)
+
+
+def initialise_without_norm(module: nn.Module) -> None:
+    """He's initialisation, in place, for a network in which no norm repairs the scale: variance 2 / fan-in."""
+    for name, layer in module.named_modules():
+        if name.endswith("condition") or not isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
+            continue
+        taps = layer.kernel_size[0] * layer.kernel_size[1]
+        if isinstance(layer, nn.ConvTranspose2d):
+            taps //= layer.stride[0] * layer.stride[1]  # of a transposed kernel, each output pixel meets only a part
+        nn.init.normal_(layer.weight, 0.0, math.sqrt(2 / (layer.in_channels * taps)))
+        if layer.bias is not None:
             nn.init.zeros_(layer.bias)

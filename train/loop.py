@@ -26,7 +26,7 @@ from torch.utils.tensorboard import SummaryWriter
 from ganlens.engine.errors import TrainingError
 
 from .checkpoint import STATE_NAME, load_state, save_generator, save_state
-from .config import CONFIG_NAME, CycleGANConfig, DistillConfig, TrainConfig, save_config
+from .config import CONFIG_NAME, TrainConfig, UnpairedConfig, save_config
 from .data import Pictures, Positions, UnpairedDataset, centre, make_loader, to_pixels, to_tensor
 from .methods import Batch, Phase, make_method
 from .randomness import get_random_state, seed_all, set_random_state
@@ -70,13 +70,13 @@ class Trainer:
         layout = torch.channels_last if config.channels_last else torch.contiguous_format
         for network in self.method.networks.values():
             network.to(device=self.device, memory_format=layout)  # type: ignore[call-overload]
+        ema_function = get_ema_multi_avg_fn(config.ema)  # type: ignore[no-untyped-call]
         self.averaged = {
-            name: AveragedModel(self.method.networks[name], multi_avg_fn=get_ema_multi_avg_fn(config.ema), use_buffers=True)
+            name: AveragedModel(self.method.networks[name], multi_avg_fn=ema_function, use_buffers=True)
             for name in self.method.averaged
         }
-        for name, network in self.method.networks.items():
-            # Evaluation mode: autocast only. Gradients are averaged by `_average_gradients`, not by DDP's hooks.
-            self.method.networks[name] = self.accelerator.prepare_model(network, evaluation_mode=True)
+        for network in self.method.fixed.values():
+            network.to(device=self.device, memory_format=layout).eval().requires_grad_(False)  # type: ignore[call-overload]
         self.optimizers = {
             phase.name: self.accelerator.prepare_optimizer(phase.make_optimizer(self._parameters(phase)))
             for phase in self.method.phases
@@ -120,9 +120,7 @@ class Trainer:
 
         with catch_interrupt() as interrupted, self._progress() as progress:
             for raw in loader:
-                batch = tuple(
-                    images.to(self.device, non_blocking=True, memory_format=self.layout) for images in raw
-                )
+                batch = tuple(images.to(self.device, non_blocking=True, memory_format=self.layout) for images in raw)
                 self.update(batch)
                 self.seconds = before + time.monotonic() - started
                 progress.advance()
@@ -154,7 +152,8 @@ class Trainer:
             for group in optimizer.param_groups:
                 group["lr"] = group.setdefault("initial_lr", group["lr"]) * factor
             with only_trainable(self.method.networks, phase.networks):
-                total, parts = phase.loss(batch, self.step)
+                with self.accelerator.autocast():
+                    total, parts = phase.loss(batch, self.step)
                 optimizer.zero_grad(set_to_none=True)
                 self.accelerator.backward(total)
             self._average_gradients(phase)
@@ -357,7 +356,7 @@ def train(config: TrainConfig, *, resume: bool = False, console: Console | None 
 
 def make_dataset(config: TrainConfig) -> UnpairedDataset:
     """The data set that a method's configuration names."""
-    assert isinstance(config, CycleGANConfig | DistillConfig)
+    assert isinstance(config, UnpairedConfig)
     domains = tuple(Pictures(source, config.resize_px, config.cache_mb) for source in (config.photos, config.paintings))
     return UnpairedDataset(domains, config.size, flip=config.flip, seed=config.seed)
 

@@ -7,9 +7,11 @@ from typing import NamedTuple
 
 from torch import Tensor
 
+from ganlens.engine.errors import OptionError, did_you_mean
+
 
 class AdversarialLoss(NamedTuple):
-    """One adversarial game; both are minimised, scores are raw (no sigmoid), means run over maps and batch."""
+    """One adversarial game; both are minimised, logits are raw scores, means run over maps and batch in float32."""
 
     discriminator: Callable[[Tensor, Tensor], Tensor]
     """(real_logits, fake_logits) → scalar."""
@@ -19,14 +21,25 @@ class AdversarialLoss(NamedTuple):
 
 def _least_squares_discriminator(real: Tensor, fake: Tensor) -> Tensor:
     # The 0.5 halves the discriminator's learning speed, as CycleGAN's code does.
-    return 0.5 * ((real - 1).square().mean() + fake.square().mean())
+    return 0.5 * ((real.float() - 1).square().mean() + fake.float().square().mean())
 
 
 def _least_squares_generator(fake: Tensor) -> Tensor:
-    return (fake - 1).square().mean()
+    return (fake.float() - 1).square().mean()
 
 
 LEAST_SQUARES = AdversarialLoss(_least_squares_discriminator, _least_squares_generator)
 """LSGAN with the factors of CycleGAN (0.5 around D, none in G)."""
 
 ADVERSARIAL_LOSSES: dict[str, AdversarialLoss] = {"lsgan": LEAST_SQUARES}
+
+
+def adversarial_loss(name: str) -> AdversarialLoss:
+    """The loss of that name.
+
+    Raises:
+        OptionError: there is none.
+    """
+    if name not in ADVERSARIAL_LOSSES:
+        raise OptionError(f"No adversarial loss is called '{name}'. {did_you_mean(name, ADVERSARIAL_LOSSES)}")
+    return ADVERSARIAL_LOSSES[name]

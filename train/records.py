@@ -10,12 +10,12 @@ import torch
 
 from ganlens.engine.spec import GeneratorSpec, SizeRule, Training
 
-from .config import CycleGANConfig, DistillConfig, TrainConfig
+from .config import TrainConfig, UnpairedConfig
 
 SMALLEST_PX = 16
 
 
-def image_to_image_spec(config: CycleGANConfig | DistillConfig, name: str) -> GeneratorSpec:
+def image_to_image_spec(config: UnpairedConfig, name: str) -> GeneratorSpec:
     """The record of a generator that takes a picture and gives one.
 
     ``preferred`` is the size at which the training pictures were seen whole: there a crop has its training scale.
@@ -34,7 +34,7 @@ def image_to_image_spec(config: CycleGANConfig | DistillConfig, name: str) -> Ge
 def training_record(config: TrainConfig, *, images_seen: int, steps: int, seconds: float, device: str) -> Training:
     """What the run has done so far, for the record of its generator."""
     data = config.data_note
-    if not data and isinstance(config, CycleGANConfig | DistillConfig):
+    if not data and isinstance(config, UnpairedConfig):
         data = f"{_short(config.photos)} to {_short(config.paintings)}"
     return Training(
         data=data or "not stated",

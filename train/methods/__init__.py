@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from typing import cast
+from collections.abc import Callable
+from typing import Any
 
 from ganlens.engine.errors import OptionError, did_you_mean
 
-from ..config import CycleGANConfig, TrainConfig
+from ..config import TrainConfig
 from .base import Batch, Method, Parts, Phase
 from .cyclegan import CycleGAN
+from .distill import Distillation
 
-__all__ = ["METHODS", "Batch", "CycleGAN", "Method", "Parts", "Phase", "make_method"]
+__all__ = ["METHODS", "Batch", "CycleGAN", "Distillation", "Method", "Parts", "Phase", "make_method"]
 
-METHODS = {"cyclegan": CycleGAN}
-"""Method name → class, made from its configuration."""
+METHODS: dict[str, Callable[[Any], Method]] = {"cyclegan": CycleGAN, "distill": Distillation}
+"""Method name → class, made from the configuration of the same name in ``config.CONFIGS``."""
 
 
 def make_method(config: TrainConfig) -> Method:
     """The method that a configuration names, with freshly initialised networks."""
-    kind = METHODS.get(config.method)
-    if kind is None:
+    if config.method not in METHODS:
         raise OptionError(f"No training method is called '{config.method}'. {did_you_mean(config.method, METHODS)}")
-    return kind(cast(CycleGANConfig, config))
+    return METHODS[config.method](config)

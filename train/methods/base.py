@@ -34,6 +34,8 @@ class Method(Protocol):
     """In the order in which they run in a step."""
     averaged: tuple[str, ...]
     """Networks whose moving average is kept."""
+    fixed: dict[str, nn.Module]
+    """Networks that are used but never trained nor saved (a teacher, a feature extractor); moved to the device."""
 
     def specs(self) -> dict[str, tuple[str, GeneratorSpec]]:
         """File stem → (averaged network, its record without the training part)."""

@@ -10,11 +10,10 @@ from torch import Tensor, nn
 from torch.nn.functional import l1_loss
 from torch.optim import Adam, Optimizer
 
-from ganlens.engine.errors import OptionError, did_you_mean
 from ganlens.engine.spec import GeneratorSpec
 
 from ..config import CycleGANConfig
-from ..losses import ADVERSARIAL_LOSSES, AdversarialLoss
+from ..losses import AdversarialLoss, adversarial_loss
 from ..networks import PatchGAN, make_generator
 from ..pool import ImagePool
 from ..records import image_to_image_spec
@@ -54,9 +53,7 @@ def generator_loss(
     return total, parts, Fakes(fake_painting.detach(), fake_photo.detach())
 
 
-def warmup_loss(
-    networks: Mapping[str, nn.Module], photo: Tensor, painting: Tensor
-) -> tuple[Tensor, Parts, Fakes]:
+def warmup_loss(networks: Mapping[str, nn.Module], photo: Tensor, painting: Tensor) -> tuple[Tensor, Parts, Fakes]:
     """Each generator returns its input: a start from which the adversarial game changes only the style."""
     fake_painting, fake_photo = networks["to_painting"](photo), networks["to_photo"](painting)
     returned = l1_loss(fake_painting, photo) + l1_loss(fake_photo, painting)
@@ -83,7 +80,7 @@ def discriminator_loss(
 class CycleGAN:
     """The method: networks ``to_painting``, ``to_photo``, ``judge_painting``, ``judge_photo`` and two phases."""
 
-    averaged = ("to_painting", "to_photo")
+    averaged: tuple[str, ...] = ("to_painting", "to_photo")
 
     def __init__(self, config: CycleGANConfig) -> None:
         self.config = config
@@ -98,7 +95,8 @@ class CycleGAN:
             "painting": ImagePool(config.pool, seed=config.seed + 1),
             "photo": ImagePool(config.pool, seed=config.seed + 2),
         }
-        self.phases = (
+        self.fixed: dict[str, nn.Module] = {}
+        self.phases: tuple[Phase, ...] = (
             Phase("generator", ("to_painting", "to_photo"), self.generator_step, self._adam),
             Phase("discriminator", ("judge_painting", "judge_photo"), self.discriminator_step, self._adam),
         )
@@ -146,14 +144,3 @@ class CycleGAN:
 
     def _adam(self, parameters: Iterable[nn.Parameter]) -> Optimizer:
         return Adam(parameters, lr=self.config.learning_rate, betas=(self.config.beta1, 0.999))
-
-
-def adversarial_loss(name: str) -> AdversarialLoss:
-    """The loss of that name.
-
-    Raises:
-        OptionError: there is none.
-    """
-    if name not in ADVERSARIAL_LOSSES:
-        raise OptionError(f"No adversarial loss is called '{name}'. {did_you_mean(name, ADVERSARIAL_LOSSES)}")
-    return ADVERSARIAL_LOSSES[name]

@@ -61,7 +61,7 @@ def make_generator(spec: GeneratorSpec) -> nn.Module:
 
 
 def _choice(spec: GeneratorSpec, option: str, known: tuple[str, ...]) -> str:
-    value = spec.options.get(option, known[0])
+    value = str(spec.options.get(option, known[0]))
     if value not in known:
         raise ModelFileError(f"Option {option} of '{spec.name}' is '{value}'; expected one of {', '.join(known)}.")
-    return cast(str, value)
+    return value

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ..config import Activation, Norm
-from ..layers import initialise, make_activation, make_norm
+from ..layers import initialise, initialise_without_norm, make_activation, make_norm
 
 
 class Tier(NamedTuple):
@@ -36,10 +36,11 @@ class ConditionedBlock(nn.Module):
 
     def __init__(self, channels: int, norm: Norm, activation: Activation, attributes: int) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(channels, channels, 3, 1, 1, bias=False)
+        bias = norm == "none"  # a norm has its own shift
+        self.conv1 = nn.Conv2d(channels, channels, 3, 1, 1, bias=bias)
         self.norm1 = make_norm(norm, channels)
         self.activation = make_activation(activation)
-        self.conv2 = nn.Conv2d(channels, channels, 3, 1, 1, bias=False)
+        self.conv2 = nn.Conv2d(channels, channels, 3, 1, 1, bias=bias)
         self.norm2 = make_norm(norm, channels)
         self.condition = nn.Linear(attributes, 2 * channels) if attributes else None
         if self.condition is not None:
@@ -61,7 +62,9 @@ class MobileGenerator(nn.Module):
 
     Args:
         tier: channels and blocks.
-        norm: "in" (affine, the default) or "bn" (for INT8 or batches of 8 and more).
+        norm: "in" (affine, the default), "bn" (for INT8 or batches of 8 and more), or "none": keeps the picture's own
+            brightness and colour, which an instance norm in the stem removes, has no statistics that change from
+            frame to frame or from tile to tile, and costs nothing at run time.
         activation: "relu" or "leaky" (slope 0.01).
         attributes: length of the label vector; 0 for none.
         mask: True adds a mask output, and :meth:`forward` returns segment and mask.
@@ -80,25 +83,28 @@ class MobileGenerator(nn.Module):
     ) -> None:
         super().__init__()
         a, b, c, blocks = tier
+        bias = norm == "none"  # a norm has its own shift
         self.attributes = attributes
         self.mask = mask
         self.feature_channels = (c, c, c)
-        self.stem = nn.Sequential(nn.Conv2d(3, a, 4, 2, 1, bias=False), make_norm(norm, a), make_activation(activation))
-        self.down1 = nn.Sequential(
-            nn.Conv2d(a, b, 3, 2, 1, bias=False), make_norm(norm, b), make_activation(activation)
-        )
-        self.down2 = nn.Sequential(
-            nn.Conv2d(b, c, 3, 2, 1, bias=False), make_norm(norm, c), make_activation(activation)
-        )
+        self.stem = nn.Sequential(nn.Conv2d(3, a, 4, 2, 1, bias=bias), make_norm(norm, a), make_activation(activation))
+        self.down1 = nn.Sequential(nn.Conv2d(a, b, 3, 2, 1, bias=bias), make_norm(norm, b), make_activation(activation))
+        self.down2 = nn.Sequential(nn.Conv2d(b, c, 3, 2, 1, bias=bias), make_norm(norm, c), make_activation(activation))
         self.body = nn.ModuleList(ConditionedBlock(c, norm, activation, attributes) for _ in range(blocks))
         self.up0 = nn.Sequential(
-            nn.ConvTranspose2d(c, b, 4, 2, 1, bias=False), make_norm(norm, b), make_activation(activation)
+            nn.ConvTranspose2d(c, b, 4, 2, 1, bias=bias), make_norm(norm, b), make_activation(activation)
         )
         self.up1 = nn.Sequential(
-            nn.ConvTranspose2d(b, a, 4, 2, 1, bias=False), make_norm(norm, a), make_activation(activation)
+            nn.ConvTranspose2d(b, a, 4, 2, 1, bias=bias), make_norm(norm, a), make_activation(activation)
         )
         self.head = nn.Conv2d(a, 4 * (4 if mask else 3), 3, 1, 1)
-        initialise(self)
+        if norm == "none":
+            initialise_without_norm(self)
+            for block in self.body:  # start near the identity: nothing else bounds the sum of many blocks
+                block.conv2.weight.data.mul_(0.1)
+            nn.init.normal_(self.head.weight, 0.0, 0.02)
+        else:
+            initialise(self)
 
     def forward(self, x: Tensor, attributes: Tensor | None = None) -> Tensor | tuple[Tensor, Tensor]:
         """Translate.
