@@ -159,7 +159,7 @@ def _open_auto(
     for name in BACKENDS:
         if name in CPU_BACKENDS:
             continue
-        problem = _quick_problem(name)
+        problem = _quick_problem(name) or _problem(name)
         if problem is None:
             try:
                 opened = _open(name, file, spec, threads, spin)
@@ -249,6 +249,12 @@ def _quick_problem(name: str) -> str | None:
     if _installed(name) is None:
         return f"{' or '.join(entry.packages)} is not installed (pip install 'ganlens[{entry.extra}]')"
     return None
+
+
+def _problem(name: str) -> str | None:
+    """Why a backend cannot run, found by starting its library; None when it can."""
+    state = _status(name)
+    return None if state.usable else f"{state.reason} ({state.cure})"
 
 
 def _installed(name: str) -> str | None:

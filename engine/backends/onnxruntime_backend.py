@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
+import io
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +17,8 @@ from .base import Array, BackendStatus, ModelBackend, Shape, input_names, output
 
 SILENT = 4
 """Log severity "fatal": what goes wrong reaches the user as one error, not as the library's log."""
+WARNING = 2
+"""The library's own default."""
 
 CUDA_CURE = "pip uninstall onnxruntime; pip install 'ganlens[cuda]'"
 # Both packages import as onnxruntime, so one must go first.
@@ -190,15 +196,35 @@ def cuda_status() -> BackendStatus:
         return BackendStatus("cuda", False, ort.__version__, reason=reason, cure=f"Install the other: {CUDA_CURE}")
     options = ort.SessionOptions()
     options.log_severity_level = SILENT
-    reason = "CUDA did not start"
+    ort.set_default_logger_severity(SILENT)
     try:
+        _preload_cuda(ort)
         session = ort.InferenceSession(IDENTITY, options, providers=[provider], enable_fallback=0)
         if session.get_providers()[0] == provider:
             return BackendStatus("cuda", True, ort.__version__, "cuda:0")
+        reason = _missing_library(ort)
     except Exception as error:
         reason = _one_line(error)
-    cure = "Check the driver (nvidia-smi) and that CUDA and cuDNN are the versions which onnxruntime-gpu asks for"
+    finally:
+        ort.set_default_logger_severity(WARNING)
+    cure = "Check the driver (nvidia-smi), and get CUDA and cuDNN with: pip install 'onnxruntime-gpu[cuda,cudnn]'"
     return BackendStatus("cuda", False, ort.__version__, reason=reason, cure=cure)
+
+
+def _preload_cuda(ort: Any) -> None:
+    """Load CUDA and cuDNN from their Python packages, where the system's loader does not look."""
+    if hasattr(ort, "preload_dlls"):  # since 1.21
+        with contextlib.redirect_stdout(io.StringIO()):  # it prints what it does not find
+            ort.preload_dlls()
+
+
+def _missing_library(ort: Any) -> str:
+    """Why the CUDA provider did not start: mostly a shared library that it needs is not there."""
+    try:
+        ctypes.CDLL(str(Path(ort.__file__).parent / "capi" / "libonnxruntime_providers_cuda.so"))
+    except OSError as error:
+        return f"CUDA did not start: {error}"
+    return "CUDA did not start"
 
 
 def _dtype(element_type: int) -> type[np.float32] | type[np.float16]:

@@ -450,12 +450,23 @@ def test_cuda_that_is_listed_but_does_not_start(tmp_path, monkeypatch):
     )
     with (
         pytest.warns(UserWarning, match="not in available provider"),
-        pytest.raises(BackendUnavailable, match="'cuda'"),
+        pytest.raises(BackendUnavailable, match="'cuda' cannot run here: CUDA did not start.*nvidia-smi"),
     ):
         open_backend(identity_model(tmp_path / "m.onnx"), "cuda")
 
 
+@needs_both
+@pytest.mark.skipif("cuda" in USABLE, reason="there is a GPU")
+def test_auto_says_why_cuda_does_not_start(tmp_path, monkeypatch):
+    real = backends._installed
+    monkeypatch.setattr(backends, "_installed", lambda name: "1.0" if name == "cuda" else real(name))
+    with open_backend(identity_model(tmp_path / "m.onnx")) as backend:
+        assert backend.choice.lines[1].startswith("cuda: the installed onnxruntime")
+        assert "is not built for CUDA (Install the other: " in backend.choice.lines[1]
+
+
 @pytest.mark.cuda
+@pytest.mark.skipif(backends._installed("cuda") is None, reason="needs onnxruntime-gpu")
 def test_cuda_runs(tmp_path):
     with open_backend(invert_model(tmp_path / "m.onnx"), "cuda") as backend:
         image = noise_image(SIZE)
