@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from ..backends import available
@@ -30,7 +31,7 @@ def show_models(as_json: bool) -> None:
     for card in cards:
         spec = card.spec
         data = spec.training.data if spec.training else ""
-        table.add_row(card.name, spec.architecture, spec.tier, spec.precision, str(spec.size), data)
+        table.add_row(card.name, spec.architecture, spec.tier, spec.precision, str(spec.size), escape(data))
     console.print(table)
 
 
@@ -45,7 +46,7 @@ def show_model(model: str, value_range: str | None, as_json: bool) -> None:
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
     for name, value in _rows(spec):
-        table.add_row(name, value)
+        table.add_row(name, escape(value))
     table.add_row("file", f"{path} ({path.stat().st_size / 1e6:.1f} MB)")
     console.print(table)
 
@@ -108,5 +109,5 @@ def show_backends(as_json: bool) -> None:
         table.add_column(column, overflow="fold")
     for row in rows:
         why = " ".join(part for part in (row.reason, row.cure) if part)
-        table.add_row(row.name, "yes" if row.usable else "no", row.device, row.version, why)
+        table.add_row(row.name, "yes" if row.usable else "no", row.device, row.version, escape(why))
     console.print(table)

@@ -163,7 +163,7 @@ def _translate_video(job: Job, path: str, console: Console) -> int:
     notes = [*info.notes, *sink.notes]
     if interrupted:
         notes.append(f"Stopped after {progress.frames} frames; the file is finished there and plays.")
-        console.print(notes[-1])
+        console.print(notes[-1], markup=False)
     _report(job, console, output, progress.frames, seconds, times, translator, notes)
     return INTERRUPTED if interrupted else 0
 
@@ -207,7 +207,7 @@ def _translate_pictures(job: Job, console: Console) -> int:
                         if len(pairs) == 1:
                             raise
                         failed.append(path)
-                        Console(stderr=True, highlight=False).print(f"error: {error}")
+                        Console(stderr=True, highlight=False).print(f"error: {error}", markup=False)
                         continue
                     progress.advance()
             except KeyboardInterrupt:
@@ -253,9 +253,9 @@ def _say(console: Console, translator: Translator, notes: list[str]) -> None:
     """Which backend runs, why the better ones do not, and what a user should know of the input."""
     choice = translator.choice
     for line in choice.lines if choice else ():
-        console.print(line, style="dim", soft_wrap=True)
+        console.print(line, style="dim", soft_wrap=True, markup=False)
     for note in notes:
-        console.print(f"note: {note}", soft_wrap=True)
+        console.print(f"note: {note}", soft_wrap=True, markup=False)
 
 
 def _report(
@@ -282,8 +282,9 @@ def _report(
         console.print(table)
     what = "frames" if job.video is not None else "pictures"
     console.print(
-        f"{frames} {what} in {seconds:.1f} s ({fps:.1f} fps) on {translator.backend.name}: [bold]{output}[/bold]",
+        f"{frames} {what} in {seconds:.1f} s ({fps:.1f} fps) on {translator.backend.name}: {output}",
         soft_wrap=True,
+        markup=False,
     )
     if job.json_output is None:
         return
