@@ -52,7 +52,7 @@ int16_t Axis::weight_16384(int output, int tap) const {
 
 // Groups of `size` outputs whose first inputs differ by at most `reach`; false if there is a group that does not.
 bool Axis::make_groups(int size, int reach, int origin) {
-    const int groups = (count_ + 15) / 16 * 16 / size;  // whole vectors of 16 outputs
+    const int groups = (count_ + 15) / 16 * 16 / size;
     base_.resize(groups);
     control_.resize(size_t(groups) * 16);
     for (int g = 0; g < groups; ++g) {
@@ -75,6 +75,8 @@ Resampler Axis::resampler(int origin) {
     r.weight = weight_.data();
     relative_ = first_;
     for (int& first : relative_) first -= origin;
+    const int padded = (count_ + 15) / 16 * 16;  // whole vectors of outputs
+    relative_.resize(padded, relative_.back());
     r.first = relative_.data();
     if (taps_ <= 2 && make_groups(8, 7, origin)) {
         r.kind = Resampler::Kind::lerp;
@@ -93,7 +95,7 @@ Resampler Axis::resampler(int origin) {
     } else if (taps_ <= kMaxFixedTaps) {
         r.kind = Resampler::Kind::dot;
         r.fixed_taps = (taps_ + 7) / 8 * 8;
-        table_.assign(size_t(count_) * r.fixed_taps, 0);
+        table_.assign(size_t(padded) * r.fixed_taps, 0);
         for (int i = 0; i < count_; ++i)
             for (int k = 0; k < taps_; ++k) table_[size_t(i) * r.fixed_taps + k] = weight_16384(i, k);
     } else {
