@@ -203,4 +203,5 @@ def make_loader(dataset: UnpairedDataset, positions: Positions, *, workers: int 
         num_workers=workers,
         persistent_workers=workers > 0,
         pin_memory=torch.cuda.is_available(),
+        generator=torch.Generator(),  # its own, or each new loader would advance the run's random state
     )

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 from ganlens.engine.errors import OptionError, did_you_mean
 
 
 class AdversarialLoss(NamedTuple):
-    """One adversarial game; both are minimised, logits are raw scores, means run over maps and batch in float32."""
+    """One adversarial game; both are minimised, logits are raw scores, means run over maps and batch."""
 
     discriminator: Callable[[Tensor, Tensor], Tensor]
     """(real_logits, fake_logits) → scalar."""
@@ -21,11 +22,16 @@ class AdversarialLoss(NamedTuple):
 
 def _least_squares_discriminator(real: Tensor, fake: Tensor) -> Tensor:
     # The 0.5 halves the discriminator's learning speed, as CycleGAN's code does.
-    return 0.5 * ((real.float() - 1).square().mean() + fake.float().square().mean())
+    return 0.5 * ((_wide(real) - 1).square().mean() + _wide(fake).square().mean())
 
 
 def _least_squares_generator(fake: Tensor) -> Tensor:
-    return (fake.float() - 1).square().mean()
+    return (_wide(fake) - 1).square().mean()
+
+
+def _wide(logits: Tensor) -> Tensor:
+    """Half-precision logits (mixed precision) in float32: squares and sums of them overflow."""
+    return logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
 
 
 LEAST_SQUARES = AdversarialLoss(_least_squares_discriminator, _least_squares_generator)

@@ -1,0 +1,64 @@
+"""Tiny folders of pictures, tiny runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from accelerate.state import AcceleratorState, PartialState
+from PIL import Image
+
+from ganlens.train.config import CycleGANConfig
+
+
+@pytest.fixture(autouse=True)
+def one_thread_and_fresh_accelerator() -> Iterator[None]:
+    """Tests are tiny, threads only cost; and Accelerate's process-wide state must not pass from test to test."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+    AcceleratorState._reset_state(True)
+    PartialState._reset_state()
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> tuple[Path, Path]:
+    """Five smooth "photos" and three noisy "paintings", 40 px."""
+    random = np.random.default_rng(0)
+    photos, paintings = tmp_path / "photos", tmp_path / "paintings"
+    for folder, count, noise in ((photos, 5, 0), (paintings, 3, 60)):
+        folder.mkdir()
+        for number in range(count):
+            ramp = np.linspace(0, 180, 40)[:, None, None] + random.uniform(0, 60, (1, 40, 3))
+            pixels = np.clip(ramp + random.normal(0, 1, (40, 40, 3)) * noise, 0, 255).astype(np.uint8)
+            Image.fromarray(pixels).save(folder / f"{number}.png")
+    return photos, paintings
+
+
+@pytest.fixture
+def make_config(folders: tuple[Path, Path], tmp_path: Path) -> Callable[..., CycleGANConfig]:
+    """A 32 px nano CycleGAN that trains in a second; options can be changed."""
+
+    def make(**changes: Any) -> CycleGANConfig:
+        values: dict[str, Any] = {
+            "photos": str(folders[0]),
+            "paintings": str(folders[1]),
+            "out": str(tmp_path / "run"),
+            "tier": "nano",
+            "size": 32,
+            "load_size": 36,
+            "steps": 4,
+            "discriminator_width": 8,
+            "pool": 2,
+            "samples": 1,
+            "sample_every": 0,
+            "log_every": 2,
+        }
+        return CycleGANConfig(**{**values, **changes})
+
+    return make

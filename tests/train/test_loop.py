@@ -1,0 +1,174 @@
+"""The loop: exact resume, stopping, records, samples, refusals."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+from ganlens.engine.errors import TrainingError
+from ganlens.train.checkpoint import load_generator, load_state
+from ganlens.train.config import CycleGANConfig, load_config
+from ganlens.train.loop import Trainer, train
+
+MakeConfig = Callable[..., CycleGANConfig]
+
+
+def flatten(value: object, name: str = "") -> dict[str, object]:
+    """Nested state as one dictionary of leaves."""
+    if isinstance(value, dict):
+        return {k: v for key, item in value.items() for k, v in flatten(item, f"{name}/{key}").items()}
+    if isinstance(value, list | tuple):
+        return {k: v for key, item in enumerate(value) for k, v in flatten(item, f"{name}/{key}").items()}
+    return {name: value}
+
+
+def assert_same_state(one: Path, other: Path) -> None:
+    """Bit for bit, but for the clock and the folder's name."""
+    first, second = (flatten(load_state(folder)) for folder in (one, other))
+    assert first.keys() == second.keys()
+    for name, value in first.items():
+        if name in ("/seconds", "/config"):
+            continue
+        same = torch.equal(value, second[name]) if isinstance(value, Tensor) else value == second[name]
+        assert same, name
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"norm": "bn", "batch": 2, "warmup_steps": 4}, {"norm": "none", "cache_mb": 0}]
+)
+def test_resume_is_exact(make_config: MakeConfig, tmp_path: Path, options: dict[str, object]) -> None:
+    whole = make_config(out=str(tmp_path / "whole"), steps=6, decay_steps=3, **options)
+    assert train(whole)
+    torch.rand(3)  # what happens between two processes must not matter
+
+    stopped = Trainer(make_config(out=str(tmp_path / "parts"), steps=6, decay_steps=3, **options))
+    update = stopped.update
+
+    def update_and_interrupt(batch: tuple[Tensor, ...]) -> None:
+        update(batch)
+        if stopped.step == 3:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    stopped.update = update_and_interrupt  # type: ignore[method-assign]
+    assert not stopped.fit()
+    assert load_state(tmp_path / "parts")["step"] == 3
+
+    assert train(make_config(out=str(tmp_path / "parts"), steps=6, decay_steps=3, **options), resume=True)
+    assert_same_state(tmp_path / "whole", tmp_path / "parts")
+    assert load_generator(tmp_path / "whole")[1].weights_sha256 == load_generator(tmp_path / "parts")[1].weights_sha256
+
+
+def test_a_stop_leaves_the_signal_handlers_as_they_were(make_config: MakeConfig) -> None:
+    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    train(make_config(steps=1))
+    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
+
+
+def test_run_folder(make_config: MakeConfig, tmp_path: Path) -> None:
+    config = make_config(sample_every=2, data_licence="made up", note="a test")
+    assert train(config)
+    run = tmp_path / "run"
+    assert load_config(run) == config
+    generator, spec = load_generator(run)
+    assert load_generator(run / "generator_reverse.safetensors")[1].name == "run-reverse"
+    assert (spec.name, spec.architecture, spec.tier) == ("run", "cyclegan", "nano")
+    assert spec.size.preferred == (32, 32)  # the multiple of 8 nearest to the 36 px at which pictures were seen whole
+    assert spec.size.multiple_of == 8
+    assert spec.training is not None
+    assert (spec.training.steps, spec.training.images_seen, spec.training.size) == (4, 4, (32, 32))
+    assert (spec.training.data, spec.training.data_licence, spec.training.note) == (
+        "photos to paintings",
+        "made up",
+        "a test",
+    )
+    assert spec.training.seconds > 0
+    assert spec.training.hardware
+    assert str(tmp_path) not in spec.model_dump_json()
+    averaged = load_state(run)["averaged"]["to_painting"]
+    assert all(torch.equal(value, averaged[f"module.{name}"]) for name, value in generator.state_dict().items())
+    assert sorted(path.name for path in (run / "samples").iterdir()) == ["step-0000002.png", "step-0000004.png"]
+    with Image.open(run / "samples" / "step-0000004.png") as grid:
+        assert grid.size == (6 * 32, 32)
+        assert np.asarray(grid).std() > 1
+    assert list((run / "tensorboard").iterdir())
+
+
+def test_average_lags_behind(make_config: MakeConfig) -> None:
+    trainer = Trainer(make_config(ema=0.5))
+    parameter = next(trainer.method.networks["to_painting"].parameters())
+    batch = (torch.rand(1, 3, 32, 32), torch.rand(1, 3, 32, 32))
+    trainer.update(batch)
+    first = parameter.detach().clone()
+    trainer.update(batch)
+    averaged = next(trainer.averaged["to_painting"].module.parameters())
+    assert torch.allclose(averaged, (first + parameter) / 2, atol=1e-7)
+
+
+def test_learning_rate_follows_the_schedule(make_config: MakeConfig) -> None:
+    trainer = Trainer(make_config(steps=4, decay_steps=2, learning_rate=1e-3))
+    rates = []
+    for _ in range(4):
+        trainer.update((torch.rand(1, 3, 32, 32), torch.rand(1, 3, 32, 32)))
+        rates.append([group["lr"] for optimizer in trainer.optimizers.values() for group in optimizer.param_groups])
+    assert [rate[0] for rate in rates] == pytest.approx([1e-3, 1e-3, 1e-3 * 2 / 3, 1e-3 / 3])
+    assert all(rate[0] == rate[1] for rate in rates)
+
+
+def test_a_used_folder_is_refused(make_config: MakeConfig, tmp_path: Path) -> None:
+    train(make_config(steps=1))
+    with pytest.raises(TrainingError, match="holds a run. Continue it with --resume"):
+        train(make_config(steps=1))
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "thesis.txt").write_text("precious")
+    with pytest.raises(TrainingError, match="not empty"):
+        train(make_config(out=str(tmp_path / "other")))
+    with pytest.raises(TrainingError, match="is a file"):
+        train(make_config(out=str(tmp_path / "other" / "thesis.txt")))
+
+
+def test_nothing_to_resume(make_config: MakeConfig) -> None:
+    with pytest.raises(TrainingError, match="Start without --resume"):
+        train(make_config(), resume=True)
+
+
+def test_a_finished_run_can_be_prolonged(make_config: MakeConfig, tmp_path: Path) -> None:
+    train(make_config(steps=2))
+    with pytest.raises(TrainingError, match="2 of 2 steps. Give a larger --steps"):
+        train(make_config(steps=2), resume=True)
+    assert train(make_config(steps=3), resume=True)
+    assert load_state(tmp_path / "run")["step"] == 3
+
+
+def test_a_run_stopped_before_its_first_checkpoint_can_be_resumed(make_config: MakeConfig, tmp_path: Path) -> None:
+    trainer = Trainer(make_config())
+
+    def fail(batch: object) -> None:
+        raise KeyboardInterrupt
+
+    trainer.update = fail  # type: ignore[method-assign]
+    with pytest.raises(KeyboardInterrupt):
+        trainer.fit()
+    assert train(make_config(), resume=True)
+
+
+def test_divergence_stops_and_keeps_the_last_checkpoint(make_config: MakeConfig, tmp_path: Path) -> None:
+    trainer = Trainer(make_config(steps=50))
+    with torch.no_grad():
+        next(trainer.method.networks["to_photo"].parameters()).fill_(float("nan"))
+    with pytest.raises(TrainingError, match=r"diverged before step 2.*lower --learning-rate"):
+        trainer.fit()
+    assert load_state(tmp_path / "run")["step"] == 0
+
+
+def test_bad_data_is_found_before_a_folder_is_made(make_config: MakeConfig, tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="no folder"):
+        train(make_config(photos=str(tmp_path / "nowhere")))
+    assert not (tmp_path / "run").exists()

@@ -1,0 +1,42 @@
+"""Closed forms on hand-made logits."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from ganlens.engine.errors import OptionError
+from ganlens.train.losses import ADVERSARIAL_LOSSES, LEAST_SQUARES, adversarial_loss
+
+REAL = torch.tensor([[[[1.0, 0.0]]], [[[2.0, 1.0]]]])
+FAKE = torch.tensor([[[[0.0, 1.0]]], [[[3.0, -1.0]]]])
+
+
+def test_least_squares_has_the_factors_of_cyclegan() -> None:
+    assert LEAST_SQUARES.discriminator(REAL, FAKE).item() == pytest.approx(
+        0.5 * ((0 + 1 + 1 + 0) / 4 + (0 + 1 + 9 + 1) / 4)
+    )
+    assert LEAST_SQUARES.generator(FAKE).item() == pytest.approx((1 + 0 + 4 + 4) / 4)
+
+
+def test_least_squares_is_zero_at_its_optimum() -> None:
+    assert LEAST_SQUARES.discriminator(torch.ones(2, 1, 3, 3), torch.zeros(2, 1, 3, 3)).item() == 0
+    assert LEAST_SQUARES.generator(torch.ones(2, 1, 3, 3)).item() == 0
+
+
+@pytest.mark.parametrize("name", sorted(ADVERSARIAL_LOSSES))
+def test_gradients_agree_with_finite_differences(name: str) -> None:
+    loss = adversarial_loss(name)
+    real, fake = (torch.randn(2, 1, 2, 2, dtype=torch.float64, requires_grad=True) for _ in range(2))
+    assert torch.autograd.gradcheck(loss.discriminator, (real, fake))
+    assert torch.autograd.gradcheck(loss.generator, (fake,))
+
+
+def test_half_precision_logits_are_averaged_in_float32() -> None:
+    large = torch.full((1, 1, 64, 64), 300.0, dtype=torch.float16)
+    assert LEAST_SQUARES.generator(large).item() == pytest.approx(299.0**2)
+
+
+def test_unknown_loss_names_the_known() -> None:
+    with pytest.raises(OptionError, match="Did you mean lsgan"):
+        adversarial_loss("lsgam")
