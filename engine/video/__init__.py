@@ -9,7 +9,8 @@ The only package that imports PyAV. Times are exact fractions, never frame rates
 What is kept: every frame and its time, every other stream's packets byte for byte (audio, subtitles, fonts, covers),
 the colour description, the sample aspect ratio, chapters, titles and languages. What changes is said in ``notes``.
 
-Known limits: Matroska and WebM store times in milliseconds; the siting of chroma samples is not exposed by PyAV and is
+Known limits: Matroska and WebM store times in milliseconds and none below zero: where the priming of the sound begins
+earlier, all streams move later by it, together; the siting of chroma samples is not exposed by PyAV and is
 taken from the codec's default; interlaced pictures are handled as whole frames.
 """
 

@@ -126,6 +126,8 @@ class CopiedStreams:
 
     def _next(self) -> Any:
         for packet in self._packets:
+            if packet.stream.disposition & Disposition.attached_pic and packet.size:
+                packet.pts = packet.dts = round(self._offset / packet.time_base)  # a cover has no time
             if packet.dts is None and packet.pts is None:
                 continue  # the demuxer's flush packets
             time = self._time(packet, shown=True)

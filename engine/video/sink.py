@@ -82,7 +82,7 @@ class VideoSink:
                 "w",
                 format=kind.format,
                 buffer_size=1 << 18,
-                container_options={"movflags": "+faststart"} if kind.format in ("mp4", "mov") else None,
+                container_options=_movie_options(info.time_base) if kind.format in ("mp4", "mov") else None,
             )
             self._stream = self._add_video(CODECS[name], kind, size or info.size, crf, preset, threads)
             self._output.metadata.update(written_by_people(info.metadata))
@@ -112,7 +112,7 @@ class VideoSink:
         info = self._info
         try:
             codec = av.codec.Codec(encoder.library, "w")
-        except av.error.FFmpegError as error:
+        except ValueError as error:
             raise MediaError(
                 f"This build of PyAV has no {encoder.library} encoder. Install av from PyPI, or choose another --codec "
                 f"({', '.join(CODECS)})."
@@ -278,3 +278,9 @@ class VideoSink:
             self.close(complete=False)
         else:
             self.abort()
+
+
+def _movie_options(time_base: Fraction) -> dict[str, str]:
+    """The index first, so that players can begin early; late starts to the tick, where the default is milliseconds."""
+    scale = time_base.denominator if 1000 <= time_base.denominator <= 10_000_000 else 90_000
+    return {"movflags": "+faststart", "movie_timescale": str(scale)}

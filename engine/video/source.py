@@ -86,7 +86,7 @@ class VideoSource:
         streams = [s for s in self._container.streams.video if not s.disposition & Disposition.attached_pic]
         if not streams:
             kinds = sorted({stream.type for stream in self._container.streams})
-            raise MediaError(f"{self.path} has no video, only {' and '.join(kinds) or 'no stream at all'}.")
+            raise MediaError(f"{self.path} has no video{', only ' + ' and '.join(kinds) if kinds else ''}.")
         best = self._container.streams.best("video")
         self._stream = next((s for s in streams if best is not None and s.index == best.index), streams[0])
         if self._stream.codec_context is None:
@@ -137,6 +137,8 @@ class VideoSource:
         self._stored_size = (picture.width, picture.height)
 
         stream, context = self._stream, self._stream.codec_context
+        if self._timeless and picture.duration:  # bare streams say how long a picture lasts, their demuxers guess
+            self._rate = 1 / (picture.duration * self._tick)
         self._origin = time
         begin = time + (start or 0)
         end = None if duration is None else begin + duration
