@@ -93,6 +93,13 @@ def translate(
     ] = None,
     backend: Backend = "auto",
     value_range: Range = None,
+    raw: Annotated[
+        str | None,
+        typer.Option(
+            metavar="WxH@RATE[:FORMAT]",
+            help="Bare frames on standard input instead of YUV4MPEG2; yuv420p, nv12 or rgb24.",
+        ),
+    ] = None,
     start: Annotated[float | None, typer.Option(metavar="SECONDS", help="Begin here.")] = None,
     duration: Annotated[float | None, typer.Option(metavar="SECONDS", help="Stop after so long.")] = None,
     compare: Annotated[bool, typer.Option("--compare", help="Show the original beside the translation.")] = False,
@@ -163,9 +170,10 @@ def train(ctx: typer.Context) -> None:
     """Train a generator (needs the extra 'train'): engine train --help."""
     try:
         from ganlens.train.cli import app as train_app
+
+        train_app(args=ctx.args, prog_name="engine train")
     except ModuleNotFoundError as error:
         raise _missing("engine train", error, "train") from error
-    train_app(args=ctx.args, prog_name="engine train")
 
 
 @app.command(context_settings=_PASS_ON, add_help_option=False)
@@ -173,9 +181,10 @@ def export(ctx: typer.Context) -> None:
     """Turn a training run into a checked ONNX file (needs the extra 'export'): engine export --help."""
     try:
         from ganlens.export.cli import app as export_app
+
+        export_app(args=ctx.args, prog_name="engine export")
     except ModuleNotFoundError as error:
         raise _missing("engine export", error, "export") from error
-    export_app(args=ctx.args, prog_name="engine export")
 
 
 def _missing(what: str, error: ModuleNotFoundError, extra: str) -> Exception:

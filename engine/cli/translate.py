@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +25,7 @@ from ..onnx_file import parse_value_range
 from ..stream import Writer, prefetch
 from ..timing import StageTimes
 from ..translator import Translator
-from ..video import VideoSink, VideoSource
-from ..y4m import Y4mSink, Y4mSource
+from ..video import RawSink, RawSource, VideoSink, VideoSource
 from .progress import FrameProgress
 from .threads import ThreadBudget
 
@@ -50,6 +51,7 @@ class Job:
     settings: list[str] | None
     backend: str
     value_range: str | None
+    raw: str | None
     start: float | None
     duration: float | None
     compare: bool
@@ -110,9 +112,9 @@ def _translate_video(job: Job, path: str, console: Console) -> int:
     budget = ThreadBudget.plan(network=job.threads, encoder=job.encoder_threads, decoder=job.decoder_threads)
     times = StageTimes()
     with ExitStack() as stack:
-        source: VideoSource | Y4mSource
+        source: VideoSource | RawSource
         if path == "-":
-            source = stack.enter_context(Y4mSource(sys.stdin.buffer))
+            source = stack.enter_context(RawSource(sys.stdin.buffer, **_bare_frames(job.raw)))
         else:
             source = stack.enter_context(
                 VideoSource(path, start=job.start, duration=job.duration, threads=budget.decoder)
@@ -123,9 +125,9 @@ def _translate_video(job: Job, path: str, console: Console) -> int:
         size = (height, width - width % 2) if job.compare and info.format != "rgb24" else info.size
         if job.compare:
             size = (size[0], 2 * size[1])
-        sink: VideoSink | Y4mSink
+        sink: VideoSink | RawSink
         if output == "-":
-            sink = stack.enter_context(Y4mSink(sys.stdout.buffer, replace(info, size=size)))
+            sink = stack.enter_context(RawSink(sys.stdout.buffer, info, size=size))
         else:
             sink = stack.enter_context(
                 VideoSink(
@@ -315,9 +317,26 @@ def _default_output(path: Path, model: str) -> str:
     return f"{path.stem}-{Path(model).stem}{path.suffix}"
 
 
+def _bare_frames(text: str | None) -> dict[str, Any]:
+    """``--raw 1280x720@30:nv12`` as the arguments of :class:`RawSource`."""
+    if text is None:
+        return {}
+    found = re.fullmatch(r"(\d+)x(\d+)@([\d./]+)(?::(\w+))?", text)
+    try:
+        assert found is not None
+        width, height, rate, pixel_format = found.groups()
+        return {"size": (int(height), int(width)), "rate": Fraction(rate), "format": pixel_format or "yuv420p"}
+    except (AssertionError, ValueError, ZeroDivisionError):
+        raise OptionError(
+            f"--raw {text}: expected WxH@RATE or WxH@RATE:FORMAT, for example 1280x720@30:nv12."
+        ) from None
+
+
 def _refuse_same_file(source: str, target: str) -> None:
     if "-" in (source, target):
         return
+    if Path(target).is_dir():
+        raise MediaError(f"{target} is a folder; -o needs the name of a file here.")
     if Path(target).exists() and Path(source).exists() and Path(target).samefile(source):
         raise OptionError(f"{target} is the input itself; give another output with -o.")
 
