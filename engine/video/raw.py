@@ -45,11 +45,12 @@ class RawSource:
         if format not in get_args(PixelFormat):
             raise OptionError(f"Unknown pixel format '{format}'; expected one of {', '.join(get_args(PixelFormat))}.")
         self._file = file
-        self._ahead = self._read(len(_MAGIC))
-        self._framed = self._ahead == _MAGIC
+        self._ahead = b""
+        head = self._ahead = self._read(len(_MAGIC))
+        self._framed = head == _MAGIC
         if self._framed:
             self.info = self._header()
-        elif not self._ahead:
+        elif not head:
             raise MediaError("The piped video is empty.")
         elif size is None or rate is None:
             raise MediaError(
@@ -63,13 +64,12 @@ class RawSource:
         self._pool = FramePool(width, height, self.info.format)
 
     def _header(self) -> VideoInfo:
-        line = bytearray()
+        line = bytearray(self._read(len(_MAGIC)))
         while not line.endswith(b"\n"):
             byte = self._read(1)
             if not byte or len(line) > 1000:
                 raise MediaError("The YUV4MPEG2 header of the piped video does not end.")
             line += byte
-        self._ahead = b""
         fields = line.decode("latin-1").split()
         values = {field[0]: field[1:] for field in fields if field[0] != "X"}
         try:
@@ -92,7 +92,9 @@ class RawSource:
 
     def _read(self, count: int) -> bytes:
         """Up to ``count`` bytes; fewer only at the end of the stream."""
-        pieces = []
+        pieces = [self._ahead[:count]] if self._ahead else []
+        self._ahead = self._ahead[count:]
+        count -= sum(map(len, pieces))
         while count:
             try:
                 piece = self._file.read(count)
@@ -119,8 +121,7 @@ class RawSource:
             picture = self._pool.take()
             planes = plane_views(picture, info.format)
             count = sum(plane.size for plane in planes)
-            data = self._ahead + self._read(count - len(self._ahead))
-            self._ahead = b""
+            data = self._read(count)
             if not data and not self._framed:
                 return
             if len(data) < count:

@@ -37,7 +37,10 @@ def decode_still(path: Path, notes: list[str]) -> NDArray[np.uint8]:
         name = container.format.name
         if not (name.endswith("_pipe") or name in _IMAGE_FORMATS) or not container.streams.video:
             raise MediaError(f"{path} is not a picture but {name}; a video is translated with --video.")
-        container.streams.video[0].codec_context.thread_count = 1
+        context = container.streams.video[0].codec_context
+        context.thread_count = 1
+        if context.codec.name == "mjpeg":  # whose decoder paints what is missing from a cut file grey
+            context.options = {"err_detect": "explode"}
         try:
             picture = next(container.decode(video=0), None)
         except av.FFmpegError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import resource
 from collections.abc import Iterator
 from fractions import Fraction
@@ -302,7 +303,7 @@ class TestRoundTrip:
     def test_times_are_made_where_a_stream_has_none(self, tmp_path: Path) -> None:
         source = make_clip(tmp_path / "in.h264", times=list(range(6)))
         times, _, info = read(source)
-        steps = {b - a for a, b in zip(times, times[1:], strict=False)}
+        steps = {b - a for a, b in itertools.pairwise(times)}
         assert len(times) == 6 and len(steps) == 1 and info.rate is not None and steps == {1 / info.rate}
 
     @pytest.mark.parametrize(
@@ -738,11 +739,14 @@ class TestBadInput:
 
     def test_cut_off_pictures_are_named_and_what_is_whole_can_be_had(self, cut: Path, tmp_path: Path) -> None:
         seen = 0
-        with pytest.raises(MediaError, match=r"damaged or cut off: decoding failed after frame (\d+)") as caught:
-            with VideoSource(cut) as source, VideoSink(tmp_path / "out.mp4", source.info) as sink:
-                for frame in source:
-                    sink.write(frame)
-                    seen += 1
+        with (
+            pytest.raises(MediaError, match=r"damaged or cut off: decoding failed after frame (\d+)") as caught,
+            VideoSource(cut) as source,
+            VideoSink(tmp_path / "out.mp4", source.info) as sink,
+        ):
+            for frame in source:
+                sink.write(frame)
+                seen += 1
         assert f"after frame {seen} " in str(caught.value) and caught.value.frame_number == seen + 1
         assert not (tmp_path / "out.mp4").exists() and not list(tmp_path.glob(".*part*"))
         cure = float(str(caught.value).split("--duration ")[1].rstrip("."))
@@ -787,11 +791,14 @@ class TestBadOutput:
             VideoSink(folder / "old.mp4", info)
 
     def test_error_in_the_middle(self, clip: Path, folder: Path) -> None:
-        with pytest.raises(ZeroDivisionError):
-            with VideoSource(clip) as source, VideoSink(folder / "old.mp4", source.info, overwrite=True) as sink:
-                for number, frame in enumerate(source):
-                    sink.write(frame)
-                    1 // (10 - number)
+        with (
+            pytest.raises(ZeroDivisionError),
+            VideoSource(clip) as source,
+            VideoSink(folder / "old.mp4", source.info, overwrite=True) as sink,
+        ):
+            for number, frame in enumerate(source):
+                sink.write(frame)
+                1 // (10 - number)
 
     def test_overwrite(self, clip: Path, tmp_path: Path) -> None:
         (tmp_path / "old.mp4").write_bytes(b"precious")
@@ -860,23 +867,32 @@ class TestBadOutput:
             VideoSink(folder / "out.mp4", info)
 
     def test_wrong_frames(self, clip: Path, folder: Path) -> None:
-        with pytest.raises(MediaError, match="a frame of 32x16 came; the video is 64x48"):
-            with VideoSource(clip) as source, VideoSink(folder / "out.mp4", source.info) as sink:
-                sink.write(Frame.from_rgb(np.zeros((16, 32, 3), np.uint8)))
-        with pytest.raises(MediaError, match="not after the frame before"):
-            with VideoSource(clip) as source, VideoSink(folder / "out.mp4", source.info) as sink:
-                frame = next(iter(source))
-                sink.write(frame)
-                sink.write(frame)
+        with (
+            pytest.raises(MediaError, match="a frame of 32x16 came; the video is 64x48"),
+            VideoSource(clip) as source,
+            VideoSink(folder / "out.mp4", source.info) as sink,
+        ):
+            sink.write(Frame.from_rgb(np.zeros((16, 32, 3), np.uint8)))
+        with (
+            pytest.raises(MediaError, match="not after the frame before"),
+            VideoSource(clip) as source,
+            VideoSink(folder / "out.mp4", source.info) as sink,
+        ):
+            frame = next(iter(source))
+            sink.write(frame)
+            sink.write(frame)
 
     def test_stopped_by_the_user(self, clip: Path, tmp_path: Path) -> None:
         out = tmp_path / "out.mp4"
-        with pytest.raises(KeyboardInterrupt):
-            with VideoSource(clip) as source, VideoSink(out, source.info, crf=0) as sink:
-                for number, frame in enumerate(source):
-                    if number == 12:
-                        raise KeyboardInterrupt
-                    sink.write(frame)
+        with (
+            pytest.raises(KeyboardInterrupt),
+            VideoSource(clip) as source,
+            VideoSink(out, source.info, crf=0) as sink,
+        ):
+            for number, frame in enumerate(source):
+                if number == 12:
+                    raise KeyboardInterrupt
+                sink.write(frame)
         assert [path.name for path in tmp_path.iterdir()] == ["out.mp4"]
         times, planes, _ = read(out)
         assert times == [index / RATE for index in range(12)]
@@ -885,9 +901,12 @@ class TestBadOutput:
         assert Fraction(3, 10) < sound[-1][0] <= 12 / RATE  # ends with the pictures
 
     def test_stopped_before_the_first_frame(self, clip: Path, folder: Path) -> None:
-        with pytest.raises(KeyboardInterrupt):
-            with VideoSource(clip) as source, VideoSink(folder / "out.mp4", source.info):
-                raise KeyboardInterrupt
+        with (
+            pytest.raises(KeyboardInterrupt),
+            VideoSource(clip) as source,
+            VideoSink(folder / "out.mp4", source.info),
+        ):
+            raise KeyboardInterrupt
 
     def test_file_mode_follows_the_umask(self, clip: Path, tmp_path: Path) -> None:
         transcode(clip, tmp_path / "out.mp4")
