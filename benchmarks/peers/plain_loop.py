@@ -1,0 +1,55 @@
+"""The loop that most repositories ship: cv2.VideoCapture, onnxruntime, cv2.VideoWriter. No sound, OpenCV's own codec.
+
+    python benchmarks/peers/plain_loop.py clip.mp4 out.mp4 model.onnx HEIGHT WIDTH [X Y SIDE]
+
+Written the way such scripts are written, and not badly: float32 all along, one pass per step, the blend with a
+feathered mask made once. Without a region the whole frame is scaled to the model's size and back.
+"""
+
+import sys
+
+import cv2
+import numpy as np
+import onnxruntime as ort
+
+
+def feather(side, border=32):
+    """(side, side, 1) float32 weights that rise from the edges to 1 over ``border`` pixels."""
+    ramp = np.minimum(1, (np.minimum(np.arange(side), np.arange(side)[::-1]) + 1) / border).astype(np.float32)
+    return np.minimum.outer(ramp, ramp)[:, :, None]
+
+
+def translate(session, size, picture):
+    """One BGR uint8 picture through the network, at the network's size, as RGB float32 in 0..255."""
+    small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+    x = cv2.cvtColor(small, cv2.COLOR_BGR2RGB).astype(np.float32) / 127.5 - 1
+    y = session.run(None, {session.get_inputs()[0].name: x.transpose(2, 0, 1)[None]})[0][0]
+    return np.clip((y.transpose(1, 2, 0) + 1) * 127.5, 0, 255)
+
+
+def main(source, output, model, size, region):
+    session = ort.InferenceSession(model, providers=["CPUExecutionProvider"])
+    capture = cv2.VideoCapture(source)
+    frame_size = int(capture.get(cv2.CAP_PROP_FRAME_WIDTH)), int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
+    writer = cv2.VideoWriter(output, cv2.VideoWriter_fourcc(*"mp4v"), capture.get(cv2.CAP_PROP_FPS), frame_size)
+    weights = feather(region[2]) if region else None
+    while True:
+        found, frame = capture.read()
+        if not found:
+            break
+        if region:
+            x, y, side = region
+            part = frame[y : y + side, x : x + side]
+            new = cv2.cvtColor(cv2.resize(translate(session, size, part), (side, side)), cv2.COLOR_RGB2BGR)
+            frame[y : y + side, x : x + side] = (part * (1 - weights) + new * weights).astype(np.uint8)
+        else:
+            new = cv2.resize(translate(session, size, frame), frame_size)
+            frame = cv2.cvtColor(new, cv2.COLOR_RGB2BGR).astype(np.uint8)
+        writer.write(frame)
+    capture.release()
+    writer.release()
+
+
+if __name__ == "__main__":
+    height, width, *region = (int(number) for number in sys.argv[4:])
+    main(sys.argv[1], sys.argv[2], sys.argv[3], (width, height), region)

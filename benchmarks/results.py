@@ -1,0 +1,59 @@
+"""Result files: what was measured, on what, and the table that the README shows of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from . import machine
+
+FOLDER = Path(__file__).parent / "results"
+Cell = str | float | int
+
+
+def write(
+    path: Path,
+    benchmark: str,
+    *,
+    title: str,
+    columns: Sequence[str],
+    rows: Sequence[Sequence[Cell]],
+    settings: Mapping[str, object],
+    details: Mapping[str, object],
+) -> None:
+    """Write one result as JSON.
+
+    Args:
+        benchmark: its name; a newer result of the same name takes its place in the README.
+        title, columns, rows: the table; a cell is text or a number.
+        settings: all that was chosen and that another run would have to choose alike.
+        details: the figures of every round.
+
+    Raises:
+        ValueError: a row is not as long as the columns.
+    """
+    for row in rows:
+        if len(row) != len(columns):
+            raise ValueError(f"a row of {len(row)} cells came; expected {len(columns)}: {list(columns)}")
+    record = {
+        "benchmark": benchmark,
+        "machine": machine.describe(),
+        "settings": dict(settings),
+        "table": {"title": title, "columns": list(columns), "rows": [list(row) for row in rows]},
+        "details": dict(details),
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    print(markdown(title, columns, rows))
+
+
+def markdown(title: str, columns: Sequence[str], rows: Sequence[Sequence[Cell]]) -> str:
+    """The table in Markdown: text to the left, numbers to the right."""
+    right = [bool(rows) and all(not isinstance(row[i], str) for row in rows) for i in range(len(columns))]
+    lines = [
+        "| " + " | ".join(columns) + " |",
+        "|" + "|".join("---:" if is_number else "---" for is_number in right) + "|",
+        *("| " + " | ".join(cell if isinstance(cell, str) else f"{cell:g}" for cell in row) + " |" for row in rows),
+    ]
+    return f"**{title}**\n\n" + "\n".join(lines) + "\n"

@@ -1,0 +1,93 @@
+"""The stages of the pipeline alone: decode only, network only, encode only. Their sum is what no pipeline can beat.
+
+    python -m benchmarks.stages --clip clip.mp4 --model monet [--region X,Y,W,H]
+
+Prints one JSON object: per stage the wall and processor seconds for the whole clip, all cores given to the one stage
+and nothing else running in between. Opening files, loading the model and the first (warming) call are not counted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import tempfile
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import av
+
+from ganlens.engine import Translator
+from ganlens.engine.framing import Framing
+from ganlens.engine.video import VideoSource
+
+from .measure import cores
+
+
+@contextmanager
+def clocked(stages: dict[str, dict[str, float]], name: str) -> Iterator[None]:
+    """Put wall and processor seconds of the block under ``name``."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    yield
+    stages[name] = {"wall": time.perf_counter() - wall, "cpu": time.process_time() - cpu}
+
+
+def measure(
+    clip: Path, model: str, backend: str, region: tuple[int, int, int, int] | None, crf: int, preset: str
+) -> dict[str, dict[str, float]]:
+    """Wall and processor seconds of each stage for the whole clip."""
+    stages: dict[str, dict[str, float]] = {}
+    with av.open(str(clip)) as container:
+        container.streams.video[0].thread_type = "AUTO"
+        container.streams.video[0].codec_context.thread_count = cores()
+        with clocked(stages, "decode"):
+            frames = sum(1 for _ in container.decode(video=0))
+    framing = Framing("crop", region) if region else Framing("fit")
+    opened = Translator.open(model, backend=backend, framing=framing, threads=cores())
+    with VideoSource(clip) as source, opened as translator:
+        translated = list(translator.stream(source))
+        image = translator.compositor.prepare(translated[0])
+        translator.backend.run(image)
+        with clocked(stages, "run"):
+            for _ in range(frames):
+                translator.backend.run(image)
+    pictures = [frame.picture for frame in translated]
+    with tempfile.TemporaryDirectory() as folder:
+        encode(pictures[:10], Path(folder, "warm.mp4"), crf, preset)
+        with clocked(stages, "encode"):
+            encode(pictures, Path(folder, "out.mp4"), crf, preset)
+    return stages
+
+
+def encode(pictures: Iterable[av.VideoFrame], output: Path, crf: int, preset: str) -> None:
+    """Encode with libx264, its own choice of threads."""
+    with av.open(os.fspath(output), "w") as container:
+        stream = None
+        for picture in pictures:
+            if stream is None:
+                stream = container.add_stream("libx264", rate=30, options={"preset": preset, "crf": str(crf)})
+                stream.width, stream.height, stream.pix_fmt = picture.width, picture.height, picture.format.name
+                stream.codec_context.thread_count = 0
+                if picture.time_base:
+                    stream.codec_context.time_base = picture.time_base
+            picture.pict_type = 0  # let the encoder choose
+            container.mux(stream.encode(picture))
+        if stream is not None:
+            container.mux(stream.encode())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--clip", type=Path, required=True)
+    parser.add_argument("--model", required=True)
+    parser.add_argument("--backend", default="auto")
+    parser.add_argument("--region", type=lambda text: tuple(int(n) for n in text.split(",")))
+    parser.add_argument("--crf", type=int, default=20)
+    parser.add_argument("--preset", default="veryfast")
+    print(json.dumps(measure(**vars(parser.parse_args()))))
+
+
+if __name__ == "__main__":
+    main()
