@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -119,7 +120,7 @@ class Compositor:
 
     def _make_geometry(self, frame: Frame) -> _Geometry:
         layout = self.layout(frame.size)
-        common = {
+        common: dict[str, Any] = {
             "format": frame.format,
             "frame_size": frame.size,
             "region": layout.region,

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from types import TracebackType
 from typing import Generic, TypeVar
 
@@ -70,7 +70,7 @@ class _Channel(Generic[T]):
             self._changed.notify_all()
 
 
-def prefetch(items: Iterable[T], depth: int = 4) -> Iterator[T]:
+def prefetch(items: Iterable[T], depth: int = 4) -> Generator[T, None, None]:
     """Run ``items`` in a thread of its own, up to ``depth`` items ahead.
 
     An error of the upstream is raised here, after the items that came before it, with ``frame_number`` set to the
