@@ -42,15 +42,16 @@ class ContainerKind(NamedTuple):
     format: str
     codec: str
     audio: str
-    """Encoder for audio that the container cannot hold as it is."""
+    subtitles: str
+    """Encoders for sound and for text that the container cannot hold as they are."""
 
 
 CONTAINERS: dict[str, ContainerKind] = {
-    ".mp4": ContainerKind("mp4", "h264", "aac"),
-    ".m4v": ContainerKind("mp4", "h264", "aac"),
-    ".mov": ContainerKind("mov", "h264", "aac"),
-    ".mkv": ContainerKind("matroska", "h264", "aac"),
-    ".webm": ContainerKind("webm", "vp9", "libopus"),
+    ".mp4": ContainerKind("mp4", "h264", "aac", "mov_text"),
+    ".m4v": ContainerKind("mp4", "h264", "aac", "mov_text"),
+    ".mov": ContainerKind("mov", "h264", "aac", "mov_text"),
+    ".mkv": ContainerKind("matroska", "h264", "aac", "subrip"),
+    ".webm": ContainerKind("webm", "vp9", "libopus", "webvtt"),
 }
 
 # Written by muxers about the file that they made, not by people about its content.

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import io
+import math
 from collections.abc import Iterator
 from fractions import Fraction
 from typing import Any
@@ -16,6 +18,8 @@ from .info import VideoInfo, stream_info
 from .source import open_input
 
 _TS_DISCONT = 0x0200  # AVFMT_TS_DISCONT: clocks that begin anywhere and may jump
+
+_LONGEST_TITLE_S = 10  # how far before a cut titles are looked for that are still shown
 
 # Written by muxers about the file that they made, not by people about its content.
 _MUXER_TAGS = {"major_brand", "minor_version", "compatible_brands", "encoder", "duration", "rotate", "vendor_id"}
@@ -69,17 +73,19 @@ class CopiedStreams:
         if stream.type in ("data", "unknown") or (stream.type == "attachment" and kind.format != "matroska"):
             notes.append(f"{name} ({codec}) is left out: {kind.format} files written here do not carry it")
             return None
-        try:
-            target = self._output.add_stream_from_template(stream, opaque=True)
-        except ValueError:
-            if stream.type == "audio" and stream.codec_context is not None:
-                notes.append(f"{name} is encoded again as {kind.audio}: {kind.format} files cannot hold {codec}")
-                return self._labelled(stream, _Recoder(stream, self._output, kind.audio))
+        route: _Route
+        context = stream.codec_context
+        if stream.type == "attachment" or _holds(kind, stream):
+            route = _Route(self._output.add_stream_from_template(stream, opaque=True))
+        elif stream.type == "audio" and context is not None:
+            notes.append(f"{name} is encoded again as {kind.audio}: {kind.format} files cannot hold {codec}")
+            route = _SoundRecoder(stream, self._output, kind.audio)
+        elif stream.type == "subtitle" and context is not None and context.codec.text_sub:
+            notes.append(f"{name} is encoded again as {kind.subtitles}: {kind.format} files cannot hold {codec}")
+            route = _TextRecoder(stream, self._output, kind.subtitles)
+        else:
             notes.append(f"{name} is left out: {kind.format} files cannot hold {codec}")
             return None
-        return self._labelled(stream, _Route(target))
-
-    def _labelled(self, stream: Any, route: _Route) -> _Route:
         route.stream.metadata.update(written_by_people(stream.metadata))
         route.stream.disposition = stream.disposition
         return route
@@ -104,7 +110,7 @@ class CopiedStreams:
             self._offset = first
             self._begin = first
             with contextlib.suppress(av.FFmpegError):  # a file that cannot seek is read from its beginning
-                self._input.seek(max(0, int((first - 1) * 1_000_000)))
+                self._input.seek(max(0, int((first - _LONGEST_TITLE_S) * 1_000_000)))
         elif self._begin is not None:
             self._offset = self._begin
         streams = [self._input.streams[index] for index in self._routes]
@@ -131,12 +137,25 @@ class CopiedStreams:
             if packet.dts is None and packet.pts is None:
                 continue  # the demuxer's flush packets
             time = self._time(packet, shown=True)
+            if self._trimmed and self._begin is not None and packet.stream.type == "subtitle" and time < self._begin:
+                time = self._begun_before(packet, time, self._begin)
             if self._trimmed and self._begin is not None and time < self._begin:
                 continue
             if self._trimmed and self._end is not None and time >= self._end:
                 continue
             return packet
         return None
+
+    @staticmethod
+    def _begun_before(packet: Any, time: Fraction, begin: Fraction) -> Fraction:
+        """Let a title that is still shown at ``begin`` begin there; its time then."""
+        end = time + (packet.duration or 0) * packet.time_base
+        if end <= begin:
+            return time
+        ticks = math.ceil(begin / packet.time_base)
+        packet.duration -= ticks - packet.pts
+        packet.pts = packet.dts = ticks
+        return Fraction(ticks * packet.time_base)
 
     @staticmethod
     def _time(packet: Any, *, shown: bool = False) -> Fraction:
@@ -151,6 +170,18 @@ class CopiedStreams:
 
     def close(self) -> None:
         self._input.close()
+
+
+def _holds(kind: ContainerKind, stream: Any) -> bool:
+    """Whether a container takes a stream's packets as they are; only writing a header tells for certain."""
+    try:
+        trial = av.open(io.BytesIO(), "w", format=kind.format)
+        trial.add_stream_from_template(stream, opaque=True)
+        trial.start_encoding()
+    except (ValueError, av.FFmpegError):
+        return False
+    trial.close()
+    return True
 
 
 class _Route:
@@ -177,7 +208,7 @@ class _Route:
         """Write what is held back."""
 
 
-class _Recoder(_Route):
+class _SoundRecoder(_Route):
     """Decodes an audio stream and encodes it again, for containers that cannot hold it."""
 
     def __init__(self, source: Any, output: OutputContainer, codec: str) -> None:
@@ -208,6 +239,26 @@ class _Recoder(_Route):
         if self._resampler is not None:
             self._encode(None, output)
             output.mux(self.stream.encode(None))
+
+
+class _TextRecoder(_Route):
+    """Decodes a stream of text subtitles and encodes it again, for containers that cannot hold it."""
+
+    def __init__(self, source: Any, output: OutputContainer, codec: str) -> None:
+        self._decoder = source.codec_context
+        self._decoder.open(strict=False)  # only an open decoder has the styles
+        stream = output.add_stream(codec)
+        assert isinstance(stream, av.subtitles.stream.SubtitleStream)
+        stream.codec_context.subtitle_header = self._decoder.subtitle_header
+        super().__init__(stream)
+
+    def write(self, packet: Any, offset: Fraction, output: OutputContainer) -> None:
+        subtitle = self._decoder.decode2(packet)
+        if subtitle is not None and len(subtitle):
+            encoded = self.stream.codec_context.encode_subtitle(subtitle)
+            encoded.pts, encoded.dts, encoded.duration = packet.pts, packet.dts, packet.duration
+            encoded.time_base = packet.time_base
+            super().write(encoded, offset, output)
 
 
 def written_by_people(metadata: dict[str, str]) -> dict[str, str]:

@@ -630,10 +630,40 @@ class TestOtherStreams:
     def test_what_mp4_cannot_hold_is_said(self, rich: Path, tmp_path: Path) -> None:
         _, notes = transcode(rich, tmp_path / "out.mp4")
         assert [note.split(":")[0] for note in notes] == [
-            "subtitle stream 3 is left out",
+            "subtitle stream 3 is encoded again as mov_text",
             "attachment stream 4 (font.ttf) is left out",
         ]
         assert len(packets_of(tmp_path / "out.mp4", "audio")) == 2
+
+    def test_titles_survive_other_containers(self, rich: Path, tmp_path: Path) -> None:
+        transcode(rich, tmp_path / "a.mp4")
+        transcode(tmp_path / "a.mp4", tmp_path / "b.mkv")
+        transcode(tmp_path / "b.mkv", tmp_path / "c.webm", crf=40)
+        first = read(rich)[0][0]
+        titles = [(time - first, text) for time, text in packets_of(rich, "subtitle")[0]]
+        for name in ("b.mkv", "c.webm"):
+            first = read(tmp_path / name)[0][0]
+            again = [(time - first, text) for time, text in packets_of(tmp_path / name, "subtitle")[0]]
+            assert [text for _, text in again] == [text for _, text in titles] == [b"Hello", b"Bye"]
+            assert max(abs(a[0] - b[0]) for a, b in zip(again, titles, strict=True)) <= Fraction(2, 1000)
+        with av.open(str(tmp_path / "a.mp4")) as out:
+            assert out.streams.subtitles[0].metadata["language"] == "fra"
+
+    def test_a_title_that_is_shown_at_the_cut_is_kept(self, rich: Path, tmp_path: Path) -> None:
+        first = read(rich)[0][0]
+        transcode(rich, tmp_path / "out.mkv", start=0.25, duration=0.5)
+        with av.open(str(tmp_path / "out.mkv")) as out:
+            found = [
+                (float(p.pts * p.time_base), float(p.duration * p.time_base), bytes(p))
+                for p in out.demux(subtitles=0)
+                if p.pts is not None
+            ]
+        cut = 8 * float(1 / RATE)  # the first frame from 0.25 s on
+        starts = [0, 0.5 - float(first) - cut]
+        lengths = [0.4 - float(first) - cut, 0.4]
+        assert [text for _, _, text in found] == [b"Hello", b"Bye"]
+        assert [start for start, _, _ in found] == pytest.approx(starts, abs=0.003)
+        assert [length for _, length, _ in found] == pytest.approx(lengths, abs=0.003)
 
     def test_chapters_follow_a_trim(self, rich: Path, tmp_path: Path) -> None:
         transcode(rich, tmp_path / "out.mkv", start=0.4, duration=0.3)
@@ -641,15 +671,21 @@ class TestOtherStreams:
             spans = [(float(c["start"] * c["time_base"]), float(c["end"] * c["time_base"])) for c in out.chapters()]
         assert spans == [pytest.approx((0, 0.1), abs=0.002), pytest.approx((0.1, 0.3), abs=0.002)]
 
-    def test_sound_is_encoded_again_where_it_must(self, tmp_path: Path) -> None:
-        source = make_clip(tmp_path / "in.mkv", times=list(range(30)), tones=(440.0,), audio_codec="aac")
-        _, notes = transcode(source, tmp_path / "out.webm", crf=40)
-        assert notes == ["audio stream 1 is encoded again as libopus: webm files cannot hold aac"]
-        with av.open(str(tmp_path / "out.webm")) as out:
-            sound = np.concatenate([frame.to_ndarray()[0] for frame in out.decode(audio=0)])
-        assert 0.95 < len(sound) / 48000 < 1.15
-        spectrum = np.abs(np.fft.rfft(sound[4800:43200]))
-        assert abs(np.argmax(spectrum) * 48000 / 38400 - 440) < 3
+    @pytest.mark.parametrize(
+        "codec, suffix, encoder",
+        [("aac", ".webm", "libopus"), ("flac", ".mov", "aac"), ("pcm_s16le", ".webm", "libopus")],
+    )
+    def test_sound_is_encoded_again_where_it_must(self, tmp_path: Path, codec: str, suffix: str, encoder: str) -> None:
+        source = make_clip(tmp_path / "in.mkv", times=list(range(30)), tones=(440.0,), audio_codec=codec)
+        out = tmp_path / f"out{suffix}"
+        _, notes = transcode(source, out, crf=40)
+        assert notes == [f"audio stream 1 is encoded again as {encoder}: {suffix[1:]} files cannot hold {codec}"]
+        with av.open(str(out)) as container:
+            rate = container.streams.audio[0].codec_context.sample_rate
+            sound = np.concatenate([frame.to_ndarray()[0] for frame in container.decode(audio=0)])
+        assert 0.95 < len(sound) / rate < 1.2
+        middle = sound[rate // 10 : rate // 10 * 9]
+        assert abs(np.argmax(np.abs(np.fft.rfft(middle))) * rate / len(middle) - 440) < 3
 
     def test_a_second_video_is_left_out_and_a_cover_is_kept(self, tmp_path: Path) -> None:
         plain = make_clip(tmp_path / "plain.mp4")
