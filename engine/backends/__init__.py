@@ -10,6 +10,7 @@ import importlib
 import importlib.metadata
 import importlib.util
 import os
+import time
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,7 +27,7 @@ from ..models import find_model
 from ..onnx_file import OnnxFile, read_onnx, spec_of
 from ..spec import GeneratorSpec, ValueRange
 from .base import Array, Backend, BackendStatus, Choice, FunctionBackend, ModelBackend, Output
-from .selection import cache_key, find_size_rule, recall, remember, time_backends
+from .selection import QUIET, cache_key, cpu_time_share, find_size_rule, recall, remember, time_backends
 
 __all__ = [
     "AUTO",
@@ -208,9 +209,11 @@ def _open_fastest(
         lines += [f"{name}: {error}" for name, error in failures.items()]
         if not opened:
             raise failures[candidates[-1]]
+        wall, cpu = time.perf_counter(), time.process_time()
         timings = time_backends(list(opened.values()), size) if len(opened) > 1 else {}
+        share = cpu_time_share(time.perf_counter() - wall, time.process_time() - cpu, threads)
         fastest = min(timings, key=lambda name: timings[name]) if timings else next(iter(opened))
-        if len(timings) == len(candidates) > 1:
+        if len(timings) == len(candidates) > 1 and share >= QUIET:
             remember(key, timings)
         source = "timed just now"
     for name, backend in opened.items():

@@ -20,6 +20,8 @@ from .base import Array, ModelBackend, zero_inputs
 BUDGET_S = 0.6
 """Seconds of timing; a round that has begun is finished."""
 ROUNDS = 15
+QUIET = 0.5
+"""Share of the CPU time that the timed runs must get for the decision to be remembered: a busy machine misleads."""
 MEMORY = 200
 """Decisions that are remembered."""
 
@@ -121,6 +123,11 @@ def cpu_name(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
     except OSError:
         pass
     return platform.processor() or platform.machine()
+
+
+def cpu_time_share(wall_s: float, cpu_s: float, threads: int) -> float:
+    """How much of the CPU time that ``threads`` could use in ``wall_s`` the process got."""
+    return cpu_s / (wall_s * min(threads, os.cpu_count() or 1)) if wall_s > 0 else 1.0
 
 
 def recall(key: str) -> dict[str, float]:

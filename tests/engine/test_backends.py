@@ -297,6 +297,7 @@ def fake_clock(monkeypatch, seconds):
         return seconds[backend.name]
 
     monkeypatch.setattr(selection, "_seconds", measure)
+    monkeypatch.setattr(backends, "cpu_time_share", lambda *_: 1.0)  # a quiet machine
     return calls
 
 
@@ -332,9 +333,27 @@ def test_auto_remembers(tmp_path, monkeypatch, own_cache):
         assert backend.name == "cpu"
         assert "timed at an earlier start" in backend.choice.lines[2]
     assert len(calls) == timed
-    open_backend(path, threads=1).close()  # another question
+    open_backend(path, threads=default_threads() + 1).close()  # another question
     assert len(calls) > timed
-    assert len(json.loads((own_cache / "backends.json").read_text())) == 2 if default_threads() > 1 else 1
+    assert len(json.loads((own_cache / "backends.json").read_text())) == 2
+
+
+@needs_both
+@on_cpu
+def test_auto_does_not_remember_what_it_timed_on_a_busy_machine(tmp_path, monkeypatch, own_cache):
+    path = identity_model(tmp_path / "m.onnx")
+    calls = fake_clock(monkeypatch, {"cpu": 0.03, "openvino": 0.04})
+    monkeypatch.setattr(backends, "cpu_time_share", lambda *_: 0.4)
+    open_backend(path).close()
+    timed = len(calls)
+    assert not (own_cache / "backends.json").exists()
+    open_backend(path).close()
+    assert len(calls) == 2 * timed
+
+
+def test_share_of_the_cpu_time():
+    assert selection.cpu_time_share(wall_s=2.0, cpu_s=0.5, threads=1) == 0.25
+    assert selection.cpu_time_share(wall_s=0.0, cpu_s=0.0, threads=1) == 1.0
 
 
 @needs_both
