@@ -68,7 +68,7 @@ bool Axis::make_groups(int size, int reach, int origin) {
     return true;
 }
 
-Resampler Axis::resampler(int origin) {
+Resampler Axis::resampler(int origin, bool to_floats) {
     Resampler r{};
     r.count = count_;
     r.taps = taps_;
@@ -78,7 +78,7 @@ Resampler Axis::resampler(int origin) {
     const int padded = (count_ + 15) / 16 * 16;  // whole vectors of outputs
     relative_.resize(padded, relative_.back());
     r.first = relative_.data();
-    if (taps_ <= 2 && make_groups(8, 7, origin)) {
+    if (!to_floats && taps_ <= 2 && make_groups(8, 7, origin)) {
         r.kind = Resampler::Kind::lerp;
         r.groups = int(base_.size());
         table_.assign(size_t(r.groups) * 8, 0);

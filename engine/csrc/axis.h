@@ -25,8 +25,9 @@ class Axis {
     int begin() const { return first_.front(); }
     int end() const { return first_.back() + taps_; }
 
-    // Tables for Rows::resample on a row whose element 0 is input `origin`; they live as long as this object.
-    Resampler resampler(int origin);
+    // Tables for a row whose element 0 is input `origin`; they live as long as this object. `to_floats`: for
+    // Rows::to_floats, which takes pairs where Rows::resample is faster with lerp.
+    Resampler resampler(int origin, bool to_floats);
 
   private:
     bool make_groups(int size, int reach, int origin);

@@ -70,8 +70,8 @@ Prepare::Prepare(const Options& o) : options(o) {
         window_.resize(std::max(window_.size(), size_t(part.down.taps())));
         parts_.push_back(std::move(part));
     }
-    for (Part& part : parts_) part.resampler = part.across.resampler(part.across.begin());
-    for (Row& row : values_) row = scratch(o.width);
+    for (Part& part : parts_) part.resampler = part.across.resampler(part.across.begin(), true);
+    for (Row& row : scratch_) row = scratch(o.width);
 }
 
 // One row of a plane, mixed vertically, its channels apart.
@@ -95,23 +95,29 @@ void Prepare::mix(Part& part, const Plane& plane, int output, int channels, int1
 void Prepare::operator()(const Planes& planes, float* out) {
     const std::lock_guard<std::mutex> lock(mutex_);
     const Options& o = options;
-    const int16_t* const values[3] = {values_[0].data(), values_[1].data(), values_[2].data()};
     const size_t area = size_t(o.height) * o.width;
+    int16_t *samples[3], *scratch[3];
+    const Resampler* resamplers[3];
+    for (Part& part : parts_)
+        for (int c = 0; c < part.layer.channels; ++c) {
+            const int channel = part.layer.first_channel + c;
+            samples[channel] = part.samples[c].data();
+            scratch[channel] = scratch_[channel].data();
+            resamplers[channel] = &part.resampler;
+        }
     for (int y = 0; y < o.height; ++y) {
         for (Part& part : parts_) {
             const Layer& layer = part.layer;
-            int16_t* const samples[3] = {part.samples[0].data(), part.samples[1].data(), part.samples[2].data()};
+            int16_t* const* const to = samples + layer.first_channel;
             if (layer.interleaved) {
-                mix(part, planes[layer.first_plane], y, layer.channels, samples);
+                mix(part, planes[layer.first_plane], y, layer.channels, to);
             } else {
-                for (int c = 0; c < layer.channels; ++c) mix(part, planes[layer.first_plane + c], y, 1, samples + c);
+                for (int c = 0; c < layer.channels; ++c) mix(part, planes[layer.first_plane + c], y, 1, to + c);
             }
-            for (int c = 0; c < layer.channels; ++c)
-                o.rows->resample(samples[c], part.resampler, values_[layer.first_channel + c].data());
         }
         float* row[3];
         for (int c = 0; c < 3; ++c) row[o.bgr ? 2 - c : c] = out + c * area + size_t(y) * o.width;
-        o.rows->to_floats(values, affine_, o.low, o.high, o.width, row);
+        o.rows->to_floats(samples, resamplers, affine_, o.low, o.high, scratch, row);
     }
 }
 
@@ -180,7 +186,7 @@ Compose::Compose(const Options& o, const Blending& b) : options(o), blending(b) 
         most_taps = std::max(most_taps, size_t(part.down.taps()));
         parts_.push_back(std::move(part));
     }
-    for (Part& part : parts_) part.resampler = part.across.resampler(0);
+    for (Part& part : parts_) part.resampler = part.across.resampler(0, false);
     window_.resize(most_taps);
     for (int c = 0; c < 4; ++c) {
         samples_[c] = scratch(o.width);

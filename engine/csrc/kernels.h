@@ -69,7 +69,7 @@ class Prepare {
     Affine affine_;
     std::vector<Part> parts_;
     std::vector<const uint8_t*> window_;
-    Row values_[3];
+    Row scratch_[3];
 };
 
 struct Blending {

@@ -29,6 +29,10 @@ GANLENS_HD float apply(const Affine& a, int row, float x, float y, float z) {
     return a.m[row][0] * x + a.m[row][1] * y + a.m[row][2] * z + a.b[row];
 }
 
+GANLENS_HD bool is_diagonal(const Affine& a) {
+    return a.m[0][1] == 0 && a.m[0][2] == 0 && a.m[1][0] == 0 && a.m[1][2] == 0 && a.m[2][0] == 0 && a.m[2][1] == 0;
+}
+
 // Weights of R', G', B' in Y' (ITU-R BT.601, BT.709, BT.2020 non-constant luminance).
 GANLENS_HD void luma_weights(Matrix matrix, double out[3]) {
     const bool hd = matrix == Matrix::bt709, uhd = matrix == Matrix::bt2020;

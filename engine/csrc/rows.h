@@ -77,9 +77,9 @@ struct Rows {
     // Interleaved samples of `channels` (2 or 3) to rows of their own.
     void (*split)(const int16_t* in, int channels, int count, int16_t* const* out);
     void (*resample)(const int16_t* in, const Resampler& resampler, int16_t* out);
-    // out = clip(affine(in)), in as value * 128; `out` belongs to the caller
-    void (*to_floats)(const int16_t* const* in, const Affine& affine, float low, float high, int count,
-                      float* const* out);
+    // out = clip(affine(resampled in)); three rows each, `out` belongs to the caller
+    void (*to_floats)(const int16_t* const* in, const Resampler* const* resamplers, const Affine& affine, float low,
+                      float high, int16_t* const* scratch, float* const* out);
 
     // `in` and `prepared` (null: no detail) belong to the caller
     void (*to_samples)(const float* const* in, const float* const* prepared, const Coding& coding, int count,

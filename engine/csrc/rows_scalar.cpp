@@ -29,11 +29,14 @@ void resample(const int16_t* in, const Resampler& r, int16_t* out) {
     }
 }
 
-void to_floats(const int16_t* const* in, const Affine& affine, float low, float high, int count, float* const* out) {
+void to_floats(const int16_t* const* in, const Resampler* const* resamplers, const Affine& affine, float low,
+               float high, int16_t* const* scratch, float* const* out) {
     constexpr float unit = 1.f / (1 << kPrepareShift);
-    for (int i = 0; i < count; ++i)
+    for (int c = 0; c < 3; ++c) resample(in[c], *resamplers[c], scratch[c]);
+    for (int i = 0; i < resamplers[0]->count; ++i)
         for (int c = 0; c < 3; ++c)
-            out[c][i] = clip(apply(affine, c, in[0][i] * unit, in[1][i] * unit, in[2][i] * unit), low, high);
+            out[c][i] =
+                clip(apply(affine, c, scratch[0][i] * unit, scratch[1][i] * unit, scratch[2][i] * unit), low, high);
 }
 
 void to_samples(const float* const* in, const float* const* prepared, const Coding& coding, int count,

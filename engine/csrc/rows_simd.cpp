@@ -34,7 +34,34 @@ __m256i lerp(__m256i a, __m256i b, __m256i w) {
     return _mm256_add_epi16(a, _mm256_mulhrs_epi16(_mm256_sub_epi16(b, a), w));
 }
 
+__m256i pack(__m256i a, __m256i b) { return _mm256_permute4x64_epi64(_mm256_packs_epi32(a, b), 0xd8); }
+
 __m256i widen(const uint8_t* p) { return _mm256_cvtepu8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))); }
+
+// ---------------------------------------------------------------------------------------------- colours
+
+// A clipped affine map of 8 pixels at once.
+template <bool diagonal>
+class Colors {
+  public:
+    Colors(const Affine& affine, float in_scale, float out_scale, float out_bias) {
+        for (int c = 0; c < 3; ++c) {
+            for (int j = 0; j < 3; ++j) m_[c][j] = _mm256_set1_ps(affine.m[c][j] * in_scale * out_scale);
+            b_[c] = _mm256_set1_ps(affine.b[c] * out_scale + out_bias);
+        }
+    }
+    __m256 operator()(int c, const __m256* v) const {
+        if (diagonal) return _mm256_fmadd_ps(v[c], m_[c][c], b_[c]);
+        __m256 sum = _mm256_fmadd_ps(v[0], m_[c][0], b_[c]);
+        sum = _mm256_fmadd_ps(v[1], m_[c][1], sum);
+        return _mm256_fmadd_ps(v[2], m_[c][2], sum);
+    }
+
+  private:
+    __m256 m_[3][3], b_[3];
+};
+
+__m256 limit(__m256 v, __m256 low, __m256 high) { return _mm256_min_ps(_mm256_max_ps(v, low), high); }
 
 // ---------------------------------------------------------------------------------------------- 3 channels
 
@@ -101,43 +128,44 @@ void save_rgb(uint8_t* p, const __m256i* channels) {
 
 // ---------------------------------------------------------------------------------------------- prepare
 
-template <int fixed_taps>
-void mix_bytes_block(const uint8_t* const* rows, const uint16_t* weight, int taps, __m256i bias, int at, int16_t* out) {
+// `known`: the number of rows, whose weights then stay in registers; 0: any number.
+template <int known>
+void mix_bytes_row(const uint8_t* const* rows, const Taps& taps, int count, int16_t* out) {
+    const int taps_count = known ? known : taps.count;
+    __m256i weights[known ? known : kMaxFixedTaps];
+    for (int k = 0; k < taps_count; ++k) weights[k] = _mm256_set1_epi16(int16_t(taps.fixed[k]));
     const __m256i zero = _mm256_setzero_si256();
-    __m256i low = bias, high = bias;
-    const int count = fixed_taps ? fixed_taps : taps;
-    for (int k = 0; k < count; ++k) {
-        // A byte in the upper half times 32768 parts, upper half of the product: * 128.
-        const __m256i bytes = load(rows[k] + at), w = _mm256_set1_epi16(int16_t(weight[k]));
-        low = _mm256_add_epi16(low, _mm256_mulhi_epu16(_mm256_unpacklo_epi8(zero, bytes), w));
-        high = _mm256_add_epi16(high, _mm256_mulhi_epu16(_mm256_unpackhi_epi8(zero, bytes), w));
-    }
-    save(out + at, _mm256_permute2x128_si256(low, high, 0x20));
-    save(out + at + 16, _mm256_permute2x128_si256(low, high, 0x31));
-}
-
-template <int fixed_taps>
-void mix_bytes_row(const uint8_t* const* rows, const Taps& taps, __m256i bias, int count, int16_t* out) {
+    // Each product is cut off, by half a unit on average.
+    const __m256i bias = _mm256_set1_epi16(int16_t(taps_count / 2));
+    const auto block = [&](int at) {
+        __m256i low = bias, high = bias;
+        for (int k = 0; k < taps_count; ++k) {
+            // A byte in the upper half times 32768 parts, upper half of the product: * 128.
+            const __m256i bytes = load(rows[k] + at);
+            low = _mm256_add_epi16(low, _mm256_mulhi_epu16(_mm256_unpacklo_epi8(zero, bytes), weights[k]));
+            high = _mm256_add_epi16(high, _mm256_mulhi_epu16(_mm256_unpackhi_epi8(zero, bytes), weights[k]));
+        }
+        save2(out + at, out + at + 16, low);
+        save2(out + at + 8, out + at + 24, high);
+    };
     int at = 0;
-    for (; at + 32 <= count; at += 32) mix_bytes_block<fixed_taps>(rows, taps.fixed, taps.count, bias, at, out);
-    if (at < count) mix_bytes_block<fixed_taps>(rows, taps.fixed, taps.count, bias, count - 32, out);
+    for (; at + 32 <= count; at += 32) block(at);
+    if (at < count) block(count - 32);
 }
 
 void mix_bytes(const uint8_t* const* rows, const Taps& taps, int count, int16_t* out) {
     if (taps.count > kMaxFixedTaps || count < 32) return scalar_rows().mix_bytes(rows, taps, count, out);
-    // Each product is cut off, by half a unit on average.
-    const __m256i bias = _mm256_set1_epi16(int16_t(taps.count / 2));
     switch (taps.count) {
         case 1:
-            return mix_bytes_row<1>(rows, taps, bias, count, out);
+            return mix_bytes_row<1>(rows, taps, count, out);
         case 2:
-            return mix_bytes_row<2>(rows, taps, bias, count, out);
+            return mix_bytes_row<2>(rows, taps, count, out);
         case 3:
-            return mix_bytes_row<3>(rows, taps, bias, count, out);
+            return mix_bytes_row<3>(rows, taps, count, out);
         case 4:
-            return mix_bytes_row<4>(rows, taps, bias, count, out);
+            return mix_bytes_row<4>(rows, taps, count, out);
         default:
-            return mix_bytes_row<0>(rows, taps, bias, count, out);
+            return mix_bytes_row<0>(rows, taps, count, out);
     }
 }
 
@@ -180,20 +208,23 @@ void resample_lerp(const int16_t* in, const Resampler& r, int16_t* out) {
     }
 }
 
+// Outputs of the groups g and g + 1, in 16384 parts.
+template <int pairs>
+__m256i sum_pairs(const int16_t* in, const Resampler& r, int g, __m256i total) {
+    const int16_t *low = in + r.base[g], *high = in + r.base[g + 1];
+    const __m256i control = load(r.control + 16 * g);
+    for (int p = 0; p < pairs; ++p) {
+        const __m256i samples = _mm256_shuffle_epi8(load2(low + 2 * p, high + 2 * p), control);
+        total = _mm256_add_epi32(total, _mm256_madd_epi16(samples, load(r.fixed + 8 * (p * r.groups + g))));
+    }
+    return total;
+}
+
 template <int pairs>
 void resample_pairs(const int16_t* in, const Resampler& r, int16_t* out) {
-    const auto sum = [&](int g) {
-        const int16_t *low = in + r.base[g], *high = in + r.base[g + 1];
-        const __m256i control = load(r.control + 16 * g);
-        __m256i total = _mm256_set1_epi32(1 << 13);
-        for (int p = 0; p < pairs; ++p) {
-            const __m256i samples = _mm256_shuffle_epi8(load2(low + 2 * p, high + 2 * p), control);
-            total = _mm256_add_epi32(total, _mm256_madd_epi16(samples, load(r.fixed + 8 * (p * r.groups + g))));
-        }
-        return _mm256_srai_epi32(total, 14);
-    };
-    for (int g = 0; g < r.groups; g += 4)
-        save(out + 4 * g, _mm256_permute4x64_epi64(_mm256_packs_epi32(sum(g), sum(g + 2)), 0xd8));
+    const __m256i half = _mm256_set1_epi32(1 << 13);
+    const auto sum = [&](int g) { return _mm256_srai_epi32(sum_pairs<pairs>(in, r, g, half), 14); };
+    for (int g = 0; g < r.groups; g += 4) save(out + 4 * g, pack(sum(g), sum(g + 2)));
 }
 
 template <int fixed_taps>
@@ -234,70 +265,106 @@ void resample(const int16_t* in, const Resampler& r, int16_t* out) {
     }
 }
 
-void to_floats(const int16_t* const* in, const Affine& affine, float low, float high, int count, float* const* out) {
-    __m256 m[3][3], b[3];
-    for (int c = 0; c < 3; ++c) {
-        for (int j = 0; j < 3; ++j) m[c][j] = _mm256_set1_ps(affine.m[c][j] / (1 << kPrepareShift));
-        b[c] = _mm256_set1_ps(affine.b[c]);
-    }
+// 8 pixels at a time: eight(x, v) gives the samples from pixel x on, in `parts` of a value each.
+template <bool diagonal, class Eight>
+void color_row(const Eight& eight, float parts, const Affine& affine, float low, float high, int count,
+               float* const* out) {
+    const Colors<diagonal> color(affine, 1 / parts, 1, 0);
     const __m256 lowest = _mm256_set1_ps(low), highest = _mm256_set1_ps(high);
-    const auto block = [&](int at, float* const* to, int to_at) {
-        __m256 v[3];
+    float* const to[3] = {out[0], out[1], out[2]};
+    int at = 0;
+    __m256 v[3];
+    for (; at + 8 <= count; at += 8) {
+        eight(at, v);
+        for (int c = 0; c < 3; ++c) _mm256_storeu_ps(to[c] + at, limit(color(c, v), lowest, highest));
+    }
+    if (at == count) return;
+    eight(at, v);
+    for (int c = 0; c < 3; ++c) {
+        float end[8];
+        _mm256_storeu_ps(end, limit(color(c, v), lowest, highest));
+        memcpy(to[c] + at, end, sizeof(float) * (count - at));
+    }
+}
+
+template <bool diagonal, int pairs, int pairs_of_rest>
+void color_pairs(const int16_t* const* in, const Resampler* const* resamplers, const Affine& affine, float low,
+                 float high, float* const* out) {
+    const Resampler first = *resamplers[0], second = *resamplers[1], third = *resamplers[2];
+    const int16_t *a = in[0], *b = in[1], *c = in[2];
+    const __m256i zero = _mm256_setzero_si256();
+    const auto eight = [&](int at, __m256* v) {
+        v[0] = _mm256_cvtepi32_ps(sum_pairs<pairs>(a, first, at / 4, zero));
+        v[1] = _mm256_cvtepi32_ps(sum_pairs<pairs_of_rest>(b, second, at / 4, zero));
+        v[2] = _mm256_cvtepi32_ps(sum_pairs<pairs_of_rest>(c, third, at / 4, zero));
+    };
+    color_row<diagonal>(eight, 16384 << kPrepareShift, affine, low, high, first.count, out);
+}
+
+template <bool diagonal>
+void color(const int16_t* const* in, const Resampler* const* resamplers, const Affine& affine, float low, float high,
+           int16_t* const* scratch, float* const* out) {
+    const auto pairs = [&](int c) {
+        return resamplers[c]->kind == Resampler::Kind::pairs ? resamplers[c]->fixed_taps / 2 : 0;
+    };
+    switch (10 * pairs(0) + pairs(1)) {  // in the formats that there are, the third channel is like the second
+        case 11:
+            return color_pairs<diagonal, 1, 1>(in, resamplers, affine, low, high, out);
+        case 21:
+            return color_pairs<diagonal, 2, 1>(in, resamplers, affine, low, high, out);
+        case 22:
+            return color_pairs<diagonal, 2, 2>(in, resamplers, affine, low, high, out);
+        default:
+            break;
+    }
+    for (int c = 0; c < 3; ++c) resample(in[c], *resamplers[c], scratch[c]);
+    const auto eight = [&](int at, __m256* v) {
         for (int c = 0; c < 3; ++c)
             v[c] = _mm256_cvtepi32_ps(
-                _mm256_cvtepi16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(in[c] + at))));
-        for (int c = 0; c < 3; ++c) {
-            __m256 sum = _mm256_fmadd_ps(v[0], m[c][0], b[c]);
-            sum = _mm256_fmadd_ps(v[1], m[c][1], sum);
-            sum = _mm256_fmadd_ps(v[2], m[c][2], sum);
-            _mm256_storeu_ps(to[c] + to_at, _mm256_min_ps(_mm256_max_ps(sum, lowest), highest));
-        }
+                _mm256_cvtepi16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(scratch[c] + at))));
     };
-    int at = 0;
-    for (; at + 8 <= count; at += 8) block(at, out, at);
-    if (at == count) return;
-    float end[3][8];
-    float* const ends[3] = {end[0], end[1], end[2]};
-    block(at, ends, 0);
-    for (int c = 0; c < 3; ++c) memcpy(out[c] + at, end[c], sizeof(float) * (count - at));
+    color_row<diagonal>(eight, 1 << kPrepareShift, affine, low, high, resamplers[0]->count, out);
+}
+
+void to_floats(const int16_t* const* in, const Resampler* const* resamplers, const Affine& affine, float low,
+               float high, int16_t* const* scratch, float* const* out) {
+    if (is_diagonal(affine))
+        color<true>(in, resamplers, affine, low, high, scratch, out);
+    else
+        color<false>(in, resamplers, affine, low, high, scratch, out);
 }
 
 // ---------------------------------------------------------------------------------------------- compose
 
-__m256i pack(__m256i a, __m256i b) { return _mm256_permute4x64_epi64(_mm256_packs_epi32(a, b), 0xd8); }
-
-template <bool detailed>
+template <bool diagonal, bool detailed>
 void to_samples_row(const float* const* in, const float* const* prepared, const Coding& coding, int count,
                     int16_t* const* out) {
     constexpr float unit = 1 << kComposeShift;
-    __m256 m[3][3], b[3], d[3];
-    for (int c = 0; c < 3; ++c) {
-        for (int j = 0; j < 3; ++j) m[c][j] = _mm256_set1_ps(coding.affine.m[c][j] * unit);
-        b[c] = _mm256_set1_ps(coding.affine.b[c] * unit + kComposeHalf);
-        d[c] = _mm256_set1_ps(-coding.detail[c] * unit);
-    }
+    const Colors<diagonal> color(coding.affine, 1, unit, kComposeHalf);
     const __m256 low = _mm256_set1_ps(coding.low), high = _mm256_set1_ps(coding.high);
     const __m256 detail_bias = _mm256_set1_ps(-coding.detail_bias * unit);
     const __m256 rest = _mm256_set1_ps(coding.detail_in_all ? 1.f : 0.f);
-    const auto clipped = [&](const float* p) { return _mm256_min_ps(_mm256_max_ps(_mm256_loadu_ps(p), low), high); };
-    const auto eight = [&](const float* const* from, const float* const* original, int at, __m256i* to) {
-        const __m256 v[3] = {clipped(from[0] + at), clipped(from[1] + at), clipped(from[2] + at)};
-        __m256 detail = detail_bias;
+    __m256 factors[3];
+    for (int c = 0; c < 3; ++c) factors[c] = _mm256_set1_ps(-coding.detail[c] * unit);
+    int16_t* const to[3] = {out[0], out[1], out[2]};
+
+    const auto eight = [&](const float* const* from, const float* const* original, int at, __m256i* result) {
+        __m256 v[3], detail = detail_bias;
+        for (int c = 0; c < 3; ++c) v[c] = limit(_mm256_loadu_ps(from[c] + at), low, high);
         if (detailed)
-            for (int c = 0; c < 3; ++c) detail = _mm256_fmadd_ps(clipped(original[c] + at), d[c], detail);
+            for (int c = 0; c < 3; ++c)
+                detail = _mm256_fmadd_ps(limit(_mm256_loadu_ps(original[c] + at), low, high), factors[c], detail);
         for (int c = 0; c < 3; ++c) {
-            __m256 sum = _mm256_fmadd_ps(v[0], m[c][0], b[c]);
-            sum = _mm256_fmadd_ps(v[1], m[c][1], sum);
-            sum = _mm256_fmadd_ps(v[2], m[c][2], sum);
+            __m256 sum = color(c, v);
             if (detailed) sum = c == 0 ? _mm256_add_ps(sum, detail) : _mm256_fmadd_ps(detail, rest, sum);
-            to[c] = _mm256_cvtps_epi32(sum);
+            result[c] = _mm256_cvtps_epi32(sum);
         }
     };
     const auto block = [&](const float* const* from, const float* const* original, int from_at, int at) {
-        __m256i a[3], z[3];
+        __m256i a[3], b[3];
         eight(from, original, from_at, a);
-        eight(from, original, from_at + 8, z);
-        for (int c = 0; c < 3; ++c) save(out[c] + at, pack(a[c], z[c]));
+        eight(from, original, from_at + 8, b);
+        for (int c = 0; c < 3; ++c) save(to[c] + at, pack(a[c], b[c]));
     };
     int at = 0;
     for (; at + 16 <= count; at += 16) block(in, prepared, at, at);
@@ -313,10 +380,12 @@ void to_samples_row(const float* const* in, const float* const* prepared, const 
 
 void to_samples(const float* const* in, const float* const* prepared, const Coding& coding, int count,
                 int16_t* const* out) {
-    if (prepared)
-        to_samples_row<true>(in, prepared, coding, count, out);
+    if (is_diagonal(coding.affine))
+        prepared ? to_samples_row<true, true>(in, prepared, coding, count, out)
+                 : to_samples_row<true, false>(in, prepared, coding, count, out);
     else
-        to_samples_row<false>(in, prepared, coding, count, out);
+        prepared ? to_samples_row<false, true>(in, prepared, coding, count, out)
+                 : to_samples_row<false, false>(in, prepared, coding, count, out);
 }
 
 void to_weights(const float* in, int count, int16_t* out) {
@@ -402,7 +471,8 @@ void save_pixels(uint8_t* row, const __m256i* v) {
 }
 
 template <int channels, bool blended, bool detailed>
-void store_row(const Store& s) {
+void store_row(const Store& store) {
+    const Store s = store;  // a copy, which writes of bytes cannot change
     const __m256i w = _mm256_set1_epi16(s.lerp), half = _mm256_set1_epi16(kComposeHalf);
     const __m256i white = _mm256_set1_epi16((255 << kComposeShift) + kComposeHalf);
     const auto block = [&](uint8_t* row, int at) {
