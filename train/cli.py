@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import inspect
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,14 +13,15 @@ import typer
 from pydantic.fields import FieldInfo
 from rich.console import Console
 from rich.logging import RichHandler
+from rich.table import Table
 
 from ganlens.engine.errors import EngineError, TrainingError
 
-from .config import CHANGEABLE, CONFIGS, CycleGANConfig, TrainConfig, make_config, read_values
+from .config import CHANGEABLE, CONFIGS, CycleGANConfig, DistillConfig, TrainConfig, make_config, read_values
 
 app = typer.Typer(
     name="train",
-    help="Train a generator from two folders of unpaired pictures.",
+    help="Train generators, and measure them.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
@@ -31,20 +34,30 @@ def run(method: str, context: typer.Context, given: dict[str, Any]) -> None:
     kind = CONFIGS[method]
     config_file, resume = given.pop("config"), given.pop("resume")
     explicit = {name: value for name, value in given.items() if _on_command_line(context, name)}
-    try:
+    with _told_in_one_line():
         config = merge(kind, explicit, config_file=config_file, resume=resume)
         _set_up_logging()
         from .loop import train  # PyTorch loads here, so that --help stays quick
 
         finished = train(config, resume=resume, console=_console)
+    _tell_end(finished, config)
+
+
+@contextmanager
+def _told_in_one_line() -> Iterator[None]:
+    try:
+        yield
     except EngineError as error:
         _console.print(f"engine train: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
         raise typer.Exit(1) from error
+
+
+def _tell_end(finished: bool, config: TrainConfig) -> None:
     if finished:
         _console.print(f"Finished. Next: engine export {config.out} -o {config.model_name}.onnx", soft_wrap=True)
     else:
         _console.print(
-            f"Stopped and saved. Continue: engine train {method} --out {config.out} --resume", soft_wrap=True
+            f"Stopped and saved. Continue: engine train {config.method} --out {config.out} --resume", soft_wrap=True
         )
 
 
@@ -128,7 +141,87 @@ def _set_up_logging() -> None:
 
 @app.callback()
 def _commands() -> None:
-    """Train a generator from two folders of unpaired pictures."""
+    """Train generators, and measure them."""
 
 
 app.command("cyclegan")(_command(CycleGANConfig))
+app.command("distill")(_command(DistillConfig))
+
+
+@app.command("demo")
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for the synthetic pictures and the run; made if missing.")],
+    steps: Annotated[int, typer.Option(help="Training steps; 300 take about a minute on two CPU cores.")] = 300,
+) -> None:
+    """Train a small CycleGAN on synthetic photos and paintings: shows that training works, without any data."""
+    with _told_in_one_line():
+        _set_up_logging()
+        from .demo_data import make_demo_data
+        from .loop import refuse_used_folder, train
+
+        run_folder = out / "run"
+        refuse_used_folder(run_folder)
+        photos, paintings = make_demo_data(out / "data")
+        config = make_config(
+            CycleGANConfig,
+            {
+                "photos": str(photos),
+                "paintings": str(paintings),
+                "out": str(run_folder),
+                "name": "demo",
+                "tier": "nano",
+                "norm": "none",
+                "size": 64,
+                "load_size": 96,
+                "steps": steps,
+                "learning_rate": 5e-4,
+                "ema": 0.98,
+                "discriminator_width": 16,
+                "lambda_cyc": 5.0,
+                "lambda_identity": 0.0,
+                "warmup_steps": steps // 4,
+                "sample_every": max(1, steps // 3),
+                "log_every": max(1, steps // 10),
+                "data_note": "synthetic scenes and brush strokes",
+                "data_licence": "made by this program",
+                "note": "A demonstration of training; not a useful model.",
+            },
+        )
+        finished = train(config, console=_console)
+    if finished:
+        _console.print(
+            f"Samples (photo, painted, back; painting, as photo, back): {run_folder / 'samples'}", soft_wrap=True
+        )
+    _tell_end(finished, config)
+
+
+@app.command("evaluate")
+def evaluate(
+    model: Annotated[Path, typer.Argument(help="Run folder or checkpoint (.safetensors).")],
+    photos: Annotated[list[str], typer.Option(help="Folder or quoted glob of photos; may be given several times.")],
+    paintings: Annotated[str, typer.Option(help="Folder or quoted glob of the real paintings.")],
+    weights: Annotated[Path, typer.Option(help="VGG16 convolutions, a safetensors file.")],
+    size: Annotated[int, typer.Option(help="Side of the square pictures that are compared, in pixels.")] = 256,
+    grid: Annotated[Path | None, typer.Option(help="Write a PNG: photo, colour transfer, model.")] = None,
+    grid_rows: Annotated[int, typer.Option(help="Photos in that PNG.")] = 8,
+    json: Annotated[Path | None, typer.Option(help="Write the result as JSON.")] = None,
+    record: Annotated[bool, typer.Option("--record", help="Put the distances into the checkpoint's record.")] = False,
+) -> None:
+    """Measure how far translated photos are from paintings (Fréchet distance on VGG16 features), beside two floors."""
+    with _told_in_one_line():
+        from .evaluate import evaluate_files
+
+        found = evaluate_files(
+            model, photos, paintings, weights, size=size, grid=grid, grid_rows=grid_rows, result=json, record=record
+        )
+    table = Table("translation", "Fréchet distance", title=found.features)
+    for row, distance in found.distances.items():
+        table.add_row(row, f"{distance:.1f}")
+    out = Console()
+    out.print(table)
+    out.print(
+        f"{found.photos} photos, {found.paintings} paintings, {found.size} px, resize: {found.resize}. "
+        "Smaller is nearer. Not comparable with the FID of papers; biased upwards for few pictures: compare at equal "
+        "numbers only.",
+        soft_wrap=True,
+    )

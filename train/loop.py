@@ -53,12 +53,13 @@ class Trainer:
     def __init__(self, config: TrainConfig, *, resume: bool = False, console: Console | None = None) -> None:
         self.config = config
         self.console = console or Console(stderr=True)
-        saved = load_state(config.run) if resume else None
-        if saved is None:
-            refuse_used_folder(config.run)
         if config.threads:
             torch.set_num_threads(config.threads)
         self.accelerator = Accelerator(mixed_precision=config.precision)
+        saved = load_state(config.run) if resume else None
+        if saved is None:
+            refuse_used_folder(config.run)
+        self.accelerator.wait_for_everyone()  # all have looked at the folder before one writes to it
         self.device = self.accelerator.device
         self.dataset = make_dataset(config)
         self.schedule = Schedule.of(config, self.dataset.epoch_length, self.accelerator.num_processes)
@@ -183,8 +184,11 @@ class Trainer:
         ranks = [{"random": get_random_state(), "method": self.method.state_dict()}]
         if self.accelerator.num_processes > 1:
             ranks = gather_object(ranks)
-        if not self.is_main:
-            return
+        if self.is_main:
+            self._write(ranks)
+        self.accelerator.wait_for_everyone()
+
+    def _write(self, ranks: list[dict[str, Any]]) -> None:
         state = {
             "version": STATE_VERSION,
             "config": self.config.model_dump_json(),
@@ -220,6 +224,8 @@ class Trainer:
                 f"The run in {self.config.out} used {len(saved['ranks'])} processes, now there are {processes}. Resume "
                 "with the same number."
             )
+        own = saved["ranks"][self.accelerator.process_index]
+        self.method.load_state_dict(own["method"], self.device)  # first: it knows best why a state does not fit
         for name, network in self.method.networks.items():
             network.load_state_dict(saved["networks"][name])
         for name, averaged in self.averaged.items():
@@ -228,8 +234,6 @@ class Trainer:
             optimizer.load_state_dict(saved["optimizers"][name])
         if self.accelerator.scaler is not None and saved["scaler"] is not None:
             self.accelerator.scaler.load_state_dict(saved["scaler"])
-        own = saved["ranks"][self.accelerator.process_index]
-        self.method.load_state_dict(own["method"], self.device)
         set_random_state(own["random"])
         self.step = saved["step"]
         self.seconds = saved["seconds"]

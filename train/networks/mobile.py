@@ -100,8 +100,9 @@ class MobileGenerator(nn.Module):
         self.head = nn.Conv2d(a, 4 * (4 if mask else 3), 3, 1, 1)
         if norm == "none":
             initialise_without_norm(self)
-            for block in self.body:  # start near the identity: nothing else bounds the sum of many blocks
-                block.conv2.weight.data.mul_(0.1)
+            with torch.no_grad():
+                for layer in (module.conv2 for module in self.modules() if isinstance(module, ConditionedBlock)):
+                    layer.weight.mul_(0.1)  # start near the identity: nothing else bounds the sum of many blocks
             nn.init.normal_(self.head.weight, 0.0, 0.02)
         else:
             initialise(self)
