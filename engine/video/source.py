@@ -358,11 +358,12 @@ class _ToneMap:
     @staticmethod
     def _build(picture: av.VideoFrame) -> av.filter.Graph:
         graph = av.filter.Graph()
+        graph.threads = 1  # each thread would compute the table for itself, which takes seconds
         source = (
             f"video_size={picture.width}x{picture.height}:pix_fmt={picture.format.name}:time_base=1/1000:"
             f"pixel_aspect=1/1:colorspace={picture.colorspace}:range={picture.color_range}"
         )
-        scale = "out_color_matrix=bt709:out_transfer=bt709:out_primaries=bt709:out_range=tv:intent=perceptual"
+        scale = "out_color_matrix=bt709:out_transfer=bt709:out_primaries=bt709:out_range=tv:intent=perceptual:threads=1"
         graph.link_nodes(
             graph.add("buffer", source),
             graph.add("scale", scale),
