@@ -160,7 +160,7 @@ def _translate_video(job: Job, path: str, console: Console) -> int:
             interrupted = True
         finally:
             frames.close()
-        sink.close()
+        sink.close(complete=not interrupted)
         seconds = progress.seconds
     notes = [*info.notes, *sink.notes]
     if interrupted:
