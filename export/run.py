@@ -49,7 +49,8 @@ def pictures_of(run: Run, images: Path | None) -> list[Path]:
     try:
         return list_pictures(source)
     except TrainingError as error:
-        raise MediaError(f"{error} Give a folder of real pictures with --images DIR.") from error
+        whose = "" if images is not None else f" (The run {run.folder} names it as its training photos.)"
+        raise MediaError(f"{error}{whose} Give a folder of real pictures with --images DIR.") from error
 
 
 def _training_photos(folder: Path) -> str:
