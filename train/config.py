@@ -104,6 +104,10 @@ class UnpairedConfig(TrainConfig):
     discriminator_width: Positive = Field(
         64, description="Channels of the PatchGAN's first layer; 32 is the light one, a quarter of the work."
     )
+    discriminator_learning_rate: Weight = Field(
+        0.0,
+        description="Adam's learning rate of the discriminators; 0: the same. Higher: stronger style in short runs.",
+    )
     pool: Annotated[int, Field(ge=0)] = Field(50, description="Generated pictures kept for each discriminator.")
 
 
@@ -132,8 +136,17 @@ CONFIGS: dict[str, type[TrainConfig]] = {"cyclegan": CycleGANConfig, "distill": 
 CHANGEABLE = frozenset(
     {"out", "epochs", "decay_epochs", "steps", "decay_steps", "log_every", "sample_every", "checkpoint_minutes"}
     | {"threads", "workers", "cache_mb", "data_note", "data_licence", "note", "name", "photos", "paintings", "teacher"}
+    | {
+        "learning_rate",
+        "discriminator_learning_rate",
+        "lambda_cyc",
+        "lambda_identity",
+        "lambda_output",
+        "lambda_feature",
+    }
 )
-"""What may differ when a run is resumed. ``photos`` and ``paintings`` may move; their contents must stay the same."""
+"""What may differ when a run is resumed: its length, its places, its words, and, when asked for, rates and weights.
+``photos`` and ``paintings`` may move; their contents must stay the same."""
 
 
 def make_config(kind: type[C], values: dict[str, Any]) -> C:

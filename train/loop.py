@@ -82,6 +82,7 @@ class Trainer:
             phase.name: self.accelerator.prepare_optimizer(phase.make_optimizer(self._parameters(phase)))
             for phase in self.method.phases
         }
+        self.rates = {name: float(optimizer.param_groups[0]["lr"]) for name, optimizer in self.optimizers.items()}
         self.layout = layout
         seed_all(config.seed + 1 + self.accelerator.process_index)
         if saved is not None:
@@ -151,7 +152,7 @@ class Trainer:
         for phase in self.method.phases:
             optimizer = self.optimizers[phase.name]
             for group in optimizer.param_groups:
-                group["lr"] = group.setdefault("initial_lr", group["lr"]) * factor
+                group["lr"] = self.rates[phase.name] * factor
             with only_trainable(self.method.networks, phase.networks):
                 with self.accelerator.autocast():
                     total, parts = phase.loss(batch, self.step)

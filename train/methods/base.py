@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Optimizer
+from torch.optim import Adam, Optimizer
 
 from ganlens.engine.spec import GeneratorSpec
 
@@ -23,6 +23,11 @@ class Phase(NamedTuple):
     loss: Callable[[Batch, int], tuple[Tensor, Parts]]
     """(batch, step) → scalar to minimise, and detached scalars to log."""
     make_optimizer: Callable[[Iterable[nn.Parameter]], Optimizer]
+
+
+def adam(rate: float, beta1: float) -> Callable[[Iterable[nn.Parameter]], Optimizer]:
+    """A phase's ``make_optimizer``: Adam with (beta1, 0.999)."""
+    return lambda parameters: Adam(parameters, lr=rate, betas=(beta1, 0.999))
 
 
 class Method(Protocol):

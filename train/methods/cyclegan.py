@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import l1_loss
-from torch.optim import Adam, Optimizer
 
 from ganlens.engine.spec import GeneratorSpec
 
@@ -17,7 +16,7 @@ from ..losses import AdversarialLoss, adversarial_loss
 from ..networks import PatchGAN, make_generator
 from ..pool import ImagePool
 from ..records import image_to_image_spec
-from .base import Batch, Parts, Phase
+from .base import Batch, Parts, Phase, adam
 
 
 class Fakes(NamedTuple):
@@ -96,9 +95,17 @@ class CycleGAN:
             "photo": ImagePool(config.pool, seed=config.seed + 2),
         }
         self.fixed: dict[str, nn.Module] = {}
+        judge_rate = config.discriminator_learning_rate or config.learning_rate
         self.phases: tuple[Phase, ...] = (
-            Phase("generator", ("to_painting", "to_photo"), self.generator_step, self._adam),
-            Phase("discriminator", ("judge_painting", "judge_photo"), self.discriminator_step, self._adam),
+            Phase(
+                "generator", ("to_painting", "to_photo"), self.generator_step, adam(config.learning_rate, config.beta1)
+            ),
+            Phase(
+                "discriminator",
+                ("judge_painting", "judge_photo"),
+                self.discriminator_step,
+                adam(judge_rate, config.beta1),
+            ),
         )
         self._fakes: Fakes | None = None
 
@@ -141,6 +148,3 @@ class CycleGAN:
         """Restore the image pools."""
         for name, pool in self.pools.items():
             pool.load_state_dict(state[name], device)
-
-    def _adam(self, parameters: Iterable[nn.Parameter]) -> Optimizer:
-        return Adam(parameters, lr=self.config.learning_rate, betas=(self.config.beta1, 0.999))

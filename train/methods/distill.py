@@ -6,13 +6,12 @@ end of the body, and P_k are 1x1 convolutions that train along and are thrown aw
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d, l1_loss, mse_loss
-from torch.optim import Adam, Optimizer
 
 from ganlens.engine.errors import TrainingError
 from ganlens.engine.spec import GeneratorSpec
@@ -23,7 +22,7 @@ from ..losses import AdversarialLoss, adversarial_loss
 from ..networks import MobileGenerator, PatchGAN, ResNetGenerator, make_generator
 from ..pool import ImagePool
 from ..records import image_to_image_spec
-from .base import Batch, Parts, Phase
+from .base import Batch, Parts, Phase, adam
 
 
 def student_loss(
@@ -80,9 +79,10 @@ class Distillation:
             ),
         }
         self.pool = ImagePool(config.pool, seed=config.seed + 1)
+        judge_rate = config.discriminator_learning_rate or config.learning_rate
         self.phases: tuple[Phase, ...] = (
-            Phase("generator", ("student", "projections"), self.student_step, self._adam),
-            Phase("discriminator", ("judge",), self.judge_step, self._adam),
+            Phase("generator", ("student", "projections"), self.student_step, adam(config.learning_rate, config.beta1)),
+            Phase("discriminator", ("judge",), self.judge_step, adam(judge_rate, config.beta1)),
         )
         self._fake: Tensor | None = None
 
@@ -125,6 +125,3 @@ class Distillation:
                 "--teacher, or start a new run."
             )
         self.pool.load_state_dict(state["pool"], device)
-
-    def _adam(self, parameters: Iterable[nn.Parameter]) -> Optimizer:
-        return Adam(parameters, lr=self.config.learning_rate, betas=(self.config.beta1, 0.999))
