@@ -34,6 +34,11 @@ struct Span {
 
 int16_t parts(double value) { return int16_t(std::lround(value * 32767)); }
 
+// Regions end in the middle of rows, where hardware prefetchers lose the track.
+void prefetch(const uint8_t* row, ptrdiff_t bytes) {
+    for (ptrdiff_t at = 0; at < bytes; at += 64) __builtin_prefetch(row + at);
+}
+
 Row scratch(int count) { return Row(size_t(count) + kSlack); }
 
 }  // namespace
@@ -84,6 +89,9 @@ void Prepare::mix(Part& part, const Plane& plane, int output, int channels, int1
 
     const int begin = part.across.begin(), columns = part.across.end() - begin;
     for (int k = 0; k < taps.count; ++k) window_[k] = plane.row(first + k) + ptrdiff_t(begin) * channels;
+    if (output + 1 < part.down.count())
+        for (int y = part.down.last(output) + 1; y <= part.down.last(output + 1); ++y)
+            prefetch(plane.row(y) + ptrdiff_t(begin) * channels, ptrdiff_t(columns) * channels);
     if (channels == 1) {
         rows.mix_bytes(window_.data(), taps, columns, samples[0]);
     } else {
@@ -267,6 +275,8 @@ void Compose::write(Part& part, int row, const Planes& destination, const Planes
     const int16_t* const detail = part.detailed ? detail_.data() : nullptr;
     if (layer.interleaved) {
         uint8_t* const at = destination[layer.first_plane].row(y) + offset;
+        if (row + 1 < part.down.count())
+            prefetch(destination[layer.first_plane].row(y + 1) + offset, ptrdiff_t(count) * layer.channels);
         blend(part, row,
               {at,
                layer.channels,
@@ -281,6 +291,7 @@ void Compose::write(Part& part, int row, const Planes& destination, const Planes
     }
     for (int c = 0; c < layer.channels; ++c) {
         uint8_t* const at = destination[layer.first_plane + c].row(y) + offset;
+        if (row + 1 < part.down.count()) prefetch(destination[layer.first_plane + c].row(y + 1) + offset, count);
         blend(part, row, {at, 1, count, {above[c]}, {below[c]}, lerp, detail, nullptr}, mask, lerp);
     }
 }
