@@ -102,6 +102,9 @@ def translate(
     ] = None,
     start: Annotated[float | None, typer.Option(metavar="SECONDS", help="Begin here.")] = None,
     duration: Annotated[float | None, typer.Option(metavar="SECONDS", help="Stop after so long.")] = None,
+    hdr: Annotated[
+        str, typer.Option(help="HDR video: error refuses it, tonemap converts it to standard BT.709 (slow).")
+    ] = "error",
     compare: Annotated[bool, typer.Option("--compare", help="Show the original beside the translation.")] = False,
     codec: Annotated[str | None, typer.Option(help="Video encoder; by default the container's usual one.")] = None,
     crf: Annotated[float | None, typer.Option(help="Quality of the encoder: lower is better and larger.")] = None,

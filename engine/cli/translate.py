@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import typer
 from rich.console import Console
@@ -52,6 +52,7 @@ class Job:
     backend: str
     value_range: str | None
     raw: str | None
+    hdr: Literal["error", "tonemap"]
     start: float | None
     duration: float | None
     compare: bool
@@ -117,7 +118,7 @@ def _translate_video(job: Job, path: str, console: Console) -> int:
             source = stack.enter_context(RawSource(sys.stdin.buffer, **_bare_frames(job.raw)))
         else:
             source = stack.enter_context(
-                VideoSource(path, start=job.start, duration=job.duration, threads=budget.decoder)
+                VideoSource(path, start=job.start, duration=job.duration, threads=budget.decoder, hdr=job.hdr)
             )
         info = source.info
         translator = stack.enter_context(_open(job, info.size, budget.network, times))
