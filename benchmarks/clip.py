@@ -100,8 +100,8 @@ def scaled(pictures: Iterator[av.VideoFrame]) -> Iterator[av.VideoFrame]:
             ]
             graph.link_nodes(*chain).configure()
         picture.pts, picture.time_base = index, Fraction(1, RATE)
-        graph.push(picture)
-        yield graph.pull()
+        graph.vpush(picture)
+        yield graph.vpull()
 
 
 def tone_frames(samples: int, block: int = 1024) -> Iterator[av.AudioFrame]:

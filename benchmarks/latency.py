@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -101,7 +102,7 @@ def choice(model: str, rounds: int) -> tuple[str, dict[str, float]]:
     size = next(iter(backends.values())).spec.size
     height, width = size.fixed or size.preferred
     image = np.random.default_rng(0).uniform(-1, 1, (1, 3, height, width)).astype(np.float32)
-    calls = {name: seconds(lambda b=backend: b.run(image)) for name, backend in backends.items()}
+    calls = {name: seconds(partial(backend.run, image)) for name, backend in backends.items()}
     for call in calls.values():
         call()
     samples = interleave(calls, rounds)

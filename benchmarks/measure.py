@@ -10,10 +10,11 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TypeVar
 
 Command = Sequence[str]
+"""A program and its arguments."""
 T = TypeVar("T")
 
 ENGINE: Command = (sys.executable, "-c", "from ganlens.engine.cli import main; main()")
@@ -71,9 +72,8 @@ def run_pipeline(commands: Sequence[Command], environment: Mapping[str, str] | N
         failed = [process for process in processes if process.returncode]
         if failed:
             log.seek(0)
-            raise RuntimeError(
-                f"{' '.join(map(str, failed[0].args))} ended with status {failed[0].returncode}:\n{log.read()[-2000:]}"
-            )
+            command = " ".join(commands[processes.index(failed[0])])
+            raise RuntimeError(f"{command} ended with status {failed[0].returncode}:\n{log.read()[-2000:]}")
     return Usage(wall, cpu, memory.mib(), foreign)
 
 
@@ -135,7 +135,8 @@ def interleave(candidates: Mapping[str, Callable[[], T]], rounds: int) -> dict[s
 
 def median_usage(usages: Sequence[Usage]) -> Usage:
     """The median of each measure on its own."""
-    return Usage(**{name: statistics.median(asdict(usage)[name] for usage in usages) for name in asdict(usages[0])})
+    rows = [(usage.wall, usage.cpu, usage.peak_mib, usage.foreign) for usage in usages]
+    return Usage(*(statistics.median(column) for column in zip(*rows, strict=True)))
 
 
 def paired_ratio(numerators: Sequence[float], denominators: Sequence[float]) -> tuple[float, float, float]:

@@ -15,7 +15,7 @@ from typing import Any
 
 from . import machine, results
 
-BEGIN, END = "<!-- benchmarks: begin -->", "<!-- benchmarks: end -->"
+BEGIN, END = "<!-- measured:begin (written by `make bench`) -->", "<!-- measured:end -->"
 README = Path(__file__).parents[1] / "README.md"
 
 

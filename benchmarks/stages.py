@@ -22,6 +22,7 @@ import av
 from ganlens.engine import Translator
 from ganlens.engine.framing import Framing
 from ganlens.engine.video import VideoSource
+from ganlens.engine.video.picture import VideoFrame
 
 from .measure import cores
 
@@ -53,7 +54,7 @@ def measure(
         with clocked(stages, "run"):
             for _ in range(frames):
                 translator.backend.run(image)
-    pictures = [frame.picture for frame in translated]
+    pictures = [frame.picture for frame in translated if isinstance(frame, VideoFrame) and frame.picture]
     with tempfile.TemporaryDirectory() as folder:
         encode(pictures[:10], Path(folder, "warm.mp4"), crf, preset)
         with clocked(stages, "encode"):

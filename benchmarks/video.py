@@ -21,6 +21,7 @@ import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 
 import av
@@ -32,7 +33,7 @@ from ganlens.engine.onnx_file import read_spec
 
 from . import clip as clips
 from . import results
-from .measure import ENGINE, Command, bound, cores, interleave, median_usage, paired_ratio, run_pipeline
+from .measure import ENGINE, Command, Usage, bound, cores, interleave, median_usage, paired_ratio, run_pipeline
 
 PEERS = Path(__file__).parent / "peers"
 REGION_SIDE = 512
@@ -99,12 +100,14 @@ def vapoursynth(job: Job, output: Path, vspipe: str, ffmpeg: str) -> list[Comman
     ]
 
 
-def stages(job: Job, backend: str = "auto") -> dict[str, dict[str, float]]:
+def stages(job: Job, environment: Mapping[str, str]) -> dict[str, dict[str, float]]:
     """Each stage alone, in a process of its own."""
     command = [sys.executable, "-m", "benchmarks.stages", "--clip", str(job.clip), "--model", job.model]
-    command += ["--backend", backend, "--crf", str(job.crf), "--preset", job.preset]
+    command += ["--crf", str(job.crf), "--preset", job.preset]
     command += ["--region", job.region_text] if job.region else []
-    done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=Path(__file__).parents[1])
+    root = Path(__file__).parents[1]
+    environment = {**os.environ, **environment}
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, cwd=root, env=environment)
     answer: dict[str, dict[str, float]] = json.loads(done.stdout.splitlines()[-1])
     return answer
 
@@ -129,6 +132,7 @@ def video_times(path: Path) -> list[Fraction]:
     with av.open(str(path)) as container:
         stream = container.streams.video[0]
         pts = [packet.pts for packet in container.demux(stream) if packet.pts is not None]
+        assert stream.time_base is not None
         return [time * stream.time_base for time in sorted(pts)]
 
 
@@ -148,7 +152,7 @@ def psnr(first: Path, second: Path, every: int = 30) -> float:
             if index % every == 0:
                 difference = a.to_ndarray(format="gray").astype(np.float32) - b.to_ndarray(format="gray")
                 squares.append(float(np.mean(difference**2)))
-    return float(10 * np.log10(255**2 / max(np.mean(squares), 1e-9)))
+    return float(10 * np.log10(255**2 / max(float(np.mean(squares)), 1e-9)))
 
 
 def check(job: Job, outputs: Mapping[str, Path]) -> dict[str, dict[str, object]]:
@@ -214,23 +218,28 @@ def main() -> None:
 def report(job: Job, programs: Mapping[str, Program], folder: Path, rounds: int, options: argparse.Namespace) -> None:
     """Check, measure in interleaved rounds, and write the result."""
     outputs = {name: folder / f"{number}.mp4" for number, name in enumerate(programs)}
-    for name, program in programs.items():
-        run_pipeline(program(job, outputs[name]))
+    environment = {"GANLENS_CACHE": str(folder)}  # auto decides now, in the check, and remembers it for the rounds
+
+    def run(name: str) -> Usage:
+        return run_pipeline(programs[name](job, outputs[name]), environment)
+
+    for name in programs:
+        run(name)
     facts = check(job, outputs)
     stage_rounds: list[dict[str, dict[str, float]]] = []
-    runs = interleave(
+    measured: dict[str, list[Usage | None]] = interleave(
         {
-            **{name: lambda n=name: run_pipeline(programs[n](job, outputs[n])) for name in programs},
-            "stages": lambda: stage_rounds.append(stages(job)),
+            **{name: partial(run, name) for name in programs},
+            "stages": lambda: stage_rounds.append(stages(job, environment)),
         },
         rounds,
     )
-    del runs["stages"]
+    runs = {name: [usage for usage in usages if usage] for name, usages in measured.items() if name in programs}
     bounds = [
         bound([part["wall"] for part in parts.values()], [part["cpu"] for part in parts.values()], cores())
         for parts in stage_rounds
     ]
-    rows = []
+    rows: list[list[results.Cell]] = []
     for name, usages in runs.items():
         middle = median_usage(usages)
         walls = [usage.wall for usage in usages]
