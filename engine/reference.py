@@ -180,11 +180,12 @@ def resampling(centres: Array, scale: float, length: int) -> Array:
         scale: samples per output; the filter reaches ``max(1, scale)`` samples to each side.
     """
     support = max(1.0, scale)
+    reach = np.arange(np.ceil(2 * support) + 2)
+    samples = np.floor(centres - support)[:, None] + reach  # (outputs, window)
+    triangle = np.maximum(0, 1 - np.abs(samples + 0.5 - centres[:, None]) / support)
     weights = np.zeros((len(centres), length))
-    for row, centre in zip(weights, centres, strict=True):
-        samples = np.arange(np.floor(centre - support), np.ceil(centre + support) + 1)
-        triangle = np.maximum(0, 1 - np.abs(samples + 0.5 - centre) / support)
-        np.add.at(row, samples.clip(0, length - 1).astype(int), triangle / triangle.sum())
+    columns = samples.clip(0, length - 1).astype(int)
+    np.add.at(weights, (np.arange(len(centres))[:, None], columns), triangle / triangle.sum(axis=1, keepdims=True))
     return weights
 
 
