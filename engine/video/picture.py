@@ -17,7 +17,11 @@ Planes = tuple[NDArray[np.uint8], ...]
 
 FULL_RANGE = 2
 """libav's number for samples that use all of 0 to 255."""
-BEST = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT | Interpolation.FULL_CHR_H_INP
+BEST = Interpolation.BICUBIC
+if hasattr(
+    Interpolation, "ACCURATE_RND"
+):  # PyAV 18; before (Python 3.10) the exactness of swscale could not be asked for
+    BEST = BEST | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT | Interpolation.FULL_CHR_H_INP
 """How libswscale is asked to convert pixel formats."""
 
 
