@@ -110,7 +110,7 @@ class OpenCV:
     def prepare(self, planes: Planes) -> NDArray[Any]:
         pixels = crop(planes, self.format, self.region)
         rgb = pixels[0] if self.format == "rgb24" else self.to_rgb(pixels)
-        return np.asarray(cv2.dnn.blobFromImage(rgb, 1 / 127.5, SIZE[::-1], (127.5, 127.5, 127.5), swapRB=False))[0]
+        return np.asarray(cv2.dnn.blobFromImage(rgb, 1 / 127.5, SIZE[::-1], (127.5, 127.5, 127.5), swapRB=False)[0])
 
     def to_rgb(self, planes: Planes) -> NDArray[Any]:
         height, width = self.height, self.width
@@ -183,7 +183,7 @@ def candidates(kind: str, case: str, format: str, target: str) -> tuple[dict[str
         assert_close("opencv", opencv.prepare(frames[0]), expected, mean=0.03, largest=0.3)
     else:
         masked, feather = kind.endswith("mask"), kind.endswith("feather")
-        blending = {"feather": (FEATHER,) * 4} if feather else {}
+        blending: dict[str, Any] = {"feather": (FEATHER,) * 4} if feather else {}
         composer = Compose(**keys, **blending, target=target)
         chosen = masks if masked else [None] * BUFFERS
         if masked:

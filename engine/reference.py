@@ -8,11 +8,12 @@ where samples are the frame's edge replicated. Formats, planes and siting are th
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-Array = NDArray[np.float64]
+Array = NDArray[np.floating[Any]]
 
 LUMA_WEIGHTS = {"bt601": (0.299, 0.587, 0.114), "bt709": (0.2126, 0.7152, 0.0722), "bt2020": (0.2627, 0.6780, 0.0593)}
 """Weights of R', G', B' in Y' (ITU-R BT.601, BT.709, BT.2020 non-constant luminance)."""
@@ -163,8 +164,8 @@ def grid(format: str, plane: int, siting: str) -> tuple[int, tuple[bool, bool]]:
 
 def positions(count: int, frame_length: int, step: int, cosited: bool) -> Array:
     """Where the samples of a plane lie along one axis, in luma coordinates, kept inside the frame."""
-    at = np.arange(count) * step + (0.5 if cosited else step / 2)
-    return np.minimum(at, frame_length - 0.5)
+    at: Array = np.arange(count) * step + (0.5 if cosited else step / 2)
+    return at.clip(max=frame_length - 0.5)
 
 
 def to_samples(position: Array, step: int, cosited: bool) -> Array:
@@ -182,7 +183,7 @@ def resampling(centres: Array, scale: float, length: int) -> Array:
     support = max(1.0, scale)
     reach = np.arange(np.ceil(2 * support) + 2)
     samples = np.floor(centres - support)[:, None] + reach  # (outputs, window)
-    triangle = np.maximum(0, 1 - np.abs(samples + 0.5 - centres[:, None]) / support)
+    triangle: Array = np.maximum(0, 1 - np.abs(samples + 0.5 - centres[:, None]) / support)
     weights = np.zeros((len(centres), length))
     columns = samples.clip(0, length - 1).astype(int)
     np.add.at(weights, (np.arange(len(centres))[:, None], columns), triangle / triangle.sum(axis=1, keepdims=True))
