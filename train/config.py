@@ -108,6 +108,11 @@ class UnpairedConfig(TrainConfig):
         0.0,
         description="Adam's learning rate of the discriminators; 0: the same. Higher: stronger style in short runs.",
     )
+    instance_noise: Weight = Field(
+        0.0,
+        description="Deviation of noise added to all that discriminators see, in units of [-1, 1]: hides faint "
+        "patterns that fool a discriminator without showing to the eye; 0.1 is strong.",
+    )
     pool: Annotated[int, Field(ge=0)] = Field(50, description="Generated pictures kept for each discriminator.")
 
 
@@ -143,6 +148,7 @@ CHANGEABLE = frozenset(
         "lambda_identity",
         "lambda_output",
         "lambda_feature",
+        "instance_noise",
     }
 )
 """What may differ when a run is resumed: its length, its places, its words, and, when asked for, rates and weights.

@@ -49,3 +49,8 @@ def adversarial_loss(name: str) -> AdversarialLoss:
     if name not in ADVERSARIAL_LOSSES:
         raise OptionError(f"No adversarial loss is called '{name}'. {did_you_mean(name, ADVERSARIAL_LOSSES)}")
     return ADVERSARIAL_LOSSES[name]
+
+
+def add_noise(images: Tensor, deviation: float) -> Tensor:
+    """Instance noise (Sønderby et al. 2016): what is fainter than this no discriminator can judge by."""
+    return images + deviation * torch.randn_like(images) if deviation else images

@@ -42,7 +42,8 @@ def assert_same_state(one: Path, other: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [{}, {"norm": "bn", "batch": 2, "warmup_steps": 4}, {"norm": "none", "cache_mb": 0}]
+    "options",
+    [{}, {"norm": "bn", "batch": 2, "warmup_steps": 4}, {"norm": "none", "cache_mb": 0, "instance_noise": 0.1}],
 )
 def test_resume_is_exact(make_config: MakeConfig, tmp_path: Path, options: dict[str, object]) -> None:
     whole = make_config(out=str(tmp_path / "whole"), steps=6, decay_steps=3, **options)

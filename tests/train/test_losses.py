@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from ganlens.engine.errors import OptionError
-from ganlens.train.losses import ADVERSARIAL_LOSSES, LEAST_SQUARES, adversarial_loss
+from ganlens.train.losses import ADVERSARIAL_LOSSES, LEAST_SQUARES, add_noise, adversarial_loss
 
 REAL = torch.tensor([[[[1.0, 0.0]]], [[[2.0, 1.0]]]])
 FAKE = torch.tensor([[[[0.0, 1.0]]], [[[3.0, -1.0]]]])
@@ -40,3 +40,11 @@ def test_half_precision_logits_are_averaged_in_float32() -> None:
 def test_unknown_loss_names_the_known() -> None:
     with pytest.raises(OptionError, match="Did you mean lsgan"):
         adversarial_loss("lsgam")
+
+
+def test_instance_noise_has_the_asked_deviation_and_none_costs_nothing() -> None:
+    images = torch.zeros(1, 3, 64, 64)
+    assert add_noise(images, 0.0) is images
+    noisy = add_noise(images, 0.25)
+    assert noisy.std().item() == pytest.approx(0.25, rel=0.05)
+    assert noisy.mean().item() == pytest.approx(0, abs=0.01)

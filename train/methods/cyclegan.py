@@ -12,7 +12,7 @@ from torch.nn.functional import l1_loss
 from ganlens.engine.spec import GeneratorSpec
 
 from ..config import CycleGANConfig
-from ..losses import AdversarialLoss, adversarial_loss
+from ..losses import AdversarialLoss, add_noise, adversarial_loss
 from ..networks import PatchGAN, make_generator
 from ..pool import ImagePool
 from ..records import image_to_image_spec
@@ -35,8 +35,9 @@ def generator_loss(
     cycled_photo, cycled_painting = to_photo(fake_painting), to_painting(fake_photo)
 
     # adversarial: each fake must pass for real
-    adv_painting = loss.generator(networks["judge_painting"](fake_painting))
-    adv_photo = loss.generator(networks["judge_photo"](fake_photo))
+    noise = config.instance_noise
+    adv_painting = loss.generator(networks["judge_painting"](add_noise(fake_painting, noise)))
+    adv_photo = loss.generator(networks["judge_photo"](add_noise(fake_photo, noise)))
 
     # cycle: there and back is where it started
     cycle = l1_loss(cycled_photo, photo) + l1_loss(cycled_painting, painting)
@@ -60,13 +61,20 @@ def warmup_loss(networks: Mapping[str, nn.Module], photo: Tensor, painting: Tens
 
 
 def discriminator_loss(
-    networks: Mapping[str, nn.Module], photo: Tensor, painting: Tensor, fakes: Fakes, loss: AdversarialLoss
+    networks: Mapping[str, nn.Module],
+    photo: Tensor,
+    painting: Tensor,
+    fakes: Fakes,
+    loss: AdversarialLoss,
+    noise: float = 0.0,
 ) -> tuple[Tensor, Parts]:
     """Both discriminators; ``fakes`` come detached, from the pools."""
     judge_painting, judge_photo = networks["judge_painting"], networks["judge_photo"]
-    real_as_painting, fake_as_painting = judge_painting(painting), judge_painting(fakes.painting)
+    real_as_painting = judge_painting(add_noise(painting, noise))
+    fake_as_painting = judge_painting(add_noise(fakes.painting, noise))
     loss_painting = loss.discriminator(real_as_painting, fake_as_painting)
-    loss_photo = loss.discriminator(judge_photo(photo), judge_photo(fakes.photo))
+    real_as_photo, fake_as_photo = judge_photo(add_noise(photo, noise)), judge_photo(add_noise(fakes.photo, noise))
+    loss_photo = loss.discriminator(real_as_photo, fake_as_photo)
     parts = {
         "judge_painting": loss_painting,
         "judge_photo": loss_photo,
@@ -123,7 +131,7 @@ class CycleGAN:
         assert self._fakes is not None, "the generator phase runs first"
         photo, painting = batch
         pooled = Fakes(self.pools["painting"](self._fakes.painting), self.pools["photo"](self._fakes.photo))
-        return discriminator_loss(self.networks, photo, painting, pooled, self.loss)
+        return discriminator_loss(self.networks, photo, painting, pooled, self.loss, self.config.instance_noise)
 
     def specs(self) -> dict[str, tuple[str, GeneratorSpec]]:
         """Both directions; ``generator`` is photo to painting."""

@@ -18,7 +18,7 @@ from ganlens.engine.spec import GeneratorSpec
 
 from ..checkpoint import load_generator
 from ..config import DistillConfig
-from ..losses import AdversarialLoss, adversarial_loss
+from ..losses import AdversarialLoss, add_noise, adversarial_loss
 from ..networks import MobileGenerator, PatchGAN, ResNetGenerator, make_generator
 from ..pool import ImagePool
 from ..records import image_to_image_spec
@@ -34,7 +34,7 @@ def student_loss(
     painting, features = networks["student"].forward_features(photo)  # type: ignore[operator]
 
     # adversarial: the same game as the teacher's
-    adversarial = loss.generator(networks["judge"](painting))
+    adversarial = loss.generator(networks["judge"](add_noise(painting, config.instance_noise)))
 
     # output: paint what the teacher paints
     output = l1_loss(painting, target)
@@ -96,8 +96,9 @@ class Distillation:
         """Loss of the discriminator, with pooled fakes."""
         assert self._fake is not None, "the generator phase runs first"
         _, painting = batch
-        judge = self.networks["judge"]
-        total = self.loss.discriminator(judge(painting), judge(self.pool(self._fake)))
+        judge, noise = self.networks["judge"], self.config.instance_noise
+        real, fake = judge(add_noise(painting, noise)), judge(add_noise(self.pool(self._fake), noise))
+        total = self.loss.discriminator(real, fake)
         return total, {"judge_painting": total}
 
     def specs(self) -> dict[str, tuple[str, GeneratorSpec]]:
