@@ -80,6 +80,25 @@ class Frame:
         """A writable copy; sources whose frames live in foreign memory override this with a cheaper one."""
         return Frame(tuple(plane.copy() for plane in self.planes), self.format, self.color, self.time)
 
+    def to_rgb(self) -> NDArray[np.uint8]:
+        """The picture as (H, W, 3) uint8 RGB, read with the frame's own matrix, range and siting; always a copy."""
+        from ._kernels import Prepare
+
+        height, width = self.size
+        planar = np.empty((3, height, width), np.float32)
+        Prepare(
+            format=self.format,
+            frame_size=self.size,
+            region=(0.0, 0.0, float(height), float(width)),
+            size=self.size,
+            matrix=self.color.matrix,
+            full_range=self.color.full_range,
+            siting=self.color.siting,
+            value_range=(0.0, 255.0),
+            bgr=False,
+        )(self.planes, planar)
+        return np.ascontiguousarray(np.rint(planar).astype(np.uint8).transpose(1, 2, 0))
+
 
 def side_by_side(left: Frame, right: Frame) -> Frame:
     """Two frames of the same size and format in one, twice as wide; an odd last column of subsampled formats is cut."""

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ganlens.engine.errors import ShapeError
-from ganlens.engine.frame import Color, Frame
+from ganlens.engine.frame import Color, Frame, side_by_side
 
 
 def planes(*shapes):
@@ -49,3 +49,28 @@ def test_copy_is_independent_and_keeps_the_rest():
     copy.planes[0][:] = 9
     assert frame.planes[0].max() == 0
     assert (copy.format, copy.color, copy.time) == ("yuv420p", Color("bt601", True), Fraction(1, 3))
+
+
+def test_to_rgb_reads_known_colours():
+    """Red in BT.601 limited range is (81, 90, 240), in BT.709 (63, 102, 240)."""
+    for matrix, y, cb, cr in (("bt601", 81, 90, 240), ("bt709", 63, 102, 240)):
+        filled = tuple(np.full(shape, value, np.uint8) for shape, value in (((5, 7), y), ((3, 4), cb), ((3, 4), cr)))
+        rgb = Frame(filled, "yuv420p", Color(matrix)).to_rgb()
+        assert rgb.shape == (5, 7, 3)
+        np.testing.assert_allclose(rgb, np.broadcast_to([255, 0, 0], rgb.shape), atol=2)
+    pixels = np.random.default_rng(0).integers(0, 256, (5, 7, 3), np.uint8)
+    np.testing.assert_array_equal(Frame.from_rgb(pixels).to_rgb(), pixels)
+
+
+@pytest.mark.parametrize("width", [6, 7])
+def test_side_by_side(width):
+    half = (width + 1) // 2
+    left = Frame(planes((4, width), (2, half), (2, half)), "yuv420p")
+    right = left.copy()
+    right.planes[0][:] = 200
+    both = side_by_side(left, right)
+    kept = width - width % 2
+    assert both.size == (4, 2 * kept)
+    assert both.planes[0][:, :kept].max() == 0 and both.planes[0][:, kept:].min() == 200
+    with pytest.raises(ShapeError, match="expected the same of both"):
+        side_by_side(left, Frame(planes((4, 4), (2, 2), (2, 2)), "yuv420p"))
