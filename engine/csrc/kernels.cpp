@@ -271,55 +271,43 @@ void Compose::write(Part& part, int row, const Planes& destination, const Planes
     const ptrdiff_t offset = ptrdiff_t(part.left) * (layer.interleaved ? layer.channels : 1);
     if (part.detailed)
         rows.luma(source[layer.first_plane].row(y) + offset, layer.channels, luma_factors_, count, detail_.data());
-    const int16_t* const mask[2] = {above[3], below[3]};
-    const int16_t* const detail = part.detailed ? detail_.data() : nullptr;
-    if (layer.interleaved) {
-        uint8_t* const at = destination[layer.first_plane].row(y) + offset;
-        if (row + 1 < part.down.count())
-            prefetch(destination[layer.first_plane].row(y + 1) + offset, ptrdiff_t(count) * layer.channels);
-        blend(part, row,
-              {at,
-               layer.channels,
-               count,
-               {above[0], above[1], above[2]},
-               {below[0], below[1], below[2]},
-               lerp,
-               detail,
-               nullptr},
-              mask, lerp);
-        return;
+    const int16_t* weights = nullptr;
+    if (masked || part.row_factor[row] < 1) {
+        rows.mix_weights(above[3], below[3], lerp, part.column_ramp.data(), parts(part.row_factor[row]), count,
+                         weights_.data());
+        weights = weights_.data();
     }
-    for (int c = 0; c < layer.channels; ++c) {
-        uint8_t* const at = destination[layer.first_plane + c].row(y) + offset;
-        if (row + 1 < part.down.count()) prefetch(destination[layer.first_plane + c].row(y + 1) + offset, count);
-        blend(part, row, {at, 1, count, {above[c]}, {below[c]}, lerp, detail, nullptr}, mask, lerp);
+    Store store{};
+    store.count = count;
+    store.lerp = lerp;
+    store.detail = part.detailed ? detail_.data() : nullptr;
+    store.channels = layer.interleaved ? layer.channels : 1;
+    const int planes = layer.interleaved ? 1 : layer.channels;
+    for (int plane = 0; plane < planes; ++plane) {
+        store.row = destination[layer.first_plane + plane].row(y) + offset;
+        if (row + 1 < part.down.count())
+            prefetch(destination[layer.first_plane + plane].row(y + 1) + offset, ptrdiff_t(count) * store.channels);
+        for (int c = 0; c < store.channels; ++c) store.above[c] = above[plane + c], store.below[c] = below[plane + c];
+        blend(part, store, weights);
     }
 }
 
-// Write a row with the weights that apply to it: nothing is read where the weight is 1 by construction.
-void Compose::blend(Part& part, int row, Store store, const int16_t* const* mask, int16_t lerp) {
-    const Rows& rows = *options.rows;
-    const double factor = part.row_factor[row];
-    if (mask[0] || factor < 1) {
-        rows.mix_weights(mask[0], mask[1], lerp, part.column_ramp.data(), parts(factor), store.count, weights_.data());
-        store.blend = weights_.data();
-        rows.store(store);
-        return;
-    }
-    const auto part_of_row = [&](int begin, int end, const int16_t* weights) {
+// Write a row; without weights of its own it has those of the columns, and is not read where they are 1.
+void Compose::blend(const Part& part, const Store& store, const int16_t* weights) {
+    const auto columns = [&](int begin, int end, const int16_t* blend) {
         if (begin == end) return;
         Store s = store;
         s.row += ptrdiff_t(begin) * store.channels;
         s.count = end - begin;
         for (int c = 0; c < store.channels; ++c) s.above[c] += begin, s.below[c] += begin;
         if (s.detail) s.detail += begin;
-        s.blend = weights ? weights + begin : nullptr;
-        rows.store(s);
+        s.blend = blend ? blend + begin : nullptr;
+        options.rows->store(s);
     };
-    const int16_t* const ramp = part.column_ramp.data();
-    part_of_row(0, part.ramp_end, ramp);
-    part_of_row(part.ramp_end, part.ramp_begin, nullptr);
-    part_of_row(part.ramp_begin, store.count, ramp);
+    if (weights) return columns(0, store.count, weights);
+    columns(0, part.ramp_end, part.column_ramp.data());
+    columns(part.ramp_end, part.ramp_begin, nullptr);
+    columns(part.ramp_begin, store.count, part.column_ramp.data());
 }
 
 }  // namespace ganlens

@@ -101,7 +101,7 @@ class Compose {
     };
     void add(Part& part, int row, bool masked);
     void write(Part& part, int row, const Planes& destination, const Planes& source, bool masked);
-    void blend(Part& part, int row, Store store, const int16_t* const* mask, int16_t lerp);
+    void blend(const Part& part, const Store& store, const int16_t* weights);
 
     std::mutex mutex_;
     Coding coding_;
