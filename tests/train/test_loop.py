@@ -173,3 +173,11 @@ def test_bad_data_is_found_before_a_folder_is_made(make_config: MakeConfig, tmp_
     with pytest.raises(TrainingError, match="no folder"):
         train(make_config(photos=str(tmp_path / "nowhere")))
     assert not (tmp_path / "run").exists()
+
+
+def test_mixed_precision_trains_and_keeps_float32_weights(make_config: MakeConfig) -> None:
+    trainer = Trainer(make_config(precision="bf16", steps=2))
+    trainer.update((torch.rand(1, 3, 32, 32), torch.rand(1, 3, 32, 32)))
+    assert all(bool(torch.isfinite(value)) for value in trainer._sums.values())
+    weights = [value for network in trainer.method.networks.values() for value in network.parameters()]
+    assert {value.dtype for value in weights} == {torch.float32}
