@@ -122,9 +122,21 @@ class CycleGANConfig(UnpairedConfig):
     method: Literal["cyclegan"] = "cyclegan"
     lambda_cyc: Weight = Field(10.0, description="Weight of the cycle loss.")
     lambda_identity: Weight = Field(0.5, description="Weight of the identity loss, as a share of lambda_cyc.")
+    lambda_style: Weight = Field(
+        0.0,
+        description="Weight of a style loss on VGG16 features from photo to painting; not part of CycleGAN, but "
+        "short runs paint visibly with it. Needs --vgg.",
+    )
+    vgg: str = Field("", description="VGG16 convolutions (safetensors), for --lambda-style.")
     warmup_steps: Annotated[int, Field(ge=0)] = Field(
         0, description="First steps in which the generators only learn to return their input (short runs start faster)."
     )
+
+    @model_validator(mode="after")
+    def _style_needs_weights(self) -> CycleGANConfig:
+        if self.lambda_style and not self.vgg:
+            raise ValueError("lambda_style needs --vgg: a safetensors file with VGG16's convolutions")
+        return self
 
 
 class DistillConfig(UnpairedConfig):
@@ -149,6 +161,8 @@ CHANGEABLE = frozenset(
         "lambda_output",
         "lambda_feature",
         "instance_noise",
+        "lambda_style",
+        "vgg",
     }
 )
 """What may differ when a run is resumed: its length, its places, its words, and, when asked for, rates and weights.

@@ -75,6 +75,17 @@ class VGG16(nn.Module):
         """(N, 3, H, W) RGB in [-1, 1] to the layer's activations (N, C, H/s, W/s)."""
         return self.features((x + 1) * 127.5 - self.mean)  # type: ignore[no-any-return]
 
+    def activations(self, x: Tensor, layers: tuple[str, ...]) -> list[Tensor]:
+        """The activations of several layers, in the network's order; none later than its own."""
+        h = (x + 1) * 127.5 - self.mean
+        found = []
+        names = iter(LAYERS)
+        for module in self.features:
+            h = module(h)
+            if isinstance(module, nn.ReLU) and next(names) in layers:
+                found.append(h)
+        return found
+
     def pooled(self, x: Tensor) -> Tensor:
         """The activations averaged over positions, (N, C)."""
         return functional.adaptive_avg_pool2d(self(x), 1).flatten(1)

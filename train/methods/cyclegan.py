@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -12,10 +13,12 @@ from torch.nn.functional import l1_loss
 from ganlens.engine.spec import GeneratorSpec
 
 from ..config import CycleGANConfig
+from ..features import VGG16
 from ..losses import AdversarialLoss, add_noise, adversarial_loss
 from ..networks import PatchGAN, make_generator
 from ..pool import ImagePool
 from ..records import image_to_image_spec
+from ..style import STYLE_LAYERS, style_loss
 from .base import Batch, Parts, Phase, adam
 
 
@@ -27,9 +30,14 @@ class Fakes(NamedTuple):
 
 
 def generator_loss(
-    networks: Mapping[str, nn.Module], photo: Tensor, painting: Tensor, config: CycleGANConfig, loss: AdversarialLoss
+    networks: Mapping[str, nn.Module],
+    photo: Tensor,
+    painting: Tensor,
+    config: CycleGANConfig,
+    loss: AdversarialLoss,
+    vgg: VGG16 | None = None,
 ) -> tuple[Tensor, Parts, Fakes]:
-    """Both cycles, then the four terms of the generators."""
+    """Both cycles, then the terms of the generators; ``vgg`` is needed by the style term only."""
     to_painting, to_photo = networks["to_painting"], networks["to_photo"]
     fake_painting, fake_photo = to_painting(photo), to_photo(painting)
     cycled_photo, cycled_painting = to_photo(fake_painting), to_painting(fake_photo)
@@ -50,6 +58,13 @@ def generator_loss(
         identity = l1_loss(to_painting(painting), painting) + l1_loss(to_photo(photo), photo)
         total = total + config.lambda_identity * config.lambda_cyc * identity
         parts["identity"] = identity
+
+    # style: the strokes of the paintings; an addition to CycleGAN, off by default
+    if config.lambda_style > 0:
+        assert vgg is not None
+        style = style_loss(vgg, fake_painting, painting)
+        total = total + config.lambda_style * style
+        parts["style"] = style
     return total, parts, Fakes(fake_painting.detach(), fake_photo.detach())
 
 
@@ -103,6 +118,8 @@ class CycleGAN:
             "photo": ImagePool(config.pool, seed=config.seed + 2),
         }
         self.fixed: dict[str, nn.Module] = {}
+        if config.lambda_style:
+            self.fixed["vgg"] = VGG16.load(Path(config.vgg), STYLE_LAYERS[-1])
         judge_rate = config.discriminator_learning_rate or config.learning_rate
         self.phases: tuple[Phase, ...] = (
             Phase(
@@ -123,7 +140,9 @@ class CycleGAN:
         if step < self.config.warmup_steps:
             total, parts, self._fakes = warmup_loss(self.networks, photo, painting)
         else:
-            total, parts, self._fakes = generator_loss(self.networks, photo, painting, self.config, self.loss)
+            total, parts, self._fakes = generator_loss(
+                self.networks, photo, painting, self.config, self.loss, cast(VGG16 | None, self.fixed.get("vgg"))
+            )
         return total, parts
 
     def discriminator_step(self, batch: Batch, step: int) -> tuple[Tensor, Parts]:
