@@ -1,4 +1,8 @@
-"""Style as Gram matrices of VGG16 activations (Gatys et al. 2016, Johnson et al. 2016)."""
+"""Style as mean and covariance of VGG16 activations (after the Gram matrices of Gatys et al. 2016).
+
+A Gram matrix of activations, which are never negative, is mostly the product of their means: palette. The covariance
+beside the mean gives texture a voice of its own.
+"""
 
 from __future__ import annotations
 
@@ -11,23 +15,26 @@ STYLE_LAYERS = ("relu1_2", "relu2_2", "relu3_1")
 """From pigment to the width of a stroke; deeper layers would hold objects."""
 
 
-def gram(activations: Tensor) -> Tensor:
-    """(N, C, H, W) to the mean products of channels, (N, C, C)."""
+def statistics(activations: Tensor) -> tuple[Tensor, Tensor]:
+    """(N, C, H, W) to the mean (N, C) and the covariance (N, C, C) over positions."""
     flat = activations.flatten(2)
-    return flat @ flat.transpose(1, 2) / flat.shape[2]
+    mean = flat.mean(2)
+    centred = flat - mean[:, :, None]
+    return mean, centred @ centred.transpose(1, 2) / flat.shape[2]
 
 
 def style_loss(network: VGG16, translated: Tensor, painting: Tensor) -> Tensor:
-    """Squared distance of the Gram matrices, relative to the painting's, averaged over layers: 0 same, about 1 foreign.
+    """Squared distances of mean and covariance, relative to the painting's, averaged over layers: 0 is the same style.
 
     Args:
         network: up to the last of :data:`STYLE_LAYERS`.
         translated, painting: (N, 3, H, W) in [-1, 1]; ``painting`` gets no gradient.
     """
     with torch.no_grad():
-        targets = [gram(h).mean(0) for h in network.activations(painting, STYLE_LAYERS)]
+        targets = [statistics(h) for h in network.activations(painting, STYLE_LAYERS)]
     losses = [
-        (gram(h) - target).square().sum((1, 2)).mean() / target.square().sum()
-        for h, target in zip(network.activations(translated, STYLE_LAYERS), targets, strict=True)
+        (own - target).square().sum() / target.square().sum().clamp(min=1e-12)
+        for h, pair in zip(network.activations(translated, STYLE_LAYERS), targets, strict=True)
+        for own, target in zip(statistics(h), pair, strict=True)
     ]
     return torch.stack(losses).mean()

@@ -1,4 +1,4 @@
-"""The style loss: Gram matrices by hand, zero for the same picture, gradients for the translation only."""
+"""The style loss: statistics by hand, zero for the same picture, gradients for the translation only."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ganlens.train.config import make_config as check_config
 from ganlens.train.features import VGG16
 from ganlens.train.loop import Trainer
 from ganlens.train.methods.cyclegan import CycleGAN
-from ganlens.train.style import STYLE_LAYERS, gram, style_loss
+from ganlens.train.style import STYLE_LAYERS, statistics, style_loss
 
 
 @pytest.fixture(scope="module")
@@ -27,9 +27,11 @@ def network() -> VGG16:
     return network
 
 
-def test_gram_by_hand() -> None:
-    activations = torch.tensor([[[[1.0, 2.0]], [[3.0, 4.0]]]])  # two channels at two positions
-    assert torch.equal(gram(activations), torch.tensor([[[2.5, 5.5], [5.5, 12.5]]]))
+def test_statistics_by_hand() -> None:
+    activations = torch.tensor([[[[1.0, 2.0]], [[3.0, 5.0]]]])  # two channels at two positions
+    mean, covariance = statistics(activations)
+    assert torch.equal(mean, torch.tensor([[1.5, 4.0]]))
+    assert torch.equal(covariance, torch.tensor([[[0.25, 0.5], [0.5, 1.0]]]))
 
 
 def test_activations_are_the_layers_own(network: VGG16) -> None:
