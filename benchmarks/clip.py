@@ -21,7 +21,8 @@ from av.filter import Graph
 WIDTH, HEIGHT, RATE = 1280, 720, 30
 FRAMES = 300
 SAMPLE_RATE = 48_000
-DEFAULT_SOURCE = Path(__file__).parents[1] / "media" / "meadow.mp4"
+ROOT = Path(__file__).parents[1]
+DEFAULT_SOURCE = ROOT / "media" / "meadow.mp4"
 
 
 def make_clip(source: Path, output: Path, frames: int = FRAMES) -> Path:
@@ -61,7 +62,7 @@ def make_clip(source: Path, output: Path, frames: int = FRAMES) -> Path:
 
 def default_clip() -> Path:
     """The clip made from the shipped one, made now if it is not there yet."""
-    path = Path("out/bench/clip.mp4")
+    path = ROOT / "out" / "bench" / "clip.mp4"
     return path if path.exists() else make_clip(DEFAULT_SOURCE, path)
 
 

@@ -13,8 +13,9 @@ import json
 import os
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -24,6 +25,7 @@ from ganlens.engine.framing import Framing
 from ganlens.engine.video import VideoSource
 from ganlens.engine.video.picture import VideoFrame
 
+from .clip import RATE
 from .measure import cores
 
 
@@ -62,21 +64,18 @@ def measure(
     return stages
 
 
-def encode(pictures: Iterable[av.VideoFrame], output: Path, crf: int, preset: str) -> None:
-    """Encode with libx264, its own choice of threads."""
+def encode(pictures: Sequence[av.VideoFrame], output: Path, crf: int, preset: str) -> None:
+    """Encode with libx264 as our sink asks it to: frame threads, as many as there are cores."""
+    tick = Fraction(1, RATE)
     with av.open(os.fspath(output), "w") as container:
-        stream = None
-        for picture in pictures:
-            if stream is None:
-                stream = container.add_stream("libx264", rate=30, options={"preset": preset, "crf": str(crf)})
-                stream.width, stream.height, stream.pix_fmt = picture.width, picture.height, picture.format.name
-                stream.codec_context.thread_count = 0
-                if picture.time_base:
-                    stream.codec_context.time_base = picture.time_base
-            picture.pict_type = 0  # let the encoder choose
+        stream = container.add_stream("libx264", rate=RATE, options={"preset": preset, "crf": str(crf)})
+        stream.width, stream.height, stream.pix_fmt = pictures[0].width, pictures[0].height, pictures[0].format.name
+        stream.codec_context.time_base = tick
+        stream.codec_context.thread_count, stream.codec_context.thread_type = cores(), "AUTO"
+        for index, picture in enumerate(pictures):
+            picture.pts, picture.time_base, picture.pict_type = index, tick, 0  # 0: the encoder chooses the type
             container.mux(stream.encode(picture))
-        if stream is not None:
-            container.mux(stream.encode())
+        container.mux(stream.encode())
 
 
 def main() -> None:

@@ -15,6 +15,7 @@ import datetime
 import json
 import os
 import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -37,6 +38,8 @@ from .measure import ENGINE, Command, Usage, bound, cores, interleave, median_us
 
 PEERS = Path(__file__).parent / "peers"
 REGION_SIDE = 512
+QUIET = 0.05
+"""Largest share of the machine that other programs may use during a run whose figures are kept."""
 LEAST_PSNR = 25.0
 """In dB, luminance, between a peer's output and ours: other scalers and another encoder, but the same picture."""
 
@@ -69,9 +72,8 @@ def ours(job: Job, output: Path, backend: str = "auto") -> list[Command]:
     """This project's command line."""
     framing = ["--framing", "crop", "--region", job.region_text] if job.region else ["--framing", "fit"]
     command = [*ENGINE, "translate", "--video", str(job.clip), "-o", str(output), "-y"]
-    return [
-        [*command, "--model", job.model, *framing, "--backend", backend, "--crf", str(job.crf), "--preset", job.preset]
-    ]
+    command += ["--model", job.model, *framing, "--backend", backend, "--crf", str(job.crf), "--preset", job.preset]
+    return [[*command, "--json", str(output.with_suffix(".json"))]]
 
 
 def plain_loop(job: Job, output: Path) -> list[Command]:
@@ -199,7 +201,16 @@ def main() -> None:
     left, top = (clips.WIDTH - REGION_SIDE) // 2, (clips.HEIGHT - REGION_SIDE) // 2
     region = (left, top, REGION_SIDE, REGION_SIDE) if options.mode == "region" else None
     framing = Framing("crop", region) if region else Framing("fit")
-    size = framing.layout((clips.HEIGHT, clips.WIDTH), read_spec(onnx).size).size
+    spec = read_spec(onnx)
+    if (
+        spec.value_range != (-1.0, 1.0)
+        or spec.channel_order != "RGB"
+        or spec.attributes
+        or spec.latent
+        or spec.output.mask
+    ):
+        parser.error("the peers' scripts know models with one RGB image of -1..1 in and out only")
+    size = framing.layout((clips.HEIGHT, clips.WIDTH), spec.size).size
     job = Job(clip, options.model, onnx, size, region, options.crf, options.preset)
     programs: dict[str, Program] = {
         "ganlens": ours,
@@ -239,6 +250,7 @@ def report(job: Job, programs: Mapping[str, Program], folder: Path, rounds: int,
         bound([part["wall"] for part in parts.values()], [part["cpu"] for part in parts.values()], cores())
         for parts in stage_rounds
     ]
+    frames = len(video_times(job.clip))
     rows: list[list[results.Cell]] = []
     for name, usages in runs.items():
         middle = median_usage(usages)
@@ -249,7 +261,7 @@ def report(job: Job, programs: Mapping[str, Program], folder: Path, rounds: int,
             [
                 name,
                 round(middle.wall, 2),
-                round(clips.FRAMES / middle.wall, 1),
+                round(frames / middle.wall, 1),
                 round(middle.cpu, 1),
                 round(middle.peak_mib),
                 round(to_bound, 2),
@@ -257,11 +269,17 @@ def report(job: Job, programs: Mapping[str, Program], folder: Path, rounds: int,
                 "yes" if facts[name]["sound untouched"] else "no",
             ]
         )
+    own = json.loads(outputs["ganlens"].with_suffix(".json").read_text(encoding="utf-8"))
+    foreign = statistics.median(usage.foreign for usages in runs.values() for usage in usages)
+    if foreign > QUIET:
+        print(
+            f"Other programs used {100 * foreign:.0f} % of the machine meanwhile: not worth keeping.", file=sys.stderr
+        )
     what = f"region of {REGION_SIDE}²" if job.region else "whole frame"
     results.write(
         options.json or results.FOLDER / f"video-{options.mode}-{datetime.date.today()}.json",
         f"video {options.mode}",
-        title=f"Ten seconds of 720p30 H.264 + AAC, {what}, network at {job.size[1]}x{job.size[0]}",
+        title=f"{frames} frames of 720p30 H.264 + AAC, {what}, network at {job.size[1]}x{job.size[0]}",
         columns=[
             "program",
             "seconds",
@@ -275,16 +293,19 @@ def report(job: Job, programs: Mapping[str, Program], folder: Path, rounds: int,
         rows=rows,
         settings={
             "model": job.model,
+            "backend that auto picked": own["backend"],
             "model MiB": round(job.onnx.stat().st_size / 2**20, 2),
             "network size": list(job.size),
             "region": list(job.region or ()),
             "x264": {"preset": job.preset, "crf": job.crf},
             "rounds": rounds,
+            "share of the machine that others used": round(foreign, 3),
             "bound": "max(longest stage, CPU seconds of decode + run + encode / cores), each stage alone, same round",
             "bound seconds": [round(value, 3) for value in bounds],
         },
         details={
             "checks": facts,
+            "stages inside ours, last round": own["stages"],
             "stages": stage_rounds,
             "runs": {name: [asdict(usage) for usage in usages] for name, usages in runs.items()},
         },

@@ -20,10 +20,16 @@ def feather(side, border=32):
 
 
 def translate(session, size, picture):
-    """One BGR uint8 picture through the network, at the network's size, as RGB float32 in 0..255."""
-    small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+    """One BGR uint8 picture through the network, letterboxed to its size; RGB float32 in 0..255, small."""
+    scale = min(size[0] / picture.shape[1], size[1] / picture.shape[0])
+    width, height = round(picture.shape[1] * scale), round(picture.shape[0] * scale)
+    left, top = (size[0] - width) // 2, (size[1] - height) // 2
+    small = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
+    right, bottom = size[0] - width - left, size[1] - height - top
+    small = cv2.copyMakeBorder(small, top, bottom, left, right, cv2.BORDER_REPLICATE)
     x = cv2.cvtColor(small, cv2.COLOR_BGR2RGB).astype(np.float32) / 127.5 - 1
     y = session.run(None, {session.get_inputs()[0].name: x.transpose(2, 0, 1)[None]})[0][0]
+    y = y[:, top : top + height, left : left + width]
     return np.clip((y.transpose(1, 2, 0) + 1) * 127.5, 0, 255)
 
 
