@@ -31,7 +31,8 @@ def make_distill(make_config: Callable[..., CycleGANConfig], tmp_path: Path) -> 
         teacher = tmp_path / f"{tier}.safetensors"
         if not teacher.exists():
             save_generator(make_generator(spec), spec, teacher)
-        values = make_config().model_dump(exclude={"method", "lambda_cyc", "lambda_identity", "warmup_steps"})
+        shared = set(DistillConfig.model_fields) - {"method"}
+        values = make_config().model_dump(include=shared)
         return DistillConfig(**{**values, "teacher": str(teacher), **changes})
 
     return make
