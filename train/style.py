@@ -24,7 +24,10 @@ def statistics(activations: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def style_loss(network: VGG16, translated: Tensor, painting: Tensor) -> Tensor:
-    """Squared distances of mean and covariance, relative to the painting's, averaged over layers: 0 is the same style.
+    """Squared distances of mean and covariance, relative to the translation's own, averaged: 0 is the same style.
+
+    Relative to the painting's they would pull harder towards pale paintings than towards strong ones, and the best
+    answer to a random painting would be a washed-out picture. Divided by a constant the pull is to their average.
 
     Args:
         network: up to the last of :data:`STYLE_LAYERS`.
@@ -33,7 +36,7 @@ def style_loss(network: VGG16, translated: Tensor, painting: Tensor) -> Tensor:
     with torch.no_grad():
         targets = [statistics(h) for h in network.activations(painting, STYLE_LAYERS)]
     losses = [
-        (own - target).square().sum() / target.square().sum().clamp(min=1e-12)
+        (own - target).square().sum() / torch.maximum(own.detach().square().sum(), 0.05 * target.square().sum())
         for h, pair in zip(network.activations(translated, STYLE_LAYERS), targets, strict=True)
         for own, target in zip(statistics(h), pair, strict=True)
     ]

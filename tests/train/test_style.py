@@ -77,3 +77,18 @@ def test_weights_are_needed_before_training(tmp_path: Path) -> None:
         check_config(CycleGANConfig, needed)
     with pytest.raises(TrainingError, match="There is no file"):
         CycleGAN(check_config(CycleGANConfig, {**needed, "vgg": str(tmp_path / "vgg.safetensors")}))
+
+
+def test_the_pull_is_to_the_average_of_the_paintings(network: VGG16, monkeypatch: pytest.MonkeyPatch) -> None:
+    # The gradient is linear in the painting's statistics: the mean of two pulls is the pull of the mean.
+    own = torch.tensor([[2.0, 1.0]], requires_grad=True)
+
+    def pull(target: list[float]) -> torch.Tensor:
+        answers = iter([[(torch.tensor([target]),) * 2], [(own,) * 2]])
+        monkeypatch.setattr(VGG16, "activations", lambda *_: next(answers))
+        monkeypatch.setattr("ganlens.train.style.statistics", lambda pair: pair)
+        (gradient,) = torch.autograd.grad(style_loss(network, own, own), own)
+        return gradient
+
+    pale, strong, mean = [0.2, 0.1], [4.0, 3.0], [2.1, 1.55]
+    assert torch.allclose((pull(pale) + pull(strong)) / 2, pull(mean))
