@@ -5,7 +5,8 @@
 
 namespace ganlens {
 
-Axis::Axis(const std::vector<double>& centres, double scale, int length) : count_(int(centres.size())), taps_(1) {
+Axis::Axis(const std::vector<double>& centres, double scale, int length)
+    : count_(int(centres.size())), taps_(1), unit_(1 << kPrepareShift) {
     const double support = std::max(1.0, scale);
     std::vector<std::vector<double>> weights(count_);
     first_.resize(count_);
@@ -29,11 +30,15 @@ Axis::Axis(const std::vector<double>& centres, double scale, int length) : count
         }
         taps_ = std::max(taps_, int(w.size()));
     }
+    find_exact_weights(weights);
     weight_.assign(size_t(count_) * taps_, 0);
     fixed_.assign(size_t(count_) * taps_, 0);
     for (int i = 0; i < count_; ++i) {
         const int shift = std::max(0, first_[i] + taps_ - length);  // keep the window inside the row
         first_[i] -= shift;
+        if (!exact_.empty())
+            for (size_t k = 0; k < weights[i].size(); ++k)
+                exact_[size_t(i) * taps_ + shift + k] = uint8_t(std::lround(weights[i][k] * unit_));
         int rest = 32768, largest = 0;
         for (size_t k = 0; k < weights[i].size(); ++k) {
             const size_t at = size_t(i) * taps_ + shift + k;
@@ -44,6 +49,29 @@ Axis::Axis(const std::vector<double>& centres, double scale, int length) : count
         }
         fixed_[size_t(i) * taps_ + shift + largest] = uint16_t(fixed_[size_t(i) * taps_ + shift + largest] + rest);
     }
+}
+
+// Simple ratios of sizes have weights that are whole numbers of a part of which 128 or fewer make 1: the sums are then
+// exact with weights of 7 bits. Leaves `exact_` empty if the weights are not such.
+void Axis::find_exact_weights(const std::vector<std::vector<double>>& weights) {
+    const auto fits = [&](int unit) {
+        for (const std::vector<double>& row : weights)
+            for (double weight : row)
+                if (weight * unit > 127.5 || std::abs(weight * unit - std::round(weight * unit)) > 1e-6) return false;
+        return true;
+    };
+    for (int unit = 1 << kPrepareShift; unit > 64 && taps_ > 1; --unit) {  // one at or below 64 has a multiple above
+        if (!fits(unit)) continue;
+        unit_ = unit;
+        exact_.assign(size_t(count_) * taps_, 0);
+        return;
+    }
+}
+
+bool Axis::advances_by(int step) const {
+    for (int i = 1; i < count_; ++i)
+        if (first_[i] != first_[i - 1] + step) return false;
+    return true;
 }
 
 int16_t Axis::weight_16384(int output, int tap) const {
@@ -68,7 +96,8 @@ bool Axis::make_groups(int size, int reach, int origin) {
     return true;
 }
 
-Resampler Axis::resampler(int origin, bool to_floats) {
+Resampler Axis::resampler(int origin, bool to_floats, float gain) {
+    for (float& weight : weight_) weight *= gain;
     Resampler r{};
     r.count = count_;
     r.taps = taps_;
@@ -85,7 +114,9 @@ Resampler Axis::resampler(int origin, bool to_floats) {
         for (int i = 0; i < count_ && taps_ == 2; ++i)
             table_[i] = int16_t(std::lround(weight_[size_t(i) * 2 + 1] * 32767));
     } else if (taps_ <= 6 && make_groups(4, 6, origin)) {
-        r.kind = Resampler::Kind::pairs;
+        r.kind = taps_ == 1 && advances_by(1) ? Resampler::Kind::ones
+                 : advances_by(2)             ? Resampler::Kind::twos
+                                              : Resampler::Kind::pairs;
         r.groups = int(base_.size());
         r.fixed_taps = (taps_ + 1) / 2 * 2;
         table_.assign(size_t(r.groups) * 4 * r.fixed_taps, 0);

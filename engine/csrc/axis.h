@@ -19,24 +19,32 @@ class Axis {
     int first(int output) const { return first_[output]; }
     int last(int output) const { return first_[output] + taps_ - 1; }
     Taps weights(int output) const {
-        return {&weight_[size_t(output) * taps_], &fixed_[size_t(output) * taps_], taps_};
+        const size_t at = size_t(output) * taps_;
+        return {&weight_[at], &fixed_[at], exact_.empty() ? nullptr : &exact_[at], unit_, taps_};
     }
     // The inputs in use are [begin(), end()).
     int begin() const { return first_.front(); }
     int end() const { return first_.back() + taps_; }
 
+    // The parts in which Rows::mix_bytes gives its sums.
+    int unit() const { return unit_; }
+
     // Tables for a row whose element 0 is input `origin`; they live as long as this object. `to_floats`: for
-    // Rows::to_floats, which takes pairs where Rows::resample is faster with lerp.
-    Resampler resampler(int origin, bool to_floats);
+    // Rows::to_floats, which takes pairs where Rows::resample is faster with lerp. All weights are multiplied by
+    // `gain`.
+    Resampler resampler(int origin, bool to_floats, float gain = 1);
 
   private:
+    void find_exact_weights(const std::vector<std::vector<double>>& weights);
     bool make_groups(int size, int reach, int origin);
+    bool advances_by(int step) const;
     int16_t weight_16384(int output, int tap) const;
 
-    int count_, taps_;
+    int count_, taps_, unit_;
     std::vector<int> first_;
     std::vector<float> weight_;
     std::vector<uint16_t> fixed_;
+    std::vector<uint8_t> exact_;
     std::vector<int> relative_, base_;
     std::vector<uint8_t> control_;
     std::vector<int16_t> table_;

@@ -75,7 +75,9 @@ Prepare::Prepare(const Options& o) : options(o) {
         window_.resize(std::max(window_.size(), size_t(part.down.taps())));
         parts_.push_back(std::move(part));
     }
-    for (Part& part : parts_) part.resampler = part.across.resampler(part.across.begin(), true);
+    for (Part& part : parts_)
+        part.resampler =
+            part.across.resampler(part.across.begin(), true, float(1 << kPrepareShift) / float(part.down.unit()));
     for (Row& row : scratch_) row = scratch(o.width);
 }
 
@@ -84,18 +86,21 @@ void Prepare::mix(Part& part, const Plane& plane, int output, int channels, int1
     const Rows& rows = *options.rows;
     Taps taps = part.down.weights(output);
     int first = part.down.first(output);
-    for (; taps.count > 1 && *taps.weight == 0; ++first) ++taps.weight, ++taps.fixed, --taps.count;
+    for (; taps.count > 1 && *taps.weight == 0; ++first) taps.drop_first();
     while (taps.count > 1 && taps.weight[taps.count - 1] == 0) --taps.count;
 
     const int begin = part.across.begin(), columns = part.across.end() - begin;
     for (int k = 0; k < taps.count; ++k) window_[k] = plane.row(first + k) + ptrdiff_t(begin) * channels;
-    if (output + 1 < part.down.count())
-        for (int y = part.down.last(output) + 1; y <= part.down.last(output + 1); ++y)
-            prefetch(plane.row(y) + ptrdiff_t(begin) * channels, ptrdiff_t(columns) * channels);
+    Ahead ahead{nullptr, plane.stride, 0};
+    if (output + 1 < part.down.count()) {
+        const int next = part.down.last(output) + 1;
+        ahead.row = plane.row(next) + ptrdiff_t(begin) * channels;
+        ahead.rows = part.down.last(output + 1) + 1 - next;
+    }
     if (channels == 1) {
-        rows.mix_bytes(window_.data(), taps, columns, samples[0]);
+        rows.mix_bytes(window_.data(), taps, columns, samples[0], ahead);
     } else {
-        rows.mix_bytes(window_.data(), taps, columns * channels, part.mixed.data());
+        rows.mix_bytes(window_.data(), taps, columns * channels, part.mixed.data(), ahead);
         rows.split(part.mixed.data(), channels, columns, samples);
     }
 }

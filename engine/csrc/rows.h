@@ -1,9 +1,9 @@
 // The operations on rows of samples from which the kernels are made; one table of them per instruction set.
 //
-// Samples between the stages are int16: value * 128 in prepare (0..32640), value * 64 + 32 in compose, where values may
-// be negative and the 32 makes a shift round. Weights are in [0, 1], as 32767 or 32768 parts. Rows made by the kernels
-// themselves ("scratch") may be read and written up to kSlack elements past their end; rows of the caller may not. No
-// STL here: these headers are compiled with the flags of each instruction set.
+// Samples between the stages are int16: value * 128 or a little less in prepare (0..32640), value * 64 + 32 in compose,
+// where values may be negative and the 32 makes a shift round. Weights are in [0, 1], as 32767 or 32768 parts. Rows
+// made by the kernels themselves ("scratch") may be read and written up to kSlack elements past their end; rows of the
+// caller may not. No STL here: these headers are compiled with the flags of each instruction set.
 #pragma once
 
 #include <stddef.h>
@@ -25,12 +25,26 @@ inline int round_shift(int value, int shift) { return (value + (1 << (shift - 1)
 struct Taps {
     const float* weight;
     const uint16_t* fixed;  // 32768 parts, sum 32768
+    const uint8_t* exact;   // `unit` parts, sum `unit`; null where the weights are no such fractions
+    int unit;               // at most 128, which it is where there are none
     int count;
+
+    void drop_first() { ++weight, ++fixed, exact += exact ? 1 : 0, --count; }
+};
+
+// Rows of the caller that are needed next, to be fetched from memory meanwhile.
+struct Ahead {
+    const uint8_t* row;
+    ptrdiff_t stride;
+    int rows;
+    void fetch(int at) const {
+        for (int k = 0; k < rows; ++k) __builtin_prefetch(row + k * stride + at);
+    }
 };
 
 // How a row of samples becomes another by a triangle filter; the tables of class Axis.
 struct Resampler {
-    enum class Kind { lerp, pairs, dot, general };
+    enum class Kind { lerp, ones, twos, pairs, dot, general };
     Kind kind;
     int count;            // outputs
     int taps;             // inputs per output
@@ -40,7 +54,9 @@ struct Resampler {
     // lerp: groups of 8 outputs whose inputs lie in base[g] .. base[g] + 8, fixed: (groups, 8) second weight, 32767
     // parts. pairs: groups of 4 outputs with inputs in base[g] .. base[g] + 7 (+ 2 per further pair),
     //        fixed: (pairs, groups, 4, 2) weights, 16384 parts.
-    // Both: control: (groups, 16) byte shuffle of 8 int16. dot: fixed: (count, fixed_taps), 16384 parts.
+    // Both: control: (groups, 16) byte shuffle of 8 int16.
+    // ones, twos: like pairs, with one tap and each output's input one further than that of the output before, or any
+    //        taps and two further. dot: fixed: (count, fixed_taps), 16384 parts.
     int groups;
     int fixed_taps;
     const int* base;
@@ -72,8 +88,8 @@ struct Coding {
 struct Rows {
     const char* name;
 
-    // out[i] = sum over k of taps[k] * rows[k][i], * 128
-    void (*mix_bytes)(const uint8_t* const* rows, const Taps& taps, int count, int16_t* out);
+    // out[i] = sum over k of taps[k] * rows[k][i], * taps.unit
+    void (*mix_bytes)(const uint8_t* const* rows, const Taps& taps, int count, int16_t* out, const Ahead& ahead);
     // Interleaved samples of `channels` (2 or 3) to rows of their own.
     void (*split)(const int16_t* in, int channels, int count, int16_t* const* out);
     void (*resample)(const int16_t* in, const Resampler& resampler, int16_t* out);

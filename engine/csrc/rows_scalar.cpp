@@ -8,11 +8,11 @@ int multiply(int a, int b) { return round_shift(a * b, 15); }
 
 int16_t to_int16(float value) { return int16_t(clip(value + (value < 0 ? -0.5f : 0.5f), -32768.f, 32767.f)); }
 
-void mix_bytes(const uint8_t* const* rows, const Taps& taps, int count, int16_t* out) {
+void mix_bytes(const uint8_t* const* rows, const Taps& taps, int count, int16_t* out, const Ahead&) {
     for (int i = 0; i < count; ++i) {
         float sum = 0;
         for (int k = 0; k < taps.count; ++k) sum += taps.weight[k] * float(rows[k][i]);
-        out[i] = to_int16(sum * (1 << kPrepareShift));
+        out[i] = to_int16(sum * float(taps.unit));
     }
 }
 

@@ -128,16 +128,30 @@ void save_rgb(uint8_t* p, const __m256i* channels) {
 
 // ---------------------------------------------------------------------------------------------- prepare
 
+// block(at) for 32 samples each; the last block may overlap the one before.
+template <class Block>
+void each_32(int count, const Ahead& ahead, const Block& block) {
+    int at = 0;
+    for (; at + 64 <= count; at += 64) {
+        ahead.fetch(at);
+        block(at);
+        block(at + 32);
+    }
+    ahead.fetch(at);
+    if (at + 32 <= count) block(at);
+    if (count % 32) block(count - 32);
+}
+
 // `known`: the number of rows, whose weights then stay in registers; 0: any number.
 template <int known>
-void mix_bytes_row(const uint8_t* const* rows, const Taps& taps, int count, int16_t* out) {
+void mix_bytes_row(const uint8_t* const* rows, const Taps& taps, int count, int16_t* out, const Ahead& ahead) {
     const int taps_count = known ? known : taps.count;
     __m256i weights[known ? known : kMaxFixedTaps];
     for (int k = 0; k < taps_count; ++k) weights[k] = _mm256_set1_epi16(int16_t(taps.fixed[k]));
     const __m256i zero = _mm256_setzero_si256();
     // Each product is cut off, by half a unit on average.
     const __m256i bias = _mm256_set1_epi16(int16_t(taps_count / 2));
-    const auto block = [&](int at) {
+    each_32(count, ahead, [&](int at) {
         __m256i low = bias, high = bias;
         for (int k = 0; k < taps_count; ++k) {
             // A byte in the upper half times 32768 parts, upper half of the product: * 128.
@@ -147,25 +161,51 @@ void mix_bytes_row(const uint8_t* const* rows, const Taps& taps, int count, int1
         }
         save2(out + at, out + at + 16, low);
         save2(out + at + 8, out + at + 24, high);
-    };
-    int at = 0;
-    for (; at + 32 <= count; at += 32) block(at);
-    if (at < count) block(count - 32);
+    });
 }
 
-void mix_bytes(const uint8_t* const* rows, const Taps& taps, int count, int16_t* out) {
-    if (taps.count > kMaxFixedTaps || count < 32) return scalar_rows().mix_bytes(rows, taps, count, out);
+// The same with exact 8-bit weights, two rows at once.
+template <int known>
+void mix_bytes_exact(const uint8_t* const* rows, const Taps& taps, int count, int16_t* out, const Ahead& ahead) {
+    const int taps_count = known ? known : taps.count;
+    __m256i weights[known ? (known + 1) / 2 : kMaxFixedTaps / 2];
+    for (int k = 0; k < taps_count; k += 2)
+        weights[k / 2] = _mm256_set1_epi16(int16_t(taps.exact[k] | (k + 1 < taps_count ? taps.exact[k + 1] << 8 : 0)));
+    each_32(count, ahead, [&](int at) {
+        __m256i low = _mm256_setzero_si256(), high = low;
+        for (int k = 0; k < taps_count; k += 2) {
+            const __m256i a = load(rows[k] + at), b = k + 1 < taps_count ? load(rows[k + 1] + at) : a;
+            low = _mm256_add_epi16(low, _mm256_maddubs_epi16(_mm256_unpacklo_epi8(a, b), weights[k / 2]));
+            high = _mm256_add_epi16(high, _mm256_maddubs_epi16(_mm256_unpackhi_epi8(a, b), weights[k / 2]));
+        }
+        save2(out + at, out + at + 16, low);
+        save2(out + at + 8, out + at + 24, high);
+    });
+}
+
+template <int known>
+void mix_bytes_known(const uint8_t* const* rows, const Taps& taps, int count, int16_t* out, const Ahead& ahead) {
+    taps.exact ? mix_bytes_exact<known>(rows, taps, count, out, ahead)
+               : mix_bytes_row<known>(rows, taps, count, out, ahead);
+}
+
+void mix_bytes(const uint8_t* const* rows, const Taps& taps, int count, int16_t* out, const Ahead& ahead) {
+    if (taps.count > kMaxFixedTaps || count < 32) return scalar_rows().mix_bytes(rows, taps, count, out, ahead);
     switch (taps.count) {
         case 1:
-            return mix_bytes_row<1>(rows, taps, count, out);
+            return mix_bytes_known<1>(rows, taps, count, out, ahead);
         case 2:
-            return mix_bytes_row<2>(rows, taps, count, out);
+            return mix_bytes_known<2>(rows, taps, count, out, ahead);
         case 3:
-            return mix_bytes_row<3>(rows, taps, count, out);
+            return mix_bytes_known<3>(rows, taps, count, out, ahead);
         case 4:
-            return mix_bytes_row<4>(rows, taps, count, out);
+            return mix_bytes_known<4>(rows, taps, count, out, ahead);
+        case 5:
+            return mix_bytes_known<5>(rows, taps, count, out, ahead);
+        case 6:
+            return mix_bytes_known<6>(rows, taps, count, out, ahead);
         default:
-            return mix_bytes_row<0>(rows, taps, count, out);
+            return mix_bytes_known<0>(rows, taps, count, out, ahead);
     }
 }
 
@@ -208,61 +248,124 @@ void resample_lerp(const int16_t* in, const Resampler& r, int16_t* out) {
     }
 }
 
-// Outputs of the groups g and g + 1, in 16384 parts.
+// Eight outputs from `at` on, a multiple of 8, in 16384 parts; their tables are loaded once for several rows of inputs.
 template <int pairs>
-__m256i sum_pairs(const int16_t* in, const Resampler& r, int g, __m256i total) {
-    const int16_t *low = in + r.base[g], *high = in + r.base[g + 1];
-    const __m256i control = load(r.control + 16 * g);
-    for (int p = 0; p < pairs; ++p) {
-        const __m256i samples = _mm256_shuffle_epi8(load2(low + 2 * p, high + 2 * p), control);
-        total = _mm256_add_epi32(total, _mm256_madd_epi16(samples, load(r.fixed + 8 * (p * r.groups + g))));
+class Gathered {
+  public:
+    explicit Gathered(const Resampler& r) : r_(r) {}
+    template <int rows>
+    void operator()(const int16_t* const* in, int at, __m256i* out) const {
+        const int g = at / 4, low = r_.base[g], high = r_.base[g + 1];
+        const __m256i control = load(r_.control + 16 * g);
+        for (int c = 0; c < rows; ++c) out[c] = _mm256_setzero_si256();
+        for (int p = 0; p < pairs; ++p) {
+            const __m256i weights = load(r_.fixed + 8 * (p * r_.groups + g));
+            for (int c = 0; c < rows; ++c) {
+                const __m256i samples = _mm256_shuffle_epi8(load2(in[c] + low + 2 * p, in[c] + high + 2 * p), control);
+                out[c] = _mm256_add_epi32(out[c], _mm256_madd_epi16(samples, weights));
+            }
+        }
     }
-    return total;
-}
+
+  private:
+    const Resampler r_;
+};
 
 template <int pairs>
-void resample_pairs(const int16_t* in, const Resampler& r, int16_t* out) {
-    const __m256i half = _mm256_set1_epi32(1 << 13);
-    const auto sum = [&](int g) { return _mm256_srai_epi32(sum_pairs<pairs>(in, r, g, half), 14); };
-    for (int g = 0; g < r.groups; g += 4) save(out + 4 * g, pack(sum(g), sum(g + 2)));
-}
+class Twos {
+  public:
+    explicit Twos(const Resampler& r) : r_(r), first_(r.first[0]) {}
+    template <int rows>
+    void operator()(const int16_t* const* in, int at, __m256i* out) const {
+        for (int c = 0; c < rows; ++c) out[c] = _mm256_setzero_si256();
+        for (int p = 0; p < pairs; ++p) {
+            const __m256i weights = load(r_.fixed + 8 * p * r_.groups + 2 * at);
+            for (int c = 0; c < rows; ++c)
+                out[c] = _mm256_add_epi32(out[c], _mm256_madd_epi16(load(in[c] + first_ + 2 * (at + p)), weights));
+        }
+    }
+
+  private:
+    const Resampler r_;
+    const int first_;
+};
+
+class Ones {
+  public:
+    explicit Ones(const Resampler& r) : fixed_(r.fixed), first_(r.first[0]) {}
+    template <int rows>
+    void operator()(const int16_t* const* in, int at, __m256i* out) const {
+        const __m256i weights = load(fixed_ + 2 * at);
+        for (int c = 0; c < rows; ++c) {
+            const auto samples = reinterpret_cast<const __m128i*>(in[c] + first_ + at);
+            out[c] = _mm256_madd_epi16(_mm256_cvtepi16_epi32(_mm_loadu_si128(samples)), weights);
+        }
+    }
+
+  private:
+    const int16_t* const fixed_;
+    const int first_;
+};
 
 template <int fixed_taps>
-void resample_dot(const int16_t* in, const Resampler& r, int16_t* out) {
-    const int taps = fixed_taps ? fixed_taps : r.fixed_taps;
-    const auto dot = [&](int i) {
-        const int16_t* samples = in + r.first[i];
-        const int16_t* weights = r.fixed + size_t(i) * taps;
-        __m128i total = _mm_setzero_si128();
+class Dots {
+  public:
+    explicit Dots(const Resampler& r) : r_(r) {}
+    template <int rows>
+    void operator()(const int16_t* const* in, int at, __m256i* out) const {
+        for (int c = 0; c < rows; ++c) {
+            const __m256i a = _mm256_hadd_epi32(dot(in[c], at), dot(in[c], at + 1));
+            const __m256i b = _mm256_hadd_epi32(dot(in[c], at + 2), dot(in[c], at + 3));
+            out[c] = _mm256_hadd_epi32(a, b);
+        }
+    }
+
+  private:
+    // Products of the outputs i and i + 4.
+    __m256i dot(const int16_t* in, int i) const {
+        const int taps = fixed_taps ? fixed_taps : r_.fixed_taps;
+        const int16_t *low = in + r_.first[i], *high = in + r_.first[i + 4];
+        const int16_t* weights = r_.fixed + size_t(i) * taps;
+        __m256i total = _mm256_setzero_si256();
         for (int k = 0; k < taps; k += 8)
-            total =
-                _mm_add_epi32(total, _mm_madd_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(samples + k)),
-                                                    _mm_loadu_si128(reinterpret_cast<const __m128i*>(weights + k))));
+            total = _mm256_add_epi32(
+                total, _mm256_madd_epi16(load2(low + k, high + k), load2(weights + k, weights + 4 * taps + k)));
         return total;
-    };
-    const auto four = [&](int i) {
-        const __m128i sum = _mm_hadd_epi32(_mm_hadd_epi32(dot(i), dot(i + 1)), _mm_hadd_epi32(dot(i + 2), dot(i + 3)));
-        return _mm_srai_epi32(_mm_add_epi32(sum, _mm_set1_epi32(1 << 13)), 14);
-    };
-    for (int i = 0; i < r.count; i += 8)
-        _mm_storeu_si128(reinterpret_cast<__m128i*>(out + i), _mm_packs_epi32(four(i), four(i + 4)));
+    }
+    const Resampler r_;
+};
+
+// use(eight), where `eight` computes eight outputs of this resampler; false if there is no such class, or from `use`.
+template <class Use>
+bool with_eight(const Resampler& r, const Use& use) {
+    switch (r.kind) {
+        case Resampler::Kind::ones:
+            return use(Ones(r));
+        case Resampler::Kind::twos:
+            return r.fixed_taps == 2 ? use(Twos<1>(r)) : r.fixed_taps == 4 ? use(Twos<2>(r)) : use(Twos<3>(r));
+        case Resampler::Kind::pairs:
+            return r.fixed_taps == 2   ? use(Gathered<1>(r))
+                   : r.fixed_taps == 4 ? use(Gathered<2>(r))
+                                       : use(Gathered<3>(r));
+        case Resampler::Kind::dot:
+            return r.fixed_taps == 8 ? use(Dots<8>(r)) : r.fixed_taps == 16 ? use(Dots<16>(r)) : use(Dots<0>(r));
+        default:
+            return false;
+    }
 }
 
 void resample(const int16_t* in, const Resampler& r, int16_t* out) {
-    switch (r.kind) {
-        case Resampler::Kind::lerp:
-            return resample_lerp(in, r, out);
-        case Resampler::Kind::pairs:
-            return r.fixed_taps == 2   ? resample_pairs<1>(in, r, out)
-                   : r.fixed_taps == 4 ? resample_pairs<2>(in, r, out)
-                                       : resample_pairs<3>(in, r, out);
-        case Resampler::Kind::dot:
-            return r.fixed_taps == 8    ? resample_dot<8>(in, r, out)
-                   : r.fixed_taps == 16 ? resample_dot<16>(in, r, out)
-                                        : resample_dot<0>(in, r, out);
-        case Resampler::Kind::general:
-            return scalar_rows().resample(in, r, out);
-    }
+    if (r.kind == Resampler::Kind::lerp) return resample_lerp(in, r, out);
+    const bool done = with_eight(r, [&](const auto& eight) {
+        const auto rounded = [&](int at) {
+            __m256i sum;
+            eight.template operator()<1>(&in, at, &sum);
+            return _mm256_srai_epi32(_mm256_add_epi32(sum, _mm256_set1_epi32(1 << 13)), 14);
+        };
+        for (int at = 0; at < r.count; at += 16) save(out + at, pack(rounded(at), rounded(at + 8)));
+        return true;
+    });
+    if (!done) scalar_rows().resample(in, r, out);
 }
 
 // 8 pixels at a time: eight(x, v) gives the samples from pixel x on, in `parts` of a value each.
@@ -287,51 +390,50 @@ void color_row(const Eight& eight, float parts, const Affine& affine, float low,
     }
 }
 
-template <bool diagonal, int pairs, int pairs_of_rest>
-void color_pairs(const int16_t* const* in, const Resampler* const* resamplers, const Affine& affine, float low,
-                 float high, float* const* out) {
-    const Resampler first = *resamplers[0], second = *resamplers[1], third = *resamplers[2];
-    const int16_t *a = in[0], *b = in[1], *c = in[2];
-    const __m256i zero = _mm256_setzero_si256();
-    const auto eight = [&](int at, __m256* v) {
-        v[0] = _mm256_cvtepi32_ps(sum_pairs<pairs>(a, first, at / 4, zero));
-        v[1] = _mm256_cvtepi32_ps(sum_pairs<pairs_of_rest>(b, second, at / 4, zero));
-        v[2] = _mm256_cvtepi32_ps(sum_pairs<pairs_of_rest>(c, third, at / 4, zero));
+void to_floats(const int16_t* const* in, const Resampler* const* resamplers, const Affine& affine, float low,
+               float high, int16_t* const* scratch, float* const* out) {
+    constexpr int parts = 16384 << kPrepareShift;
+    const int count = resamplers[0]->count;
+    const int16_t* const from[3] = {in[0], in[1], in[2]};
+    const auto to_float = [](const __m256i* sums, __m256* v) {
+        for (int c = 0; c < 3; ++c) v[c] = _mm256_cvtepi32_ps(sums[c]);
     };
-    color_row<diagonal>(eight, 16384 << kPrepareShift, affine, low, high, first.count, out);
-}
-
-template <bool diagonal>
-void color(const int16_t* const* in, const Resampler* const* resamplers, const Affine& affine, float low, float high,
-           int16_t* const* scratch, float* const* out) {
-    const auto pairs = [&](int c) {
-        return resamplers[c]->kind == Resampler::Kind::pairs ? resamplers[c]->fixed_taps / 2 : 0;
-    };
-    switch (10 * pairs(0) + pairs(1)) {  // in the formats that there are, the third channel is like the second
-        case 11:
-            return color_pairs<diagonal, 1, 1>(in, resamplers, affine, low, high, out);
-        case 21:
-            return color_pairs<diagonal, 2, 1>(in, resamplers, affine, low, high, out);
-        case 22:
-            return color_pairs<diagonal, 2, 2>(in, resamplers, affine, low, high, out);
-        default:
-            break;
+    bool done;
+    if (is_diagonal(affine)) {  // R, G, B: resampled alike
+        done = with_eight(*resamplers[0], [&](const auto& all) {
+            const auto eight = [&](int at, __m256* v) {
+                __m256i sums[3];
+                all.template operator()<3>(from, at, sums);
+                to_float(sums, v);
+            };
+            color_row<true>(eight, parts, affine, low, high, count, out);
+            return true;
+        });
+    } else {  // Cb and Cr alike
+        done = with_eight(*resamplers[0], [&](const auto& luma) {
+            return with_eight(*resamplers[1], [&](const auto& chroma) {
+                const auto eight = [&](int at, __m256* v) {
+                    __m256i sums[3];
+                    luma.template operator()<1>(from, at, sums);
+                    chroma.template operator()<2>(from + 1, at, sums + 1);
+                    to_float(sums, v);
+                };
+                color_row<false>(eight, parts, affine, low, high, count, out);
+                return true;
+            });
+        });
     }
+    if (done) return;
     for (int c = 0; c < 3; ++c) resample(in[c], *resamplers[c], scratch[c]);
     const auto eight = [&](int at, __m256* v) {
         for (int c = 0; c < 3; ++c)
             v[c] = _mm256_cvtepi32_ps(
                 _mm256_cvtepi16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(scratch[c] + at))));
     };
-    color_row<diagonal>(eight, 1 << kPrepareShift, affine, low, high, resamplers[0]->count, out);
-}
-
-void to_floats(const int16_t* const* in, const Resampler* const* resamplers, const Affine& affine, float low,
-               float high, int16_t* const* scratch, float* const* out) {
     if (is_diagonal(affine))
-        color<true>(in, resamplers, affine, low, high, scratch, out);
+        color_row<true>(eight, 1 << kPrepareShift, affine, low, high, count, out);
     else
-        color<false>(in, resamplers, affine, low, high, scratch, out);
+        color_row<false>(eight, 1 << kPrepareShift, affine, low, high, count, out);
 }
 
 // ---------------------------------------------------------------------------------------------- compose
