@@ -3,7 +3,8 @@
     python -m benchmarks.kernels [--json FILE] [--quick]
 
 Outputs are checked against the reference before the clock runs. Frames and tensors rotate through enough buffers that
-a call does not find them in the L2 cache, as after a decoder; the candidates take turns.
+a call does not find them in the L2 cache, as after a decoder; the candidates take turns. What memcpy copies:
+:class:`CopyOfTheSameBytes`.
 """
 
 from __future__ import annotations
@@ -143,6 +144,31 @@ def ramp(length: int) -> Tensor:
     return (reference.ramp(at, FEATHER) * reference.ramp(length - at, FEATHER)).astype(np.float32)
 
 
+class CopyOfTheSameBytes:
+    """The yardstick: rows of a region out of a frame into packed memory, or back, and nothing else.
+
+    As many bytes are read, and as many written, as half of what the kernel reads and writes together. The rows are as
+    long and as far apart as those of the region in each plane, in buffers of their own, as cold as the kernel's: where
+    a kernel moves more than it reads from the frame there are more rows, else fewer. A packed block is quicker to copy.
+    """
+
+    def __init__(self, frame: Planes, region: Planes, count: float) -> None:
+        share = count / sum(plane.nbytes for plane in region)
+        self.rows = []
+        for whole, part in zip(frame, region, strict=True):
+            height, width = round(part.shape[0] * share), part[0].nbytes
+            self.rows.append(np.ones((height, whole[0].nbytes), np.uint8)[:, :width])
+        self.packed = [np.zeros(rows.shape, np.uint8) for rows in self.rows]
+
+    def read(self) -> None:
+        for packed, rows in zip(self.packed, self.rows, strict=True):
+            np.copyto(packed, rows)
+
+    def write(self) -> None:
+        for packed, rows in zip(self.packed, self.rows, strict=True):
+            np.copyto(rows, packed)
+
+
 # ---------------------------------------------------------------------------------------------- calls
 
 
@@ -204,9 +230,8 @@ def candidates(kind: str, case: str, format: str, target: str) -> tuple[dict[str
             for theirs, expected_plane in zip(written["opencv"], written["reference"], strict=True):
                 assert_close("opencv", theirs, expected_plane, mean=2, largest=12)
 
-    count = int(moved / 2)
-    blocks = [(np.zeros(count, np.uint8), np.ones(count, np.uint8)) for _ in range(BUFFERS)]
-    calls["memcpy"] = lambda i: np.copyto(*blocks[i])
+    copies = [CopyOfTheSameBytes(frame, crop(frame, format, region), moved / 2) for frame in frames]
+    calls["memcpy"] = (lambda i: copies[i].read()) if kind == "prepare" else (lambda i: copies[i].write())
     timed = {name: rotating(call) for name, call in calls.items()}
     for call in timed.values():
         for _ in range(BUFFERS):
