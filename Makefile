@@ -36,7 +36,7 @@ bench: $(VENV)/installed-test ## measure everything on this machine and write be
 train-demo: $(VENV)/installed-test ## train, export and run a tiny generator on made-up pictures, in about two minutes
 	rm -rf runs/demo
 	$(BIN)/engine train demo --out runs/demo
-	$(BIN)/engine export runs/demo -o runs/demo/demo.onnx --yes
+	$(BIN)/engine export runs/demo/run -o runs/demo/demo.onnx --dynamic
 	$(BIN)/engine translate --video media/meadow.mp4 --duration 2 --model runs/demo/demo.onnx -o runs/demo/demo.mp4 --yes
 
 clean: ## remove what the other targets made
