@@ -90,7 +90,7 @@ def _rows(spec: GeneratorSpec) -> list[tuple[str, str]]:
                 f"against {p.reference}",
             )
         )
-    rows += [(name, f"{value:.4g}") for name, value in spec.metrics.items()]
+    rows += [("metric", f"{value:.4g}  {name}") for name, value in spec.metrics.items()]
     if spec.weights_sha256:
         rows.append(("weights", f"sha256 {spec.weights_sha256}"))
     if spec.producer:
