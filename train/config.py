@@ -122,6 +122,11 @@ class CycleGANConfig(UnpairedConfig):
     method: Literal["cyclegan"] = "cyclegan"
     lambda_cyc: Weight = Field(10.0, description="Weight of the cycle loss.")
     lambda_identity: Weight = Field(0.5, description="Weight of the identity loss, as a share of lambda_cyc.")
+    lambda_shift: Weight = Field(
+        0.0,
+        description="Weight of the distance between the painting of a shifted photo and the shifted painting; not part "
+        "of CycleGAN, but against patterns that stick to the generator's grid and shimmer when a camera pans.",
+    )
     lambda_style: Weight = Field(
         0.0,
         description="Weight of a style loss on VGG16 features from photo to painting; not part of CycleGAN, but "
@@ -161,6 +166,7 @@ CHANGEABLE = frozenset(
         "lambda_output",
         "lambda_feature",
         "instance_noise",
+        "lambda_shift",
         "lambda_style",
         "vgg",
     }

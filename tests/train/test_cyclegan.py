@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ganlens.train.config import CycleGANConfig
 from ganlens.train.loop import Trainer, only_trainable
 from ganlens.train.losses import LEAST_SQUARES
-from ganlens.train.methods.cyclegan import CycleGAN, discriminator_loss, generator_loss, warmup_loss
+from ganlens.train.methods.cyclegan import CycleGAN, discriminator_loss, generator_loss, shift_loss, warmup_loss
 
 
 class Shift(nn.Module):
@@ -57,6 +57,43 @@ def test_no_identity_term_when_its_weight_is_zero(make_config: Callable[..., Cyc
     total, parts, _ = generator_loss(NETWORKS, PHOTO, PAINTING, make_config(lambda_identity=0), LEAST_SQUARES)
     assert "identity" not in parts
     assert total.item() == pytest.approx(0.25 + 0.0625 + 5)
+
+
+class Woven(nn.Module):
+    """Adds a checkerboard of squares that sticks to the frame, as a generator's grid would."""
+
+    def __init__(self, square: int) -> None:
+        super().__init__()
+        self.square = square
+
+    def forward(self, x: Tensor) -> Tensor:
+        rows, columns = torch.arange(x.shape[2]) // self.square, torch.arange(x.shape[3]) // self.square
+        return x + ((rows[:, None] + columns) % 2).to(x)
+
+
+def test_shift_loss_finds_what_sticks_to_the_grid() -> None:
+    photo = torch.rand(2, 3, 64, 72, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    assert shift_loss(Shift(0.3), photo, photo + 0.3).item() == pytest.approx(0, abs=1e-6)
+
+    woven = Woven(4)  # the period is 8 pixels, which no shift of 1 to 7 is
+    for seed in range(5):
+        torch.manual_seed(seed)
+        down, right = torch.randint(1, 8, (2,)).tolist()
+        torch.manual_seed(seed)
+        loss = shift_loss(woven, photo, woven(photo))
+        rows, columns = (torch.arange(100) % 8 >= 4).float(), (torch.arange(100) % 8 >= 4).float()
+        board = (rows[:, None] + columns) % 2
+        moved = board[down : down + 24, right : right + 32]  # the margin is a multiple of the period
+        assert loss.item() == pytest.approx((moved - board[:24, :32]).abs().mean().item(), abs=1e-5)
+
+
+def test_shift_loss_moves_both_translations() -> None:
+    photo = torch.rand(1, 3, 64, 64)
+    translated = (photo + 0.2).requires_grad_()
+    generator = nn.Conv2d(3, 3, 1)
+    shift_loss(generator, photo, translated).backward()
+    assert translated.grad is not None and translated.grad.abs().sum() > 0
+    assert generator.weight.grad is not None and generator.weight.grad.abs().sum() > 0
 
 
 def test_warmup_asks_for_the_input_back() -> None:

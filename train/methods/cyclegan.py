@@ -59,6 +59,12 @@ def generator_loss(
         total = total + config.lambda_identity * config.lambda_cyc * identity
         parts["identity"] = identity
 
+    # shift: what a generator paints belongs to the scene, not to its grid; an addition to CycleGAN, off by default
+    if config.lambda_shift > 0:
+        shift = shift_loss(to_painting, photo, fake_painting)
+        total = total + config.lambda_shift * shift
+        parts["shift"] = shift
+
     # style: the strokes of the paintings; an addition to CycleGAN, off by default
     if config.lambda_style > 0:
         assert vgg is not None
@@ -66,6 +72,28 @@ def generator_loss(
         total = total + config.lambda_style * style
         parts["style"] = style
     return total, parts, Fakes(fake_painting.detach(), fake_photo.detach())
+
+
+GRID = 8
+"""Largest stride of a generator's innermost layer, in pixels."""
+
+
+def shift_loss(generator: nn.Module, picture: Tensor, translated: Tensor) -> Tensor:
+    """Mean absolute distance between ``generator(shifted picture)`` and the shifted ``translated``.
+
+    The shift is 1 … :data:`GRID` - 1 pixels each way, so that it never is a whole step of the generator's grid; a
+    margin of two steps is left out, where padding rightly makes a difference.
+
+    Args:
+        picture, translated: (N, 3, H, W), H and W multiples of ``GRID`` and at least ``6 * GRID``;
+            ``translated = generator(picture)``. Both translations get a gradient.
+    """
+    height, width = picture.shape[2] - GRID, picture.shape[3] - GRID
+    down, right = (int(offset) for offset in torch.randint(1, GRID, (2,)))
+    shifted = generator(picture[:, :, down : down + height, right : right + width])
+    expected = translated[:, :, down : down + height, right : right + width]
+    inner = slice(2 * GRID, -2 * GRID)
+    return l1_loss(shifted[:, :, inner, inner], expected[:, :, inner, inner])
 
 
 def warmup_loss(networks: Mapping[str, nn.Module], photo: Tensor, painting: Tensor) -> tuple[Tensor, Parts, Fakes]:
