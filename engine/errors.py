@@ -7,6 +7,8 @@
     ├── ShapeError    (ValueError)     an array or a graph has the wrong shape, dtype or channel count
     ├── BackendUnavailable(RuntimeError)  a backend cannot run here: package, driver or provider missing
     ├── BackendError  (RuntimeError)   a backend failed while it ran
+    │   ├── DeviceMemoryError          the GPU has not enough free memory
+    │   └── DeviceLost                 the GPU stopped; everything on it is gone
     ├── MissingExtra  (ImportError)    a package of an optional extra is not installed
     ├── MediaError    (OSError)        an image or video cannot be read or written
     ├── TrainingError (RuntimeError)   training data or a run folder cannot be used
@@ -51,6 +53,14 @@ class BackendUnavailable(EngineError, RuntimeError):
 
 class BackendError(EngineError, RuntimeError):
     """A backend failed while it ran."""
+
+
+class DeviceMemoryError(BackendError):
+    """The GPU has not enough free memory."""
+
+
+class DeviceLost(BackendError):
+    """The GPU stopped; everything on it is gone."""
 
 
 class MissingExtra(EngineError, ImportError):
