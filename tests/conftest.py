@@ -36,6 +36,6 @@ def cuda_devices() -> int:
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Skip tests marked ``cuda`` without a GPU, unless the job says that there must be one."""
-    if item.get_closest_marker("cuda") and not cuda_devices() and os.environ.get("REQUIRE_CUDA") != "1":
+    """Skip tests marked ``gpu`` without a GPU, unless the job says that there must be one."""
+    if item.get_closest_marker("gpu") and not cuda_devices() and os.environ.get("REQUIRE_CUDA") != "1":
         pytest.skip("no NVIDIA GPU (REQUIRE_CUDA=1 makes this a failure)")

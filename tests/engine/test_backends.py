@@ -484,7 +484,7 @@ def test_auto_says_why_cuda_does_not_start(tmp_path, monkeypatch):
         assert "is not built for CUDA (Install the other: " in backend.choice.lines[1]
 
 
-@pytest.mark.cuda
+@pytest.mark.gpu
 @pytest.mark.skipif(backends._installed("cuda") is None, reason="needs onnxruntime-gpu")
 def test_cuda_runs(tmp_path):
     with open_backend(invert_model(tmp_path / "m.onnx"), "cuda") as backend:
