@@ -3,7 +3,8 @@
     EngineError                    catch this one
     ├── OptionError   (ValueError)     an option or argument has a wrong value
     ├── ModelFileError(ValueError)     a model file cannot be used
-    │   └── UnknownModel               no shipped model and no file has that name
+    │   ├── UnknownModel               no shipped model and no file has that name
+    │   └── PlanError                  a TensorRT plan is damaged, or of another GPU, version or graph
     ├── ShapeError    (ValueError)     an array or a graph has the wrong shape, dtype or channel count
     ├── BackendUnavailable(RuntimeError)  a backend cannot run here: package, driver or provider missing
     ├── BackendError  (RuntimeError)   a backend failed while it ran
@@ -41,6 +42,10 @@ class ModelFileError(EngineError, ValueError):
 
 class UnknownModel(ModelFileError):
     """Neither a shipped model nor a file has the given name."""
+
+
+class PlanError(ModelFileError):
+    """A TensorRT plan is damaged, is not ours, or was built for another GPU, library version or graph."""
 
 
 class ShapeError(EngineError, ValueError):
