@@ -1,6 +1,7 @@
 """The native kernels: regions of 8-bit frames to tensors and back. :mod:`ganlens.engine.reference` specifies them."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,6 +51,15 @@ class Prepare:
     def __call__(self, planes: Sequence[NDArray[np.uint8]], out: NDArray[np.float32]) -> None:
         """Fill ``out``, (3, h, w) float32 C-contiguous, from the planes of a frame (rows may be padded)."""
 
+    def tables(self) -> dict[str, Any]:
+        """What the kernel works with, for kernels elsewhere; arrays as the bytes of the C++ ones.
+
+        Returns:
+            "affine": float32, 9 of the matrix, 3 offsets; "parts", for each resolution: "first_plane",
+            "channels", "interleaved", "unit", and "down", "across", each with "taps", "first" (int32 per output) and
+            "weight" (float32, outputs x taps).
+        """
+
 class Compose:
     """Writes a generator's answer into the region of a frame; nothing outside it is touched.
 
@@ -97,4 +107,13 @@ class Compose:
             mask: (h, w) float32 C-contiguous in [0, 1], factor of the blend weight; 1 shows ``translated``.
             prepared: (3, h, w), what :class:`Prepare` gave for this frame; needed if ``detail`` > 0.
             source: planes of the untouched frame, for ``detail``; None: ``destination`` still holds it.
+        """
+
+    def tables(self) -> dict[str, Any]:
+        """What the kernel works with, as of :meth:`Prepare.tables`.
+
+        Returns:
+            "coding": pixel_math.h's struct; "luma_factors": int16 (3,); "parts" that have samples in the region, each
+            with "first_plane", "channels", "first_channel", "interleaved", "down", "across", "top", "left" (first
+            sample), "detailed", and int16 weights "lerp", "row_factor" (per row), "column_ramp" (per column).
         """

@@ -219,6 +219,72 @@ void call_compose(Compose& compose, nb::handle translated, nb::handle destinatio
             source.is_none() ? frame.planes : original.planes);
 }
 
+// ---------------------------------------------------------------------------------------------- tables
+
+template <class T>
+nb::bytes bytes(const T* values, size_t count) {
+    return nb::bytes(reinterpret_cast<const char*>(values), count * sizeof(T));
+}
+
+nb::dict axis_tables(const Axis& axis) {
+    std::vector<int> first;
+    for (int i = 0; i < axis.count(); ++i) first.push_back(axis.first(i));
+    nb::dict out;
+    out["taps"] = axis.taps();
+    out["first"] = bytes(first.data(), first.size());
+    out["weight"] = bytes(axis.weights(0).weight, first.size() * axis.taps());
+    return out;
+}
+
+template <class Part>
+nb::dict part_tables(const Part& part) {
+    nb::dict out;
+    out["first_plane"] = part.layer.first_plane;
+    out["channels"] = part.layer.channels;
+    out["interleaved"] = part.layer.interleaved;
+    out["down"] = axis_tables(part.down);
+    out["across"] = axis_tables(part.across);
+    return out;
+}
+
+nb::dict prepare_tables(const Prepare& prepare) {
+    nb::list parts;
+    for (const Prepare::Part& part : prepare.parts()) {
+        nb::dict tables = part_tables(part);
+        tables["unit"] = part.down.unit();
+        parts.append(tables);
+    }
+    nb::dict out;
+    out["parts"] = parts;
+    out["affine"] = bytes(&prepare.affine(), 1);
+    return out;
+}
+
+nb::dict compose_tables(const Compose& compose) {
+    nb::list parts;
+    for (const Compose::Part& part : compose.parts()) {
+        nb::dict tables = part_tables(part);
+        std::vector<int16_t> lerp, factor;
+        for (int i = 0; i < part.down.count(); ++i) {
+            lerp.push_back(part.down.taps() == 2 ? weight_parts(part.down.weights(i).weight[1]) : int16_t(0));
+            factor.push_back(weight_parts(part.row_factor[i]));
+        }
+        tables["top"] = part.top;
+        tables["left"] = part.left;
+        tables["lerp"] = bytes(lerp.data(), lerp.size());
+        tables["row_factor"] = bytes(factor.data(), factor.size());
+        tables["column_ramp"] = bytes(part.column_ramp.data(), size_t(part.across.count()));
+        tables["first_channel"] = part.layer.first_channel;
+        tables["detailed"] = part.detailed;
+        parts.append(tables);
+    }
+    nb::dict out;
+    out["parts"] = parts;
+    out["coding"] = bytes(&compose.coding(), 1);
+    out["luma_factors"] = bytes(compose.luma_factors(), 3);
+    return out;
+}
+
 }  // namespace
 }  // namespace ganlens
 
@@ -236,7 +302,8 @@ NB_MODULE(_kernels, m) {
             },
             nb::kw_only(), "format"_a, "frame_size"_a, "region"_a, "size"_a, "matrix"_a, "full_range"_a, "siting"_a,
             "value_range"_a, "bgr"_a, "target"_a = "")
-        .def("__call__", &call_prepare, "planes"_a, "out"_a);
+        .def("__call__", &call_prepare, "planes"_a, "out"_a)
+        .def("tables", &prepare_tables);
     nb::class_<Compose>(m, "Compose")
         .def(
             "__init__",
@@ -252,5 +319,6 @@ NB_MODULE(_kernels, m) {
             "value_range"_a, "bgr"_a, "feather"_a = Four(0, 0, 0, 0), "detail"_a = 0.0, "opacity"_a = 1.0,
             "target"_a = "")
         .def("__call__", &call_compose, "translated"_a, "destination"_a, nb::kw_only(), "mask"_a = nb::none(),
-             "prepared"_a = nb::none(), "source"_a = nb::none());
+             "prepared"_a = nb::none(), "source"_a = nb::none())
+        .def("tables", &compose_tables);
 }

@@ -32,8 +32,6 @@ struct Span {
     }
 };
 
-int16_t parts(double value) { return int16_t(std::lround(value * 32767)); }
-
 // Regions end in the middle of rows, where hardware prefetchers lose the track.
 void prefetch(const uint8_t* row, ptrdiff_t bytes) {
     for (ptrdiff_t at = 0; at < bytes; at += 64) __builtin_prefetch(row + at);
@@ -154,7 +152,7 @@ Compose::Compose(const Options& o, const Blending& b) : options(o), blending(b) 
     for (int j = 0; j < 3; ++j) {
         coding_.detail[j] = float(b.detail * luma.m[0][j] * gain);
         bias -= luma.m[0][j] * gain * o.low;
-        luma_factors_[j] = parts(b.detail * (rgb ? double(luma.m[0][j]) : 1.0));
+        luma_factors_[j] = weight_parts(b.detail * (rgb ? double(luma.m[0][j]) : 1.0));
     }
     coding_.detail_bias = float(b.detail * bias);
 
@@ -187,7 +185,7 @@ Compose::Compose(const Options& o, const Blending& b) : options(o), blending(b) 
         for (int i = 0; i < count; ++i) {
             const double x = columns.positions[i];
             const double weight = ramp(x - o.left, b.feather[2]) * ramp(o.left + o.region_width - x, b.feather[3]);
-            part.column_ramp[i] = parts(weight);
+            part.column_ramp[i] = weight_parts(weight);
             if (weight < 1 && (x - o.left < b.feather[2])) part.ramp_end = i + 1;
         }
         while (part.ramp_begin > part.ramp_end &&
@@ -259,7 +257,7 @@ void Compose::write(Part& part, int row, const Planes& destination, const Planes
 
     // Up to two rows are mixed while they are written; more of them before.
     const int16_t *above[4] = {}, *below[4] = {};
-    const int16_t lerp = taps.count == 2 ? parts(taps.weight[1]) : int16_t(0);
+    const int16_t lerp = taps.count == 2 ? weight_parts(taps.weight[1]) : int16_t(0);
     for (int c = 0; c < 4; ++c) {
         if (c == 3 ? !masked : c >= layer.channels) continue;
         if (taps.count <= 2) {
@@ -278,7 +276,7 @@ void Compose::write(Part& part, int row, const Planes& destination, const Planes
         rows.luma(source[layer.first_plane].row(y) + offset, layer.channels, luma_factors_, count, detail_.data());
     const int16_t* weights = nullptr;
     if (masked || part.row_factor[row] < 1) {
-        rows.mix_weights(above[3], below[3], lerp, part.column_ramp.data(), parts(part.row_factor[row]), count,
+        rows.mix_weights(above[3], below[3], lerp, part.column_ramp.data(), weight_parts(part.row_factor[row]), count,
                          weights_.data());
         weights = weights_.data();
     }

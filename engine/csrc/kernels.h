@@ -3,6 +3,7 @@
 #pragma once
 
 #include <array>
+#include <cmath>
 #include <mutex>
 #include <string>
 #include <vector>
@@ -47,6 +48,8 @@ struct Options {
     std::vector<Layer> layers() const;
 };
 
+inline int16_t weight_parts(double value) { return int16_t(std::lround(value * 32767)); }
+
 using Row = std::vector<int16_t>;  // scratch: kSlack elements longer than its content
 
 class Prepare {
@@ -55,7 +58,6 @@ class Prepare {
     void operator()(const Planes& planes, float* out);  // calls of several threads wait for each other
     const Options options;
 
-  private:
     struct Part {
         Layer layer;
         Axis down, across;
@@ -63,6 +65,10 @@ class Prepare {
         Row mixed;
         Row samples[3];
     };
+    const std::vector<Part>& parts() const { return parts_; }
+    const Affine& affine() const { return affine_; }  // from the frame's samples to the tensor's values
+
+  private:
     void mix(Part& part, const Plane& plane, int output, int channels, int16_t* const* samples);
 
     std::mutex mutex_;
@@ -86,7 +92,6 @@ class Compose {
     const Options options;
     const Blending blending;
 
-  private:
     struct Part {
         Layer layer;
         int top, left;  // of the samples to write
@@ -99,6 +104,11 @@ class Compose {
         std::vector<Row> ring[4];  // resampled rows of the samples, and of the mask
         int next;                  // next row to write
     };
+    const std::vector<Part>& parts() const { return parts_; }
+    const Coding& coding() const { return coding_; }
+    const int16_t* luma_factors() const { return luma_factors_; }  // of the frame's samples in `detail`
+
+  private:
     void add(Part& part, int row, bool masked);
     void write(Part& part, int row, const Planes& destination, const Planes& source, bool masked);
     void blend(const Part& part, const Store& store, const int16_t* weights);

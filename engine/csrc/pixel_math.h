@@ -2,6 +2,14 @@
 // engine/reference.py is the specification.
 #pragma once
 
+#if defined(__CUDACC_RTC__)  // has no C headers
+using uint8_t = unsigned char;
+using int16_t = short;
+using uint16_t = unsigned short;
+#else
+#include <stdint.h>
+#endif
+
 #if defined(__CUDACC__)
 #define GANLENS_HD __host__ __device__ inline
 #else
@@ -9,6 +17,13 @@
 #endif
 
 namespace ganlens {
+
+// Samples between the stages are int16: value * 128 or a little less in prepare (0..32640), value * 64 + 32 in compose,
+// where values may be negative and the 32 makes a shift round. Weights are in [0, 1], as 32767 or 32768 parts.
+constexpr int kPrepareShift = 7;
+constexpr int kComposeShift = 6;
+constexpr int kComposeHalf = 1 << (kComposeShift - 1);
+constexpr float kPrepareUnit = 1.f / (1 << kPrepareShift);
 
 enum class Matrix { bt601, bt709, bt2020 };
 
@@ -75,6 +90,54 @@ GANLENS_HD Affine ycbcr_to_rgb(Matrix matrix, bool full_range) {
         out.b[i] = float(b);
     }
     return out;
+}
+
+// Float rows of a generator to the samples that a frame codes, value * 64 + 32.
+struct Coding {
+    float low, high;    // the generator's values are clipped to these
+    Affine affine;      // from the generator's values
+    float detail[3];    // factors of the prepared values in what is subtracted for detail
+    float detail_bias;  // added to that
+    int detail_in_all;  // from all samples (R, G, B), or from the first only (Y')
+};
+
+GANLENS_HD int round_shift(int value, int shift) { return (value + (1 << (shift - 1))) >> shift; }
+
+// A product with a weight in 32767 or 32768 parts.
+GANLENS_HD int multiply(int a, int b) { return round_shift(a * b, 15); }
+
+GANLENS_HD int16_t to_int16(float value) {
+    return int16_t(clip(value + (value < 0 ? -0.5f : 0.5f), -32768.f, 32767.f));
+}
+
+// [0, 1] to 32767 parts.
+GANLENS_HD int16_t to_weight(float value) { return to_int16(clip(value, 0.f, 1.f) * 32767.f); }
+
+// What is subtracted from the samples of a pixel, of which prepare gave these values, for detail.
+GANLENS_HD float detail_of(const Coding& coding, float x, float y, float z) {
+    float detail = coding.detail_bias;
+    detail += coding.detail[0] * clip(x, coding.low, coding.high);
+    detail += coding.detail[1] * clip(y, coding.low, coding.high);
+    detail += coding.detail[2] * clip(z, coding.low, coding.high);
+    return detail;
+}
+
+// Sample `channel` of a pixel of the generator.
+GANLENS_HD int16_t to_sample(const Coding& coding, int channel, float x, float y, float z, float detail) {
+    const float coded = apply(coding.affine, channel, clip(x, coding.low, coding.high),
+                              clip(y, coding.low, coding.high), clip(z, coding.low, coding.high)) -
+                        (channel == 0 || coding.detail_in_all ? detail : 0.f);
+    return to_int16(coded * (1 << kComposeShift) + kComposeHalf);
+}
+
+// Between two rows, `lerp` in 32767 parts.
+GANLENS_HD int between(int above, int below, int lerp) { return above + multiply(below - above, lerp); }
+
+// The 8-bit sample for a value, blended over `before` by `weight` in 32767 parts, of which 32767 leaves nothing of it.
+GANLENS_HD uint8_t blend_sample(int value, uint8_t before, int weight) {
+    value = clip(value, kComposeHalf, (255 << kComposeShift) + kComposeHalf);
+    const int old = (before << kComposeShift) + kComposeHalf;
+    return uint8_t((old + multiply(value - old, weight)) >> kComposeShift);
 }
 
 // R', G', B' or B', G', R' as they are.

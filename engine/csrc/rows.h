@@ -1,9 +1,8 @@
 // The operations on rows of samples from which the kernels are made; one table of them per instruction set.
 //
-// Samples between the stages are int16: value * 128 or a little less in prepare (0..32640), value * 64 + 32 in compose,
-// where values may be negative and the 32 makes a shift round. Weights are in [0, 1], as 32767 or 32768 parts. Rows
-// made by the kernels themselves ("scratch") may be read and written up to kSlack elements past their end; rows of the
-// caller may not. No STL here: these headers are compiled with the flags of each instruction set.
+// Samples and weights between the stages are as pixel_math.h says. Rows made by the kernels themselves ("scratch") may
+// be read and written up to kSlack elements past their end; rows of the caller may not. No STL here: these headers are
+// compiled with the flags of each instruction set.
 #pragma once
 
 #include <stddef.h>
@@ -14,12 +13,7 @@
 namespace ganlens {
 
 constexpr int kSlack = 64;
-constexpr int kPrepareShift = 7;
-constexpr int kComposeShift = 6;
-constexpr int kComposeHalf = 1 << (kComposeShift - 1);
 constexpr int kMaxFixedTaps = 32;  // more taps than these are summed in float: 15-bit weights would be too coarse
-
-inline int round_shift(int value, int shift) { return (value + (1 << (shift - 1))) >> shift; }
 
 // Weights of the input samples of one output.
 struct Taps {
@@ -74,15 +68,6 @@ struct Store {
     int16_t lerp;           // 32767 parts
     const int16_t* detail;  // value * 64, or null
     const int16_t* blend;   // 32767 parts, or null: `row` is not read
-};
-
-// Float rows of a generator to the samples that a frame codes, value * 64 + 32.
-struct Coding {
-    float low, high;     // the generator's values are clipped to these
-    Affine affine;       // from the generator's values
-    float detail[3];     // factors of the prepared values in what is subtracted for detail
-    float detail_bias;   // added to that
-    bool detail_in_all;  // from all samples (R, G, B), or from the first only (Y')
 };
 
 struct Rows {
