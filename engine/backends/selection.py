@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
+import platformdirs
 
 from ..errors import BackendError, ShapeError
 from ..spec import SizeRule
@@ -101,12 +102,9 @@ def find_size_rule(backend: ModelBackend) -> SizeRule:
 
 
 def cache_folder() -> Path:
-    """Where decisions are kept: ``GANLENS_CACHE``, else ``ganlens`` in the user's cache folder."""
+    """Where decisions, plans and compiled kernels are kept: ``GANLENS_CACHE``, else the user's cache folder."""
     given = os.environ.get("GANLENS_CACHE")
-    if given:
-        return Path(given)
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path("~/.cache").expanduser()) / "ganlens"
+    return Path(given) if given else platformdirs.user_cache_path("ganlens")
 
 
 def cache_key(sha256: str, size: tuple[int, int], threads: int, libraries: Iterable[str]) -> str:
