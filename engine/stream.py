@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Sequence
 from types import TracebackType
 from typing import Generic, TypeVar
 
 from .errors import EngineError
 
 T = TypeVar("T")
+R = TypeVar("R")
 
 _PATIENCE_S = 10.0
 """How long to wait for a stage's thread when stopping early. Threads are daemons: a read of a pipe that never comes
@@ -112,6 +113,81 @@ def prefetch(items: Iterable[T], depth: int = 4) -> Generator[T, None, None]:
     finally:
         channel.close()
         thread.join(_PATIENCE_S)
+
+
+def ordered(workers: Sequence[Callable[[T], R]], items: Iterable[T]) -> Generator[R, None, None]:
+    """Give each item to a free worker; the answers come in the items' order, none later than it need be.
+
+    Each worker runs in a thread of its own and has one item at a time; none is more than twice as many items ahead of
+    the consumer as there are workers. ``items`` is asked by one worker at a time. Errors are raised here after the
+    answers that came before, with ``frame_number`` set to the item's number (from 1). Closing this generator, or an
+    error of the consumer, lets the workers finish what they have in hand, then closes ``items``.
+    """
+    if not workers:
+        raise ValueError("ordered needs a worker")
+    iterator = iter(items)
+    asking, changed = threading.Lock(), threading.Condition()
+    answers: dict[int, R | _End] = {}
+    asked = taken = 0
+    closed = False
+
+    def work(worker: Callable[[T], R]) -> None:
+        nonlocal asked, closed
+        while True:
+            with asking:
+                number = asked
+                with changed:
+                    while not closed and number >= taken + 2 * len(workers):
+                        changed.wait()
+                    if closed:
+                        return
+                try:
+                    item = next(iterator)
+                except BaseException as caught:
+                    end = _End() if isinstance(caught, StopIteration) else _End(_numbered(caught, number + 1))
+                    with changed:
+                        answers[number] = end
+                        closed = True
+                        changed.notify_all()
+                    return
+                asked += 1
+            answer: R | _End
+            try:
+                answer = worker(item)
+            except BaseException as caught:
+                answer = _End(_numbered(caught, number + 1))
+            del item  # or it would live until the next one comes
+            with changed:
+                answers[number] = answer
+                closed = closed or isinstance(answer, _End)
+                changed.notify_all()
+
+    threads = [threading.Thread(target=work, args=(worker,), name="worker", daemon=True) for worker in workers]
+    for thread in threads:
+        thread.start()
+    try:
+        while True:
+            with changed:
+                while taken not in answers:
+                    changed.wait()
+                answer = answers.pop(taken)
+                taken += 1
+                changed.notify_all()
+            if isinstance(answer, _End):
+                if answer.error is not None:
+                    raise answer.error
+                return
+            yield answer
+            del answer
+    finally:
+        with changed:
+            closed = True
+            changed.notify_all()
+        for thread in threads:
+            thread.join(_PATIENCE_S)
+        close = getattr(iterator, "close", None)
+        if close is not None and not any(thread.is_alive() for thread in threads):
+            close()
 
 
 class Writer(Generic[T]):

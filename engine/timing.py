@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 import time
 from array import array
 from collections.abc import Callable, Iterable, Iterator
@@ -29,32 +30,23 @@ class StageSummary(NamedTuple):
 
 
 class StageTimer:
-    """Times of one stage; a context manager around each frame's work, for one thread at a time."""
+    """Times of one stage, of any number of threads."""
 
     def __init__(self) -> None:
         self._counts = array("Q", bytes(8 * _BINS))
-        self._began = 0.0
+        self._lock = threading.Lock()
         self.frames = 0
         self.total_s = 0.0
         self.max_s = 0.0
 
-    def __enter__(self) -> StageTimer:
-        self._began = time.perf_counter()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if kind is None:
-            self.add(time.perf_counter() - self._began)
-
     def add(self, seconds: float) -> None:
         """Count one frame that took ``seconds``."""
-        self.frames += 1
-        self.total_s += seconds
-        self.max_s = max(self.max_s, seconds)
         index = int(math.log(max(seconds, _SHORTEST_S) / _SHORTEST_S) / _STEP)
-        self._counts[min(index, _BINS - 1)] += 1
+        with self._lock:
+            self.frames += 1
+            self.total_s += seconds
+            self.max_s = max(self.max_s, seconds)
+            self._counts[min(index, _BINS - 1)] += 1
 
     def percentile_s(self, percent: float) -> float:
         """The time that ``percent`` of the frames do not exceed; 0 if there were none."""
@@ -73,6 +65,24 @@ class StageTimer:
         return StageSummary(self.frames, self.total_s, 1e3 * mean, p50, p95, p99, 1e3 * self.max_s)
 
 
+class _Span:
+    """One frame's work in a stage; not counted when it fails."""
+
+    __slots__ = ("_began", "_timer")
+
+    def __init__(self, timer: StageTimer) -> None:
+        self._timer = timer
+
+    def __enter__(self) -> None:
+        self._began = time.perf_counter()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self._timer.add(time.perf_counter() - self._began)
+
+
 class StageTimes:
     """Times of the stages of a pipeline, by name, in the order in which they first ran.
 
@@ -83,15 +93,18 @@ class StageTimes:
     def __init__(self) -> None:
         self._timers: dict[str, StageTimer] = {}
 
-    def measure(self, stage: str) -> StageTimer:
-        """The timer of a stage, to use in a ``with`` statement."""
+    def measure(self, stage: str) -> _Span:
+        """Times the body of a ``with`` statement."""
+        return _Span(self._timer(stage))
+
+    def _timer(self, stage: str) -> StageTimer:
         timer = self._timers.get(stage)
         return timer if timer is not None else self._timers.setdefault(stage, StageTimer())
 
     def iterate(self, stage: str, items: Iterable[T]) -> Iterator[T]:
         """Pass ``items`` on, counting the time that producing each takes."""
         iterator = iter(items)
-        timer = self.measure(stage)
+        timer = self._timer(stage)
         try:
             while True:
                 began = time.perf_counter()
@@ -108,4 +121,4 @@ class StageTimes:
 
     def summary(self) -> dict[str, StageSummary]:
         """Stage → its times, for the stages that ran."""
-        return {stage: timer.summary() for stage, timer in self._timers.items() if timer.frames}
+        return {stage: timer.summary() for stage, timer in list(self._timers.items()) if timer.frames}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import overload
@@ -10,7 +11,7 @@ from typing import overload
 import numpy as np
 from numpy.typing import NDArray
 
-from .backends import open_backend
+from .backends import default_threads, open_backend
 from .backends.base import Array, Backend, Choice, Output
 from .compositor import Compositor
 from .errors import OptionError, did_you_mean
@@ -19,6 +20,7 @@ from .framing import Framing, Mode
 from .models import find_model
 from .onnx_file import read_spec
 from .spec import AttributeInput, GeneratorSpec, ValueRange
+from .stream import ordered
 from .timing import StageTimes
 
 
@@ -29,12 +31,21 @@ class Translator:
     ...     painted = translator(photo)  # (H, W, 3) uint8 RGB in and out
 
     Not for concurrent use; open one per thread.
+
+    Args:
+        backend: runs the network; closed with the translator.
+        compositor: by default the whole frame through the network and back.
+        lanes: make more translators of the same kind, one each, for frames that :meth:`stream` translates at the same
+            time; called when first needed, in a thread of their own.
     """
 
-    def __init__(self, backend: Backend, compositor: Compositor | None = None, times: StageTimes | None = None) -> None:
+    def __init__(
+        self, backend: Backend, compositor: Compositor | None = None, lanes: Sequence[Callable[[], Translator]] = ()
+    ) -> None:
         self.backend = backend
         self.compositor = compositor or Compositor(backend.spec)
-        self.times = times or StageTimes()
+        self.times = StageTimes()
+        self._lanes = [_Lane(make) for make in lanes]
 
     @classmethod
     def open(
@@ -46,6 +57,7 @@ class Translator:
         detail: float = 0.0,
         opacity: float = 1.0,
         threads: int | None = None,
+        in_flight: int = 1,
         spin: bool = False,
         value_range: ValueRange | None = None,
         frame_size: tuple[int, int] | None = None,
@@ -58,6 +70,8 @@ class Translator:
             framing: "fit", "crop", "tile", "native", or a :class:`~ganlens.engine.framing.Framing` with its options.
             detail, opacity: see :class:`~ganlens.engine.compositor.Compositor`.
             threads: CPU threads of the network; None: all cores.
+            in_flight: frames that :meth:`stream` translates at the same time, sharing ``threads`` among them: more
+                frames per second, each later. A single picture is translated by one share of the threads.
             spin: let idle threads of the network spin: lower latency, but it takes the cores from everything else.
             value_range: for an ONNX file without our record: what the image tensor's values span.
             frame_size: (height, width) of the frames to come, so that the backend is chosen and warmed up for them.
@@ -72,9 +86,19 @@ class Translator:
         if spec.image is not None and frame_size is not None:
             layout = framing.layout(frame_size, spec.size)
             size = layout.tile_size or layout.size
+        if in_flight < 1:
+            raise OptionError(f"in_flight = {in_flight} came; expected 1 or more.")
+        threads = max(1, (threads or default_threads()) // in_flight)
         opened = open_backend(path, backend, size=size, threads=threads, spin=spin, value_range=value_range)
+
+        def lane() -> Translator:
+            again = open_backend(path, opened.name, size=size, threads=threads, spin=spin, value_range=value_range)
+            return cls(again, Compositor(again.spec, framing, detail=detail, opacity=opacity))
+
         try:
-            return cls(opened, Compositor(opened.spec, framing, detail=detail, opacity=opacity))
+            return cls(
+                opened, Compositor(opened.spec, framing, detail=detail, opacity=opacity), [lane] * (in_flight - 1)
+            )
         except BaseException:
             opened.close()
             raise
@@ -108,15 +132,30 @@ class Translator:
             return self._translate(image, vector)
         return self._translate(Frame.from_rgb(np.ascontiguousarray(image)), vector).planes[0]
 
-    def stream(self, frames: Iterable[Frame], **attributes: float) -> Iterator[Frame]:
-        """Translate frames one after the other; each keeps its time, pixel format and colour description."""
+    def stream(self, frames: Iterable[Frame], **attributes: float) -> Generator[Frame, None, None]:
+        """Translate frames in their order; each keeps its time, pixel format and colour description.
+
+        With several in flight, ``frames`` is read by threads other than the caller's.
+        """
         vector = self._attribute_vector(attributes)
-        for frame in frames:
-            yield self._translate(frame, vector)
+        if not self._lanes:
+            return (self._translate(frame, vector) for frame in frames)
+        workers = [partial(self._translate, attributes=vector)]
+        for lane in self._lanes:
+            lane.times = self.times
+            workers.append(partial(lane.translate, attributes=vector))
+        return ordered(workers, frames)
+
+    @property
+    def in_flight(self) -> int:
+        """Frames that :meth:`stream` translates at the same time."""
+        return 1 + len(self._lanes)
 
     def close(self) -> None:
         """Free the model."""
         self.backend.close()
+        for lane in self._lanes:
+            lane.close()
 
     def __enter__(self) -> Translator:
         return self
@@ -147,6 +186,26 @@ class Translator:
                 raise OptionError(f"Model '{self.spec.name}' has no attributes; {', '.join(values)} was given.")
             return None
         return attribute_vector(port, values)
+
+
+class _Lane:
+    """A further translator for :meth:`Translator.stream`, opened with its first frame, in its own thread."""
+
+    def __init__(self, make: Callable[[], Translator]) -> None:
+        self._make = make
+        self._translator: Translator | None = None
+        self.times = StageTimes()
+
+    def translate(self, frame: Frame, attributes: Array | None) -> Frame:
+        if self._translator is None:
+            self._translator = self._make()
+        self._translator.times = self.times
+        return self._translator._translate(frame, attributes)
+
+    def close(self) -> None:
+        if self._translator is not None:
+            self._translator.close()
+            self._translator = None
 
 
 def attribute_vector(port: AttributeInput, values: Mapping[str, float]) -> Array:

@@ -91,6 +91,7 @@ class OpenVino(ModelBackend):
             "INFERENCE_PRECISION_HINT": self.precision,
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_NUM_THREADS": str(threads),
+            "ENABLE_CPU_PINNING": "NO",  # two networks of one thread each would share the first core
         }
 
     def _bind(self, shapes: tuple[Shape, ...]) -> _Binding:

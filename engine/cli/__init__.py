@@ -112,6 +112,14 @@ def translate(
     threads: Annotated[
         int | None, typer.Option(min=1, help="CPU threads of the network; by default all cores.")
     ] = None,
+    in_flight: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Frames translated at the same time, sharing the network's threads. By default as many as help; 1 for "
+            "pipes, where no frame should wait.",
+        ),
+    ] = None,
     encoder_threads: Annotated[int | None, typer.Option(min=1, help="Threads of the encoder.")] = None,
     decoder_threads: Annotated[int | None, typer.Option(min=1, help="Threads of the decoder.")] = None,
     spin: Annotated[

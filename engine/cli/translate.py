@@ -6,8 +6,9 @@ import json
 import re
 import signal
 import sys
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections import deque
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -60,6 +61,7 @@ class Job:
     crf: float | None
     preset: str
     threads: int | None
+    in_flight: int | None
     encoder_threads: int | None
     decoder_threads: int | None
     spin: bool
@@ -110,7 +112,12 @@ def _translate_video(job: Job, path: str, console: Console) -> int:
     output = job.output or _default_output(Path("stdin.mp4" if path == "-" else path), job.model)
     _refuse_same_file(path, output)
     attributes = job.attributes()
-    budget = ThreadBudget.plan(network=job.threads, encoder=job.encoder_threads, decoder=job.decoder_threads)
+    budget = ThreadBudget.plan(
+        network=job.threads,
+        in_flight=job.in_flight or (1 if "-" in (path, output) else None),  # a pipe may be live: no frame waits
+        encoder=job.encoder_threads,
+        decoder=job.decoder_threads,
+    )
     times = StageTimes()
     with ExitStack() as stack:
         source: VideoSource | RawSource
@@ -121,7 +128,7 @@ def _translate_video(job: Job, path: str, console: Console) -> int:
                 VideoSource(path, start=job.start, duration=job.duration, threads=budget.decoder, hdr=job.hdr)
             )
         info = source.info
-        translator = stack.enter_context(_open(job, info.size, budget.network, times))
+        translator = stack.enter_context(_open(job, info.size, budget.network, budget.in_flight, times))
         height, width = info.size
         size = (height, width - width % 2) if job.compare and info.format != "rgb24" else info.size
         if job.compare:
@@ -150,17 +157,22 @@ def _translate_video(job: Job, path: str, console: Console) -> int:
             with times.measure("encode"):
                 sink.write(frame)
 
-        frames = prefetch(times.iterate("decode", source))
-        try:
-            with progress, Writer(encode) as writer:
-                for frame in frames:
-                    result = translator(frame, **attributes)
-                    writer.write(side_by_side(frame, result) if job.compare else result)
-                    progress.advance()
-        except KeyboardInterrupt:
-            interrupted = True
-        finally:
-            frames.close()
+        originals: deque[Frame] = deque()
+
+        def remembered(frames: Iterable[Frame]) -> Iterator[Frame]:
+            for frame in frames:
+                originals.append(frame)
+                yield frame
+
+        with closing(prefetch(times.iterate("decode", source))) as decoded:
+            frames = translator.stream(remembered(decoded) if job.compare else decoded, **attributes)
+            try:
+                with closing(frames), progress, Writer(encode) as writer:
+                    for frame in frames:
+                        writer.write(side_by_side(originals.popleft(), frame) if job.compare else frame)
+                        progress.advance()
+            except KeyboardInterrupt:
+                interrupted = True
         sink.close(complete=not interrupted)
         seconds = progress.seconds
     notes = [*info.notes, *sink.notes]
@@ -189,12 +201,12 @@ def _translate_pictures(job: Job, console: Console) -> int:
         for path, target in pairs:
             _refuse_same_file(str(path), str(target))
     attributes = job.attributes()
-    budget = ThreadBudget.plan(network=job.threads, encoder=job.encoder_threads, decoder=job.decoder_threads)
+    budget = ThreadBudget.plan(network=job.threads)
     times = StageTimes()
     failed = []
     interrupted = False
     first = _first_size(pairs)
-    with _open(job, first, budget.network, times) as translator:
+    with _open(job, first, budget.network, 1, times) as translator:
         _say(console, translator, [])
         with FrameProgress(console, len(pairs), times, quiet=job.quiet or len(pairs) == 1) as progress:
             try:
@@ -236,7 +248,7 @@ def _first_size(pairs: list[tuple[Path, Path]]) -> tuple[int, int] | None:
 # --- shared ----------------------------------------------------------------------------------------------------------
 
 
-def _open(job: Job, frame_size: tuple[int, int] | None, threads: int, times: StageTimes) -> Translator:
+def _open(job: Job, frame_size: tuple[int, int] | None, threads: int, in_flight: int, times: StageTimes) -> Translator:
     translator = Translator.open(
         job.model,
         backend=job.backend,
@@ -244,6 +256,7 @@ def _open(job: Job, frame_size: tuple[int, int] | None, threads: int, times: Sta
         detail=job.detail,
         opacity=job.opacity,
         threads=threads,
+        in_flight=in_flight,
         spin=job.spin,
         value_range=parse_value_range(job.value_range) if job.value_range else None,
         frame_size=frame_size,

@@ -5,11 +5,12 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing
 
 import pytest
 
 from ganlens.engine.errors import EngineError, MediaError
-from ganlens.engine.stream import Writer, prefetch
+from ganlens.engine.stream import Writer, ordered, prefetch
 
 
 @pytest.fixture(autouse=True)
@@ -117,6 +118,99 @@ class TestPrefetch:
     def test_depth(self) -> None:
         with pytest.raises(ValueError, match="at least 1"):
             list(prefetch([1], 0))
+
+
+def wait_and_square(item: int) -> int:
+    """The first of every three items takes longest, so that answers come out of order."""
+    time.sleep(0.004 if item % 3 == 0 else 0)
+    return item * item
+
+
+class TestOrdered:
+    @pytest.mark.parametrize("workers", [1, 2, 5])
+    def test_answers_come_in_the_order_of_the_items(self, workers: int) -> None:
+        answers = list(ordered([wait_and_square] * workers, iter(range(40))))
+        assert answers == [item * item for item in range(40)]
+
+    def test_nothing(self) -> None:
+        assert list(ordered([wait_and_square] * 2, [])) == []
+
+    def test_each_worker_keeps_to_its_thread_and_has_one_item_at_a_time(self) -> None:
+        seen: dict[int, set[int]] = {0: set(), 1: set()}
+        busy = [threading.Lock(), threading.Lock()]
+
+        def worker(number: int, item: int) -> int:
+            assert busy[number].acquire(blocking=False)
+            seen[number].add(threading.get_ident())
+            time.sleep(0.001)
+            busy[number].release()
+            return item
+
+        workers = [lambda item, number=number: worker(number, item) for number in (0, 1)]
+        assert list(ordered(workers, range(30))) == list(range(30))
+        assert len(seen[0]) == len(seen[1]) == 1 and seen[0] != seen[1]
+
+    def test_workers_overlap(self) -> None:
+        meeting = threading.Barrier(2, timeout=5)
+        assert list(ordered([lambda _: meeting.wait() >= 0] * 2, range(6))) == [True] * 6
+
+    def test_an_answer_waits_for_no_later_item(self) -> None:
+        """A camera's next frame may come late; the one before must not wait for it."""
+        asked_for_more = threading.Event()
+
+        def camera() -> Iterator[int]:
+            yield 0
+            assert asked_for_more.wait(5)
+            yield 1
+
+        answers = ordered([wait_and_square] * 3, camera())
+        assert next(answers) == 0
+        asked_for_more.set()
+        assert list(answers) == [1]
+
+    def test_never_further_ahead_than_twice_the_workers(self) -> None:
+        upstream = Upstream(100)
+        answers = ordered([wait_and_square] * 2, upstream)
+        next(answers)
+        time.sleep(0.05)
+        assert upstream.made <= 1 + 4
+        answers.close()
+
+    def test_an_error_of_a_worker_comes_after_the_answers_before_it(self) -> None:
+        def fail_at_five(item: int) -> int:
+            if item == 5:
+                raise MediaError("broken")
+            return wait_and_square(item)
+
+        seen = []
+        with pytest.raises(MediaError, match="broken") as caught:
+            for answer in ordered([fail_at_five] * 3, range(1000)):
+                seen.append(answer)
+        assert seen == [0, 1, 4, 9, 16] and caught.value.frame_number == 6
+
+    def test_an_error_of_the_items_comes_after_the_answers_before_it(self) -> None:
+        seen = []
+        with pytest.raises(MediaError, match="broken") as caught:
+            for answer in ordered([wait_and_square] * 3, Upstream(7, MediaError("broken"))):
+                seen.append(answer)
+        assert len(seen) == 7 and caught.value.frame_number == 8
+
+    @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+    def test_an_error_of_the_consumer_closes_a_chain(self, error: type[BaseException]) -> None:
+        upstream = Upstream(1000)
+        answers = ordered([wait_and_square] * 2, (item for item in prefetch(upstream)))
+        with pytest.raises(error), closing(answers):
+            for answer in answers:
+                if answer == 25:
+                    raise error
+        deadline = time.monotonic() + 5
+        while upstream.closed_in is None and time.monotonic() < deadline:
+            time.sleep(0.001)
+        assert upstream.closed_in == "prefetch" and upstream.made < 20
+
+    def test_without_workers(self) -> None:
+        with pytest.raises(ValueError, match="needs a worker"):
+            list(ordered([], [1]))
 
 
 class TestWriter:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
 
 import numpy as np
@@ -55,6 +56,25 @@ def test_stages_by_name_in_order() -> None:
     summary = times.summary()
     assert list(summary) == ["run", "compose"] and summary["run"].frames == 3
     assert 1.9 < summary["run"].p50_ms < 50 and summary["compose"].p50_ms < summary["run"].p50_ms
+
+
+def test_threads_measure_the_same_stage_side_by_side() -> None:
+    times = StageTimes()
+    meeting = threading.Barrier(2, timeout=5)
+
+    def work() -> None:
+        with times.measure("run"):
+            meeting.wait()  # both are inside
+            time.sleep(0.005)
+            meeting.wait()
+
+    threads = [threading.Thread(target=work) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    summary = times.summary()["run"]
+    assert summary.frames == 2 and summary.total_s >= 0.01
 
 
 def test_failed_frames_do_not_count() -> None:

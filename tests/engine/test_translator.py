@@ -1,5 +1,7 @@
 """Translator and compositor on functions in place of networks: geometry, colour, formats, attributes."""
 
+import threading
+import time
 from fractions import Fraction
 
 import numpy as np
@@ -156,6 +158,37 @@ def test_stream_translates_frame_by_frame():
         np.abs(255 - r.planes[0].astype(int) - f.planes[0]).max() <= 1 for r, f in zip(results, frames, strict=True)
     ] == [True] * 3
     assert invert.times.summary()["run"].frames == 3
+
+
+def test_frames_in_flight_come_in_order_from_lanes_of_their_own():
+    opened = []
+
+    def lane():
+        opened.append(threading.get_ident())
+        return translator(lambda x: -x)
+
+    frames = [Frame.from_rgb(picture(16 + 8 * (i % 3), 16, seed=i), Fraction(i, 25)) for i in range(24)]
+    with translator(lambda x: -x) as one:
+        expected = list(one.stream(frames))
+    spec = GeneratorSpec(name="test", architecture="onnx", size=FREE)
+    with Translator(FunctionBackend(spec, slow_negative), Compositor(spec, Framing("native")), [lane, lane]) as three:
+        assert three.in_flight == 3
+        for _ in range(2):  # the lanes serve again
+            came = list(three.stream(frames))
+            assert [frame.time for frame in came] == [frame.time for frame in frames]
+            assert all(np.array_equal(a.planes[0], b.planes[0]) for a, b in zip(came, expected, strict=True))
+        assert three.times.summary()["run"].frames == 48
+    assert 1 <= len(opened) <= 2 and threading.get_ident() not in opened
+
+
+def slow_negative(x):
+    time.sleep(0.002)
+    return -x
+
+
+def test_in_flight_must_be_positive():
+    with pytest.raises(OptionError, match="in_flight = 0"):
+        Translator.open("monet", in_flight=0)
 
 
 def test_many_frame_sizes_work_in_turn():
