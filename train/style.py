@@ -1,7 +1,8 @@
 """Style as mean and covariance of VGG16 activations (after the Gram matrices of Gatys et al. 2016).
 
-A Gram matrix of activations, which are never negative, is mostly the product of their means: palette. The covariance
-beside the mean gives texture a voice of its own.
+A Gram matrix of activations, which are never negative, is mostly the product of their means. The covariance beside the
+mean gives texture a voice of its own. Only luminance is looked at (Gatys et al. 2016, "Preserving color in neural
+artistic style transfer"): pulled towards one random painting after the other, colours would end as their mean, a grey.
 """
 
 from __future__ import annotations
@@ -13,6 +14,10 @@ from .features import VGG16
 
 STYLE_LAYERS = ("relu1_2", "relu2_2", "relu3_1")
 """From pigment to the width of a stroke; deeper layers would hold objects."""
+
+
+LUMINANCE = (0.299, 0.587, 0.114)
+"""Weights of R, G and B (BT.601)."""
 
 
 def statistics(activations: Tensor) -> tuple[Tensor, Tensor]:
@@ -34,10 +39,14 @@ def style_loss(network: VGG16, translated: Tensor, painting: Tensor) -> Tensor:
         translated, painting: (N, 3, H, W) in [-1, 1]; ``painting`` gets no gradient.
     """
     with torch.no_grad():
-        targets = [statistics(h) for h in network.activations(painting, STYLE_LAYERS)]
+        targets = [statistics(h) for h in network.activations(_grey(painting), STYLE_LAYERS)]
     losses = [
         (own - target).square().sum() / torch.maximum(own.detach().square().sum(), 0.05 * target.square().sum())
-        for h, pair in zip(network.activations(translated, STYLE_LAYERS), targets, strict=True)
+        for h, pair in zip(network.activations(_grey(translated), STYLE_LAYERS), targets, strict=True)
         for own, target in zip(statistics(h), pair, strict=True)
     ]
     return torch.stack(losses).mean()
+
+
+def _grey(x: Tensor) -> Tensor:
+    return (x * x.new_tensor(LUMINANCE).view(1, 3, 1, 1)).sum(1, keepdim=True).expand_as(x)

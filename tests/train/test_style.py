@@ -49,6 +49,13 @@ def test_zero_for_the_same_picture_and_blind_to_place(network: VGG16) -> None:
     assert style_loss(network, shifted, painting) < 0.1 * style_loss(network, other, painting)
 
 
+def test_colour_of_equal_luminance_is_no_style(network: VGG16) -> None:
+    grey = torch.rand(1, 1, 32, 32).expand(1, 3, 32, 32)
+    tint = torch.tensor([0.587, -0.299, 0.0]).view(1, 3, 1, 1)  # 0.299 R + 0.587 G + 0.114 B stays
+    assert style_loss(network, grey + 0.5 * tint, grey).item() == pytest.approx(0, abs=1e-6)
+    assert style_loss(network, 0.5 * grey, grey).item() > 0.01
+
+
 def test_gradients_reach_the_translation_only(network: VGG16) -> None:
     translated, painting = (torch.rand(1, 3, 32, 32, requires_grad=True) for _ in range(2))
     style_loss(network, translated, painting).backward()
@@ -87,6 +94,7 @@ def test_the_pull_is_to_the_average_of_the_paintings(network: VGG16, monkeypatch
         answers = iter([[(torch.tensor([target]),) * 2], [(own,) * 2]])
         monkeypatch.setattr(VGG16, "activations", lambda *_: next(answers))
         monkeypatch.setattr("ganlens.train.style.statistics", lambda pair: pair)
+        monkeypatch.setattr("ganlens.train.style._grey", lambda x: x)
         (gradient,) = torch.autograd.grad(style_loss(network, own, own), own)
         return gradient
 

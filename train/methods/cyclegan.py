@@ -68,10 +68,17 @@ def generator_loss(
     # style: the strokes of the paintings; an addition to CycleGAN, off by default
     if config.lambda_style > 0:
         assert vgg is not None
-        style = style_loss(vgg, fake_painting, painting)
+        style = style_loss(vgg, _patch(fake_painting), _patch(painting))  # VGG16 is the most costly network here
         total = total + config.lambda_style * style
         parts["style"] = style
     return total, parts, Fakes(fake_painting.detach(), fake_photo.detach())
+
+
+def _patch(x: Tensor) -> Tensor:
+    """A random piece of three quarters of height and width."""
+    height, width = (side * 3 // 4 for side in x.shape[2:])
+    top, left = (int(torch.randint(side // 4 + 1, ())) for side in x.shape[2:])
+    return x[:, :, top : top + height, left : left + width]
 
 
 GRID = 8
@@ -81,19 +88,18 @@ GRID = 8
 def shift_loss(generator: nn.Module, picture: Tensor, translated: Tensor) -> Tensor:
     """Mean absolute distance between ``generator(shifted picture)`` and the shifted ``translated``.
 
-    The shift is 1 … :data:`GRID` - 1 pixels each way, so that it never is a whole step of the generator's grid; a
-    margin of two steps is left out, where padding rightly makes a difference.
+    The shift is 1 … :data:`GRID` - 1 pixels each way, so that it never is a whole step of the generator's grid. The
+    borders count too, where only one of the two sees what lies beyond: left out, they are where the grid hides.
 
     Args:
-        picture, translated: (N, 3, H, W), H and W multiples of ``GRID`` and at least ``6 * GRID``;
-            ``translated = generator(picture)``. Both translations get a gradient.
+        picture, translated: (N, 3, H, W), H and W multiples of ``GRID``; ``translated = generator(picture)``.
+            Both translations get a gradient.
     """
     height, width = picture.shape[2] - GRID, picture.shape[3] - GRID
     down, right = (int(offset) for offset in torch.randint(1, GRID, (2,)))
     shifted = generator(picture[:, :, down : down + height, right : right + width])
     expected = translated[:, :, down : down + height, right : right + width]
-    inner = slice(2 * GRID, -2 * GRID)
-    return l1_loss(shifted[:, :, inner, inner], expected[:, :, inner, inner])
+    return l1_loss(shifted, expected)
 
 
 def warmup_loss(networks: Mapping[str, nn.Module], photo: Tensor, painting: Tensor) -> tuple[Tensor, Parts, Fakes]:
