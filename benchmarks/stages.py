@@ -3,7 +3,8 @@
     python -m benchmarks.stages --clip clip.mp4 --model monet [--region X,Y,W,H]
 
 Prints one JSON object: per stage the wall and processor seconds for the whole clip, all cores given to the one stage
-and nothing else running in between. Opening files, loading the model and the first (warming) call are not counted.
+and nothing else running in between; the network has as many frames in flight as on the command line. Opening files,
+loading the model and the first (warming) call are not counted.
 """
 
 from __future__ import annotations
@@ -13,15 +14,19 @@ import json
 import os
 import tempfile
 import time
+from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from fractions import Fraction
+from itertools import repeat
 from pathlib import Path
 
 import av
 
 from ganlens.engine import Translator
+from ganlens.engine.cli.threads import ThreadBudget
 from ganlens.engine.framing import Framing
+from ganlens.engine.stream import ordered
 from ganlens.engine.video import VideoSource
 from ganlens.engine.video.picture import VideoFrame
 
@@ -48,14 +53,22 @@ def measure(
         with clocked(stages, "decode"):
             frames = sum(1 for _ in container.decode(video=0))
     framing = Framing("crop", region) if region else Framing("fit")
-    opened = Translator.open(model, backend=backend, framing=framing, threads=cores())
-    with VideoSource(clip) as source, opened as translator:
-        translated = list(translator.stream(source))
-        image = translator.compositor.prepare(translated[0])
-        translator.backend.run(image)
+    budget = ThreadBudget.plan()
+    threads = max(1, budget.network // budget.in_flight)
+    with ExitStack() as stack:
+        source = stack.enter_context(VideoSource(clip))
+        lanes = [
+            stack.enter_context(
+                Translator.open(model, backend=backend, framing=framing, threads=threads, frame_size=source.info.size)
+            )
+            for _ in range(budget.in_flight)
+        ]
+        translated = list(lanes[0].stream(source))
+        image = lanes[0].compositor.prepare(translated[0]).copy()
+        for lane in lanes:
+            lane.backend.run(image)
         with clocked(stages, "run"):
-            for _ in range(frames):
-                translator.backend.run(image)
+            deque(ordered([lane.backend.run for lane in lanes], repeat(image, frames)), maxlen=0)
     pictures = [frame.picture for frame in translated if isinstance(frame, VideoFrame) and frame.picture]
     with tempfile.TemporaryDirectory() as folder:
         encode(pictures[:10], Path(folder, "warm.mp4"), crf, preset)
