@@ -165,6 +165,9 @@ class GeneratorSpec(Record):
     channel_order: Literal["RGB", "BGR"] = "RGB"
     frame_border_px: Annotated[int, Field(ge=0)] = 0
     """Border in which the output equals the input exactly (image framing), at ``size.preferred``."""
+    face_alignment: Literal["", "celeba"] = ""
+    """How a face lies in the pictures the model was made for; empty: pictures of any kind. "celeba": CelebA's aligned
+    pictures, their middle 178x178. The runtime then finds, aligns and puts back every face of a frame by itself."""
     precision: Literal["fp32", "fp16", "int8"] = "fp32"
     training: Training | None = None
     parity: Parity | None = None
