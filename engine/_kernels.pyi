@@ -55,9 +55,9 @@ class Prepare:
         """What the kernel works with, for kernels elsewhere; arrays as the bytes of the C++ ones.
 
         Returns:
-            "affine": float32, 9 of the matrix, 3 offsets; "parts", for each resolution: "first_plane",
-            "channels", "interleaved", "unit", and "down", "across", each with "taps", "first" (int32 per output) and
-            "weight" (float32, outputs x taps).
+            "affine": float32, 9 of the matrix, 3 offsets; "parts", for each resolution: "first_plane", "channels",
+            "first_channel", "interleaved", "unit", and "down", "across", each with "taps", "first" (int32 per output)
+            and "weight" (float32, outputs x taps).
         """
 
 class Compose:
@@ -114,6 +114,6 @@ class Compose:
 
         Returns:
             "coding": pixel_math.h's struct; "luma_factors": int16 (3,); "parts" that have samples in the region, each
-            with "first_plane", "channels", "first_channel", "interleaved", "down", "across", "top", "left" (first
-            sample), "detailed", and int16 weights "lerp", "row_factor" (per row), "column_ramp" (per column).
+            with the same but "unit", and "top", "left" (first sample), "detailed", and the int16 weights "lerp",
+            "row_factor" (per row; -1: exactly 1), "column_ramp" (per column).
         """

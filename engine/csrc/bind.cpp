@@ -241,6 +241,7 @@ nb::dict part_tables(const Part& part) {
     nb::dict out;
     out["first_plane"] = part.layer.first_plane;
     out["channels"] = part.layer.channels;
+    out["first_channel"] = part.layer.first_channel;
     out["interleaved"] = part.layer.interleaved;
     out["down"] = axis_tables(part.down);
     out["across"] = axis_tables(part.across);
@@ -267,14 +268,13 @@ nb::dict compose_tables(const Compose& compose) {
         std::vector<int16_t> lerp, factor;
         for (int i = 0; i < part.down.count(); ++i) {
             lerp.push_back(part.down.taps() == 2 ? weight_parts(part.down.weights(i).weight[1]) : int16_t(0));
-            factor.push_back(weight_parts(part.row_factor[i]));
+            factor.push_back(part.row_factor[i] < 1 ? weight_parts(part.row_factor[i]) : int16_t(-1));
         }
         tables["top"] = part.top;
         tables["left"] = part.left;
         tables["lerp"] = bytes(lerp.data(), lerp.size());
         tables["row_factor"] = bytes(factor.data(), factor.size());
         tables["column_ramp"] = bytes(part.column_ramp.data(), size_t(part.across.count()));
-        tables["first_channel"] = part.layer.first_channel;
         tables["detailed"] = part.detailed;
         parts.append(tables);
     }

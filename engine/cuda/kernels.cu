@@ -36,9 +36,9 @@ struct Taps {
 
 // Where the samples of a channel lie in the block.
 struct Channel {
-    int offset;  // of the first, in bytes
-    int stride;  // from row to row
-    int step;    // from sample to sample
+    long long offset;  // of the first, in bytes
+    int stride;        // from row to row
+    int step;          // from sample to sample
 };
 
 struct PreparePart {
@@ -138,8 +138,9 @@ GANLENS_HD void compose(const ComposeTables& t, int which, const T* translated, 
     if (at.x >= part.columns || at.y >= part.rows || part.row_factor[at.y] == 0) return;
     const Answer<T> answer{t, translated, mask, prepared};
     int weight = part.column_ramp[at.x];
+    const int row_factor = part.row_factor[at.y];  // -1: exactly 1
     if (t.masked) weight = multiply(weight, answer(part, 3, at));
-    weight = multiply(weight, part.row_factor[at.y]);
+    if (t.masked || row_factor >= 0) weight = multiply(weight, row_factor < 0 ? 32767 : row_factor);
 
     uint8_t* sample[3];
     int detail = 0;
