@@ -17,8 +17,7 @@ from .compositor import Compositor
 from .errors import OptionError, did_you_mean
 from .frame import Frame
 from .framing import Framing, Mode
-from .models import find_model
-from .onnx_file import read_spec
+from .models import find_model, read_model_spec
 from .spec import AttributeInput, GeneratorSpec, ValueRange
 from .stream import ordered
 from .timing import StageTimes
@@ -81,7 +80,7 @@ class Translator:
         """
         framing = framing if isinstance(framing, Framing) else Framing(framing)
         path = find_model(model)
-        spec = read_spec(path, value_range=value_range)
+        spec = read_model_spec(path, value_range=value_range)
         size = None
         if spec.image is not None and frame_size is not None:
             layout = framing.layout(frame_size, spec.size)

@@ -23,7 +23,7 @@ from ..errors import (
     OptionError,
     did_you_mean,
 )
-from ..models import find_model
+from ..models import PLANS, find_model
 from ..onnx_file import OnnxFile, read_onnx, spec_of
 from ..spec import GeneratorSpec, ValueRange
 from .base import Array, Backend, BackendStatus, Choice, FunctionBackend, ModelBackend, Output
@@ -50,7 +50,7 @@ class BackendEntry(NamedTuple):
     """Where a backend is found; its module is imported on use."""
 
     module: str
-    """Beside this one; empty for a backend that this version does not have."""
+    """Beside this one."""
     cls: str
     status: str
     """Function of the module that tells whether the backend runs here."""
@@ -62,7 +62,7 @@ class BackendEntry(NamedTuple):
 AUTO = "auto"
 
 BACKENDS: dict[str, BackendEntry] = {
-    "tensorrt": BackendEntry("", "", "", ("tensorrt",), "tensorrt"),
+    "tensorrt": BackendEntry(".tensorrt", "TensorRt", "status", ("tensorrt", "tensorrt-rtx"), "tensorrt"),
     "cuda": BackendEntry(".onnxruntime_backend", "OnnxRuntimeCuda", "cuda_status", ("onnxruntime-gpu",), "cuda"),
     "openvino": BackendEntry(".openvino_backend", "OpenVino", "status", ("openvino",), "openvino"),
     "cpu": BackendEntry(
@@ -92,7 +92,8 @@ def open_backend(
     """Open a model, warmed up at ``size``; ``choice`` of the result says which backend runs and why.
 
     Args:
-        model: path of an ONNX file, or the name of a shipped model.
+        model: path of an ONNX file, or the name of a shipped model; or path of a TensorRT plan with its record
+            beside it, which is opened as it is.
         backend: one of :data:`BACKENDS`, or "auto".
         size: (height, width) it will run at, rounded up to what the model takes; the model's own size by default.
         threads: threads inside one operator; by default the CPUs that this process may use.
@@ -108,13 +109,32 @@ def open_backend(
         raise OptionError(f"No backend is called {backend!r}. {did_you_mean(backend, [*BACKENDS, AUTO])}")
     if threads is not None and threads < 1:
         raise OptionError(f"threads = {threads} came; expected 1 or more.")
-    file = read_onnx(find_model(model))
-    spec = spec_of(file, value_range=value_range)
+    path = find_model(model)
     threads = threads or default_threads()
+    if path.suffix.lower() in PLANS:
+        return _open_plan(path, backend, size, threads, spin)
+    file = read_onnx(path)
+    spec = spec_of(file, value_range=value_range)
     if backend == AUTO:
         return _open_auto(file, spec, size, threads, spin)
     opened = _open(backend, file, spec, threads, spin)
     _warm_up(opened, size)
+    return opened
+
+
+def _open_plan(path: Path, backend: str, size: tuple[int, int] | None, threads: int, spin: bool) -> ModelBackend:
+    """Open a TensorRT plan that was given by path; nothing else can run it, so there is nothing to fall back to."""
+    if backend not in (AUTO, "tensorrt"):
+        raise OptionError(
+            f"{path} is a TensorRT plan, which only --backend tensorrt runs; {backend} came. "
+            "Give the ONNX file it was built from."
+        )
+    from .tensorrt import read_record
+
+    record = read_record(path)
+    opened = _open("tensorrt", record.onnx(path), record.plan_spec, threads, spin)
+    _warm_up(opened, size)
+    opened.choice = Choice("tensorrt", (f"tensorrt: runs on {opened.library}",))
     return opened
 
 
@@ -127,10 +147,6 @@ def default_threads() -> int:
 
 def _open(name: str, file: OnnxFile, spec: GeneratorSpec, threads: int, spin: bool) -> ModelBackend:
     entry = BACKENDS[name]
-    if not entry.module:
-        raise BackendUnavailable(
-            f"The backend '{name}' is not part of this version of ganlens. Use --backend cuda or auto."
-        )
     cls = getattr(importlib.import_module(entry.module, __name__), entry.cls)
     opened: ModelBackend = cls(file, spec, threads=threads, spin=spin)
     if spec.architecture == "onnx" and spec.size.fixed is None:
@@ -247,8 +263,6 @@ def _open_all(
 def _quick_problem(name: str) -> str | None:
     """Why a backend cannot run, as far as shows without importing its library; None when nothing speaks against it."""
     entry = BACKENDS[name]
-    if not entry.module:
-        return "not part of this version of ganlens"
     if _installed(name) is None:
         return f"{' or '.join(entry.packages)} is not installed (pip install 'ganlens[{entry.extra}]')"
     return None
@@ -257,7 +271,9 @@ def _quick_problem(name: str) -> str | None:
 def _problem(name: str) -> str | None:
     """Why a backend cannot run, found by starting its library; None when it can."""
     state = _status(name)
-    return None if state.usable else f"{state.reason} ({state.cure})"
+    if state.usable:
+        return None
+    return f"{state.reason} ({state.cure})" if state.cure else state.reason.rstrip(".")
 
 
 def _installed(name: str) -> str | None:
@@ -272,8 +288,6 @@ def _installed(name: str) -> str | None:
 
 def _status(name: str) -> BackendStatus:
     entry = BACKENDS[name]
-    if not entry.module:
-        return BackendStatus(name, False, reason="not part of this version of ganlens")
     try:
         state: BackendStatus = getattr(importlib.import_module(entry.module, __name__), entry.status)()
     except MissingExtra as error:

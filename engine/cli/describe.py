@@ -9,8 +9,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from ..backends import available
-from ..models import find_model, shipped
-from ..onnx_file import parse_value_range, read_spec
+from ..models import find_model, read_model_spec, shipped
+from ..onnx_file import parse_value_range
 from ..spec import GeneratorSpec
 
 console = Console(highlight=False)
@@ -38,7 +38,7 @@ def show_models(as_json: bool) -> None:
 def show_model(model: str, value_range: str | None, as_json: bool) -> None:
     """Print one model's record."""
     path = find_model(model)
-    spec = read_spec(path, value_range=parse_value_range(value_range) if value_range else None)
+    spec = read_model_spec(path, value_range=parse_value_range(value_range) if value_range else None)
     if as_json:
         print(spec.model_dump_json(indent=2))
         return

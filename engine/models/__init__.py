@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from ..errors import ModelFileError, UnknownModel, did_you_mean
 from ..onnx_file import read_spec
-from ..spec import GeneratorSpec
+from ..spec import GeneratorSpec, ValueRange
 
 FOLDER = Path(__file__).parent
 
@@ -34,6 +34,8 @@ def shipped(folder: Path = FOLDER) -> list[ModelCard]:
 
 def find_model(name_or_path: str | Path, folder: Path = FOLDER) -> Path:
     """The file of a model given by path or by the name of a shipped model. An existing path wins over a name.
+
+    It is an ONNX file, or a TensorRT plan, told by its suffix (:data:`PLANS`).
 
     Raises:
         UnknownModel: neither a file nor a shipped model has that name.
@@ -65,14 +67,23 @@ def find_model(name_or_path: str | Path, folder: Path = FOLDER) -> Path:
             f"{given} holds PyTorch weights; the engine runs ONNX files. "
             f"Export it first: engine export {given} -o {path.stem}.onnx"
         )
-    if suffix in PLANS:
-        raise ModelFileError(
-            f"{given} is a TensorRT plan; this version of ganlens has no TensorRT backend. "
-            "Give the ONNX file it was built from."
-        )
-    if suffix != ".onnx":
+    if suffix != ".onnx" and suffix not in PLANS:
         raise ModelFileError(f"{given} ends in {suffix or 'no suffix'}; expected an ONNX file (.onnx).")
     return path
+
+
+def read_model_spec(path: Path, *, value_range: ValueRange | None = None) -> GeneratorSpec:
+    """The record of a file that :func:`find_model` found; of a TensorRT plan, with the sizes that the plan takes.
+
+    Raises:
+        ModelFileError, ShapeError, OptionError: see :func:`~ganlens.engine.onnx_file.read_spec`.
+        PlanError: the plan has no valid record beside it.
+    """
+    if path.suffix.lower() in PLANS:
+        from ..backends.tensorrt import read_record  # it needs all of the package, an ONNX file does not
+
+        return read_record(path).plan_spec
+    return read_spec(path, value_range=value_range)
 
 
 def _known(stem: str, names: dict[str, Path]) -> str:

@@ -64,8 +64,6 @@ def test_missing_path(folder, given):
     [
         ("net.pth", "PyTorch weights.*engine export"),
         ("net.safetensors", "PyTorch weights.*engine export"),
-        ("net.plan", "TensorRT plan"),
-        ("net.engine", "TensorRT plan"),
         ("net.mp4", r"ends in .mp4; expected an ONNX file"),
         ("net", "ends in no suffix"),
     ],

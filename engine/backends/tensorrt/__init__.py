@@ -1,0 +1,43 @@
+"""TensorRT: plans built from ONNX files, kept in a cache, and run on the GPU.
+
+Neither TensorRT nor CUDA is imported with this package; :func:`load` does.
+"""
+
+from .backend import PlanBinding, TensorRt, is_plan, status
+from .builder import BuildOptions, build, build_into, make_key
+from .library import RTX_TARGETS, Library, load
+from .observer import observed
+from .plans import Entry, Plan, PlanCache, PlanKey, PlanRecord, read_plan, read_record, record_path, write_plan
+from .profile import Extent, Profile, ShapeRange, make_profile, parse_extent
+from .progress import BuildProgress, Report
+
+__all__ = [
+    "RTX_TARGETS",
+    "BuildOptions",
+    "BuildProgress",
+    "Entry",
+    "Extent",
+    "Library",
+    "Plan",
+    "PlanBinding",
+    "PlanCache",
+    "PlanKey",
+    "PlanRecord",
+    "Profile",
+    "Report",
+    "ShapeRange",
+    "TensorRt",
+    "build",
+    "build_into",
+    "is_plan",
+    "load",
+    "make_key",
+    "make_profile",
+    "observed",
+    "parse_extent",
+    "read_plan",
+    "read_record",
+    "record_path",
+    "status",
+    "write_plan",
+]

@@ -1,0 +1,453 @@
+"""Where plans are kept, and what must hold before one is given to the library.
+
+A plan is code: the library runs what it says. So only plans that ganlens wrote into its own cache folder are opened, or
+one that is given by path on purpose, and only if its bytes are those that the record beside it (``face.plan.json``)
+names.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import stat
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from pydantic import Field, ValidationError
+
+from ...errors import MissingExtra, PlanError, reason
+from ...onnx_file import GraphValue, OnnxFile
+from ...spec import GeneratorSpec, Record, SizeRule
+from ..selection import cache_folder
+from .profile import Profile, Shape, ShapeRange
+
+FORMAT_VERSION = 1
+
+Say = Callable[[str], None]
+"""Takes one line for the user."""
+
+
+class PlanKey(Record):
+    """All that a plan depends on, but for its shapes."""
+
+    onnx_sha256: str
+    """Of the ONNX file, and of the weights that it keeps elsewhere."""
+    library: str
+    """Name and version: "TensorRT 11.4.0"."""
+    driver: str
+    """The newest CUDA that the driver knows; empty where there is no GPU."""
+    gpu: str
+    """Name; empty where there is none."""
+    compute_capability: str
+    """"9.0"; empty where there is no GPU."""
+    target: str
+    """What the plan runs on: "this GPU", a compute capability, or how far it reaches."""
+    precision: str
+    workspace: int = 0
+    """Bytes that a kernel may use; 0: all."""
+    version_compatible: bool = False
+
+    def digest(self) -> str:
+        """The beginning of the names of its plans."""
+        text = json.dumps(self.model_dump(mode="json"), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:24]
+
+
+class Tensor(Record):
+    """An input or output of the graph."""
+
+    name: str
+    element_type: int
+    dims: tuple[int | str | None, ...] | None
+
+
+class PlanRecord(Record):
+    """What is written beside a plan."""
+
+    format_version: int = FORMAT_VERSION
+    key: PlanKey
+    shapes: dict[str, ShapeRange]
+    spec: GeneratorSpec
+    model: str
+    """Name of the ONNX file."""
+    opset: int
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+    plan_sha256: str
+    plan_bytes: int = Field(gt=0)
+    build_seconds: float
+    built: str
+    """UTC, ISO 8601."""
+    producer: str
+
+    @property
+    def profile(self) -> Profile:
+        """The shapes that the plan takes."""
+        return Profile(self.shapes)
+
+    @property
+    def plan_spec(self) -> GeneratorSpec:
+        """The record of the generator, with the sizes that the plan takes."""
+        if self.spec.image is None:
+            return self.spec
+        smallest, opt, largest = self.shapes[self.spec.image.name]
+        size = (opt[2], opt[3])
+        if smallest[2:] == largest[2:]:
+            rule = SizeRule(fixed=size, preferred=size)
+        else:
+            least = max(self.spec.size.minimum, *smallest[2:])
+            rule = self.spec.size.model_copy(update={"preferred": size, "minimum": least})
+        return self.spec.model_copy(update={"size": rule})
+
+    def onnx(self, path: Path) -> OnnxFile:
+        """What the ONNX file that the plan was built from says of itself."""
+        return OnnxFile(
+            path=path,
+            sha256=self.key.onnx_sha256,
+            opset=self.opset,
+            producer=self.producer,
+            metadata={},
+            inputs=tuple(GraphValue(*_fields(tensor)) for tensor in self.inputs),
+            outputs=tuple(GraphValue(*_fields(tensor)) for tensor in self.outputs),
+            external=(),
+        )
+
+
+def _fields(tensor: Tensor) -> tuple[str, int, tuple[int | str | None, ...] | None]:
+    return tensor.name, tensor.element_type, tensor.dims
+
+
+def tensors(values: tuple[GraphValue, ...]) -> tuple[Tensor, ...]:
+    """Inputs or outputs for a record."""
+    return tuple(Tensor(name=value.name, element_type=value.element_type, dims=value.dims) for value in values)
+
+
+class Plan(NamedTuple):
+    """A plan that was found whole."""
+
+    path: Path
+    record: PlanRecord
+    content: bytes
+
+
+def model_sha256(file: OnnxFile) -> str:
+    """Of an ONNX file, and of the weights that it keeps elsewhere."""
+    if not file.external:
+        return file.sha256
+    whole = hashlib.sha256(file.sha256.encode())
+    for location in file.external:
+        with open(file.path.parent / location, "rb") as weights:
+            for block in iter(lambda: weights.read(1 << 20), b""):
+                whole.update(block)
+    return whole.hexdigest()
+
+
+# --- one plan and its record --------------------------------------------------------------------------------------
+
+
+def record_path(plan: Path) -> Path:
+    """Where the record of a plan lies: ``face.plan`` → ``face.plan.json``."""
+    return plan.with_name(f"{plan.name}.json")
+
+
+def read_record(plan: Path) -> PlanRecord:
+    """The record of a plan, without a look at the plan itself.
+
+    Raises:
+        PlanError: there is none, or it is not valid.
+    """
+    path = record_path(plan)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise PlanError(
+            f"{plan.name} has no readable record {path.name} beside it ({reason(error)}); a plan is not opened without."
+        ) from error
+    try:
+        record = PlanRecord.model_validate_json(text)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "record"
+        raise PlanError(f"{path.name} is not valid: {where}: {first['msg']}.") from error
+    if record.format_version != FORMAT_VERSION:
+        raise PlanError(
+            f"{path.name} has format version {record.format_version}; this ganlens writes {FORMAT_VERSION}."
+        )
+    return record
+
+
+def read_plan(path: Path) -> Plan:
+    """A plan whose bytes are those that its record names.
+
+    Raises:
+        PlanError: they are not, or there is no record.
+    """
+    record = read_record(path)
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise PlanError(f"{path} cannot be read ({reason(error)}).") from error
+    if len(content) != record.plan_bytes:
+        raise PlanError(f"{path.name} has {len(content)} bytes; its record says {record.plan_bytes}.")
+    if hashlib.sha256(content).hexdigest() != record.plan_sha256:
+        raise PlanError(f"{path.name} is not the plan that its record describes (sha256 differs).")
+    return Plan(path, record, content)
+
+
+def write_plan(path: Path, content: bytes, record: PlanRecord) -> Plan:
+    """Write a plan and its record; whoever reads meanwhile sees the old pair, or none, never half a plan.
+
+    Raises:
+        PlanError: the folder cannot be written.
+    """
+    record_path(path).unlink(missing_ok=True)  # between the two writes there is a plan without a record: none
+    write_file(path, content)
+    write_file(record_path(path), (record.model_dump_json(indent=1) + "\n").encode())
+    return Plan(path, record, content)
+
+
+def write_file(path: Path, content: bytes) -> None:
+    """Replace a file in one step; only its owner can read it.
+
+    Raises:
+        PlanError: the folder cannot be written, or the disk is full.
+    """
+    name = ""
+    try:
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
+            name = file.name
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(name, path)
+    except OSError as error:
+        if name:
+            Path(name).unlink(missing_ok=True)
+        raise PlanError(
+            f"{path} cannot be written ({reason(error)}). Free some space, or set GANLENS_CACHE."
+        ) from error
+
+
+# --- the cache ----------------------------------------------------------------------------------------------------
+
+
+class Entry(NamedTuple):
+    """A plan in the cache, as ``engine cache list`` shows it."""
+
+    path: Path
+    bytes: int
+    """Of the plan and of what lies beside it."""
+    used: float
+    """When it was last opened or built, seconds since 1970."""
+    record: PlanRecord | None
+    problem: str = ""
+    """Why the record cannot be read."""
+
+    @property
+    def age_s(self) -> float:
+        """Seconds since its last use."""
+        return max(0.0, time.time() - self.used)
+
+
+class PlanCache:
+    """A folder of plans.
+
+    Args:
+        folder: None: ``plans`` in the cache folder of ganlens, see :func:`~..selection.cache_folder`.
+        say: takes a line when something happens that a user waits for.
+    """
+
+    def __init__(self, folder: Path | None = None, say: Say | None = None) -> None:
+        self.folder = folder or cache_folder() / "plans"
+        self._say = say or (lambda line: None)
+
+    def find(self, key: PlanKey, shapes: Mapping[str, Shape]) -> Plan | None:
+        """The plan of this key that takes ``shapes`` and is fastest near them; damaged ones are said and left out."""
+        found = []
+        for path in self._paths(key):
+            try:
+                record = self._trusted_record(path, key)
+            except PlanError as error:
+                self._say(f"plan ignored: {error}")
+                continue
+            if record.profile.covers(shapes):
+                found.append((record.profile.distance(shapes), path))
+        for _, path in sorted(found):
+            try:
+                return self._open(path)
+            except PlanError as error:
+                self._say(f"plan ignored: {error}")
+        return None
+
+    def get_or_build(self, key: PlanKey, profile: Profile, build: Callable[[], tuple[bytes, PlanRecord]]) -> Plan:
+        """The plan of this key and profile, built if it is not there; two processes never build the same.
+
+        Args:
+            build: gives the plan and its record.
+        """
+        path = self.path(key, profile)
+        self._make_folder()
+        with self.lock(path):
+            if path.exists() or record_path(path).exists():
+                try:
+                    self._trusted_record(path, key)
+                    return self._open(path)
+                except PlanError as error:
+                    self._say(f"plan built again: {error}")
+            content, record = build()
+            return write_plan(path, content, record)
+
+    def path(self, key: PlanKey, profile: Profile) -> Path:
+        """Where the plan of this key and profile lies."""
+        shapes = json.dumps({name: list(map(list, shapes)) for name, shapes in sorted(profile.ranges.items())})
+        return self.folder / f"{key.digest()}-{hashlib.sha256(shapes.encode()).hexdigest()[:8]}.plan"
+
+    def kernels(self, record: PlanRecord) -> bytes:
+        """What :meth:`keep_kernels` stored for a plan; empty where there is nothing whole and ours."""
+        path = self._kernels_path(record)
+        try:
+            _check_owner(path)
+            digest, _, content = path.read_bytes().partition(b"\n")
+        except (OSError, PlanError):
+            return b""
+        return content if hashlib.sha256(content).hexdigest().encode() == digest else b""
+
+    def keep_kernels(self, record: PlanRecord, content: bytes) -> None:
+        """Store the kernels that a library compiled for a plan on this GPU; else the next start takes longer."""
+        with contextlib.suppress(PlanError):
+            self._make_folder()
+            write_file(self._kernels_path(record), hashlib.sha256(content).hexdigest().encode() + b"\n" + content)
+
+    def _kernels_path(self, record: PlanRecord) -> Path:
+        return self.folder / f"{record.plan_sha256[:24]}.kernels"
+
+    def timings(self, key: PlanKey) -> Path:
+        """The library's timings of its kernels, for all plans of one library on one GPU."""
+        text = json.dumps([key.library, key.driver, key.gpu, key.compute_capability])
+        return self.folder / f"timings-{hashlib.sha256(text.encode()).hexdigest()[:16]}.cache"
+
+    def write_timings(self, path: Path, content: bytes) -> None:
+        """Keep timings for the next build; where that fails the next build only takes longer."""
+        with contextlib.suppress(PlanError):
+            write_file(path, content)
+
+    @contextmanager
+    def lock(self, path: Path) -> Iterator[None]:
+        """Keep other processes from writing ``path``; says so when it has to wait for one.
+
+        Raises:
+            MissingExtra: filelock is not installed.
+        """
+        try:
+            import filelock
+        except ImportError as error:
+            raise MissingExtra("The plan cache", "filelock", "tensorrt") from error
+        lock = filelock.FileLock(path.with_suffix(".lock"))
+        try:
+            lock.acquire(timeout=0)
+        except filelock.Timeout:
+            self._say(f"another process builds this plan ({path.name}); waiting for it")
+            lock.acquire()
+        except OSError as error:
+            raise PlanError(
+                f"{path} cannot be written ({reason(error)}). Set GANLENS_CACHE to another folder."
+            ) from error
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def entries(self) -> list[Entry]:
+        """All plans, the last used first."""
+        found = []
+        for path in self.folder.glob("*.plan"):
+            try:
+                record, problem = read_record(path), ""
+            except PlanError as error:
+                record, problem = None, str(error)
+            parts = self._parts(path, record)
+            used = max((part.stat().st_mtime for part in parts if part.exists()), default=0.0)
+            found.append(Entry(path, sum(_size(part) for part in parts), used, record, problem))
+        return sorted(found, key=lambda entry: -entry.used)
+
+    def stray(self) -> list[Path]:
+        """Files that belong to no plan: timings, and what an interrupted build left."""
+        known = {part for entry in self.entries() for part in self._parts(entry.path, entry.record)}
+        return sorted(path for path in self.folder.glob("*") if path.is_file() and path not in known)
+
+    def remove(self, entry: Entry) -> None:
+        """Delete a plan and what belongs to it; the record first, so that nobody opens the rest."""
+        for part in self._parts(entry.path, entry.record):
+            part.unlink(missing_ok=True)
+
+    def discard(self, path: Path) -> None:
+        """Delete one plan that turned out to be useless."""
+        for part in (record_path(path), path):
+            part.unlink(missing_ok=True)
+
+    def _parts(self, plan: Path, record: PlanRecord | None) -> list[Path]:
+        own = [record_path(plan), plan, plan.with_suffix(".lock")]
+        return own if record is None else [*own, self._kernels_path(record)]
+
+    def _paths(self, key: PlanKey) -> list[Path]:
+        return sorted(self.folder.glob(f"{key.digest()}-*.plan"))
+
+    def _trusted_record(self, path: Path, key: PlanKey) -> PlanRecord:
+        """The record of a plan that ganlens wrote here for this key.
+
+        Raises:
+            PlanError: it is somebody else's, or describes another plan.
+        """
+        _check_owner(path)
+        record = read_record(path)
+        if record.key != key:
+            raise PlanError(f"{path.name} was built for something else ({_difference(record.key, key)}).")
+        if self.path(key, record.profile).name != path.name:
+            raise PlanError(f"{path.name} takes other shapes than its name says.")
+        return record
+
+    def _open(self, path: Path) -> Plan:
+        plan = read_plan(path)
+        os.utime(record_path(path))  # the last use, for pruning
+        return plan
+
+    def _make_folder(self) -> None:
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError as error:
+            raise PlanError(
+                f"The plan cache {self.folder} cannot be created ({reason(error)}). Set GANLENS_CACHE to another one."
+            ) from error
+
+
+def _difference(found: PlanKey, wanted: PlanKey) -> str:
+    """The first field in which two keys differ."""
+    for name in PlanKey.model_fields:
+        a, b = getattr(found, name), getattr(wanted, name)
+        if a != b:
+            return f"{name}: {str(a)[:40] or 'none'}, not {str(b)[:40] or 'none'}"
+    return "nothing"
+
+
+def _check_owner(path: Path) -> None:
+    """Refuse a file that another user put into the cache.
+
+    Raises:
+        PlanError: it is, or it cannot be read.
+    """
+    try:
+        status = path.lstat()
+    except OSError as error:
+        raise PlanError(f"{path.name} cannot be read ({reason(error)}).") from error
+    if not stat.S_ISREG(status.st_mode) or status.st_uid != os.getuid():
+        raise PlanError(f"{path.name} was put there by somebody else (user {status.st_uid}), or is a link.")
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0

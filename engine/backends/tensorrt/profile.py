@@ -1,0 +1,159 @@
+"""Which shapes a plan takes: the smallest, the one it is made fastest for, and the largest, for each input."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from ...errors import OptionError
+from ...onnx_file import OnnxFile
+from ...spec import GeneratorSpec
+
+Shape = tuple[int, ...]
+
+BATCHES = 4
+"""Pictures at once that a plan takes where the graph leaves the batch free and nothing else is asked for."""
+WIDEST = 512
+"""A plan takes sides up to this, or up to twice the model's preferred size; larger ones get a plan of their own."""
+UNKNOWN_MINIMUM = 64
+"""Smallest side for a graph without our record, which may refuse smaller ones."""
+
+
+class ShapeRange(NamedTuple):
+    """The shapes of one input; equal where the graph fixes them."""
+
+    min: Shape
+    opt: Shape
+    max: Shape
+
+    def holds(self, shape: Shape) -> bool:
+        """Whether ``shape`` lies inside."""
+        return len(shape) == len(self.min) and all(
+            low <= n <= high for low, n, high in zip(self.min, shape, self.max, strict=True)
+        )
+
+
+class Extent(NamedTuple):
+    """Batch, height and width of an image input, as ``--opt 1x256x256`` gives them."""
+
+    batch: int
+    height: int
+    width: int
+
+    def __str__(self) -> str:
+        return "x".join(map(str, self))
+
+
+@dataclass(frozen=True)
+class Profile:
+    """The shapes of all inputs, by name."""
+
+    ranges: Mapping[str, ShapeRange]
+
+    @property
+    def fixed(self) -> bool:
+        """Whether there is one shape only."""
+        return all(shapes.min == shapes.max for shapes in self.ranges.values())
+
+    def covers(self, shapes: Mapping[str, Shape]) -> bool:
+        """Whether a plan of this profile takes inputs of these shapes."""
+        return shapes.keys() == self.ranges.keys() and all(
+            self.ranges[name].holds(shape) for name, shape in shapes.items()
+        )
+
+    def distance(self, shapes: Mapping[str, Shape]) -> float:
+        """How far the shapes are from those that a plan is made fastest for; 0: they are those."""
+        return sum(
+            abs(math.log(n / m))
+            for name, shape in shapes.items()
+            for n, m in zip(shape, self.ranges[name].opt, strict=True)
+        )
+
+    def __str__(self) -> str:
+        shapes = next(iter(self.ranges.values()))
+        words = ["x".join(map(str, shape)) for shape in shapes]
+        return words[0] if len(set(words)) == 1 else f"{words[0]} to {words[2]}, fastest at {words[1]}"
+
+
+def parse_extent(option: str, text: str) -> Extent:
+    """``"256x384"`` or, with the batch, ``"4x256x384"``.
+
+    Raises:
+        OptionError: it is neither.
+    """
+    found = re.fullmatch(r"(?:(\d+)x)?(\d+)x(\d+)", text.strip().lower())
+    if not found or any(part is not None and int(part) < 1 for part in found.groups()):
+        raise OptionError(f"{option} {text} came; expected HEIGHTxWIDTH or BATCHxHEIGHTxWIDTH, for example 4x256x384.")
+    batch, height, width = found.groups()
+    return Extent(int(batch or 1), int(height), int(width))
+
+
+def make_profile(
+    file: OnnxFile,
+    spec: GeneratorSpec,
+    *,
+    smallest: Extent | None = None,
+    fastest: Extent | None = None,
+    largest: Extent | None = None,
+) -> Profile:
+    """The profile of a plan: as given, the rest from the record.
+
+    Where only ``fastest`` is given, the range grows to hold it.
+
+    Raises:
+        OptionError: the sizes do not rise, the model does not take them, or its graph fixes others.
+    """
+    opt = fastest or Extent(1, *(spec.size.fixed or spec.size.preferred))
+    low = smallest or _lowest(spec, opt)
+    high = largest or _highest(spec, opt)
+    for what, extent in (("smallest", low), ("fastest", opt), ("largest", high)):
+        if spec.image is not None and not spec.size.accepts((extent.height, extent.width)):
+            nearest = spec.size.round_up((extent.height, extent.width))
+            raise OptionError(
+                f"{extent} came as the {what} shape; {spec.name} takes {spec.size}. Nearest: "
+                f"{Extent(extent.batch, *nearest)}."
+            )
+    if not all(a <= b <= c for a, b, c in zip(low, opt, high, strict=True)):
+        raise OptionError(f"the shapes {low}, {opt} and {high} came; expected smallest <= fastest <= largest.")
+    ranges: dict[str, ShapeRange] = {}
+    for value in file.inputs:
+        dims = value.dims or ()
+        shapes = []
+        for extent in (low, opt, high):
+            free = (
+                (extent.batch, *dims[1:2], extent.height, extent.width) if len(dims) == 4 else (extent.batch, *dims[1:])
+            )
+            shapes.append(
+                tuple(dim if isinstance(dim, int) else _integer(n) for dim, n in zip(dims, free, strict=True))
+            )
+        ranges[value.name] = ShapeRange(*shapes)
+        given = Extent(opt.batch, opt.height, opt.width)
+        if fastest is not None and len(dims) == 4 and ranges[value.name].opt[::2] != (given.batch, given.height):
+            raise OptionError(f"{file.path.name} is made for {value}; {given} came. Leave the shapes out.")
+    return Profile(ranges)
+
+
+def _integer(value: object) -> int:
+    assert isinstance(value, int)  # channels and vector lengths are fixed in a graph that fits its record
+    return value
+
+
+def _lowest(spec: GeneratorSpec, opt: Extent) -> Extent:
+    if spec.size.fixed is not None:
+        return Extent(1, *spec.size.fixed)
+    least = UNKNOWN_MINIMUM if spec.architecture == "onnx" else spec.size.minimum
+    height, width = spec.size.round_up((least, least))
+    return Extent(1, min(height, opt.height), min(width, opt.width))
+
+
+def _highest(spec: GeneratorSpec, opt: Extent) -> Extent:
+    batch = max(BATCHES, opt.batch)
+    if spec.size.fixed is not None:
+        return Extent(batch, *spec.size.fixed)
+    step = spec.size.multiple_of
+    sides = (max(WIDEST, 2 * side) // step * step for side in spec.size.preferred)
+    height, width = sides
+    return Extent(batch, max(height, opt.height), max(width, opt.width))
