@@ -117,3 +117,84 @@ class Compose:
             with the same but "unit", and "top", "left" (first sample), "detailed", and the int16 weights "lerp",
             "row_factor" (per row; -1: exactly 1), "column_ramp" (per column).
         """
+
+class WarpPrepare:
+    """Resamples a rotated square of the frame, another one in each call. Calls of several threads run side by side."""
+
+    def __init__(
+        self,
+        *,
+        format: str,
+        frame_size: tuple[int, int],
+        size: tuple[int, int],
+        matrix: str,
+        full_range: bool,
+        siting: str,
+        value_range: tuple[float, float],
+        bgr: bool,
+    ) -> None:
+        """Arguments as of :class:`Prepare`."""
+
+    def __call__(
+        self,
+        planes: Sequence[NDArray[np.uint8]],
+        similarity: tuple[float, float, float, float],
+        out: NDArray[np.float32],
+    ) -> None:
+        """Fill ``out``, (3, h, w) float32 C-contiguous.
+
+        Args:
+            similarity: (a, b, shift_u, shift_v), luma coordinates of the frame to pixels of the tensor:
+                ``u = a x - b y + shift_u, v = b x + a y + shift_v``. The square may reach beyond the frame.
+        """
+
+class WarpCompose:
+    """Writes what a generator changed into a rotated square of a frame; nothing outside it is touched.
+
+    An object may be called from several threads; the calls wait for each other. The interpreter lock is released.
+    """
+
+    def __init__(
+        self,
+        *,
+        format: str,
+        frame_size: tuple[int, int],
+        size: tuple[int, int],
+        matrix: str,
+        full_range: bool,
+        siting: str,
+        value_range: tuple[float, float],
+        bgr: bool,
+        border: float = 0.0,
+        feather: float = 0.0,
+        detail: float = 0.0,
+    ) -> None:
+        """Arguments as of :class:`Prepare`, and
+
+        Args:
+            border, feather: in tensor pixels: nothing is written up to ``border`` from the square's edge; the weight
+                rises from 0 to 1 over ``feather`` from there.
+            detail: 0..1, how much of the original's detail shows through the mask.
+        """
+
+    def __call__(
+        self,
+        translated: NDArray[np.float32],
+        prepared: NDArray[np.float32],
+        destination: Sequence[NDArray[np.uint8]],
+        similarity: tuple[float, float, float, float],
+        *,
+        composed: bool,
+        mask: NDArray[np.float32] | None = None,
+        opacity: float = 1.0,
+    ) -> None:
+        """Write into ``destination`` (planes of a frame, changed in place).
+
+        Args:
+            translated: (3, h, w) float32 C-contiguous: a finished picture, or, not ``composed``, a segment to be laid
+                over ``prepared`` with the mask.
+            prepared: (3, h, w), what :class:`WarpPrepare` gave.
+            similarity: as it was given to :class:`WarpPrepare`.
+            mask: (h, w) float32 C-contiguous in [0, 1]; None: 1.
+            opacity: 0..1, factor of the weight.
+        """

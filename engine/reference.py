@@ -1,4 +1,4 @@
-"""The two kernels in plain NumPy, float64: the specification of ``_kernels`` and the oracle of its tests.
+"""The kernels in plain NumPy, float64: the specification of ``_kernels`` and the oracle of its tests.
 
 Positions are continuous luma coordinates: luma pixel ``k`` covers ``[k, k + 1)`` and has its centre at ``k + 0.5``. A
 region is ``(top, left, height, width)`` in these coordinates; it may be fractional and may extend beyond the frame,
@@ -144,6 +144,122 @@ def compose(
             weight = weight * (down @ np.asarray(mask, np.float64).clip(0, 1) @ across.T)
         before = plane[inside].astype(np.float64)
         plane[inside] = np.floor(before + weight * (value.clip(0, 255) - before) + 0.5).astype(np.uint8)
+
+
+def warp_prepare(
+    planes: Sequence[NDArray[np.uint8]],
+    similarity: tuple[float, float, float, float],
+    *,
+    format: str,
+    size: tuple[int, int],
+    matrix: str,
+    full_range: bool,
+    siting: str,
+    value_range: tuple[float, float],
+    bgr: bool,
+) -> Array:
+    """A rotated square of a frame, as a generator wants it; not rotated, it is what :func:`prepare` gives.
+
+    The triangle filter is widened by the same factor along both axes of the frame.
+
+    Args:
+        similarity: (a, b, shift_u, shift_v), frame to tensor: ``u = a x - b y + shift_u, v = b x + a y + shift_v``.
+    """
+    a, b, shift_u, shift_v = similarity
+    v, u = np.mgrid[: size[0], : size[1]] + 0.5
+    v, u = v - shift_v, u - shift_u
+    x, y = (a * u + b * v) / (a * a + b * b), (a * v - b * u) / (a * a + b * b)
+    resampled = []
+    for index, plane in enumerate(split(planes, format)):
+        step, cosited = grid(format, index, siting)
+        at = to_samples(y, step, cosited[0]), to_samples(x, step, cosited[1])
+        resampled.append(gather(plane.astype(np.float64), *at, 1 / (np.hypot(a, b) * step)))
+    image = np.stack(resampled)
+    if format != "rgb24":
+        forward, offset = rgb_to_ycbcr(matrix, full_range)
+        image = np.einsum("ij,jhw->ihw", np.linalg.inv(forward), image - offset[:, None, None])
+    low, high = value_range
+    image = low + image.clip(0, 255) * ((high - low) / 255)
+    return image[::-1] if bgr else image
+
+
+def warp_compose(
+    translated: ArrayLike,
+    prepared: ArrayLike,
+    destination: Sequence[NDArray[np.uint8]],
+    similarity: tuple[float, float, float, float],
+    *,
+    format: str,
+    frame_size: tuple[int, int],
+    size: tuple[int, int],
+    matrix: str,
+    full_range: bool,
+    siting: str,
+    value_range: tuple[float, float],
+    bgr: bool,
+    composed: bool,
+    border: float = 0.0,
+    feather: float = 0.0,
+    detail: float = 0.0,
+    opacity: float = 1.0,
+    mask: ArrayLike | None = None,
+) -> None:
+    """Write what a generator changed into a rotated square of a frame.
+
+    With ``x`` what the generator saw, ``x'`` its finished picture and ``m`` its mask, a sample ``s`` of the frame
+    becomes ``s + weight (up(x' - x) + (1 - detail) (up(m x) - up(m) s))``: with full detail the change alone is added;
+    without, the mask's share of the original is replaced by what the generator saw of it, so that its edges do not
+    shine through.
+
+    Args:
+        translated: (3, h, w) in ``value_range``: ``x'``, or, not ``composed``, a segment of which ``x'`` is
+            ``x + m (segment - x)``.
+        prepared: (3, h, w): ``x``.
+        destination: the planes of the frame, written in place.
+        similarity: as of :func:`warp_prepare`.
+        border, feather: in tensor pixels: ``weight`` is 0 up to ``border`` from the square's edge, and rises to
+            ``opacity`` over ``feather``. Samples of weight 0 are not written.
+        mask: (h, w) in [0, 1]; None: 1.
+    """
+    a, b, shift_u, shift_v = similarity
+    low, high = value_range
+    forward, offset = rgb_to_ycbcr(matrix, full_range) if format != "rgb24" else (np.eye(3), np.zeros(3))
+
+    def to_rgb(image: ArrayLike) -> Array:
+        rgb = (np.asarray(image, np.float64).clip(low, high) - low) * (255 / (high - low))
+        return rgb[::-1] if bgr else rgb
+
+    shown = np.ones(size) if mask is None else np.asarray(mask, np.float64).clip(0, 1)
+    original = to_rgb(prepared)
+    change = (to_rgb(translated) - original) * (1 if composed else shown)
+    hidden = (1 - detail) * shown
+    paint = np.einsum("ij,jhw->ihw", forward, change + hidden * original) + offset[:, None, None] * hidden
+    for index, plane in enumerate(split(destination, format)):
+        step, cosited = grid(format, index, siting)
+        y = positions(plane.shape[0], frame_size[0], step, cosited[0])[:, None]
+        x = positions(plane.shape[1], frame_size[1], step, cosited[1])[None, :]
+        u, v = a * x - b * y + shift_u, b * x + a * y + shift_v
+        weight = np.full(plane.shape, float(opacity))
+        for at, length in ((u, size[1]), (v, size[0])):
+            inside = (at >= border) & (at < length - border)
+            weight *= inside * ramp(at - border, feather) * ramp(length - border - at, feather)
+        written = weight > 0
+        u, v, weight = u[written], v[written], weight[written]
+        support = np.hypot(a, b) * step
+        before = plane[written].astype(np.float64)
+        value = before + weight * (gather(paint[index], v, u, support) - gather(hidden, v, u, support) * before)
+        plane[written] = np.floor(value.clip(0, 255) + 0.5).astype(np.uint8)
+
+
+def gather(samples: Array, rows: Array, columns: Array, scale: float) -> Array:
+    """Values between the samples of a plane: a triangle filter of ``max(1, scale)`` samples to each side along both
+    axes, edges replicated. ``rows`` and ``columns`` are sample coordinates, any shape; sample ``k`` lies at ``k + 0.5``.
+    """
+    down, across = (
+        resampling(at.ravel(), scale, length) for at, length in zip((rows, columns), samples.shape, strict=True)
+    )
+    value: Array = ((down @ samples) * across).sum(axis=1)
+    return value.reshape(rows.shape)
 
 
 def split(planes: Sequence[NDArray[np.uint8]], format: str) -> list[NDArray[np.uint8]]:

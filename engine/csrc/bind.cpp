@@ -9,6 +9,7 @@
 #include <stdexcept>
 
 #include "kernels.h"
+#include "warp.h"
 
 namespace nb = nanobind;
 using namespace nb::literals;
@@ -219,6 +220,57 @@ void call_compose(Compose& compose, nb::handle translated, nb::handle destinatio
             source.is_none() ? frame.planes : original.planes);
 }
 
+// ---------------------------------------------------------------------------------------------- warps
+
+const Four kNoRegion{0, 0, 1, 1};
+
+Similarity make_similarity(const Four& values) {
+    const auto [a, b, u, v] = values;
+    const Similarity s{a, b, u, v};
+    const auto usable = [](double value) { return std::isfinite(value) && std::abs(value) <= kLargestCoordinate; };
+    if (!usable(a) || !usable(b) || !usable(u) || !usable(v) || !(s.scale() > 1e-3 && s.scale() < 1e3))
+        throw std::invalid_argument("similarity (" + number(a) + ", " + number(b) + ", " + number(u) + ", " +
+                                    number(v) + ") came; expected (a, b, shift_u, shift_v), finite, with a scale " +
+                                    "from 0.001 to 1000");
+    return s;
+}
+
+Pasting make_pasting(double border, double feather, double detail) {
+    for (double width : {border, feather})
+        if (!(width >= 0) || !std::isfinite(width))
+            throw std::invalid_argument("border or feather width " + number(width) + " came; expected 0 or more");
+    if (!(detail >= 0 && detail <= 1))
+        throw std::invalid_argument("detail " + number(detail) + " came; expected 0 to 1");
+    return {border, feather, detail};
+}
+
+void call_warp_prepare(WarpPrepare& prepare, nb::handle planes, const Four& similarity, nb::handle out) {
+    const Options& o = prepare.options;
+    const Similarity s = make_similarity(similarity);
+    const CheckedPlanes in = check_planes(o, planes, "planes", false);
+    const Checked tensor = check(out, "out", nb::dtype<float>(), {3, o.height, o.width}, true, false);
+    const nb::gil_scoped_release release;
+    prepare(in.planes, s, reinterpret_cast<float*>(tensor.data));
+}
+
+void call_warp_compose(WarpCompose& compose, nb::handle translated, nb::handle prepared, nb::handle destination,
+                       const Four& similarity, bool composed, nb::handle mask, double opacity) {
+    const Options& o = compose.options;
+    const Similarity s = make_similarity(similarity);
+    const std::vector<int64_t> shape{3, o.height, o.width};
+    const auto floats = [](const Checked& array) { return reinterpret_cast<const float*>(array.data); };
+    if (!(opacity >= 0 && opacity <= 1))
+        throw std::invalid_argument("opacity " + number(opacity) + " came; expected 0 to 1");
+    if (!composed && mask.is_none()) throw std::invalid_argument("mask: None came; a segment needs one");
+    const Checked image = check(translated, "translated", nb::dtype<float>(), shape, false, false);
+    const Checked before = check(prepared, "prepared", nb::dtype<float>(), shape, false, false);
+    const CheckedPlanes frame = check_planes(o, destination, "destination", true);
+    Checked mask_array{};
+    if (!mask.is_none()) mask_array = check(mask, "mask", nb::dtype<float>(), {o.height, o.width}, false, false);
+    const nb::gil_scoped_release release;
+    compose(floats(image), floats(before), floats(mask_array), composed, opacity, frame.planes, s);
+}
+
 // ---------------------------------------------------------------------------------------------- tables
 
 template <class T>
@@ -321,4 +373,30 @@ NB_MODULE(_kernels, m) {
         .def("__call__", &call_compose, "translated"_a, "destination"_a, nb::kw_only(), "mask"_a = nb::none(),
              "prepared"_a = nb::none(), "source"_a = nb::none())
         .def("tables", &compose_tables);
+    nb::class_<WarpPrepare>(m, "WarpPrepare")
+        .def(
+            "__init__",
+            [](WarpPrepare* self, const std::string& format, const Size& frame_size, const Size& size,
+               const std::string& matrix, bool full_range, const std::string& siting,
+               const std::tuple<double, double>& value_range, bool bgr) {
+                new (self) WarpPrepare(make_options(format, frame_size, kNoRegion, size, matrix, full_range, siting,
+                                                    value_range, bgr, ""));
+            },
+            nb::kw_only(), "format"_a, "frame_size"_a, "size"_a, "matrix"_a, "full_range"_a, "siting"_a,
+            "value_range"_a, "bgr"_a)
+        .def("__call__", &call_warp_prepare, "planes"_a, "similarity"_a, "out"_a);
+    nb::class_<WarpCompose>(m, "WarpCompose")
+        .def(
+            "__init__",
+            [](WarpCompose* self, const std::string& format, const Size& frame_size, const Size& size,
+               const std::string& matrix, bool full_range, const std::string& siting,
+               const std::tuple<double, double>& value_range, bool bgr, double border, double feather, double detail) {
+                new (self) WarpCompose(
+                    make_options(format, frame_size, kNoRegion, size, matrix, full_range, siting, value_range, bgr, ""),
+                    make_pasting(border, feather, detail));
+            },
+            nb::kw_only(), "format"_a, "frame_size"_a, "size"_a, "matrix"_a, "full_range"_a, "siting"_a,
+            "value_range"_a, "bgr"_a, "border"_a = 0.0, "feather"_a = 0.0, "detail"_a = 0.0)
+        .def("__call__", &call_warp_compose, "translated"_a, "prepared"_a, "destination"_a, "similarity"_a,
+             nb::kw_only(), "composed"_a, "mask"_a = nb::none(), "opacity"_a = 1.0);
 }
