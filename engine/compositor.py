@@ -21,6 +21,17 @@ MAX_GEOMETRIES = 4
 Run = Callable[[Array], Output]
 
 
+@dataclass(frozen=True)
+class Kernels:
+    """The two kernels for frames of one size, format and colour."""
+
+    layout: Layout
+    options: dict[str, Any]
+    """What both were made with."""
+    prepare: _kernels.Prepare
+    compose: _kernels.Compose
+
+
 @dataclass
 class _Geometry:
     """What depends on the frame's size and format; made once, used for every such frame."""
@@ -66,8 +77,8 @@ class Compositor:
             raise OptionError(f"Model '{spec.name}' makes images from noise; it takes no frame.")
         self.spec = spec
         self.framing = framing or Framing()
-        self._detail = detail
-        self._opacity = opacity
+        self.detail = detail
+        self.opacity = opacity
         self._target = target
         self._geometries: dict[tuple[PixelFormat, tuple[int, int], Color], _Geometry] = {}
 
@@ -105,7 +116,7 @@ class Compositor:
             output.translated[0],
             destination.planes,
             mask=None if output.mask is None or self.spec.output.kind == "image" else output.mask[0, 0],
-            prepared=geometry.image[0] if self._detail else None,
+            prepared=geometry.image[0] if self.detail else None,
             source=frame.planes,
         )
 
@@ -118,34 +129,35 @@ class Compositor:
             geometry = self._geometries[key] = self._make_geometry(frame)
         return geometry
 
-    def _make_geometry(self, frame: Frame) -> _Geometry:
-        layout = self.layout(frame.size)
-        common: dict[str, Any] = {
-            "format": frame.format,
-            "frame_size": frame.size,
+    def kernels(self, format: PixelFormat, size: tuple[int, int], color: Color, target: str = "") -> Kernels:
+        """The two kernels for frames of ``size`` (height, width); ``target``: as of the kernels."""
+        layout = self.layout(size)
+        options: dict[str, Any] = {
+            "format": format,
+            "frame_size": size,
             "region": layout.region,
             "size": layout.size,
-            "matrix": frame.color.matrix,
-            "full_range": frame.color.full_range,
-            "siting": frame.color.siting,
+            "matrix": color.matrix,
+            "full_range": color.full_range,
+            "siting": color.siting,
             "value_range": self.spec.value_range,
             "bgr": self.spec.channel_order == "BGR",
-            "target": self._target,
         }
+        blending: dict[str, Any] = {"feather": layout.feather, "detail": self.detail, "opacity": self.opacity}
+        prepare = _kernels.Prepare(**options, target=target)
+        return Kernels(layout, options, prepare, _kernels.Compose(**options, **blending, target=target))
+
+    def _make_geometry(self, frame: Frame) -> _Geometry:
+        kernels = self.kernels(frame.format, frame.size, frame.color, self._target)
+        layout = kernels.layout
         canvas = tile = None
         if layout.tiles:
             assert layout.tile_size is not None
             mask = np.empty((1, 1, *layout.size), np.float32) if self.spec.output.mask else None
             canvas = Output(np.empty((1, 3, *layout.size), np.float32), mask)
             tile = np.empty((1, 3, *layout.tile_size), np.float32)
-        return _Geometry(
-            layout,
-            _kernels.Prepare(**common),
-            _kernels.Compose(**common, feather=layout.feather, detail=self._detail, opacity=self._opacity),
-            np.empty((1, 3, *layout.size), np.float32),
-            canvas,
-            tile,
-        )
+        image = np.empty((1, 3, *layout.size), np.float32)
+        return _Geometry(layout, kernels.prepare, kernels.compose, image, canvas, tile)
 
 
 def _run_tiles(layout: Layout, image: Array, canvas: Output, tile_image: Array, run: Run) -> Output:

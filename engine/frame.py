@@ -30,6 +30,24 @@ class Color:
     siting: Siting = "left"
 
 
+def plane_shapes(size: tuple[int, int], format: str) -> list[tuple[int, ...]]:
+    """Shapes of the planes of a picture of ``size`` (height, width).
+
+    Raises:
+        ShapeError: an unknown pixel format.
+    """
+    height, width = size
+    half = (-(-height // 2), -(-width // 2))
+    shapes: dict[str, list[tuple[int, ...]]] = {
+        "rgb24": [(height, width, 3)],
+        "yuv420p": [(height, width), half, half],
+        "nv12": [(height, width), (*half, 2)],
+    }
+    if format not in shapes:
+        raise ShapeError(f"pixel format {format!r} is not supported; expected one of {', '.join(shapes)}")
+    return shapes[format]
+
+
 @dataclass(frozen=True)
 class Frame:
     """One picture in its own pixel format.
@@ -47,20 +65,12 @@ class Frame:
     """Presentation time in seconds, exact; None for a picture that has none."""
 
     def __post_init__(self) -> None:
-        height, width = self.size
-        half = (-(-height // 2), -(-width // 2))
-        expected: dict[str, list[tuple[int, ...]]] = {
-            "rgb24": [(height, width, 3)],
-            "yuv420p": [(height, width), half, half],
-            "nv12": [(height, width), (*half, 2)],
-        }
-        if self.format not in expected:
-            raise ShapeError(f"pixel format {self.format!r} is not supported; expected one of {', '.join(expected)}")
+        expected = plane_shapes(self.size, self.format)
         came = [plane.shape for plane in self.planes]
-        if came != expected[self.format] or any(plane.dtype != np.uint8 for plane in self.planes):
+        if came != expected or any(plane.dtype != np.uint8 for plane in self.planes):
             raise ShapeError(
                 f"{self.format} planes of shape {came} ({', '.join(str(p.dtype) for p in self.planes)}) came; "
-                f"expected uint8 {expected[self.format]}"
+                f"expected uint8 {expected}"
             )
 
     @classmethod

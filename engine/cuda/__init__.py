@@ -2,5 +2,6 @@
 
 from .binding import DeviceBinding
 from .device import Device, DeviceArray, Event, Graph, Kernel, Module, Stream
+from .pipeline import FramePipeline
 
-__all__ = ["Device", "DeviceArray", "DeviceBinding", "Event", "Graph", "Kernel", "Module", "Stream"]
+__all__ = ["Device", "DeviceArray", "DeviceBinding", "Event", "FramePipeline", "Graph", "Kernel", "Module", "Stream"]

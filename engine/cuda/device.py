@@ -20,10 +20,11 @@ from ..errors import BackendError, BackendUnavailable, DeviceLost, DeviceMemoryE
 from . import dlpack
 
 # Values of the driver's C interface (cuda.h); they are part of its stable binary interface.
-SUCCESS, OUT_OF_MEMORY, NO_DEVICE, INVALID_DEVICE = 0, 2, 100, 101
-TOO_OLD = (35, 36, 803, 804)  # insufficient driver, symbol or library of another version, driver/library mismatch
-LOST = (46, 214, 220, 221, 700, 702, 709, 710, 714, 715, 716, 717, 718, 719, 721, 800, 999)
-"""Results after which the context answers nothing else: device busy or gone, ECC, wild address, failed launch."""
+SUCCESS, OUT_OF_MEMORY, UNAVAILABLE, NO_DEVICE, INVALID_DEVICE = 0, 2, 46, 100, 101
+TOO_OLD = (34, 36, 803, 804)
+"""Stub library, call that requires a newer driver, driver and library of different versions, no compatibility."""
+LOST = (214, 220, 226, 700, 702, 709, 710, 714, 715, 716, 717, 718, 719, 999)
+"""Results after which the context answers nothing else: memory errors, wild addresses, failed launches."""
 NOT_READY = 600
 CAPABILITY_MAJOR, CAPABILITY_MINOR = 75, 76
 EVENT_BLOCKING, EVENT_UNTIMED = 1, 2
@@ -127,6 +128,8 @@ class Device:
             )
         if status in (NO_DEVICE, INVALID_DEVICE):
             return BackendUnavailable(f"The driver finds no GPU ({said}). Look at nvidia-smi and CUDA_VISIBLE_DEVICES.")
+        if status == UNAVAILABLE:
+            return BackendUnavailable(f"{self.name} is kept by another program ({said}); nvidia-smi shows which.")
         if status in TOO_OLD:
             return BackendUnavailable(
                 f"The NVIDIA driver is too old or does not match its libraries ({said}). "
@@ -340,7 +343,8 @@ class DeviceArray:
         if self.stream is not None and stream != -1:
             self.device.use()
             # None: the consumer will use the legacy default stream.
-            self.device.call("cuStreamWaitEvent", 1 if stream is None else stream, self.stream.record().handle, 0)
+            event = self.stream.record()
+            self.device.call("cuStreamWaitEvent", 1 if stream is None else stream, event.handle, 0)
         return dlpack.export(self.pointer, self.shape, self.strides, self.dtype, self.__dlpack_device__(), self.owner)
 
     @classmethod
@@ -381,7 +385,8 @@ class DeviceArray:
         where = tuple(int(number) for number in array.__dlpack_device__())  # type: ignore[attr-defined]
         if where != (device.kind, device.index):
             raise ShapeError(f"an array on DLPack device {where} came; expected {(device.kind, device.index)}.")
-        tensor = dlpack.take(array.__dlpack__(stream=-1 if stream is None else stream.handle))
+        capsule = array.__dlpack__() if stream is None else array.__dlpack__(stream=stream.handle)
+        tensor = dlpack.take(capsule)
         return cls(device, tensor.pointer, tensor.shape, tensor.dtype, strides=tensor.strides, owner=tensor)
 
 

@@ -24,7 +24,7 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[2]
 OUT_OF_MEMORY, INVALID_VALUE, INVALID_IMAGE, INVALID_HANDLE, NOT_FOUND, NOT_READY = 2, 1, 200, 400, 500, 600
 CAPTURE_UNSUPPORTED, CAPTURE_INVALIDATED, ILLEGAL_STATE = 900, 901, 401
-NAMES = {0: "CUDA_SUCCESS", 2: "CUDA_ERROR_OUT_OF_MEMORY", 35: "CUDA_ERROR_INSUFFICIENT_DRIVER"}
+NAMES = {0: "CUDA_SUCCESS", 2: "CUDA_ERROR_OUT_OF_MEMORY", 36: "CUDA_ERROR_CALL_REQUIRES_NEWER_DRIVER"}
 NAMES |= {100: "CUDA_ERROR_NO_DEVICE", 214: "CUDA_ERROR_ECC_UNCORRECTABLE", 700: "CUDA_ERROR_ILLEGAL_ADDRESS"}
 
 
@@ -40,6 +40,12 @@ def host_library() -> ctypes.CDLL:
         [compiler, *flags, *includes, str(source / "host_kernels.cpp"), "-o", str(folder / "host.so")], check=True
     )
     return ctypes.CDLL(str(folder / "host.so"))
+
+
+@functools.cache
+def kept_cubins() -> Path:
+    """A cache folder for the kernels that lasts as long as the tests: they are compiled once for all."""
+    return Path(tempfile.mkdtemp(prefix="cubins"))
 
 
 class _Work:

@@ -20,7 +20,7 @@ from ganlens.engine.cuda import Device, compiler, geometry
 from ganlens.engine.cuda.compiler import compile_cubin, load_kernels, nvrtc_version
 from ganlens.engine.cuda.geometry import Geometry
 from ganlens.engine.errors import BackendError, BackendUnavailable
-from tests.engine.fake_cuda import FakeCuda, host_library
+from tests.engine.fake_cuda import FakeCuda, host_library, kept_cubins
 from tests.engine.test_kernels import BLENDINGS, FORMATS, GEOMETRIES, Planes, copy, make_planes, noise, options
 
 ARCHES = [75, 80, 86, 87, 89, 90, 120]
@@ -28,15 +28,9 @@ each_format = pytest.mark.parametrize("format", FORMATS)
 each_geometry = pytest.mark.parametrize("geometry", GEOMETRIES)
 
 
-@pytest.fixture(scope="module")
-def cubins(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A cache folder that lasts as long as these tests: one compilation for all."""
-    return tmp_path_factory.mktemp("cubins")
-
-
 @pytest.fixture(params=["host", pytest.param("gpu", marks=pytest.mark.gpu)])
-def device(request: pytest.FixtureRequest, cubins: Path, monkeypatch: pytest.MonkeyPatch) -> Device:
-    monkeypatch.setenv("GANLENS_CACHE", str(cubins))
+def device(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Device:
+    monkeypatch.setenv("GANLENS_CACHE", str(kept_cubins()))
     return Device(driver=FakeCuda()) if request.param == "host" else Device()
 
 

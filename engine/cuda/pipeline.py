@@ -1,0 +1,411 @@
+"""One frame's way over the GPU: upload, prepare, network, compose, download, recorded once and then only started.
+
+With one frame in flight all of it is one CUDA graph on one stream: the shortest way for a single frame. With more, the
+copies have streams of their own, so that one frame's upload and another's download run beside a third one's network;
+marks in the streams keep the order. Frames already in the GPU's memory are translated where they are.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from collections.abc import Callable, Generator, Iterable, Sequence
+from itertools import groupby
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..compositor import MAX_GEOMETRIES, Compositor
+from ..errors import BackendError, EngineError, OptionError, ShapeError
+from ..frame import Color, Frame, PixelFormat, plane_shapes
+from ..spec import GeneratorSpec
+from .binding import DeviceBackend, DeviceBinding
+from .compiler import load_kernels
+from .device import Device, DeviceArray, Event, Stream
+from .geometry import Geometry, Place
+
+Step = Callable[[], None]
+Key = tuple[PixelFormat, tuple[int, int], Color]
+Shapes = tuple[tuple[int, ...], ...]
+
+
+class FramePipeline:
+    """Translates frames with a network in the GPU's memory.
+
+    Not for concurrent use. What depends on a frame's size, format and colour is made at the first such frame and kept
+    for the last few; between frames nothing is allocated.
+
+    Args:
+        device: where the network runs.
+        backend: binds the network to memory of the device.
+        compositor: says how frames enter the generator, with which blending; its own kernels are not used.
+        in_flight: frames under way at a time. 1: the lowest latency. 2 or 3: the highest throughput.
+        spin: wait with a busy thread, which sees the end some 20-50 µs earlier and takes a core.
+    """
+
+    def __init__(
+        self,
+        device: Device,
+        backend: DeviceBackend,
+        compositor: Compositor,
+        *,
+        in_flight: int = 1,
+        spin: bool = False,
+    ) -> None:
+        if in_flight < 1:
+            raise OptionError(f"in_flight = {in_flight} came; expected 1 or more.")
+        self.device = device
+        self.in_flight = in_flight
+        self.compositor = compositor
+        self._backend = backend
+        self._spin = spin
+        self._module = load_kernels(device)
+        self._compute = device.stream()
+        self._up, self._down = (self._compute, self._compute) if in_flight == 1 else (device.stream(), device.stream())
+        self._routes: OrderedDict[Key, _Route] = OrderedDict()
+        self._networks: OrderedDict[Shapes, _Network] = OrderedDict()
+        self._flying: deque[_Flight] = deque()
+
+    @property
+    def spec(self) -> GeneratorSpec:
+        """The generator's record."""
+        return self.compositor.spec
+
+    def takes(self, frame_size: tuple[int, int]) -> bool:
+        """Whether frames of this size can go this way: those cut into tiles cannot."""
+        return not self.compositor.layout(frame_size).tiles
+
+    def __call__(self, frame: Frame, attributes: NDArray[np.float32] | None = None) -> Frame:
+        """Translate one frame.
+
+        Raises:
+            DeviceMemoryError, DeviceLost, BackendError: the device or the network failed.
+        """
+        self.start(frame, attributes)
+        return self.finish()
+
+    def stream(
+        self, frames: Iterable[Frame], attributes: NDArray[np.float32] | None = None
+    ) -> Generator[Frame, None, None]:
+        """Translate frames in their order; each answer comes when ``in_flight`` - 1 later frames are under way."""
+        try:
+            for frame in frames:
+                self.start(frame, attributes)
+                if len(self._flying) == self.in_flight:
+                    yield self.finish()
+            while self._flying:
+                yield self.finish()
+        finally:
+            self.drain()
+
+    def start(self, frame: Frame, attributes: NDArray[np.float32] | None = None) -> None:
+        """Begin a frame; the caller sees to it that fewer than ``in_flight`` are under way."""
+        if len(self._flying) >= self.in_flight:
+            raise RuntimeError(f"{self.in_flight} frames are under way; finish one first")
+        self.device.use()
+        route = self._route(frame)
+        slot = route.slots.popleft()
+        try:
+            for ours, theirs in zip(slot.views, route.geometry.views(frame.planes), strict=True):
+                np.copyto(ours, theirs)
+            if slot.attributes is not None and attributes is not None:
+                np.copyto(slot.attributes, attributes, casting="same_kind")
+            for step in slot.steps:
+                step()
+        except BaseException:
+            self._routes.clear()  # something of it may be under way
+            raise
+        # While the GPU works: all that it does not change.
+        self._flying.append(_Flight(route, slot, frame.copy()))
+
+    def finish(self) -> Frame:
+        """Wait for the oldest frame under way."""
+        self.device.use()
+        route, slot, result = self._flying.popleft()
+        try:
+            slot.done.synchronize()
+        except BaseException:
+            self._routes.clear()  # the slot is not free
+            raise
+        for theirs, ours in zip(route.geometry.views(result.planes), slot.views, strict=True):
+            np.copyto(theirs, ours)
+        route.slots.append(slot)
+        return result
+
+    def drain(self) -> None:
+        """Wait for all frames under way and forget them."""
+        while self._flying:
+            route, slot, _ = self._flying.popleft()
+            try:
+                slot.done.synchronize()
+            except EngineError:  # the one that stopped the stream is on its way to the user
+                self._routes.clear()
+            else:
+                route.slots.append(slot)
+
+    def on_device(
+        self,
+        planes: Sequence[object],
+        format: PixelFormat,
+        color: Color | None = None,
+        attributes: NDArray[np.float32] | None = None,
+    ) -> tuple[DeviceArray, ...]:
+        """Translate a frame in the GPU's memory, in place, and return without waiting.
+
+        Args:
+            planes: as in :class:`~ganlens.engine.frame.Frame`, but arrays on the GPU, with
+                ``__cuda_array_interface__`` or DLPack; rows may be padded. They are written.
+
+        Returns:
+            The planes. Libraries that read them through DLPack or ``__cuda_array_interface__`` wait for their content.
+        """
+        self.device.use()
+        stream = self._compute
+        arrays = [DeviceArray.of(self.device, plane, stream) for plane in planes]
+        size = check_planes(arrays, format)
+        route = self._route_of((format, size, color or Color()))
+        base = arrays[0].pointer
+        places = [Place(array.pointer - base, array.strides[0]) for array in arrays]
+        network = route.network
+        if network.extra is not None and attributes is not None:
+            stream.to_device(network.extra, network.stage(attributes, stream))
+        route.geometry.prepare(stream, base, network.image, places)
+        network.run(stream)
+        route.geometry.compose(stream, *network.answer(), base, places)
+        return tuple(
+            DeviceArray(
+                self.device, array.pointer, array.shape, array.dtype, strides=array.strides, owner=array, stream=stream
+            )
+            for array in arrays
+        )
+
+    def close(self) -> None:
+        """Wait for what is under way and free all of it."""
+        self.drain()
+        self._routes.clear()
+        self._networks.clear()
+
+    # --- what is made once --------------------------------------------------------------------------------------------
+
+    def _route(self, frame: Frame) -> _Route:
+        route = self._route_of((frame.format, frame.size, frame.color))
+        if not route.made:
+            route.made = True
+            for _ in range(self.in_flight):
+                route.slots.append(self._make_slot(route))
+        return route
+
+    def _route_of(self, key: Key) -> _Route:
+        route = self._routes.get(key)
+        if route is None:
+            if len(self._routes) == MAX_GEOMETRIES:
+                self._routes.popitem(last=False)
+            route = self._make_route(*key)
+            self._routes[key] = route
+        elif len(self._routes) > 1:
+            self._routes.move_to_end(key)
+        return route
+
+    def _make_route(self, format: PixelFormat, size: tuple[int, int], color: Color) -> _Route:
+        layout = self.compositor.layout(size)
+        if layout.tiles:
+            raise OptionError("Frames cut into tiles cannot be translated inside the GPU; use another framing.")
+        kernels = self.compositor.kernels(format, size, color, target="scalar")
+        geometry = Geometry(self.device, self._module, kernels.prepare, kernels.compose, kernels.options)
+        shapes: Shapes = ((1, 3, *layout.size),)
+        if self.spec.attributes is not None:
+            shapes = (*shapes, (1, self.spec.attributes.length))
+        network = self._networks.get(shapes)
+        if network is None:
+            if len(self._networks) == MAX_GEOMETRIES:
+                self._networks.popitem(last=False)
+            binding = self._backend.bind_device(self.device, shapes)
+            network = self._networks[shapes] = _Network(self.device, binding, self.spec, self.compositor.detail > 0)
+        return _Route(geometry, network)
+
+    def _make_slot(self, route: _Route) -> _Slot:
+        device, geometry, network = self.device, route.geometry, route.network
+        host = device.pinned((geometry.block_bytes,))
+        block = device.empty((geometry.block_bytes,), np.uint8)
+        attributes = None if network.extra is None else device.pinned(network.extra.shape, network.extra.dtype)
+
+        def upload() -> None:
+            self._up.to_device(block, host)
+
+        def prepare() -> None:
+            if network.extra is not None and attributes is not None:
+                self._compute.to_device(network.extra, attributes)
+            geometry.prepare(self._compute, block.pointer, network.image)
+
+        def run() -> None:
+            network.binding.enqueue(self._compute.handle)
+
+        def compose() -> None:
+            geometry.compose(self._compute, *network.answer(), block.pointer)
+
+        def download() -> None:
+            self._down.to_host(host, block)
+
+        parts = [
+            _Part(self._up, upload, True),
+            _Part(self._compute, prepare, True),
+            _Part(self._compute, run, network.binding.capturable),
+            _Part(self._compute, compose, True),
+            _Part(self._down, download, True),
+        ]
+        if attributes is not None:
+            attributes.fill(0)
+        for part in parts:  # all that is loaded on first use is loaded before anything is recorded
+            part.work()
+            part.stream.synchronize()
+        done = device.event(blocking=not self._spin)
+        steps = [*record(device, parts), lambda: _mark(self._down, done)]
+        return _Slot(host, geometry.block_views(host), block, attributes, tuple(steps), done)
+
+
+class _Part(NamedTuple):
+    """A piece of a frame's way."""
+
+    stream: Stream
+    work: Step
+    capturable: bool
+
+
+def record(device: Device, parts: Sequence[_Part]) -> list[Step]:
+    """What starts ``parts``: one graph for each stretch on one stream, and marks where the stream changes."""
+    steps: list[Step] = []
+    before: Stream | None = None
+    for (stream, capturable), group in groupby(parts, lambda part: (part.stream, part.capturable)):
+        works = [part.work for part in group]
+        if before is not None and before is not stream:
+            event = device.event()
+            steps.append(_bind(_pass, before, stream, event))
+        if capturable:
+            graph = device.capture(stream, _bind(_run_all, works))
+            steps.append(_bind(graph.launch, stream))
+        else:
+            steps += works
+        before = stream
+    return steps
+
+
+def _bind(function: Callable[..., None], *arguments: Any) -> Step:
+    return lambda: function(*arguments)
+
+
+def _run_all(works: Sequence[Step]) -> None:
+    for work in works:
+        work()
+
+
+def _pass(before: Stream, after: Stream, event: Event) -> None:
+    before.record(event)
+    after.wait(event)
+
+
+def _mark(stream: Stream, event: Event) -> None:
+    stream.record(event)
+
+
+class _Network:
+    """A bound network, and how compose reads its answer."""
+
+    def __init__(self, device: Device, binding: DeviceBinding, spec: GeneratorSpec, detailed: bool) -> None:
+        self.binding = binding
+        self.image = binding.inputs[0]
+        self.extra = binding.inputs[1] if len(binding.inputs) > 1 else None
+        """The attributes."""
+        self._masked = spec.output.mask is not None and spec.output.kind != "image"
+        self._detailed = detailed
+        self._device = device
+        self._staged: NDArray[Any] | None = None
+        self._graph: tuple[Stream, Step] | None = None
+        read = [
+            binding.outputs[0],
+            *([binding.outputs[1]] if self._masked else []),
+            *([self.image] if detailed else []),
+        ]
+        types = {array.dtype for array in read}
+        if len(types) > 1 or not types <= {np.dtype(np.float16), np.dtype(np.float32)}:
+            raise BackendError(
+                f"The network's tensors are {', '.join(str(array.dtype) for array in read)}; inside the GPU they must "
+                "all be float16 or all float32. Export the model again with --precision fp16 or fp32."
+            )
+        if binding.outputs[0].shape != self.image.shape:
+            raise ShapeError(
+                f"The network answers {binding.outputs[0].shape} to {self.image.shape}; expected an image of its "
+                "input's size."
+            )
+
+    def answer(self) -> tuple[DeviceArray, DeviceArray | None, DeviceArray | None]:
+        """What compose reads: the image, the mask, and what prepare gave."""
+        outputs = self.binding.outputs
+        return outputs[0], outputs[1] if self._masked else None, self.image if self._detailed else None
+
+    def run(self, stream: Stream) -> None:
+        """Put it into a stream; as a graph if it can be one."""
+        if self._graph is None or self._graph[0] is not stream:
+            part = _Part(stream, _bind(self.binding.enqueue, stream.handle), self.binding.capturable)
+            self._graph = (stream, record(self._device, [part])[0])
+        self._graph[1]()
+
+    def stage(self, attributes: NDArray[np.float32], stream: Stream) -> NDArray[Any]:
+        """The attributes in pinned memory; new ones wait until the last ones have been copied from there."""
+        assert self.extra is not None
+        if self._staged is None:
+            self._staged = self._device.pinned(self.extra.shape, self.extra.dtype)
+            self._staged.fill(np.nan)
+        if not np.array_equal(self._staged, attributes.astype(self._staged.dtype)):
+            stream.synchronize()
+            np.copyto(self._staged, attributes, casting="same_kind")
+        return self._staged
+
+
+class _Slot(NamedTuple):
+    """The memory of one frame under way, and what starts it."""
+
+    host: NDArray[np.uint8]
+    views: list[NDArray[np.uint8]]
+    """Of ``host``: the planes' windows."""
+    block: DeviceArray
+    attributes: NDArray[Any] | None
+    steps: tuple[Step, ...]
+    done: Event
+
+
+class _Route:
+    """What frames of one size, format and colour need."""
+
+    def __init__(self, geometry: Geometry, network: _Network) -> None:
+        self.geometry = geometry
+        self.network = network
+        self.slots: deque[_Slot] = deque()
+        self.made = False
+
+
+class _Flight(NamedTuple):
+    """A frame under way."""
+
+    route: _Route
+    slot: _Slot
+    result: Frame
+
+
+def check_planes(planes: Sequence[DeviceArray], format: PixelFormat) -> tuple[int, int]:
+    """(height, width) of a frame whose planes these are.
+
+    Raises:
+        ShapeError: they are not.
+    """
+    size = (planes[0].shape[0], planes[0].shape[1]) if planes and len(planes[0].shape) >= 2 else (0, 0)
+    expected = plane_shapes(size, format)
+    dense = all(
+        plane.strides[1:] == tuple(int(np.prod(plane.shape[axis + 1 :])) for axis in range(1, len(plane.shape)))
+        for plane in planes
+    )
+    if [plane.shape for plane in planes] != expected or any(p.dtype != np.uint8 for p in planes) or not dense:
+        raise ShapeError(
+            f"{format} planes of shape {[plane.shape for plane in planes]} "
+            f"({', '.join(str(plane.dtype) for plane in planes)}) came; expected uint8 {expected} with dense rows"
+        )
+    return size

@@ -1,0 +1,424 @@
+"""A frame's whole way over the GPU against the CPU path, bit for bit, on the fake driver.
+
+The network is a function on the host that is put into the stream as a library puts its own kernels there.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+from collections.abc import Callable
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from ganlens.engine import Color, Compositor, Frame, Framing, GeneratorSpec, Output
+from ganlens.engine.cuda import Device, DeviceArray, FramePipeline
+from ganlens.engine.errors import BackendError, DeviceLost, DeviceMemoryError, OptionError, ShapeError
+from ganlens.engine.spec import AttributeInput, ImageOutput, SizeRule
+from tests.engine.fake_cuda import FakeCuda, kept_cubins
+from tests.engine.test_kernels import FORMATS, make_planes
+
+
+@pytest.fixture(autouse=True)
+def compiled_once(own_cache: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GANLENS_CACHE", str(kept_cubins()))
+
+
+Network = Callable[..., tuple[NDArray[np.float32], ...]]
+ILLEGAL_ADDRESS, OUT_OF_MEMORY = 700, 2
+
+
+def negative(image: NDArray[np.float32]) -> tuple[NDArray[np.float32], ...]:
+    return (-image,)
+
+
+def shifted(image: NDArray[np.float32], attributes: NDArray[np.float32]) -> tuple[NDArray[np.float32], ...]:
+    return (image * 0.5 + attributes[0, 0] - attributes[0, 1],)
+
+
+def masked(image: NDArray[np.float32]) -> tuple[NDArray[np.float32], ...]:
+    return -image, np.clip(image[:, :1] * 0.5 + 0.5, 0, 1)
+
+
+class FunctionNetwork:
+    """A backend whose network is a function, bound to the fake GPU's memory."""
+
+    def __init__(
+        self, fake: FakeCuda, function: Network, outputs: int = 1, dtype: type = np.float32, capturable: bool = True
+    ) -> None:
+        self.fake, self.function, self.outputs, self.dtype = fake, function, outputs, dtype
+        self.capturable = capturable
+        self.bound: list[tuple[tuple[int, ...], ...]] = []
+
+    def bind_device(self, device: Device, shapes: tuple[tuple[int, ...], ...]) -> FunctionBinding:
+        self.bound.append(shapes)
+        return FunctionBinding(self, device, shapes)
+
+
+class FunctionBinding:
+    def __init__(self, network: FunctionNetwork, device: Device, shapes: tuple[tuple[int, ...], ...]) -> None:
+        self.network, self.capturable = network, network.capturable
+        batch, _, *size = shapes[0]
+        self.inputs = tuple(device.empty(shape, network.dtype) for shape in shapes)
+        self.outputs = tuple(device.empty((batch, channels, *size), network.dtype) for channels in (3, 1))
+        self.outputs = self.outputs[: network.outputs]
+        self.runs = 0
+
+    def enqueue(self, stream: int) -> None:
+        self.runs += 1
+        self.network.fake.put(stream, self.run)
+
+    def run(self) -> None:
+        inputs = (host_view(array).astype(np.float32) for array in self.inputs)
+        for array, answer in zip(self.outputs, self.network.function(*inputs), strict=True):
+            np.copyto(host_view(array), answer, casting="same_kind")
+
+
+def host_view(array: DeviceArray) -> NDArray[Any]:
+    """The fake GPU's memory."""
+    memory: Any = (ctypes.c_uint8 * array.nbytes).from_address(array.pointer)
+    return np.frombuffer(memory, array.dtype).reshape(array.shape)
+
+
+def spec(**changes: Any) -> GeneratorSpec:
+    record = {"name": "tiny", "architecture": "cyclegan", "size": SizeRule(multiple_of=4, preferred=(24, 32))}
+    return GeneratorSpec.model_validate(record | changes)
+
+
+def frames(format: str, size: tuple[int, int], count: int, color: Color | None = None) -> list[Frame]:
+    return [
+        Frame(make_planes(format, size, seed, padding=seed % 3), format, color or Color(), Fraction(seed, 25))
+        for seed in range(count)
+    ]
+
+
+def on_cpu(
+    function: Network, frame: Frame, framing: Framing, record: GeneratorSpec, *attributes: Any, **blending: Any
+) -> Frame:
+    """The CPU path with the scalar kernels."""
+    compositor = Compositor(record, framing, target="scalar", **blending)
+    image = compositor.prepare(frame)
+    result = frame.copy()
+    compositor.compose(frame, compositor.run(frame, image, lambda x: Output(*function(x, *attributes))), result)
+    return result
+
+
+def assert_same(ours: Frame, theirs: Frame) -> None:
+    assert (ours.format, ours.color, ours.time) == (theirs.format, theirs.color, theirs.time)
+    for a, b in zip(ours.planes, theirs.planes, strict=True):
+        assert np.array_equal(a, b)
+
+
+def make(
+    network: FunctionNetwork, framing: Framing | None = None, record: GeneratorSpec | None = None, **options: Any
+) -> FramePipeline:
+    blending = {name: options.pop(name) for name in ("detail", "opacity") if name in options}
+    compositor = Compositor(record or spec(), framing, **blending)
+    return FramePipeline(Device(driver=network.fake), network, compositor, **options)
+
+
+FRAMINGS = {
+    "fit": Framing("fit"),
+    "crop": Framing("crop", region=(5, 7, 40, 30)),
+    "crop at the edge": Framing("crop", region=(0, 20, 64, 28), feather=6),
+    "native": Framing("native"),
+}
+
+
+@pytest.mark.parametrize("in_flight", [1, 2, 3])
+@pytest.mark.parametrize("framing", FRAMINGS)
+@pytest.mark.parametrize("format", FORMATS)
+def test_frames_are_those_of_the_cpu(format: str, framing: str, in_flight: int) -> None:
+    pipeline = make(FunctionNetwork(FakeCuda(), negative), FRAMINGS[framing], in_flight=in_flight)
+    given = frames(format, (48, 66), 7)
+    before = [frame.copy() for frame in given]
+    answers = list(pipeline.stream(given))
+    assert len(answers) == 7
+    for frame, answer, original in zip(given, answers, before, strict=True):
+        assert_same(answer, on_cpu(negative, frame, FRAMINGS[framing], spec()))
+        assert_same(frame, original)
+
+
+@pytest.mark.parametrize("capturable", [True, False])
+@pytest.mark.parametrize("in_flight", [1, 2])
+def test_masks_detail_and_opacity(in_flight: int, capturable: bool) -> None:
+    record = spec(output=ImageOutput(kind="segment", mask="mask"))
+    network = FunctionNetwork(FakeCuda(), masked, outputs=2, capturable=capturable)
+    pipeline = make(network, FRAMINGS["crop"], record, in_flight=in_flight, detail=0.7, opacity=0.8)
+    given = frames("yuv420p", (51, 67), 4, Color("bt601", True, "center"))
+    for frame, answer in zip(given, pipeline.stream(given), strict=True):
+        assert_same(answer, on_cpu(masked, frame, FRAMINGS["crop"], record, detail=0.7, opacity=0.8))
+
+
+@pytest.mark.parametrize("in_flight", [1, 3])
+def test_attributes_reach_their_frame(in_flight: int) -> None:
+    """Those of frames under way do not change when the next frame has others."""
+    record = spec(attributes=AttributeInput(names=("brighter", "darker")))
+    pipeline = make(FunctionNetwork(FakeCuda(), shifted), None, record, in_flight=in_flight)
+    given = frames("nv12", (40, 56), 6)
+    vectors = [np.array([[index / 6, 0.25]], np.float32) for index in range(6)]
+    answers = []
+    for frame, vector in zip(given, vectors, strict=True):
+        pipeline.start(frame, vector)
+        if len(pipeline._flying) == in_flight:
+            answers.append(pipeline.finish())
+    while len(answers) < 6:
+        answers.append(pipeline.finish())
+    for frame, vector, answer in zip(given, vectors, answers, strict=True):
+        assert_same(answer, on_cpu(shifted, frame, Framing(), record, vector))
+
+
+def test_half_precision_stays_close() -> None:
+    pipeline = make(FunctionNetwork(FakeCuda(), negative, dtype=np.float16))
+    (frame,) = frames("yuv420p", (48, 64), 1)
+    expected = on_cpu(negative, frame, Framing(), spec())
+    for ours, theirs in zip(pipeline(frame).planes, expected.planes, strict=True):
+        assert np.abs(ours.astype(int) - theirs).max() <= 1
+
+
+def test_one_frame_is_one_launch_and_nothing_is_allocated() -> None:
+    fake = FakeCuda()
+    pipeline = make(FunctionNetwork(fake, negative))
+    given = frames("yuv420p", (48, 64), 5)
+    pipeline(given[0])
+    before, live = fake.calls.copy(), fake.live
+    for frame in given[1:]:
+        pipeline(frame)
+    made = fake.calls - before
+    assert made == {"cuGraphLaunch": 4, "cuEventRecord": 4, "cuEventSynchronize": 4, "cuCtxSetCurrent": 8}
+    assert fake.live == live
+
+
+def test_with_several_in_flight_copies_have_their_own_streams() -> None:
+    fake = FakeCuda()
+    pipeline = make(FunctionNetwork(fake, negative), in_flight=2)
+    given = frames("yuv420p", (48, 64), 6)
+    list(pipeline.stream(given[:2]))
+    before = fake.calls.copy()
+    list(pipeline.stream(given[2:]))
+    made = fake.calls - before
+    assert made["cuGraphLaunch"] == 12  # upload, network, download
+    assert made["cuStreamWaitEvent"] == 8
+    assert not {name for name in made if "Alloc" in name or "Create" in name}
+
+
+def test_answers_come_as_soon_as_the_flight_is_full() -> None:
+    taken = []
+
+    def source() -> Any:
+        for index, frame in enumerate(frames("rgb24", (40, 40), 5)):
+            taken.append(index)
+            yield frame
+
+    pipeline = make(FunctionNetwork(FakeCuda(), negative), in_flight=3)
+    stream = pipeline.stream(source())
+    next(stream)
+    assert taken == [0, 1, 2]
+    next(stream)
+    assert taken == [0, 1, 2, 3]
+    stream.close()
+    assert not pipeline._flying
+    assert len(list(pipeline.stream(frames("rgb24", (40, 40), 2)))) == 2
+
+
+def test_with_one_in_flight_an_answer_does_not_wait_for_the_next_frame() -> None:
+    def source() -> Any:
+        yield frames("rgb24", (40, 40), 1)[0]
+        pytest.fail("a second frame was asked for before the first was answered")
+
+    next(make(FunctionNetwork(FakeCuda(), negative)).stream(source()))
+
+
+@pytest.mark.parametrize("in_flight", [1, 2])
+def test_many_sizes_keep_few_graphs(in_flight: int) -> None:
+    """A folder of pictures: each is right, the oldest sizes make room, and all memory comes back in the end."""
+    fake = FakeCuda()
+    network = FunctionNetwork(fake, negative)
+    pipeline = make(network, in_flight=in_flight)
+    given = [frames("rgb24", (30 + 4 * index, 40), 1)[0] for index in range(7)]
+    most = 0
+    for frame, answer in zip(given * 2, pipeline.stream(given * 2), strict=True):
+        assert_same(answer, on_cpu(negative, frame, Framing(), spec()))
+        most = max(most, len(fake._executables))
+    assert len(pipeline._routes) == 4
+    assert most <= (4 + in_flight) * in_flight * 3
+    pipeline.close()
+    del pipeline
+    gc.collect()
+    assert fake.live == (0, 0)
+
+
+def test_frames_of_one_shape_share_the_network() -> None:
+    network = FunctionNetwork(FakeCuda(), negative)
+    pipeline = make(network, Framing("crop", size=(24, 32)))
+    for format in FORMATS:
+        pipeline(frames(format, (60, 80), 1)[0])
+    assert network.bound == [((1, 3, 24, 32),)]
+
+
+def test_spinning_and_sleeping() -> None:
+    for spin, flags in ((False, 3), (True, 2)):
+        fake = FakeCuda()
+        asked: list[int] = []
+        create = fake.cuEventCreate
+        fake.cuEventCreate = lambda flags, asked=asked, create=create: (asked.append(flags), create(flags))[1]  # type: ignore[method-assign]
+        make(FunctionNetwork(fake, negative), spin=spin)(frames("rgb24", (40, 40), 1)[0])
+        assert asked == [flags]
+
+
+# ---------------------------------------------------------------------------------------------- frames on the GPU
+
+
+class Borrowed:
+    """Another library's array in the fake GPU's memory, with padded rows."""
+
+    def __init__(self, device: Device, plane: NDArray[np.uint8], pitch: int = 256) -> None:
+        rows, row = plane.shape[0], int(np.prod(plane.shape[1:]))
+        padded = np.full((rows, pitch), 99, np.uint8)
+        padded[:, :row] = plane.reshape(rows, row)
+        self.memory = device.upload(padded)
+        strides = (pitch, *(int(np.prod(plane.shape[axis + 1 :])) for axis in range(1, plane.ndim)))
+        self.__cuda_array_interface__ = {
+            "shape": plane.shape,
+            "typestr": "|u1",
+            "data": (self.memory.pointer, False),
+            "strides": strides,
+            "version": 3,
+            "stream": 1,
+        }
+
+
+@pytest.mark.parametrize("capturable", [True, False])
+@pytest.mark.parametrize("format", FORMATS)
+def test_frames_on_the_gpu_are_translated_in_place(format: str, capturable: bool) -> None:
+    fake = FakeCuda()
+    framing = FRAMINGS["crop"]
+    pipeline = make(FunctionNetwork(fake, negative, capturable=capturable), framing)
+    for frame in frames(format, (48, 66), 3):
+        given = [Borrowed(pipeline.device, plane) for plane in frame.planes]
+        before = fake.calls.copy()
+        answer = pipeline.on_device(given, frame.format, frame.color)
+        assert [array.pointer for array in answer] == [array.memory.pointer for array in given]
+        copies = {name for name in fake.calls - before if "Memcpy" in name and "Async" in name}
+        assert not copies
+        pipeline.device.synchronize()
+        expected = on_cpu(negative, frame, framing, spec())
+        for array, plane in zip(given, expected.planes, strict=True):
+            memory = pipeline.device.download(array.memory)
+            row = int(np.prod(plane.shape[1:]))
+            assert np.array_equal(memory[:, :row].reshape(plane.shape), plane)
+            assert (memory[:, row:] == 99).all()
+
+
+def test_frames_on_the_gpu_have_attributes() -> None:
+    record = spec(attributes=AttributeInput(names=("brighter", "darker")))
+    pipeline = make(FunctionNetwork(FakeCuda(), shifted), None, record)
+    given = frames("rgb24", (40, 48), 3)
+    arrays = [pipeline.device.upload(frame.planes[0]) for frame in given]
+    vectors = [np.array([[index / 3, 0.1]], np.float32) for index in range(3)]
+    for array, vector in zip(arrays, vectors, strict=True):
+        pipeline.on_device([array], "rgb24", attributes=vector)
+    for frame, array, vector in zip(given, arrays, vectors, strict=True):
+        assert_same(
+            Frame((pipeline.device.download(array),), time=frame.time),
+            on_cpu(shifted, frame, Framing(), record, vector),
+        )
+
+
+def test_wrong_planes_on_the_gpu_are_named() -> None:
+    pipeline = make(FunctionNetwork(FakeCuda(), negative))
+    upload = pipeline.device.upload
+    with pytest.raises(
+        ShapeError, match=r"nv12 planes of shape \[\(8, 8\)\].*expected uint8 \[\(8, 8\), \(4, 4, 2\)\]"
+    ):
+        pipeline.on_device([upload(np.zeros((8, 8), np.uint8))], "nv12")
+    with pytest.raises(ShapeError, match="float32"):
+        pipeline.on_device([upload(np.zeros((8, 8, 3), np.float32))], "rgb24")
+    with pytest.raises(ShapeError, match="list came; expected an array on the GPU"):
+        pipeline.on_device([[1]], "rgb24")
+
+
+# ---------------------------------------------------------------------------------------------- what can go wrong
+
+
+def test_tiles_do_not_go_this_way() -> None:
+    pipeline = make(FunctionNetwork(FakeCuda(), negative), Framing("tile"))
+    assert not pipeline.takes((100, 100))
+    with pytest.raises(OptionError, match="cut into tiles"):
+        pipeline(frames("rgb24", (100, 100), 1)[0])
+
+
+def test_too_little_memory() -> None:
+    pipeline = make(FunctionNetwork(FakeCuda(memory=50_000), negative))
+    with pytest.raises(DeviceMemoryError, match=r"Fake GPU has not enough free memory \(CUDA_ERROR_OUT_OF_MEMORY"):
+        pipeline(frames("rgb24", (400, 400), 1)[0])
+    pipeline(frames("rgb24", (40, 40), 1)[0])
+
+
+@pytest.mark.parametrize("in_flight", [1, 2])
+@pytest.mark.parametrize("function", ["cuGraphLaunch", "cuEventSynchronize"])
+def test_a_lost_gpu(function: str, in_flight: int) -> None:
+    fake = FakeCuda()
+    pipeline = make(FunctionNetwork(fake, negative), in_flight=in_flight)
+    given = frames("rgb24", (40, 40), 4)
+    list(pipeline.stream(given))
+    fake.fail[function] = ILLEGAL_ADDRESS
+    with pytest.raises(DeviceLost, match=rf"Fake GPU stopped in {function} \(CUDA_ERROR_ILLEGAL_ADDRESS.*Xid"):
+        list(pipeline.stream(given))
+    assert not pipeline._flying
+    with pytest.raises(DeviceLost):
+        pipeline(given[0])
+    fake.fail.clear()
+    for frame, answer in zip(given, pipeline.stream(given), strict=True):
+        assert_same(answer, on_cpu(negative, frame, Framing(), spec()))
+
+
+def test_a_network_that_cannot_be_recorded_says_so() -> None:
+    class Allocates(FunctionBinding):
+        def enqueue(self, stream: int) -> None:
+            super().enqueue(stream)
+            self.network.fake.cuMemAlloc(1)
+
+    class Network(FunctionNetwork):
+        def bind_device(self, device: Device, shapes: tuple[tuple[int, ...], ...]) -> FunctionBinding:
+            return Allocates(self, device, shapes)
+
+    with pytest.raises(BackendError, match="cuStreamEndCapture failed"):
+        make(Network(FakeCuda(), negative))(frames("rgb24", (40, 40), 1)[0])
+
+
+def test_networks_of_mixed_types_are_refused() -> None:
+    class Mixed(FunctionNetwork):
+        def bind_device(self, device: Device, shapes: tuple[tuple[int, ...], ...]) -> FunctionBinding:
+            binding = super().bind_device(device, shapes)
+            binding.inputs = tuple(device.empty(array.shape, np.float16) for array in binding.inputs)
+            return binding
+
+    make(Mixed(FakeCuda(), negative))(frames("rgb24", (40, 40), 1)[0])
+    with pytest.raises(BackendError, match="tensors are float32, float16"):
+        make(Mixed(FakeCuda(), negative), detail=0.5)(frames("rgb24", (40, 40), 1)[0])
+
+
+def test_a_network_of_another_size_is_refused() -> None:
+    class Smaller(FunctionNetwork):
+        def bind_device(self, device: Device, shapes: tuple[tuple[int, ...], ...]) -> FunctionBinding:
+            binding = super().bind_device(device, shapes)
+            binding.outputs = (device.empty((1, 3, 2, 2), np.float32),)
+            return binding
+
+    with pytest.raises(ShapeError, match="expected an image of its input's size"):
+        make(Smaller(FakeCuda(), negative))(frames("rgb24", (40, 40), 1)[0])
+
+
+def test_no_frame_at_all_in_flight_is_refused() -> None:
+    with pytest.raises(OptionError, match="in_flight = 0"):
+        make(FunctionNetwork(FakeCuda(), negative), in_flight=0)
+    pipeline = make(FunctionNetwork(FakeCuda(), negative))
+    (frame,) = frames("rgb24", (40, 40), 1)
+    pipeline.start(frame)
+    with pytest.raises(RuntimeError, match="1 frames are under way"):
+        pipeline.start(frame)
