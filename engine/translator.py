@@ -6,21 +6,24 @@ from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import overload
+from typing import TYPE_CHECKING, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .backends import default_threads, open_backend
-from .backends.base import Array, Backend, Choice, Output
+from .backends.base import Array, Backend, Choice, ModelBackend, Output
 from .compositor import Compositor
-from .errors import OptionError, did_you_mean
-from .frame import Frame
+from .errors import BackendError, BackendUnavailable, MissingExtra, OptionError, did_you_mean
+from .frame import Color, Frame, PixelFormat
 from .framing import Framing, Mode
 from .models import find_model, read_model_spec
 from .spec import AttributeInput, GeneratorSpec, ValueRange
 from .stream import ordered
 from .timing import StageTimes
+
+if TYPE_CHECKING:
+    from .cuda import DeviceArray, FramePipeline
 
 
 class Translator:
@@ -36,15 +39,21 @@ class Translator:
         compositor: by default the whole frame through the network and back.
         lanes: make more translators of the same kind, one each, for frames that :meth:`stream` translates at the same
             time; called when first needed, in a thread of their own.
+        pipeline: the way of frames over a GPU, in place of ``lanes``.
     """
 
     def __init__(
-        self, backend: Backend, compositor: Compositor | None = None, lanes: Sequence[Callable[[], Translator]] = ()
+        self,
+        backend: Backend,
+        compositor: Compositor | None = None,
+        lanes: Sequence[Callable[[], Translator]] = (),
+        pipeline: FramePipeline | None = None,
     ) -> None:
         self.backend = backend
         self.compositor = compositor or Compositor(backend.spec)
         self.times = StageTimes()
         self._lanes = [_Lane(make) for make in lanes]
+        self._pipeline = pipeline
 
     @classmethod
     def open(
@@ -70,8 +79,10 @@ class Translator:
             detail, opacity: see :class:`~ganlens.engine.compositor.Compositor`.
             threads: CPU threads of the network; None: all cores.
             in_flight: frames that :meth:`stream` translates at the same time, sharing ``threads`` among them: more
-                frames per second, each later. A single picture is translated by one share of the threads.
-            spin: let idle threads of the network spin: lower latency, but it takes the cores from everything else.
+                frames per second, each later. A single picture is translated by one share of the threads. On a GPU
+                the frames share one network, and copies run beside it.
+            spin: let idle threads of the network spin, and on a GPU the thread that waits for it: lower latency, but
+                it takes the cores from everything else.
             value_range: for an ONNX file without our record: what the image tensor's values span.
             frame_size: (height, width) of the frames to come, so that the backend is chosen and warmed up for them.
 
@@ -95,9 +106,9 @@ class Translator:
             return cls(again, Compositor(again.spec, framing, detail=detail, opacity=opacity))
 
         try:
-            return cls(
-                opened, Compositor(opened.spec, framing, detail=detail, opacity=opacity), [lane] * (in_flight - 1)
-            )
+            compositor = Compositor(opened.spec, framing, detail=detail, opacity=opacity)
+            pipeline = _open_pipeline(opened, compositor, in_flight, spin)
+            return cls(opened, compositor, [] if pipeline else [lane] * (in_flight - 1), pipeline)
         except BaseException:
             opened.close()
             raise
@@ -137,6 +148,9 @@ class Translator:
         With several in flight, ``frames`` is read by threads other than the caller's.
         """
         vector = self._attribute_vector(attributes)
+        if self._pipeline is not None:
+            self._pipeline.times = self.times
+            return self._pipeline.stream(frames, vector)
         if not self._lanes:
             return (self._translate(frame, vector) for frame in frames)
         workers = [partial(self._translate, attributes=vector)]
@@ -148,10 +162,38 @@ class Translator:
     @property
     def in_flight(self) -> int:
         """Frames that :meth:`stream` translates at the same time."""
-        return 1 + len(self._lanes)
+        return self._pipeline.in_flight if self._pipeline is not None else 1 + len(self._lanes)
+
+    def on_device(
+        self, planes: Sequence[object], format: PixelFormat, color: Color | None = None, **attributes: float
+    ) -> tuple[DeviceArray, ...]:
+        """Translate a frame that lies in the GPU's memory, in place and without waiting for it.
+
+        Args:
+            planes: as of :class:`~ganlens.engine.frame.Frame`, but arrays of CuPy, torch, PyCUDA, PyNvVideoCodec or
+                any library with ``__cuda_array_interface__`` or DLPack; rows may be padded. They are written.
+            format, color: as of :class:`~ganlens.engine.frame.Frame`.
+            attributes: as of :meth:`__call__`.
+
+        Returns:
+            The planes, which other libraries read without a copy.
+
+        Raises:
+            OptionError: this translator does not run inside a GPU.
+            ShapeError: the planes do not fit the format, or lie elsewhere.
+        """
+        vector = self._attribute_vector(attributes)
+        if self._pipeline is None:
+            raise OptionError(
+                f"Arrays on a GPU need a backend that runs there; this translator's is '{self.backend.name}'. "
+                "See engine backends."
+            )
+        return self._pipeline.on_device(planes, format, color, vector)
 
     def close(self) -> None:
         """Free the model."""
+        if self._pipeline is not None:
+            self._pipeline.close()
         self.backend.close()
         for lane in self._lanes:
             lane.close()
@@ -165,6 +207,9 @@ class Translator:
         self.close()
 
     def _translate(self, frame: Frame, attributes: Array | None) -> Frame:
+        if self._pipeline is not None:
+            self._pipeline.times = self.times
+            return self._pipeline(frame, attributes)
         compositor = self.compositor
         with self.times.measure("prepare"):
             image = compositor.prepare(frame)
@@ -185,6 +230,22 @@ class Translator:
                 raise OptionError(f"Model '{self.spec.name}' has no attributes; {', '.join(values)} was given.")
             return None
         return attribute_vector(port, values)
+
+
+def _open_pipeline(backend: ModelBackend, compositor: Compositor, in_flight: int, spin: bool) -> FramePipeline | None:
+    """The way of frames over the GPU, where the backend runs on one and offers it; a line of ``choice`` if it fails."""
+    if not hasattr(backend, "bind_device"):
+        return None
+    from .cuda import Device, FramePipeline
+
+    try:
+        if compositor.framing.mode == "tile":
+            raise OptionError("framing 'tile' puts tiles together there")
+        return FramePipeline(Device(), backend, compositor, in_flight=in_flight, spin=spin)
+    except (MissingExtra, BackendUnavailable, BackendError, OptionError) as error:
+        line = f"{backend.name}: frames go through host memory: {error}"
+        backend.choice = Choice(backend.choice.name, (*backend.choice.lines, line))
+        return None
 
 
 class _Lane:

@@ -6,7 +6,7 @@ import contextlib
 import ctypes
 import io
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,6 +14,9 @@ from ..errors import BackendError, BackendUnavailable, MissingExtra, ModelFileEr
 from ..onnx_file import FLOAT16, OnnxFile
 from ..spec import GeneratorSpec
 from .base import Array, BackendStatus, ModelBackend, Shape, input_names, output_names
+
+if TYPE_CHECKING:
+    from ..cuda import Device, Stream
 
 SILENT = 4
 """Log severity "fatal": what goes wrong reaches the user as one error, not as the library's log."""
@@ -114,10 +117,30 @@ class OnnxRuntimeCpu(ModelBackend):
 
 
 class OnnxRuntimeCuda(OnnxRuntimeCpu):
-    """ONNX Runtime's CUDA provider; arrays stay in host memory, the library copies them."""
+    """ONNX Runtime's CUDA provider, on a stream of ours where cuda-bindings is installed.
+
+    :meth:`run` copies arrays from and to host memory; :meth:`bind_device` keeps them in the GPU's.
+    """
 
     name = "cuda"
     provider = "CUDAExecutionProvider"
+    memory = "cuda"
+    """ONNX Runtime's name for where device arrays lie."""
+    _device: Device | None = None
+    _stream: Stream | None = None
+
+    def bind_device(self, device: Device, shapes: tuple[Shape, ...]) -> DeviceRun:
+        """See :class:`~ganlens.engine.cuda.binding.DeviceBackend`.
+
+        Raises:
+            BackendUnavailable: the session runs on another GPU, or on a stream of its own.
+        """
+        if self._stream is None or self._device is None or self._device.index != device.index:
+            raise BackendUnavailable(
+                f"{self.library} was opened without cuda-bindings, or for another GPU than {device.index}; "
+                "pip install 'ganlens[cuda]' and open it again."
+            )
+        return DeviceRun(self, device, self._stream, shapes)
 
     def _check_provider(self) -> None:
         state = cuda_status()
@@ -126,7 +149,18 @@ class OnnxRuntimeCuda(OnnxRuntimeCpu):
 
     def _providers(self) -> list[Any]:
         # The exhaustive search costs seconds at the first run and is repaid by the second.
-        return [(self.provider, {"device_id": "0", "cudnn_conv_algo_search": "EXHAUSTIVE"})]
+        options = {"device_id": "0", "cudnn_conv_algo_search": "EXHAUSTIVE"}
+        from ..cuda import Device
+
+        with contextlib.suppress(MissingExtra):
+            self._device = Device(0)
+            self._stream = self._device.stream()
+            options["user_compute_stream"] = str(self._stream.handle)
+        return [(self.provider, options)]
+
+    def _free(self) -> None:
+        super()._free()
+        self._stream = None
 
 
 class _Binding:
@@ -170,6 +204,57 @@ class _Binding:
             if raw is not answer:
                 np.copyto(answer, raw)
         return self._answer
+
+
+class DeviceRun:
+    """A session bound to device memory; it runs on the session's own stream, between two marks in the caller's.
+
+    Not capturable: the library's memory pool and its choice of algorithms are its own affair.
+    """
+
+    capturable = False
+
+    def __init__(self, backend: OnnxRuntimeCuda, device: Device, stream: Stream, shapes: tuple[Shape, ...]) -> None:
+        backend.check_outputs(backend.output_shapes(shapes), shapes)
+        self._backend = backend
+        self._device = device
+        self._stream = stream
+        self._before, self._after = device.event(), device.event()
+        self.inputs = tuple(
+            device.upload(np.zeros(shape, dtype)) for shape, (_, dtype) in zip(shapes, backend._inputs, strict=True)
+        )
+        self.outputs = tuple(
+            device.empty(shape, dtype)
+            for shape, (_, dtype) in zip(backend.output_shapes(shapes), backend._outputs, strict=True)
+        )
+        self._binding = backend._session.io_binding()
+        where = (backend.memory, device.index)
+        for (name, dtype), array in zip(backend._inputs, self.inputs, strict=True):
+            self._binding.bind_input(name, *where, dtype, array.shape, array.pointer)
+        for (name, dtype), array in zip(backend._outputs, self.outputs, strict=True):
+            self._binding.bind_output(name, *where, dtype, array.shape, array.pointer)
+        self._options = backend._ort.RunOptions()
+        # Or every run would wait for the GPU.
+        self._options.add_run_config_entry("disable_synchronize_execution_providers", "1")
+        self.run()
+        stream.synchronize()
+
+    def enqueue(self, stream: int) -> None:
+        """See :class:`~ganlens.engine.cuda.binding.DeviceBinding`."""
+        call = self._device.call
+        call("cuEventRecord", self._before.handle, stream)
+        self._stream.wait(self._before)
+        self.run()
+        self._stream.record(self._after)
+        call("cuStreamWaitEvent", stream, self._after.handle, 0)
+
+    def run(self) -> None:
+        """Start the session on its own stream."""
+        backend = self._backend
+        try:
+            backend._session.run_with_iobinding(self._binding, self._options)
+        except Exception as error:
+            raise BackendError(f"{backend.library} failed on {backend.file.path.name}: {_one_line(error)}") from error
 
 
 def cpu_status() -> BackendStatus:

@@ -7,6 +7,7 @@ marks in the streams keep the order. Frames already in the GPU's memory are tran
 
 from __future__ import annotations
 
+import contextlib
 from collections import OrderedDict, deque
 from collections.abc import Callable, Generator, Iterable, Sequence
 from itertools import groupby
@@ -19,6 +20,7 @@ from ..compositor import MAX_GEOMETRIES, Compositor
 from ..errors import BackendError, EngineError, OptionError, ShapeError
 from ..frame import Color, Frame, PixelFormat, plane_shapes
 from ..spec import GeneratorSpec
+from ..timing import StageTimes
 from .binding import DeviceBackend, DeviceBinding
 from .compiler import load_kernels
 from .device import Device, DeviceArray, Event, Stream
@@ -57,6 +59,7 @@ class FramePipeline:
         self.device = device
         self.in_flight = in_flight
         self.compositor = compositor
+        self.times = StageTimes()
         self._backend = backend
         self._spin = spin
         self._module = load_kernels(device)
@@ -70,10 +73,6 @@ class FramePipeline:
     def spec(self) -> GeneratorSpec:
         """The generator's record."""
         return self.compositor.spec
-
-    def takes(self, frame_size: tuple[int, int]) -> bool:
-        """Whether frames of this size can go this way: those cut into tiles cannot."""
-        return not self.compositor.layout(frame_size).tiles
 
     def __call__(self, frame: Frame, attributes: NDArray[np.float32] | None = None) -> Frame:
         """Translate one frame.
@@ -104,31 +103,34 @@ class FramePipeline:
             raise RuntimeError(f"{self.in_flight} frames are under way; finish one first")
         self.device.use()
         route = self._route(frame)
-        slot = route.slots.popleft()
-        try:
-            for ours, theirs in zip(slot.views, route.geometry.views(frame.planes), strict=True):
-                np.copyto(ours, theirs)
-            if slot.attributes is not None and attributes is not None:
-                np.copyto(slot.attributes, attributes, casting="same_kind")
-            for step in slot.steps:
-                step()
-        except BaseException:
-            self._routes.clear()  # something of it may be under way
-            raise
-        # While the GPU works: all that it does not change.
-        self._flying.append(_Flight(route, slot, frame.copy()))
+        with self.times.measure("upload"):
+            slot = route.slots.popleft()
+            try:
+                for ours, theirs in zip(slot.views, route.geometry.views(frame.planes), strict=True):
+                    np.copyto(ours, theirs)
+                if slot.attributes is not None and attributes is not None:
+                    np.copyto(slot.attributes, attributes, casting="same_kind")
+                for step in slot.steps:
+                    step()
+            except BaseException:
+                self._abandon()
+                raise
+            # While the GPU works: all that it does not change.
+            self._flying.append(_Flight(route, slot, frame.copy()))
 
     def finish(self) -> Frame:
         """Wait for the oldest frame under way."""
         self.device.use()
         route, slot, result = self._flying.popleft()
         try:
-            slot.done.synchronize()
+            with self.times.measure("wait"):
+                slot.done.synchronize()
         except BaseException:
-            self._routes.clear()  # the slot is not free
+            self._abandon()
             raise
-        for theirs, ours in zip(route.geometry.views(result.planes), slot.views, strict=True):
-            np.copyto(theirs, ours)
+        with self.times.measure("download"):
+            for theirs, ours in zip(route.geometry.views(result.planes), slot.views, strict=True):
+                np.copyto(theirs, ours)
         route.slots.append(slot)
         return result
 
@@ -139,7 +141,7 @@ class FramePipeline:
             try:
                 slot.done.synchronize()
             except EngineError:  # the one that stopped the stream is on its way to the user
-                self._routes.clear()
+                self._abandon()
             else:
                 route.slots.append(slot)
 
@@ -184,6 +186,12 @@ class FramePipeline:
         self.drain()
         self._routes.clear()
         self._networks.clear()
+
+    def _abandon(self) -> None:
+        """After an error: let the GPU come to rest before the memory goes that it may still use."""
+        with contextlib.suppress(EngineError):
+            self.device.synchronize()
+        self._routes.clear()
 
     # --- what is made once --------------------------------------------------------------------------------------------
 

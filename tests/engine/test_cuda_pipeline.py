@@ -9,18 +9,30 @@ import ctypes
 import gc
 from collections.abc import Callable
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from ganlens.engine import Color, Compositor, Frame, Framing, GeneratorSpec, Output
-from ganlens.engine.cuda import Device, DeviceArray, FramePipeline
-from ganlens.engine.errors import BackendError, DeviceLost, DeviceMemoryError, OptionError, ShapeError
+from ganlens.engine import Color, Compositor, Frame, Framing, GeneratorSpec, Output, Translator, cuda, translator
+from ganlens.engine.backends.onnxruntime_backend import DeviceRun, OnnxRuntimeCuda
+from ganlens.engine.cuda import Device, DeviceArray, FramePipeline, pipeline
+from ganlens.engine.errors import (
+    BackendError,
+    BackendUnavailable,
+    DeviceLost,
+    DeviceMemoryError,
+    MissingExtra,
+    OptionError,
+    ShapeError,
+)
+from ganlens.engine.onnx_file import read_onnx, spec_of
 from ganlens.engine.spec import AttributeInput, ImageOutput, SizeRule
 from tests.engine.fake_cuda import FakeCuda, kept_cubins
 from tests.engine.test_kernels import FORMATS, make_planes
+from tests.helpers import attribute_model, half_mask_model, half_precision_model, network_model
 
 
 @pytest.fixture(autouse=True)
@@ -347,7 +359,6 @@ def test_wrong_planes_on_the_gpu_are_named() -> None:
 
 def test_tiles_do_not_go_this_way() -> None:
     pipeline = make(FunctionNetwork(FakeCuda(), negative), Framing("tile"))
-    assert not pipeline.takes((100, 100))
     with pytest.raises(OptionError, match="cut into tiles"):
         pipeline(frames("rgb24", (100, 100), 1)[0])
 
@@ -422,3 +433,133 @@ def test_no_frame_at_all_in_flight_is_refused() -> None:
     pipeline.start(frame)
     with pytest.raises(RuntimeError, match="1 frames are under way"):
         pipeline.start(frame)
+
+
+# ---------------------------------------------------------------------------------------------- ONNX Runtime
+
+
+class OnnxRuntimeOnFake(OnnxRuntimeCuda):
+    """The CUDA backend with ONNX Runtime's CPU provider over the fake GPU's memory."""
+
+    provider = "CPUExecutionProvider"
+    memory = "cpu"
+
+    def __init__(self, path: Path, fake: FakeCuda) -> None:
+        self._device = Device(driver=fake)
+        self._stream = self._device.stream()
+        file = read_onnx(path)
+        super().__init__(file, spec_of(file), threads=1)
+
+    def _check_provider(self) -> None:
+        pass
+
+    def _providers(self) -> list[Any]:
+        return [self.provider]
+
+    def bind_device(self, device: Device, shapes: tuple[tuple[int, ...], ...]) -> DeviceRun:
+        stream, fake = self._stream, device._cuda
+        assert stream is not None
+
+        class InStream(DeviceRun):
+            """Runs when the stream gets there, as the CUDA provider's kernels do."""
+
+            def run(self) -> None:
+                fake.put(stream.handle, super().run)
+
+        return InStream(self, device, stream, shapes)
+
+
+@pytest.mark.parametrize("in_flight", [1, 2])
+@pytest.mark.parametrize("model", [network_model, half_precision_model, half_mask_model])
+def test_onnxruntime_in_the_gpus_memory(model: Any, in_flight: int, tmp_path: Path) -> None:
+    """The frames are those of the same session with arrays in host memory."""
+    path = model(tmp_path / "model.onnx")
+    fake = FakeCuda()
+    backend = OnnxRuntimeOnFake(path, fake)
+    framing = Framing("crop", region=(5, 7, 40, 30))
+    pipeline = FramePipeline(Device(driver=fake), backend, Compositor(backend.spec, framing), in_flight=in_flight)
+    reference = Compositor(backend.spec, framing, target="scalar")
+    given = frames("yuv420p", (48, 66), 4)
+    for frame, answer in zip(given, pipeline.stream(given), strict=True):
+        expected = frame.copy()
+        reference.compose(frame, reference.run(frame, reference.prepare(frame), backend.run), expected)
+        assert_same(answer, expected)
+
+
+def test_onnxruntime_has_attributes(tmp_path: Path) -> None:
+    fake = FakeCuda()
+    backend = OnnxRuntimeOnFake(attribute_model(tmp_path / "model.onnx"), fake)
+    (frame,) = frames("rgb24", (16, 24), 1)
+    with Translator(backend, pipeline=FramePipeline(Device(driver=fake), backend, Compositor(backend.spec))) as ours:
+        brighter = ours(frame, brighter=0.5)
+        darker = ours(frame.planes[0], darker=0.5)
+    assert brighter.planes[0].mean() > frame.planes[0].mean() > darker.mean()
+
+
+def test_onnxruntime_without_a_stream_of_ours_is_refused(tmp_path: Path) -> None:
+    backend = OnnxRuntimeOnFake(network_model(tmp_path / "model.onnx"), FakeCuda())
+    backend._stream = None
+    with pytest.raises(BackendUnavailable, match="opened without cuda-bindings"):
+        OnnxRuntimeCuda.bind_device(backend, Device(driver=FakeCuda()), ((1, 3, 32, 48),))
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("in_flight", [1, 3])
+def test_onnxruntime_on_this_gpu(in_flight: int, tmp_path: Path) -> None:
+    """The frames are those of the CPU, within the rounding of a network on another machine."""
+    path = network_model(tmp_path / "model.onnx")
+    given = frames("yuv420p", (48, 66), 5)
+    with (
+        Translator.open(path, backend="cuda", in_flight=in_flight) as ours,
+        Translator.open(path, backend="cpu") as cpu,
+    ):
+        assert ours._pipeline is not None, ours.choice
+        for answer, expected in zip(ours.stream(given), cpu.stream(given), strict=True):
+            for a, b in zip(answer.planes, expected.planes, strict=True):
+                assert np.abs(a.astype(int) - b).max() <= 2
+
+
+# ---------------------------------------------------------------------------------------------- the translator
+
+
+@pytest.fixture
+def open_on_fake(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Translator]:
+    """Translator.open, with a GPU that is the fake."""
+    path, fake = network_model(tmp_path / "model.onnx", None), FakeCuda()
+    monkeypatch.setattr(translator, "open_backend", lambda *_, **__: OnnxRuntimeOnFake(path, fake))
+    monkeypatch.setattr(cuda, "Device", lambda: Device(driver=fake))
+    return lambda **options: Translator.open(path, **options)
+
+
+@pytest.mark.parametrize("in_flight", [1, 3])
+def test_the_translator_takes_the_way_over_the_gpu(open_on_fake: Callable[..., Translator], in_flight: int) -> None:
+    given = frames("nv12", (32, 48), 5)
+    with open_on_fake(in_flight=in_flight) as ours:
+        assert ours.in_flight == in_flight
+        reference = Translator(ours.backend, Compositor(ours.spec, target="scalar"))
+        for frame, answer in zip(given, ours.stream(given), strict=True):
+            assert_same(answer, reference(frame))
+        assert_same(ours(given[0]), reference(given[0]))
+        assert list(ours.times.summary()) == ["upload", "wait", "download"]
+        assert ours.times.summary()["wait"].frames == 6
+        arrays = [ours._pipeline.device.upload(plane) for plane in given[1].planes]  # type: ignore[union-attr]
+        for array, plane in zip(ours.on_device(arrays, "nv12"), reference(given[1]).planes, strict=True):
+            assert np.array_equal(ours._pipeline.device.download(array), plane)  # type: ignore[union-attr]
+
+
+def test_what_cannot_go_over_the_gpu_goes_through_host_memory(open_on_fake: Callable[..., Translator]) -> None:
+    with open_on_fake(framing="tile") as ours:
+        assert ours.choice is not None
+        assert ours.choice.lines[-1].startswith("cuda: frames go through host memory: framing 'tile'")
+        assert ours(frames("rgb24", (40, 40), 1)[0]).size == (40, 40)
+        with pytest.raises(OptionError, match="Arrays on a GPU need a backend that runs there; .* 'cuda'"):
+            ours.on_device([], "rgb24")
+
+
+def test_a_missing_compiler_is_said(open_on_fake: Callable[..., Translator], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        pipeline, "load_kernels", lambda device: (_ for _ in ()).throw(MissingExtra("CUDA", "x", "cuda"))
+    )
+    with open_on_fake() as ours:
+        assert ours.choice is not None
+        assert "cuda: frames go through host memory: CUDA needs the package 'x'" in ours.choice.lines[-1]
