@@ -252,8 +252,9 @@ def warp_compose(
 
 
 def gather(samples: Array, rows: Array, columns: Array, scale: float) -> Array:
-    """Values between the samples of a plane: a triangle filter of ``max(1, scale)`` samples to each side along both
-    axes, edges replicated. ``rows`` and ``columns`` are sample coordinates, any shape; sample ``k`` lies at ``k + 0.5``.
+    """Values between the samples of a plane: a triangle filter that reaches ``max(1, scale)`` samples to each side.
+
+    Edges are replicated. ``rows`` and ``columns`` are sample coordinates, any shape; sample ``k`` lies at ``k + 0.5``.
     """
     down, across = (
         resampling(at.ravel(), scale, length) for at, length in zip((rows, columns), samples.shape, strict=True)
