@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, overload
+from typing import TYPE_CHECKING, Literal, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,10 @@ from .backends import default_threads, open_backend
 from .backends.base import Array, Backend, Choice, ModelBackend, Output
 from .compositor import Compositor
 from .errors import BackendError, BackendUnavailable, MissingExtra, OptionError, did_you_mean
+from .faces.follow import Follower
+from .faces.framing import FaceFraming
+from .faces.paste import FaceCompositor, FacedFrame
+from .faces.stream import faced, single
 from .frame import Color, Frame, PixelFormat
 from .framing import Framing, Mode
 from .models import find_model, read_model_spec
@@ -36,22 +40,28 @@ class Translator:
 
     Args:
         backend: runs the network; closed with the translator.
-        compositor: by default the whole frame through the network and back.
+        compositor: by default the whole frame through the network and back; a
+            :class:`~ganlens.engine.faces.paste.FaceCompositor` gives it the faces.
         lanes: make more translators of the same kind, one each, for frames that :meth:`stream` translates at the same
             time; called when first needed, in a thread of their own.
         pipeline: the way of frames over a GPU, in place of ``lanes``.
+        follower: finds the faces for a face compositor; by default one with YuNet.
     """
 
     def __init__(
         self,
         backend: Backend,
-        compositor: Compositor | None = None,
+        compositor: Compositor | FaceCompositor | None = None,
         lanes: Sequence[Callable[[], Translator]] = (),
         pipeline: FramePipeline | None = None,
+        follower: Follower | None = None,
     ) -> None:
         self.backend = backend
         self.compositor = compositor or Compositor(backend.spec)
         self.times = StageTimes()
+        if follower is None and isinstance(self.compositor, FaceCompositor):
+            follower = Follower(self.compositor.framing)
+        self._follower = follower
         self._lanes = [_Lane(make) for make in lanes]
         self._pipeline = pipeline
 
@@ -61,7 +71,7 @@ class Translator:
         model: str | Path,
         *,
         backend: str = "auto",
-        framing: Mode | Framing = "fit",
+        framing: Mode | Framing | FaceFraming | Literal["faces"] | None = None,
         detail: float = 0.0,
         opacity: float = 1.0,
         threads: int | None = None,
@@ -75,7 +85,9 @@ class Translator:
         Args:
             model: a name that ``engine models`` lists, or the path of an ONNX file.
             backend: "auto", or one of those that ``engine backends`` lists; a named backend never falls back.
-            framing: "fit", "crop", "tile", "native", or a :class:`~ganlens.engine.framing.Framing` with its options.
+            framing: "fit", "crop", "tile", "native", or a :class:`~ganlens.engine.framing.Framing` with its options;
+                "faces" or a :class:`~ganlens.engine.faces.FaceFraming`. None: "faces" for a model whose record says
+                that it takes an aligned face, else "fit".
             detail, opacity: see :class:`~ganlens.engine.compositor.Compositor`.
             threads: CPU threads of the network; None: all cores.
             in_flight: frames that :meth:`stream` translates at the same time, sharing ``threads`` among them: more
@@ -89,25 +101,32 @@ class Translator:
         Raises:
             ModelFileError, BackendUnavailable, OptionError: with the cure in the message.
         """
-        framing = framing if isinstance(framing, Framing) else Framing(framing)
         path = find_model(model)
         spec = read_model_spec(path, value_range=value_range)
+        chosen = _choose_framing(framing, spec)
         size = None
-        if spec.image is not None and frame_size is not None:
-            layout = framing.layout(frame_size, spec.size)
+        if isinstance(chosen, Framing) and spec.image is not None and frame_size is not None:
+            layout = chosen.layout(frame_size, spec.size)
             size = layout.tile_size or layout.size
         if in_flight < 1:
             raise OptionError(f"in_flight = {in_flight} came; expected 1 or more.")
         threads = max(1, (threads or default_threads()) // in_flight)
         opened = open_backend(path, backend, size=size, threads=threads, spin=spin, value_range=value_range)
 
+        def make_compositor(spec: GeneratorSpec) -> Compositor | FaceCompositor:
+            if isinstance(chosen, FaceFraming):
+                return FaceCompositor(spec, chosen, detail=detail, opacity=opacity)
+            return Compositor(spec, chosen, detail=detail, opacity=opacity)
+
         def lane() -> Translator:
             again = open_backend(path, opened.name, size=size, threads=threads, spin=spin, value_range=value_range)
-            return cls(again, Compositor(again.spec, framing, detail=detail, opacity=opacity))
+            return cls(again, make_compositor(again.spec))
 
         try:
-            compositor = Compositor(opened.spec, framing, detail=detail, opacity=opacity)
-            pipeline = _open_pipeline(opened, compositor, in_flight, spin)
+            compositor = make_compositor(opened.spec)
+            pipeline = None
+            if isinstance(compositor, Compositor):  # faces of a frame go through the host, one after the other
+                pipeline = _open_pipeline(opened, compositor, in_flight, spin)
             return cls(opened, compositor, [] if pipeline else [lane] * (in_flight - 1), pipeline)
         except BaseException:
             opened.close()
@@ -151,13 +170,17 @@ class Translator:
         if self._pipeline is not None:
             self._pipeline.times = self.times
             return self._pipeline.stream(frames, vector)
+        items: Iterable[Frame | FacedFrame] = frames
+        if self._follower is not None:
+            low, high = self.spec.value_range
+            items = faced(frames, self._follower, self.times, high - low)
         if not self._lanes:
-            return (self._translate(frame, vector) for frame in frames)
+            return (self._translate(item, vector) for item in items)
         workers = [partial(self._translate, attributes=vector)]
         for lane in self._lanes:
             lane.times = self.times
             workers.append(partial(lane.translate, attributes=vector))
-        return ordered(workers, frames)
+        return ordered(workers, items)
 
     @property
     def in_flight(self) -> int:
@@ -206,7 +229,13 @@ class Translator:
     ) -> None:
         self.close()
 
-    def _translate(self, frame: Frame, attributes: Array | None) -> Frame:
+    def _translate(self, frame: Frame | FacedFrame, attributes: Array | None) -> Frame:
+        if isinstance(self.compositor, FaceCompositor):
+            if isinstance(frame, Frame):
+                assert self._follower is not None
+                frame = single(frame, self._follower, self.times)
+            return self._translate_faces(self.compositor, frame, attributes)
+        assert isinstance(frame, Frame)
         if self._pipeline is not None:
             self._pipeline.times = self.times
             return self._pipeline(frame, attributes)
@@ -220,6 +249,25 @@ class Translator:
             compositor.compose(frame, output, result)
         return result
 
+    def _translate_faces(self, compositor: FaceCompositor, faced: FacedFrame, attributes: Array | None) -> Frame:
+        """The frame itself, not a copy, where no face shows."""
+        result = faced.frame
+        try:
+            for face, link in zip(faced.faces, faced.links, strict=True):
+                with self.times.measure("prepare"):
+                    image = compositor.prepare(faced.frame, face)
+                with self.times.measure("run"):
+                    output = self._run(image, attributes)
+                with self.times.measure("compose"):
+                    if result is faced.frame:
+                        result = faced.frame.copy()
+                    compositor.compose(face, image, output, result, link)
+        finally:
+            for link in faced.links:
+                if link is not None:
+                    link.release()
+        return result
+
     def _run(self, image: Array, attributes: Array | None) -> Output:
         return self.backend.run(image, attributes)
 
@@ -230,6 +278,17 @@ class Translator:
                 raise OptionError(f"Model '{self.spec.name}' has no attributes; {', '.join(values)} was given.")
             return None
         return attribute_vector(port, values)
+
+
+def _choose_framing(
+    framing: Mode | Framing | FaceFraming | Literal["faces"] | None, spec: GeneratorSpec
+) -> Framing | FaceFraming:
+    """What was asked for, or what suits the model."""
+    if framing is None:
+        framing = "faces" if spec.face_alignment else "fit"
+    if framing == "faces":
+        return FaceFraming()
+    return framing if isinstance(framing, Framing | FaceFraming) else Framing(framing)
 
 
 def _open_pipeline(backend: ModelBackend, compositor: Compositor, in_flight: int, spin: bool) -> FramePipeline | None:
@@ -256,7 +315,7 @@ class _Lane:
         self._translator: Translator | None = None
         self.times = StageTimes()
 
-    def translate(self, frame: Frame, attributes: Array | None) -> Frame:
+    def translate(self, frame: Frame | FacedFrame, attributes: Array | None) -> Frame:
         if self._translator is None:
             self._translator = self._make()
         self._translator.times = self.times
@@ -269,21 +328,37 @@ class _Lane:
 
 
 def attribute_vector(port: AttributeInput, values: Mapping[str, float]) -> Array:
-    """The attribute tensor (1, ``port.length``) float32 for values by name; names not given are 0.
+    """The attribute tensor (1, ``port.length``) float32 for values by name.
 
-    Setting a name to 1 leaves the others of its group at 0, unless they are given too.
+    A name of a group given takes the others of the group to 0, unless they are given too. Names not given are left as
+    they are: 0 means nothing to a generator without the complement; with it, 0 would mean "take away", so that both
+    halves are 0.5, the middle between on and off.
 
     Raises:
-        OptionError: unknown name, or a value outside 0..1, with the list of names.
+        OptionError: unknown name, a value outside 0..1, or exclusive names with more than 1 in sum.
     """
     known = {_plain(name): index for index, name in enumerate(port.names)}
-    vector = np.zeros(len(port.names), np.float32)
+    vector = np.full(len(port.names), 0.5 if port.complement else 0.0, np.float32)
+    given: dict[int, float] = {}
     for name, value in values.items():
         index = known.get(_plain(name))
         if index is None:
             raise OptionError(f"Unknown attribute '{name}'. {did_you_mean(name, port.names)}")
         if not 0 <= value <= 1:
             raise OptionError(f"Attribute {name} must lie between 0 and 1, got {value:g}.")
+        given[index] = value
+    for group in port.groups:
+        members = [port.names.index(name) for name in group]
+        chosen = [index for index in members if index in given]
+        total = sum(given[index] for index in chosen)
+        if total > 1 + 1e-6:
+            names = " and ".join(port.names[index] for index in chosen)
+            raise OptionError(
+                f"{names} exclude each other; {total:g} came in sum, expected at most 1. One of: {', '.join(group)}."
+            )
+        if chosen:
+            vector[members] = 0
+    for index, value in given.items():
         vector[index] = value
     both = np.concatenate([vector, 1 - vector]) if port.complement else vector
     return both.reshape(1, -1)

@@ -228,7 +228,7 @@ def test_attributes_become_a_vector():
     port = AttributeInput(names=(*HAIR, "Smiling"))
     np.testing.assert_array_equal(attribute_vector(port, {"smiling": 1, "BLOND_hair": 0.5}), [[0, 0.5, 1]])
     both = AttributeInput(names=(*HAIR, "Smiling"), complement=True)
-    np.testing.assert_array_equal(attribute_vector(both, {"blond hair": 1}), [[0, 1, 0, 1, 0, 1]])
+    np.testing.assert_array_equal(attribute_vector(both, {"blond hair": 1}), [[0.5, 1, 0.5, 0.5, 0, 0.5]])
 
 
 def test_wrong_attributes_are_refused():
