@@ -4,7 +4,7 @@ Neither TensorRT nor CUDA is imported with this package; :func:`load` does.
 """
 
 from .backend import PlanBinding, TensorRt, is_plan, status
-from .builder import BuildOptions, build, build_into, make_key
+from .builder import BuildOptions, Built, build, build_into, make_key
 from .library import RTX_TARGETS, Library, load
 from .observer import observed
 from .plans import Entry, Plan, PlanCache, PlanKey, PlanRecord, read_plan, read_record, record_path, write_plan
@@ -15,6 +15,7 @@ __all__ = [
     "RTX_TARGETS",
     "BuildOptions",
     "BuildProgress",
+    "Built",
     "Entry",
     "Extent",
     "Library",

@@ -167,7 +167,11 @@ class PlanBinding:
         for name, shape in zip(names, shapes, strict=True):
             if not context.set_input_shape(name, shape):
                 library.fail(f"refuses an input of {shape} for {self._name}", otherwise=ShapeError)
-        if unknown := context.infer_shapes():
+        try:
+            unknown = context.infer_shapes()
+        except RuntimeError:
+            library.fail(f"cannot run {self._name} on an input of {shapes[0]}", otherwise=ShapeError)
+        if unknown:
             library.fail(f"cannot tell the shapes of {', '.join(unknown)} in {self._name}", otherwise=ShapeError)
         answers = output_names(backend.spec)
         came = tuple(tuple(int(n) for n in context.get_tensor_shape(name)) for name in answers)

@@ -307,7 +307,7 @@ def check_installed() -> None:
     Raises:
         MissingExtra: neither is.
     """
-    if not any(flavour in sys.modules or importlib.util.find_spec(flavour) for flavour in PACKAGES):
+    if not any(sys.modules.get(flavour) or importlib.util.find_spec(flavour) for flavour in PACKAGES):
         raise _missing()
 
 
@@ -354,17 +354,12 @@ _DRIVER = re.compile(
     r"cudaError (35|36|803|804)\b|driver version is insufficient|initialization failure with error 35", re.I
 )
 
-_PLACES = (
-    re.compile(r"^\[?[\w.:]+(?:\.cpp|\.h)?::\w+::\d+\]\s*"),  # [checkMacros.cpp::catchCudaError::250]
-    re.compile(r"^I?\w+::\w+:\s*"),  # IBuilder::buildSerializedNetwork:
-    re.compile(r"^Error Code \d+:\s*"),
-    re.compile(r"^\w+\.cpp:\d+:?\s*"),
-    re.compile(r"^ERROR:\s*"),
-    re.compile(r"^\[\d+\]\s*"),
-    re.compile(r"^(Internal Error|API Usage Error|Cuda Runtime|Myelin|BuildCanceled|Invalid Node)\s*(?=\()"),
-    re.compile(r"^\((?=.*\)$)"),
-)
-_AFTER = re.compile(r"\s*\(?\bIn \w[\w:<>~ ]* at \S+\.(cpp|h):\d+.*$|\s+In \w+ at \S+:\d+\)?")
+_CODE = re.compile(
+    r"Error Code \d+: [A-Za-z ]+\((.*)\)$"
+)  # …: Error Code 4: API Usage Error (what it means. In f at …)
+_PLACE = re.compile(r"^(\[[\w.:]+\]\s*|I?\w+::\w+:\s*|\w+\.cpp:\d+:?\s*|ERROR:\s*|\[\d+\]\s*|Error Code \d+:\s*)+")
+_WHERE = re.compile(r"\s*\bIn [\w:<>~() ]+? at /\S+:\d+.*$")
+_CUDA = re.compile(r"cudaError \d+: [^)]*")
 
 
 def clean(message: str) -> str:
@@ -372,13 +367,10 @@ def clean(message: str) -> str:
     text = " ".join(message.split())
     if text.startswith("ModelImporter"):  # the parser's own account, told better by its error list
         return ""
-    before = None
-    while before != text:
-        before = text
-        for place in _PLACES:
-            text = place.sub("", text)
-    cuda = re.search(r"\(cudaError \d+: [^)]*\)", text)
-    text = _AFTER.sub("", text).strip().rstrip(".")
-    if text.count(")") == text.count("(") + 1 and text.endswith(")"):
-        text = text[:-1].rstrip(" .")
-    return f"{text} {cuda[0]}".strip() if cuda and cuda[0] not in text else text
+    cuda = _CUDA.search(text)
+    code = _CODE.search(text)
+    text = code[1] if code else _PLACE.sub("", text)
+    text = _WHERE.sub("", text).strip(" .(")
+    if cuda and cuda[0] not in text:
+        return f"{text} ({cuda[0]})" if text else cuda[0]
+    return text

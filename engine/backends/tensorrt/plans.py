@@ -266,6 +266,7 @@ class PlanCache:
     def __init__(self, folder: Path | None = None, say: Say | None = None) -> None:
         self.folder = folder or cache_folder() / "plans"
         self._say = say or (lambda line: None)
+        self._told: set[Path] = set()
 
     def find(self, key: PlanKey, shapes: Mapping[str, Shape]) -> Plan | None:
         """The plan of this key that takes ``shapes`` and is fastest near them; damaged ones are said and left out."""
@@ -274,7 +275,7 @@ class PlanCache:
             try:
                 record = self._trusted_record(path, key)
             except PlanError as error:
-                self._say(f"plan ignored: {error}")
+                self._tell(path, f"plan ignored: {error}")
                 continue
             if record.profile.covers(shapes):
                 found.append((record.profile.distance(shapes), path))
@@ -282,7 +283,7 @@ class PlanCache:
             try:
                 return self._open(path)
             except PlanError as error:
-                self._say(f"plan ignored: {error}")
+                self._tell(path, f"plan ignored: {error}")
         return None
 
     def get_or_build(self, key: PlanKey, profile: Profile, build: Callable[[], tuple[bytes, PlanRecord]]) -> Plan:
@@ -299,7 +300,7 @@ class PlanCache:
                     self._trusted_record(path, key)
                     return self._open(path)
                 except PlanError as error:
-                    self._say(f"plan built again: {error}")
+                    self._tell(path, f"plan built again: {error}")
             content, record = build()
             return write_plan(path, content, record)
 
@@ -416,6 +417,12 @@ class PlanCache:
         plan = read_plan(path)
         os.utime(record_path(path))  # the last use, for pruning
         return plan
+
+    def _tell(self, plan: Path, line: str) -> None:
+        """Say what is wrong with a plan, once."""
+        if plan not in self._told:
+            self._told.add(plan)
+            self._say(line)
 
     def _make_folder(self) -> None:
         try:
