@@ -17,7 +17,18 @@ from rich.table import Table
 
 from ganlens.engine.errors import EngineError, TrainingError
 
-from .config import CHANGEABLE, CONFIGS, CycleGANConfig, DistillConfig, TrainConfig, make_config, read_values
+from .config import (
+    CHANGEABLE,
+    CONFIGS,
+    ACLGANConfig,
+    ClassifierConfig,
+    CycleGANConfig,
+    DistillConfig,
+    StarGANConfig,
+    TrainConfig,
+    make_config,
+    read_values,
+)
 
 app = typer.Typer(
     name="train",
@@ -40,6 +51,9 @@ def run(method: str, context: typer.Context, given: dict[str, Any]) -> None:
         from .loop import train  # PyTorch loads here, so that --help stays quick
 
         finished = train(config, resume=resume, console=_console)
+        if finished and isinstance(config, ClassifierConfig):
+            _tell_classifier(config)
+            return
     _tell_end(finished, config)
 
 
@@ -59,6 +73,17 @@ def _tell_end(finished: bool, config: TrainConfig) -> None:
         _console.print(
             f"Stopped and saved. Continue: engine train {config.method} --out {config.out} --resume", soft_wrap=True
         )
+
+
+def _tell_classifier(config: ClassifierConfig) -> None:
+    from .classifier import CLASSIFIER_NAME, finish
+
+    record = finish(config)
+    table = Table("attribute", "accuracy", "balanced", title=f"{record.held_out} faces of people never seen")
+    for name, accuracy in record.accuracy.items():
+        table.add_row(name, f"{accuracy:.3f}", f"{record.balanced_accuracy[name]:.3f}")
+    Console().print(table)
+    _console.print(f"Written: {config.run / CLASSIFIER_NAME}", soft_wrap=True)
 
 
 def _on_command_line(context: typer.Context, name: str) -> bool:
@@ -146,6 +171,9 @@ def _commands() -> None:
 
 app.command("cyclegan")(_command(CycleGANConfig))
 app.command("distill")(_command(DistillConfig))
+app.command("acl-gan")(_command(ACLGANConfig))
+app.command("stargan")(_command(StarGANConfig))
+app.command("classifier")(_command(ClassifierConfig))
 
 
 @app.command("demo")

@@ -30,7 +30,9 @@ class TrainConfig(BaseModel):
     method: str
     out: str = Field(description="Run folder; made if missing.")
     name: str = Field("", description="Name of the generator in its record; default: the run folder's name.")
-    tier: Literal["nano", "mobile", "light", "resnet6", "resnet9"] = Field("mobile", description="Generator network.")
+    tier: Literal["nano", "mobile", "light", "resnet6", "resnet9", "stargan", "growing"] = Field(
+        "mobile", description="Generator network."
+    )
     norm: Norm = Field("in", description="Norm of the real-time tiers: in (affine instance norm), bn, or none.")
     activation: Activation = Field("relu", description="Activation of the generators: relu or leaky (slope 0.01).")
 
@@ -114,6 +116,15 @@ class UnpairedConfig(TrainConfig):
         "patterns that fool a discriminator without showing to the eye; 0.1 is strong.",
     )
     pool: Annotated[int, Field(ge=0)] = Field(50, description="Generated pictures kept for each discriminator.")
+    painting_zoom: Annotated[float, Field(ge=1)] = Field(
+        1.0, description="Enlargement of the paintings over the photos: 2 doubles the width of a stroke."
+    )
+
+    @model_validator(mode="after")
+    def _tier_translates_without_labels(self) -> UnpairedConfig:
+        if self.tier in ("stargan", "growing"):
+            raise ValueError(f"tier {self.tier} needs attributes; use nano, mobile, light, resnet6 or resnet9")
+        return self
 
 
 class CycleGANConfig(UnpairedConfig):
@@ -153,7 +164,163 @@ class DistillConfig(UnpairedConfig):
     lambda_feature: Weight = Field(1.0, description="Weight of the squared distance to the teacher's features.")
 
 
-CONFIGS: dict[str, type[TrainConfig]] = {"cyclegan": CycleGANConfig, "distill": DistillConfig}
+DEFAULT_ATTRIBUTES = "Black_Hair,Blond_Hair,Brown_Hair,Male,Young,Mouth_Slightly_Open,Smiling"
+"""StarGAN's five and the two of ACL-GAN's example."""
+
+
+class AttributeConfig(TrainConfig):
+    """What the methods share that learn from faces with attributes."""
+
+    data: str = Field(description="Folder with pictures (or images/ in it) and an attribute table.")
+    attributes: str = Field(DEFAULT_ATTRIBUTES, description="Columns of the table, separated by commas.")
+    table: str = Field("", description="Attribute table; default: attributes.csv or list_attr_celeba.txt in --data.")
+    identities: str = Field("", description="Table of identities; default: identities.csv or identity_CelebA.txt.")
+    holdout: Annotated[int, Field(ge=0)] = Field(
+        2000, description="Pictures, of whole people, that are kept out of training for evaluation."
+    )
+    size: Annotated[int, Field(ge=32)] = Field(128, description="Side of the square training picture, in pixels.")
+    load_size: int = Field(
+        0, description="Side to which the central square is resized before a random crop; 0: no crop."
+    )
+    batch: Positive = Field(16, description="Pictures per step, of each process.")
+    learning_rate: Annotated[float, Field(gt=0)] = Field(1e-4, description="Adam's learning rate.")
+
+    @property
+    def resize_px(self) -> int:
+        """The side after resizing."""
+        return self.load_size or self.size
+
+    @property
+    def attribute_names(self) -> tuple[str, ...]:
+        """The attributes, in the order of the label vector."""
+        return tuple(name.strip() for name in self.attributes.split(",") if name.strip())
+
+    @model_validator(mode="after")
+    def _attributes_are_named_once(self) -> AttributeConfig:
+        names = [name.lower() for name in self.attribute_names]
+        if not names:
+            raise ValueError("attributes names none; give a comma-separated list, for example Smiling,Young,Male")
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"attributes names {', '.join(twice)} more than once")
+        return self
+
+
+class EditorConfig(AttributeConfig):
+    """What the methods share that edit attributes."""
+
+    steps: Annotated[int, Field(ge=0)] = Field(200_000, description="Total steps; 0: count epochs.")
+    decay_steps: Annotated[int, Field(ge=0)] = Field(
+        0, description="How many of --steps, at their end, decay; 0: the second half."
+    )
+    generator_width: Positive = Field(64, description="Channels of the first layer, for the stargan tier.")
+    discriminator_width: Positive = Field(
+        64, description="Channels of the discriminator's first layer; 32 is a quarter of the work, 16 a sixteenth."
+    )
+    discriminator_learning_rate: Weight = Field(
+        0.0, description="Adam's learning rate of the discriminator; 0: the same."
+    )
+    n_critic: Annotated[int, Field(ge=0)] = Field(
+        0, description="Discriminator steps for each of the generator; 0: 5 with wgan-gp, else 1."
+    )
+    lambda_gp: Weight = Field(0.0, description="Weight of the gradient penalty; 0: its published one.")
+    targets: Literal["permute", "coin"] = Field(
+        "permute", description="Target labels: those of other pictures of the batch, or independent coin flips."
+    )
+    classifier: str = Field(
+        "", description="Classifier (file or run folder) that measures accuracies for the log; never trained against."
+    )
+
+    @model_validator(mode="after")
+    def _tier_takes_labels(self) -> EditorConfig:
+        if self.tier.startswith("resnet"):
+            raise ValueError(f"tier {self.tier} takes no attributes; use nano, mobile, light, stargan or growing")
+        return self
+
+
+class ACLGANConfig(EditorConfig):
+    """ACL-GAN: attribute editing with one attribute loss and one content loss, inside a mask and a frame."""
+
+    method: Literal["acl-gan"] = "acl-gan"
+    loss: Literal["lsgan", "wgan-gp", "logistic"] = Field("lsgan", description="Adversarial loss of each attribute.")
+    penalty: Literal["", "none", "mean", "per_attribute", "active_r1"] = Field(
+        "", description="Gradient penalty; default: none with lsgan, mean with wgan-gp, active_r1 with logistic."
+    )
+    complement: bool = Field(True, description="Give the absence of each attribute a label and a loss of its own.")
+    content: Literal["translation", "identity", "cycle"] = Field(
+        "translation",
+        description="Content loss: the edit is near the input, no edit changes nothing, or there and back.",
+    )
+    lambda_att: Weight = Field(1.0, description="Weight of the attribute loss: the one to tune.")
+    lambda_con: Weight = Field(10.0, description="Weight of the content loss.")
+    lambda_mask: Weight = Field(0.0, description="Weight of the mask's mean; not needed by default.")
+    lambda_tv: Weight = Field(0.0, description="Weight of the mask's total variation; not needed by default.")
+    instance_noise: Weight = Field(
+        0.0,
+        description="Deviation of noise added to all that the discriminator sees, in units of [-1, 1]: hides the dots "
+        "with which a short run fools it; 0.1 is strong.",
+    )
+    border: int = Field(-1, description="Border that the generator never changes, in pixels; -1: size / 16.")
+    warmup_steps: Annotated[int, Field(ge=0)] = Field(
+        0,
+        description="First steps, in which only the discriminator learns, on unedited pictures with wished labels. "
+        "Without them the masks of a short run close before it knows any attribute.",
+    )
+    discriminator_init: Literal["default", "he"] = Field(
+        "default", description="Initialisation of the discriminator: PyTorch's, or He's, which learns twice as fast."
+    )
+
+    @property
+    def border_px(self) -> int:
+        """Width of the frame's border."""
+        return self.border if self.border >= 0 else round(self.size / 16)
+
+    @model_validator(mode="after")
+    def _a_window_remains(self) -> ACLGANConfig:
+        if 2 * self.border_px >= self.size:
+            raise ValueError(f"a border of {self.border_px} px leaves nothing of {self.size} px")
+        return self
+
+
+class StarGANConfig(EditorConfig):
+    """StarGAN, the baseline: WGAN-GP, a class loss and a reconstruction; no mask."""
+
+    method: Literal["stargan"] = "stargan"
+    tier: Literal["nano", "mobile", "light", "resnet6", "resnet9", "stargan", "growing"] = Field(
+        "stargan", description="Generator network."
+    )
+    lambda_cls: Weight = Field(1.0, description="Weight of the class loss.")
+    lambda_rec: Weight = Field(10.0, description="Weight of the reconstruction loss.")
+
+    @model_validator(mode="after")
+    def _tier_gives_an_image(self) -> StarGANConfig:
+        if self.tier == "growing":
+            raise ValueError("tier growing belongs to acl-gan")
+        return self
+
+
+class ClassifierConfig(AttributeConfig):
+    """A classifier of attributes, trained on real faces; it judges editors and is never trained against."""
+
+    method: Literal["classifier"] = "classifier"
+    size: Annotated[int, Field(ge=32)] = Field(64, description="Side of the pictures that it sees, in pixels.")
+    load_size: int = Field(72, description="Side to which the central square is resized before a random crop.")
+    steps: Annotated[int, Field(ge=0)] = Field(3000, description="Total steps; 0: count epochs.")
+    batch: Positive = Field(32, description="Pictures per step, of each process.")
+    learning_rate: Annotated[float, Field(gt=0)] = Field(1e-3, description="Adam's learning rate.")
+    beta1: Annotated[float, Field(ge=0, lt=1)] = Field(0.9, description="Adam's first beta; the second is 0.999.")
+    ema: Annotated[float, Field(ge=0, lt=1)] = Field(0.99, description="Decay of the averaged weights.")
+    sample_every: Annotated[int, Field(ge=0)] = Field(0, description="It makes no pictures.")
+    width: Positive = Field(32, description="Channels of the first layer.")
+
+
+CONFIGS: dict[str, type[TrainConfig]] = {
+    "cyclegan": CycleGANConfig,
+    "distill": DistillConfig,
+    "acl-gan": ACLGANConfig,
+    "stargan": StarGANConfig,
+    "classifier": ClassifierConfig,
+}
 
 CHANGEABLE = frozenset(
     {"out", "epochs", "decay_epochs", "steps", "decay_steps", "log_every", "sample_every", "checkpoint_minutes"}
@@ -166,13 +333,16 @@ CHANGEABLE = frozenset(
         "lambda_output",
         "lambda_feature",
         "instance_noise",
+        "painting_zoom",
         "lambda_shift",
         "lambda_style",
         "vgg",
     }
+    | {"data", "table", "identities", "classifier"}
+    | {"lambda_att", "lambda_con", "lambda_mask", "lambda_tv", "lambda_gp", "lambda_cls", "lambda_rec"}
 )
 """What may differ when a run is resumed: its length, its places, its words, and, when asked for, rates and weights.
-``photos`` and ``paintings`` may move; their contents must stay the same."""
+``photos``, ``paintings`` and ``data`` may move; their contents must stay the same."""
 
 
 def make_config(kind: type[C], values: dict[str, Any]) -> C:

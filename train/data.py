@@ -1,4 +1,4 @@
-"""Two folders of unpaired pictures → batches (N, 3, H, W) float32 RGB in [-1, 1].
+"""Folders of pictures → batches (N, 3, H, W) float32 RGB in [-1, 1].
 
 What sample number ``i`` of a run is depends only on the seed and ``i``: there is no random state to save, the number
 of loading processes does not matter, and a resumed run meets the same pictures as one that was never stopped.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import glob
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -35,19 +35,20 @@ class Pictures:
         source: folder (not its subfolders) or glob pattern.
         load_size: shorter side after resizing, px.
         cache_mb: keep the resized pictures in memory if they need less than this.
+        paths: the files to use in place of all that ``source`` holds; ``source`` then only stands in messages.
 
     Raises:
         TrainingError: no such folder, no pictures in it, or fewer than two usable ones.
     """
 
-    def __init__(self, source: str, load_size: int, cache_mb: int = 1024) -> None:
+    def __init__(self, source: str, load_size: int, cache_mb: int = 1024, paths: Sequence[Path] | None = None) -> None:
         self.source = source
         self.load_size = load_size
         self.paths: list[Path] = []
         self.skipped: list[tuple[Path, str]] = []
         self._cache: dict[int, NDArray[np.uint8]] = {}
         budget = cache_mb * 2**20
-        for path in list_pictures(source):
+        for path in list_pictures(source) if paths is None else paths:
             try:
                 pixels = read_picture(path, load_size)
             except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
@@ -132,7 +133,24 @@ def centre(pixels: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
     return pixels[top : top + size, left : left + size]
 
 
-class UnpairedDataset(Dataset[tuple[Tensor, ...]]):
+class TrainingData(Dataset[tuple[Tensor, ...]]):
+    """What the loop asks of a data set: samples by number (without end), the length of an epoch, and a few to show."""
+
+    @property
+    def epoch_length(self) -> int:
+        """Samples in an epoch."""
+        raise NotImplementedError
+
+    def preview(self, count: int, size: int) -> tuple[Tensor, ...]:
+        """A batch of up to ``count`` for a sample grid, always the same, the pictures seen whole.
+
+        Args:
+            size: side of the central square of the resized pictures, px.
+        """
+        raise NotImplementedError
+
+
+class UnpairedDataset(TrainingData):
     """Sample ``i``: one random crop from each domain, drawn independently.
 
     An epoch is the larger domain; in each epoch every domain is gone through in a new order, the smaller one wraps.
@@ -149,6 +167,13 @@ class UnpairedDataset(Dataset[tuple[Tensor, ...]]):
     def epoch_length(self) -> int:
         """Samples in an epoch."""
         return max(len(domain) for domain in self.domains)
+
+    def preview(self, count: int, size: int) -> tuple[Tensor, ...]:
+        """The first pictures of each domain."""
+        rows = min(count, *(len(pictures) for pictures in self.domains))
+        return tuple(
+            torch.stack([to_tensor(centre(pictures[row], size)) for row in range(rows)]) for pictures in self.domains
+        )
 
     def __getitem__(self, index: int) -> tuple[Tensor, ...]:
         return tuple(self._sample(number, index) for number in range(len(self.domains)))
@@ -194,7 +219,7 @@ class Positions(Sampler[int]):
             yield from range(start, start + self.batch)
 
 
-def make_loader(dataset: UnpairedDataset, positions: Positions, *, workers: int = 0) -> DataLoader[tuple[Tensor, ...]]:
+def make_loader(dataset: TrainingData, positions: Positions, *, workers: int = 0) -> DataLoader[tuple[Tensor, ...]]:
     """Batches in the order of ``positions``."""
     return DataLoader(
         dataset,

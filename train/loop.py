@@ -25,9 +25,10 @@ from torch.utils.tensorboard import SummaryWriter
 
 from ganlens.engine.errors import TrainingError
 
+from .attribute_data import FaceDataset
 from .checkpoint import STATE_NAME, load_state, save_generator, save_state
-from .config import CONFIG_NAME, TrainConfig, UnpairedConfig, save_config
-from .data import Pictures, Positions, UnpairedDataset, centre, make_loader, to_pixels, to_tensor
+from .config import CONFIG_NAME, AttributeConfig, TrainConfig, UnpairedConfig, save_config
+from .data import Pictures, Positions, TrainingData, UnpairedDataset, make_loader, to_pixels
 from .methods import Batch, Phase, make_method
 from .randomness import get_random_state, seed_all, set_random_state
 from .records import training_record
@@ -88,6 +89,7 @@ class Trainer:
         if saved is not None:
             self._restore(saved)
         self._sums: dict[str, Tensor] = {}
+        self._counts: dict[str, int] = {}
         self._summed = 0
         self._writer: SummaryWriter | None = None
 
@@ -122,8 +124,7 @@ class Trainer:
 
         with catch_interrupt() as interrupted, self._progress() as progress:
             for raw in loader:
-                batch = tuple(images.to(self.device, non_blocking=True, memory_format=self.layout) for images in raw)
-                self.update(batch)
+                self.update(tuple(self._to_device(part) for part in raw))
                 self.seconds = before + time.monotonic() - started
                 progress.advance()
 
@@ -149,7 +150,11 @@ class Trainer:
     def update(self, batch: Batch) -> None:
         """One step: each phase computes its loss with all other networks frozen, and its optimiser moves."""
         factor = self.schedule.factor(self.step)
+        moved: set[str] = set()
         for phase in self.method.phases:
+            if not phase.runs(self.step):
+                continue
+            moved.update(phase.networks)
             optimizer = self.optimizers[phase.name]
             for group in optimizer.param_groups:
                 group["lr"] = self.rates[phase.name] * factor
@@ -162,9 +167,11 @@ class Trainer:
             optimizer.step()
             for name, value in {f"{phase.name}/total": total, **parts}.items():
                 self._sums[name] = self._sums.get(name, torch.zeros((), device=self.device)) + value.detach().float()
+                self._counts[name] = self._counts.get(name, 0) + 1
         self._summed += 1
         for name, averaged in self.averaged.items():
-            averaged.update_parameters(self.method.networks[name])
+            if name in moved:
+                averaged.update_parameters(self.method.networks[name])
         self.step += 1
 
     @property
@@ -241,20 +248,17 @@ class Trainer:
 
     @torch.no_grad()
     def sample(self) -> None:
-        """Write a grid of the averaged generators' answers to the first pictures of each domain, seen whole."""
+        """Write a grid of the averaged networks' answers to the data set's preview."""
         if not self.is_main:
             return
-        side = self.config.resize_px // 8 * 8
-        batch = tuple(
-            torch.stack([to_tensor(centre(pictures[i], side)) for i in range(min(self.config.samples, len(pictures)))])
-            for pictures in self.dataset.domains
-        )
-        rows = min(len(images) for images in batch)
+        batch = self.dataset.preview(self.config.samples, self.config.resize_px // 8 * 8)
         networks = {name: averaged.module.eval() for name, averaged in self.averaged.items()}
         columns: list[list[Tensor]] = []
-        for row in range(rows):  # one at a time: large pictures, small memory
-            one = tuple(images[row : row + 1].to(self.device) for images in batch)
+        for row in range(len(batch[0])):  # one at a time: large pictures, small memory
+            one = tuple(part[row : row + 1].to(self.device) for part in batch)
             columns.append([image[0] for image in self.method.sample(one, networks)])
+        if not columns or not columns[0]:
+            return
         grid = np.concatenate([np.concatenate([to_pixels(image) for image in row], axis=1) for row in columns], axis=0)
         folder = self.config.run / "samples"
         folder.mkdir(exist_ok=True)
@@ -263,6 +267,11 @@ class Trainer:
             self._writer.add_image("samples", grid, self.step, dataformats="HWC")
 
     # --- inside ------------------------------------------------------------------------------------------------------
+
+    def _to_device(self, part: Tensor) -> Tensor:
+        if part.ndim == 4:
+            return part.to(self.device, non_blocking=True, memory_format=self.layout)
+        return part.to(self.device, non_blocking=True)
 
     def _parameters(self, phase: Phase) -> list[nn.Parameter]:
         return [parameter for name in phase.networks for parameter in self.method.networks[name].parameters()]
@@ -299,10 +308,11 @@ class Trainer:
 
     def _log(self, elapsed: float) -> None:
         self._refuse_not_finite()
-        means = {name: float(value) / self._summed for name, value in self._sums.items()}
+        means = {name: float(value) / self._counts[name] for name, value in self._sums.items()}
         speed = self._summed * self.config.batch * self.accelerator.num_processes / max(elapsed, 1e-9)
         rate = self.config.learning_rate * self.schedule.factor(self.step - 1)
         self._sums.clear()
+        self._counts.clear()
         self._summed = 0
         if not self.is_main:
             return
@@ -359,10 +369,13 @@ def train(config: TrainConfig, *, resume: bool = False, console: Console | None 
     return Trainer(config, resume=resume, console=console).fit()
 
 
-def make_dataset(config: TrainConfig) -> UnpairedDataset:
+def make_dataset(config: TrainConfig) -> TrainingData:
     """The data set that a method's configuration names."""
+    if isinstance(config, AttributeConfig):
+        return FaceDataset.of(config)
     assert isinstance(config, UnpairedConfig)
-    domains = tuple(Pictures(source, config.resize_px, config.cache_mb) for source in (config.photos, config.paintings))
+    sides = {config.photos: config.resize_px, config.paintings: round(config.resize_px * config.painting_zoom)}
+    domains = tuple(Pictures(source, side, config.cache_mb) for source, side in sides.items())
     return UnpairedDataset(domains, config.size, flip=config.flip, seed=config.seed)
 
 

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import torch
 
-from ganlens.engine.spec import GeneratorSpec, SizeRule, Training
+from ganlens.engine.spec import AttributeInput, GeneratorSpec, ImageOutput, SizeRule, Training
 
-from .config import TrainConfig, UnpairedConfig
+from .config import AttributeConfig, EditorConfig, TrainConfig, UnpairedConfig
+from .targets import hair_columns
 
 SMALLEST_PX = 16
 
@@ -31,11 +32,36 @@ def image_to_image_spec(config: UnpairedConfig, name: str) -> GeneratorSpec:
     )
 
 
+def attribute_spec(config: EditorConfig, *, mask: bool, complement: bool, border_px: int = 0) -> GeneratorSpec:
+    """The record of a generator that takes a picture and attributes and gives a picture, or segment and mask."""
+    names = config.attribute_names
+    hair = tuple(names[column] for column in hair_columns(names))
+    options: dict[str, str | int | float | bool] = {"norm": config.norm, "activation": config.activation}
+    if config.tier == "stargan":
+        options = {"width": config.generator_width}
+    return GeneratorSpec(
+        name=config.model_name,
+        architecture=config.method,
+        tier=config.tier,
+        options=options,
+        attributes=AttributeInput(names=names, groups=(hair,) if len(hair) > 1 else (), complement=complement),
+        output=ImageOutput(kind="segment", mask="mask") if mask else ImageOutput(),
+        size=SizeRule(
+            multiple_of=4 if config.tier == "stargan" else 8,
+            minimum=SMALLEST_PX,
+            preferred=(config.size, config.size),
+        ),
+        frame_border_px=border_px,
+    )
+
+
 def training_record(config: TrainConfig, *, images_seen: int, steps: int, seconds: float, device: str) -> Training:
     """What the run has done so far, for the record of its generator."""
     data = config.data_note
     if not data and isinstance(config, UnpairedConfig):
         data = f"{_short(config.photos)} to {_short(config.paintings)}"
+    if not data and isinstance(config, AttributeConfig):
+        data = _short(config.data)
     return Training(
         data=data or "not stated",
         data_licence=config.data_licence,

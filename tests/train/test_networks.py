@@ -6,10 +6,20 @@ import pytest
 import torch
 from torch import nn
 
-from ganlens.engine.errors import ModelFileError
+from ganlens.engine.errors import ModelFileError, TrainingError
 from ganlens.engine.spec import AttributeInput, GeneratorSpec, ImageOutput
 from ganlens.train.layers import LEAKY_SLOPE
-from ganlens.train.networks import GENERATORS, TIERS, MobileGenerator, PatchGAN, ResNetGenerator, make_generator
+from ganlens.train.networks import (
+    GENERATORS,
+    TIERS,
+    AttributeDiscriminator,
+    MobileGenerator,
+    PatchGAN,
+    ResNetGenerator,
+    StarGANDiscriminator,
+    StarGANGenerator,
+    make_generator,
+)
 
 
 def count(network: nn.Module) -> int:
@@ -28,6 +38,11 @@ def count(network: nn.Module) -> int:
         (MobileGenerator(TIERS["nano"], attributes=14, mask=True), 371_024),
         (MobileGenerator(TIERS["mobile"], attributes=14, mask=True), 825_712),
         (MobileGenerator(TIERS["light"], attributes=14, mask=True), 1_759_120),
+        (StarGANGenerator(5), 8_430_528),
+        (StarGANDiscriminator(128, 5), 44_762_048),
+        # ACL-GAN: 9 more label planes into 7x7x64, a fourth plane out; the patch head goes, 9 more attribute heads come
+        (StarGANGenerator(14, mask=True), 8_430_528 + 49 * 64 * 9 + 49 * 64),
+        (AttributeDiscriminator(128, 14), 44_762_048 - 9 * 2048 + 4 * 2048 * 9),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, nn.Module) else str(value),
 )
@@ -65,6 +80,29 @@ def test_leaky_replaces_every_relu_and_adds_no_parameter() -> None:
         assert slopes == {LEAKY_SLOPE}
         assert not any(isinstance(module, nn.ReLU) for module in leaky.modules())
         assert count(leaky) == count(plain)
+
+
+@pytest.mark.parametrize(("size", "remaining"), [(32, 1), (64, 1), (96, 1), (128, 2), (256, 4)])
+def test_discriminators_take_square_pictures_of_many_sizes(size: int, remaining: int) -> None:
+    x = torch.rand(2, 3, size, size)
+    source, logits = StarGANDiscriminator(size, 3, width=2)(x)
+    assert source.shape == (2, 1, remaining, remaining)
+    assert logits.shape == (2, 3)
+    assert AttributeDiscriminator(size, 6, width=2)(x).shape == (2, 6)
+
+
+def test_too_small_pictures_are_refused() -> None:
+    with pytest.raises(TrainingError, match="at least 32 px, got 16"):
+        AttributeDiscriminator(16, 3)
+
+
+def test_stargan_generator_reads_its_labels() -> None:
+    torch.manual_seed(0)
+    generator = StarGANGenerator(2, width=4)
+    x = torch.rand(1, 3, 32, 32)
+    y = generator(x, torch.zeros(1, 2))
+    assert y.shape == x.shape
+    assert not torch.allclose(y, generator(x, torch.ones(1, 2)), atol=1e-4)
 
 
 def test_labels_do_nothing_until_trained_then_they_do() -> None:

@@ -8,13 +8,33 @@ from typing import Any
 from ganlens.engine.errors import OptionError, did_you_mean
 
 from ..config import TrainConfig
+from .acl_gan import ACLGAN
 from .base import Batch, Method, Parts, Phase
+from .classifier import Classification
 from .cyclegan import CycleGAN
 from .distill import Distillation
+from .stargan import StarGAN
 
-__all__ = ["METHODS", "Batch", "CycleGAN", "Distillation", "Method", "Parts", "Phase", "make_method"]
+__all__ = [
+    "ACLGAN",
+    "METHODS",
+    "Batch",
+    "CycleGAN",
+    "Distillation",
+    "Method",
+    "Parts",
+    "Phase",
+    "StarGAN",
+    "make_method",
+]
 
-METHODS: dict[str, Callable[[Any], Method]] = {"cyclegan": CycleGAN, "distill": Distillation}
+METHODS: dict[str, Callable[[Any], Method]] = {
+    "cyclegan": CycleGAN,
+    "distill": Distillation,
+    "acl-gan": ACLGAN,
+    "stargan": StarGAN,
+    "classifier": Classification,
+}
 """Method name → class, made from the configuration of the same name in ``config.CONFIGS``."""
 
 

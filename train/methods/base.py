@@ -23,6 +23,14 @@ class Phase(NamedTuple):
     loss: Callable[[Batch, int], tuple[Tensor, Parts]]
     """(batch, step) → scalar to minimise, and detached scalars to log."""
     make_optimizer: Callable[[Iterable[nn.Parameter]], Optimizer]
+    every: int = 1
+    """Runs in every such step only (critics that take several steps for one of the generator)."""
+    start: int = 0
+    """Number of steps before the first in which it runs."""
+
+    def runs(self, step: int) -> bool:
+        """Whether it takes part in step ``step`` (from 0)."""
+        return step >= self.start and (step + 1) % self.every == 0
 
 
 def adam(rate: float, beta1: float) -> Callable[[Iterable[nn.Parameter]], Optimizer]:
@@ -47,7 +55,7 @@ class Method(Protocol):
         ...
 
     def sample(self, batch: Batch, networks: Mapping[str, nn.Module]) -> list[Tensor]:
-        """Columns of a sample grid, each (N, 3, H, W); called without grad, with the averaged networks."""
+        """Columns of a sample grid, each (N, 3, H, W); called without grad, with the averaged networks. May be none."""
         ...
 
     def state_dict(self) -> dict[str, Any]:

@@ -11,11 +11,25 @@ from ganlens.engine.errors import ModelFileError, did_you_mean
 from ganlens.engine.spec import GeneratorSpec
 
 from ..config import Activation, Norm
+from .classifier import AttributeClassifier
 from .mobile import TIERS, MobileGenerator, Tier
 from .patchgan import PatchGAN
 from .resnet import ResNetGenerator
+from .stargan import AttributeDiscriminator, StarGANDiscriminator, StarGANGenerator
 
-__all__ = ["GENERATORS", "TIERS", "MobileGenerator", "PatchGAN", "ResNetGenerator", "Tier", "make_generator"]
+__all__ = [
+    "GENERATORS",
+    "TIERS",
+    "AttributeClassifier",
+    "AttributeDiscriminator",
+    "MobileGenerator",
+    "PatchGAN",
+    "ResNetGenerator",
+    "StarGANDiscriminator",
+    "StarGANGenerator",
+    "Tier",
+    "make_generator",
+]
 
 Factory = Callable[[GeneratorSpec], nn.Module]
 
@@ -38,12 +52,21 @@ def _resnet(blocks: int) -> Factory:
     return make
 
 
+def _stargan(spec: GeneratorSpec) -> nn.Module:
+    return StarGANGenerator(
+        spec.attributes.length if spec.attributes else 0,
+        mask=spec.output.mask is not None,
+        width=int(spec.options.get("width", 64)),
+    )
+
+
 GENERATORS: dict[str, Factory] = {
     "nano": _mobile,
     "mobile": _mobile,
     "light": _mobile,
     "resnet6": _resnet(6),
     "resnet9": _resnet(9),
+    "stargan": _stargan,
 }
 """Tier name → factory. A new generator is one line here."""
 

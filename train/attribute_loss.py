@@ -1,0 +1,122 @@
+"""ACL-GAN's attribute loss: the adversarial loss of each attribute's head, on the samples that have the attribute.
+
+``att`` weights the heads: an attribute that is 0 is "don't care", and its head gets exactly no gradient from that
+sample, neither in the discriminator nor through it. Sums run over attributes, means over the batch (the paper's
+formulas: no factor 1/2, not divided by the number of active attributes).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import softplus
+
+from ganlens.engine.errors import OptionError, did_you_mean
+
+Score = Callable[[Tensor], Tensor]
+
+
+class AttributeLoss(NamedTuple):
+    """A base loss as functions of single scores, all minimised, elementwise."""
+
+    real: Score
+    fake: Score
+    generator: Score
+    penalty: str
+    """The gradient penalty it needs by default."""
+    n_critic: int
+    """Discriminator steps for each of the generator by default."""
+
+    def discriminator_loss(self, real: Tensor, att: Tensor, fake: Tensor, target: Tensor) -> Tensor:
+        """``E[real(D(x)) · att] + E[fake(D(x')) · att']``.
+
+        Args:
+            real, fake: scores (N, A) of real pictures and of edits.
+            att, target: (N, A), the labels of the first, the wishes of the second.
+        """
+        return active_sum(self.real(real.float()), att) + active_sum(self.fake(fake.float()), target)
+
+    def generator_loss(self, fake: Tensor, target: Tensor) -> Tensor:
+        """``E[generator(D(x')) · att']``."""
+        return active_sum(self.generator(fake.float()), target)
+
+
+def active_sum(values: Tensor, att: Tensor) -> Tensor:
+    """Summed over the attributes that hold, averaged over the batch; both (N, A)."""
+    return (values * att).sum(dim=1).mean()
+
+
+ATTRIBUTE_LOSSES = {
+    "lsgan": AttributeLoss(lambda s: (s - 1).square(), torch.square, lambda s: (s - 1).square(), "none", 1),
+    "wgan-gp": AttributeLoss(torch.neg, lambda s: s, torch.neg, "mean", 5),
+    "logistic": AttributeLoss(lambda s: softplus(-s), softplus, lambda s: softplus(-s), "active_r1", 1),
+}
+"""Name → base loss. "lsgan" is written out in the paper; the others follow the same construction."""
+
+
+def attribute_loss(name: str) -> AttributeLoss:
+    """The loss of that name.
+
+    Raises:
+        OptionError: there is none.
+    """
+    if name not in ATTRIBUTE_LOSSES:
+        raise OptionError(f"No attribute loss is called '{name}'. {did_you_mean(name, ATTRIBUTE_LOSSES)}")
+    return ATTRIBUTE_LOSSES[name]
+
+
+def with_complement(att: Tensor) -> Tensor:
+    """``[att, 1 - att]``: each absence becomes an attribute of its own, and exactly half of them hold."""
+    return torch.cat([att, 1 - att], dim=1)
+
+
+# --- gradient penalties ----------------------------------------------------------------------------------------------
+
+Penalty = Callable[[nn.Module, Tensor, Tensor, Tensor, Tensor], Tensor]
+"""(discriminator, real, att, fake, target) → scalar, not weighted."""
+
+
+def mix(real: Tensor, fake: Tensor) -> Tensor:
+    """``e x + (1 - e) x'`` with e uniform, one per sample; a leaf that requires a gradient."""
+    share = torch.rand(len(real), 1, 1, 1, device=real.device)
+    return (share * real + (1 - share) * fake).detach().requires_grad_(True)
+
+
+def slopes(scores: Tensor, images: Tensor) -> Tensor:
+    """Gradient norm of each sample's score, (N,); differentiable. ``scores``: (N,)."""
+    gradient = torch.autograd.grad(scores.sum(), images, create_graph=True)[0]
+    return gradient.flatten(1).norm(dim=1)  # type: ignore[no-any-return]
+
+
+def mean_penalty(discriminator: nn.Module, real: Tensor, att: Tensor, fake: Tensor, target: Tensor) -> Tensor:
+    """``E[(|∇ mean_c D_c(x^)| - 1)^2]``: one backward pass for all attributes."""
+    mixed = mix(real, fake)
+    return (slopes(discriminator(mixed).mean(dim=1), mixed) - 1).square().mean()
+
+
+def per_attribute_penalty(discriminator: nn.Module, real: Tensor, att: Tensor, fake: Tensor, target: Tensor) -> Tensor:
+    """``E[sum_c att'_c (|∇ D_c(x^)| - 1)^2]``: a backward pass for each attribute."""
+    mixed = mix(real, fake)
+    scores = discriminator(mixed)
+    each = torch.stack([(slopes(scores[:, c], mixed) - 1).square() for c in range(scores.shape[1])], dim=1)
+    return active_sum(each, target)
+
+
+def active_r1_penalty(discriminator: nn.Module, real: Tensor, att: Tensor, fake: Tensor, target: Tensor) -> Tensor:
+    """``E|∇ (D(x) · att)|^2 + E|∇ (D(x') · att')|^2``."""
+    total = torch.zeros((), device=real.device)
+    for images, labels in ((real, att), (fake, target)):
+        leaf = images.detach().requires_grad_(True)
+        total = total + slopes((discriminator(leaf) * labels).sum(dim=1), leaf).square().mean()
+    return total
+
+
+PENALTIES: dict[str, tuple[Penalty, float]] = {
+    "mean": (mean_penalty, 0.1),
+    "per_attribute": (per_attribute_penalty, 0.1),
+    "active_r1": (active_r1_penalty, 1.0),
+}
+"""Name → penalty and its published weight (that of "per_attribute" is the one of "mean": nothing else is known)."""

@@ -1,0 +1,214 @@
+"""ACL-GAN (Cho & Yoon): attribute loss and content loss, one generator pass, edits inside a mask and a frame.
+
+The paper gives the attribute loss in LSGAN form and the idea of everything else; the content loss, the composition and
+all numbers are completed here. See :mod:`ganlens.train.attribute_loss` and :mod:`ganlens.train.masking`.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import l1_loss
+
+from ganlens.engine.spec import GeneratorSpec
+
+from ..attribute_loss import PENALTIES, AttributeLoss, attribute_loss, with_complement
+from ..config import ACLGANConfig
+from ..losses import add_noise
+from ..masking import Edit, edit, total_variation
+from ..networks import AttributeDiscriminator, make_generator
+from ..records import attribute_spec
+from ..targets import draw_targets, flip_each
+from .base import Batch, Parts, Phase, adam
+
+logger = logging.getLogger(__name__)
+
+CLOSED = 0.005
+"""A mask whose mean is below this edits nothing that can be seen."""
+
+CLOSED_STEPS = 2000
+"""Steps with closed masks after which a word is due."""
+
+
+def generator_loss(
+    networks: Mapping[str, nn.Module],
+    x: Tensor,
+    att: Tensor,
+    target: Tensor,
+    config: ACLGANConfig,
+    loss: AttributeLoss,
+) -> tuple[Tensor, Parts, Edit]:
+    """Attribute and content; ``att`` and ``target`` with the complement where there is one."""
+    generator, discriminator, border = networks["generator"], networks["discriminator"], config.border_px
+    edited = edit(generator, x, target, border)
+
+    # attribute: the edit must pass for a real picture with each wished attribute
+    attribute = loss.generator_loss(discriminator(add_noise(edited.image, config.instance_noise)), target)
+
+    # content: what was not asked for stays
+    if config.content == "translation":
+        content = l1_loss(edited.image, x)
+    elif config.content == "identity":
+        content = l1_loss(edit(generator, x, att, border).image, x)
+    else:
+        content = l1_loss(edit(generator, edited.image, att, border).image, x)
+
+    total = config.lambda_att * attribute + config.lambda_con * content
+    parts = {"attribute": attribute, "content": content}
+
+    # mask: off by default, the content loss keeps it small
+    if edited.mask is not None:
+        means = edited.mask.mean(dim=(1, 2, 3))
+        total = total + config.lambda_mask * means.mean()
+        if config.lambda_tv > 0:
+            total = total + config.lambda_tv * total_variation(edited.mask)
+        parts |= {"mask": means.mean(), "closed_masks": (means < CLOSED).float().mean()}
+    return total, parts, Edit(edited.image.detach(), None if edited.mask is None else edited.mask.detach())
+
+
+def discriminator_loss(
+    discriminator: nn.Module,
+    x: Tensor,
+    att: Tensor,
+    fake: Tensor,
+    target: Tensor,
+    loss: AttributeLoss,
+    penalty: str = "none",
+    lambda_gp: float = 0.0,
+    noise: float = 0.0,
+) -> tuple[Tensor, Parts]:
+    """Attribute loss, and the gradient penalty if there is one; ``fake`` comes detached.
+
+    Real and fake go through in one batch, of each half, which is the paper's neighbours' "mixed batch"; there is no
+    batch norm here that would care.
+    """
+    real_scores, fake_scores = discriminator(add_noise(torch.cat([x, fake]), noise)).chunk(2)
+    total = loss.discriminator_loss(real_scores, att, fake_scores, target)
+    with torch.no_grad():
+        parts = {
+            "judge": total.detach(),
+            "real_score": (real_scores * att).sum() / att.sum().clamp(min=1),
+            "fake_score": (fake_scores * target).sum() / target.sum().clamp(min=1),
+        }
+    if penalty != "none":
+        function, weight = PENALTIES[penalty]
+        slope = function(discriminator, x, att, fake, target)
+        total = total + (lambda_gp or weight) * slope
+        parts["penalty"] = slope
+    return total, parts
+
+
+class ACLGAN:
+    """The method: networks ``generator`` and ``discriminator``, and two phases."""
+
+    averaged: tuple[str, ...] = ("generator",)
+
+    def __init__(self, config: ACLGANConfig) -> None:
+        self.config = config
+        self.loss = attribute_loss(config.loss)
+        self.penalty = config.penalty or self.loss.penalty
+        heads = len(config.attribute_names) * (2 if config.complement else 1)
+        discriminator = AttributeDiscriminator(config.size, heads, config.discriminator_width)
+        if config.discriminator_init == "he":
+            discriminator.trunk.initialise()
+        self.networks: dict[str, nn.Module] = {
+            "generator": make_generator(self._spec()),
+            "discriminator": discriminator,
+        }
+        self.fixed: dict[str, nn.Module] = {}
+        judge_rate = config.discriminator_learning_rate or config.learning_rate
+        self.phases: tuple[Phase, ...] = (
+            Phase(
+                "generator",
+                ("generator",),
+                self.generator_step,
+                adam(config.learning_rate, config.beta1),
+                every=config.n_critic or self.loss.n_critic,
+                start=config.warmup_steps,
+            ),
+            Phase("discriminator", ("discriminator",), self.discriminator_step, adam(judge_rate, config.beta1)),
+        )
+        self._made: tuple[Tensor, Tensor] | None = None
+        self._closed = torch.zeros((), dtype=torch.int64)
+
+    def generator_step(self, batch: Batch, step: int) -> tuple[Tensor, Parts]:
+        """Loss of the generator; keeps its edits for :meth:`discriminator_step`."""
+        x, att = batch
+        target = self._condition(draw_targets(att, self.config.targets))
+        total, parts, made = generator_loss(self.networks, x, self._condition(att), target, self.config, self.loss)
+        self._made = made.image, target
+        if "mask" in parts:
+            self.watch(parts["mask"].detach(), step)
+        return total, parts
+
+    def discriminator_step(self, batch: Batch, step: int) -> tuple[Tensor, Parts]:
+        """Loss of the discriminator, on the edits of this step's generator phase, or on new ones if it had none.
+
+        While the generator waits, unedited pictures stand for its edits: the discriminator then learns what each
+        attribute looks like, and nothing about the generator's first noise.
+        """
+        x, att = batch
+        if self._made is None:
+            target = self._condition(draw_targets(att, self.config.targets))
+            with torch.no_grad():
+                fake = x
+                if step >= self.config.warmup_steps:
+                    fake = edit(self.networks["generator"], x, target, self.config.border_px).image
+        else:
+            fake, target = self._made
+            self._made = None
+        return discriminator_loss(
+            self.networks["discriminator"],
+            x,
+            self._condition(att),
+            fake,
+            target,
+            self.loss,
+            self.penalty,
+            self.config.lambda_gp,
+            self.config.instance_noise,
+        )
+
+    def specs(self) -> dict[str, tuple[str, GeneratorSpec]]:
+        """The generator."""
+        return {"generator": ("generator", self._spec())}
+
+    def sample(self, batch: Batch, networks: Mapping[str, nn.Module]) -> list[Tensor]:
+        """The face, then an edit for each attribute (flipped; a hair colour set in place of the others)."""
+        x, att = batch
+        wishes = flip_each(att, self.config.attribute_names)
+        return [x] + [
+            edit(networks["generator"], x, self._condition(wish), self.config.border_px).image for wish in wishes
+        ]
+
+    def state_dict(self) -> dict[str, Any]:
+        """For how many steps the masks have been closed."""
+        return {"closed": int(self._closed)}
+
+    def load_state_dict(self, state: dict[str, Any], device: torch.device) -> None:
+        """Restore the count."""
+        self._closed = torch.tensor(state["closed"], dtype=torch.int64, device=device)
+
+    def watch(self, mask: Tensor, step: int) -> None:
+        """Count the steps with closed masks, and say so when it goes on; ``mask``: their mean in this step."""
+        self._closed = torch.where(mask < CLOSED, self._closed.to(mask.device) + 1, 0)
+        if (step + 1) % 100 == 0 and int(self._closed) >= CLOSED_STEPS:  # every hundredth: reading it waits for the GPU
+            logger.warning(
+                "the masks have been closed for %d steps (mean below %g): edits are suppressed. Stop, and --resume "
+                "with a lower --lambda-con than %g",
+                int(self._closed),
+                CLOSED,
+                self.config.lambda_con,
+            )
+            self._closed = torch.zeros_like(self._closed)
+
+    def _spec(self) -> GeneratorSpec:
+        config = self.config
+        return attribute_spec(config, mask=True, complement=config.complement, border_px=config.border_px)
+
+    def _condition(self, att: Tensor) -> Tensor:
+        return with_complement(att) if self.config.complement else att

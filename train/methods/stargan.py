@@ -1,0 +1,142 @@
+"""StarGAN (1711.09020), the baseline: critic with gradient penalty, class and reconstruction losses; two passes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import binary_cross_entropy_with_logits, l1_loss
+
+from ganlens.engine.spec import GeneratorSpec
+
+from ..attribute_loss import mix, slopes
+from ..config import StarGANConfig
+from ..networks import StarGANDiscriminator, make_generator
+from ..records import attribute_spec
+from ..targets import draw_targets, flip_each
+from .base import Batch, Parts, Phase, adam
+
+LAMBDA_GP = 10.0
+"""Published weight of the gradient penalty."""
+
+N_CRITIC = 5
+"""Published number of discriminator steps for each of the generator."""
+
+
+def class_loss(logits: Tensor, att: Tensor) -> Tensor:
+    """Binary cross entropy summed over attributes and batch, divided by the batch size; both (N, C)."""
+    return binary_cross_entropy_with_logits(logits.float(), att, reduction="sum") / len(att)
+
+
+def discriminator_loss(
+    discriminator: nn.Module, x: Tensor, att: Tensor, fake: Tensor, config: StarGANConfig
+) -> tuple[Tensor, Parts]:
+    """Critic, classes of the real pictures, gradient penalty; ``fake`` comes detached."""
+    real_source, logits = discriminator(x)
+    fake_source, _ = discriminator(fake)
+
+    # critic: E[D(x')] - E[D(x)]
+    adversarial = fake_source.mean() - real_source.mean()
+
+    # class: of the real pictures only
+    classes = class_loss(logits, att)
+
+    # gradient penalty: on the score map, as the public code has it
+    mixed = mix(x, fake)
+    penalty = (slopes(discriminator(mixed)[0].flatten(1).sum(dim=1), mixed) - 1).square().mean()
+
+    total = adversarial + config.lambda_cls * classes + (config.lambda_gp or LAMBDA_GP) * penalty
+    correct = ((logits > 0) == (att > 0.5)).float().mean()
+    parts = {
+        "judge": adversarial,
+        "judge_class": classes,
+        "penalty": penalty,
+        "real_score": real_source.mean(),
+        "fake_score": fake_source.mean(),
+        "real_accuracy": correct,
+    }
+    return total, parts
+
+
+def generator_loss(
+    networks: Mapping[str, nn.Module], x: Tensor, att: Tensor, target: Tensor, config: StarGANConfig
+) -> tuple[Tensor, Parts]:
+    """Critic, wished classes, and the way back to the original."""
+    generator = networks["generator"]
+    fake = generator(x, target)
+    source, logits = networks["discriminator"](fake)
+
+    # critic: -E[D(x')]
+    adversarial = -source.mean()
+
+    # class: the edit has the wished attributes
+    classes = class_loss(logits, target)
+
+    # reconstruction: with its own labels the edit becomes the original again; the second pass that ACL-GAN saves
+    reconstruction = l1_loss(generator(fake, att), x)
+
+    total = adversarial + config.lambda_cls * classes + config.lambda_rec * reconstruction
+    correct = ((logits > 0) == (target > 0.5)).float().mean()
+    parts = {"adversarial": adversarial, "class": classes, "reconstruction": reconstruction, "fake_accuracy": correct}
+    return total, parts
+
+
+class StarGAN:
+    """The method: networks ``generator`` and ``discriminator``; the generator moves in every fifth step."""
+
+    averaged: tuple[str, ...] = ("generator",)
+
+    def __init__(self, config: StarGANConfig) -> None:
+        self.config = config
+        self.networks: dict[str, nn.Module] = {
+            "generator": make_generator(self._spec()),
+            "discriminator": StarGANDiscriminator(config.size, len(config.attribute_names), config.discriminator_width),
+        }
+        self.fixed: dict[str, nn.Module] = {}
+        judge_rate = config.discriminator_learning_rate or config.learning_rate
+        self.phases: tuple[Phase, ...] = (
+            Phase("discriminator", ("discriminator",), self.discriminator_step, adam(judge_rate, config.beta1)),
+            Phase(
+                "generator",
+                ("generator",),
+                self.generator_step,
+                adam(config.learning_rate, config.beta1),
+                every=config.n_critic or N_CRITIC,
+            ),
+        )
+        self._target: Tensor | None = None
+
+    def discriminator_step(self, batch: Batch, step: int) -> tuple[Tensor, Parts]:
+        """Loss of the discriminator; keeps the targets for :meth:`generator_step`."""
+        x, att = batch
+        self._target = draw_targets(att, self.config.targets)
+        with torch.no_grad():
+            fake = self.networks["generator"](x, self._target)
+        return discriminator_loss(self.networks["discriminator"], x, att, fake, self.config)
+
+    def generator_step(self, batch: Batch, step: int) -> tuple[Tensor, Parts]:
+        """Loss of the generator."""
+        assert self._target is not None, "the discriminator phase runs first"
+        x, att = batch
+        return generator_loss(self.networks, x, att, self._target, self.config)
+
+    def specs(self) -> dict[str, tuple[str, GeneratorSpec]]:
+        """The generator."""
+        return {"generator": ("generator", self._spec())}
+
+    def sample(self, batch: Batch, networks: Mapping[str, nn.Module]) -> list[Tensor]:
+        """The face, then an edit for each attribute (flipped; a hair colour set in place of the others)."""
+        x, att = batch
+        return [x] + [networks["generator"](x, wish) for wish in flip_each(att, self.config.attribute_names)]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Nothing beside the networks."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any], device: torch.device) -> None:
+        """Nothing."""
+
+    def _spec(self) -> GeneratorSpec:
+        return attribute_spec(self.config, mask=False, complement=False)

@@ -1,0 +1,46 @@
+"""Which attributes an edit shall have: drawn at random in training, one by one in tests."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from .attribute_table import HAIR_COLOURS
+
+
+def draw_targets(att: Tensor, how: str = "permute") -> Tensor:
+    """Target labels for a batch (N, C).
+
+    Args:
+        how: "permute": the batch's own vectors in another order, so that none is impossible (two hair colours);
+            "coin": each attribute an independent fair coin.
+    """
+    if how == "coin":
+        return torch.randint(0, 2, att.shape, device=att.device).to(att.dtype)
+    return att[torch.randperm(len(att)).to(att.device)]
+
+
+def flip_each(att: Tensor, names: Sequence[str]) -> list[Tensor]:
+    """StarGAN's test targets, one (N, C) for each attribute.
+
+    A hair colour is set and the other hair colours are cleared; any other attribute is flipped.
+    """
+    hair = hair_columns(names)
+    wishes = []
+    for column in range(len(names)):
+        wish = att.clone()
+        if column in hair:
+            wish[:, hair] = 0
+            wish[:, column] = 1
+        else:
+            wish[:, column] = 1 - wish[:, column]
+        wishes.append(wish)
+    return wishes
+
+
+def hair_columns(names: Sequence[str]) -> list[int]:
+    """Columns of hair colours."""
+    colours = {colour.lower() for colour in HAIR_COLOURS}
+    return [column for column, name in enumerate(names) if name.lower() in colours]
