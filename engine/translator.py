@@ -187,6 +187,11 @@ class Translator:
         """Frames that :meth:`stream` translates at the same time."""
         return self._pipeline.in_flight if self._pipeline is not None else 1 + len(self._lanes)
 
+    @property
+    def frames_with_faces(self) -> int | None:
+        """Frames so far in which a face was changed; None with another framing."""
+        return None if self._follower is None else self._follower.frames_with_faces
+
     def on_device(
         self, planes: Sequence[object], format: PixelFormat, color: Color | None = None, **attributes: float
     ) -> tuple[DeviceArray, ...]:

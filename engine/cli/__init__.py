@@ -1,4 +1,4 @@
-"""The command line: ``engine translate | models | info | backends | train | export``.
+"""The command line: ``engine translate | models | info | backends | build | cache | train | export``.
 
 Only this package prints. What a command needs is imported when it runs, so that ``engine --help`` answers at once and
 ``engine`` works without the packages of the extras.
@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 from ..errors import EngineError, MissingExtra
+from .cache import app as cache_app
 
 app = typer.Typer(
     name="engine",
@@ -69,13 +70,14 @@ def translate(
     ] = None,
     model: Model = "monet",
     framing: Annotated[
-        str,
+        str | None,
         typer.Option(
             metavar="MODE",
-            help="fit: the whole frame scaled through the model. crop: one rectangle. "
-            "tile: full size in tiles. native: full size in one piece.",
+            help="fit: the whole frame scaled through the model (the default). crop: one rectangle. "
+            "tile: full size in tiles. native: full size in one piece. faces: each face, aligned (the default of face "
+            "models).",
         ),
-    ] = "fit",
+    ] = None,
     region: Annotated[
         str | None, typer.Option(metavar="X,Y,W,H", help="The rectangle of --framing crop, in pixels.")
     ] = None,
@@ -83,8 +85,22 @@ def translate(
         str | None,
         typer.Option(metavar="WxH", help="Size of the generator's image, or of a tile, for models of free size."),
     ] = None,
-    feather: Annotated[float | None, typer.Option(metavar="PX", help="Width of the ramp around a crop.")] = None,
+    feather: Annotated[
+        float | None,
+        typer.Option(metavar="PX", help="Width of the ramp around a crop, or around a face in the model's pixels."),
+    ] = None,
     overlap: Annotated[float, typer.Option(help="Share of a tile that it has in common with its neighbour.")] = 0.25,
+    max_faces: Annotated[
+        int | None, typer.Option(metavar="N", help="Most faces changed in a frame, largest first; 4 by default.")
+    ] = None,
+    detect_every: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Frames from one search for new faces to the next; 10 by default."),
+    ] = None,
+    steady: Annotated[
+        float | None,
+        typer.Option(help="0..1: how much the change of a face is kept from frame to frame where it stands still."),
+    ] = None,
     detail: Annotated[float, typer.Option(help="0..1: fine luminance detail of the original put back.")] = 0.0,
     opacity: Annotated[float, typer.Option(help="0..1: 0 shows the original, 1 the translation.")] = 1.0,
     settings: Annotated[
@@ -137,6 +153,7 @@ def translate(
     engine translate --video clip.mp4 -o painted.mp4
     engine translate --video clip.mp4 -o painted.mp4 --framing crop --region 384,104,512,512
     engine translate --image photo.jpg -o painted.png --framing native --compare
+    engine translate --video clip.mp4 --model face.onnx --set smiling=1 --set blond_hair=1
     engine translate --images 'photos/*.jpg' -o painted/
     """
     options = locals()
@@ -173,6 +190,45 @@ def backends(as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] =
     show_backends(as_json)
 
 
+@app.command()
+def build(
+    model: Annotated[str, typer.Argument(help="A name that 'engine models' lists, or an ONNX file.")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE.plan", help="Write it here, not to the cache.")
+    ] = None,
+    min: Annotated[str, typer.Option(metavar="[N]xHxW", help="Smallest batch and size; default: the model's.")] = "",
+    opt: Annotated[str, typer.Option(metavar="[N]xHxW", help="Where it is to be fastest; default: the model's.")] = "",
+    max: Annotated[
+        str, typer.Option(metavar="[N]xHxW", help="Largest batch and size; default: 4 x twice its size.")
+    ] = "",
+    target: Annotated[
+        str,
+        typer.Option(
+            help="RTX: portable, sm_75, sm_80, ... TensorRT: ampere (and newer) or same (compute capability)."
+        ),
+    ] = "",
+    version_compatible: Annotated[
+        bool, typer.Option("--version-compatible", help="TensorRT: newer releases of the same major run it too.")
+    ] = False,
+    workspace: Annotated[str, typer.Option(metavar="SIZE", help="Memory that one kernel may use: 2GB.")] = "",
+    value_range: Range = None,
+    overwrite: Annotated[bool, typer.Option("--yes", "-y", help="Replace an existing output.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print no progress.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+) -> None:
+    """Build the TensorRT plan of a model ahead of time; 'engine translate' then finds it.
+
+    \b
+    engine build monet
+    engine build face.onnx --opt 4x256x256 --max 16x256x256
+    engine build face.onnx -o face.plan
+    """
+    options = locals()
+    from .plans import build
+
+    build(options)
+
+
 _PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 
 
@@ -201,6 +257,9 @@ def export(ctx: typer.Context) -> None:
 def _missing(what: str, error: ModuleNotFoundError, extra: str) -> Exception:
     package = (error.name or "").partition(".")[0]
     return error if package in ("", "ganlens") else MissingExtra(what, package, extra)
+
+
+app.add_typer(cache_app)
 
 
 def main() -> None:

@@ -68,6 +68,8 @@ def _rows(spec: GeneratorSpec) -> list[tuple[str, str]]:
         rows.append(("mask", "yes"))
     if spec.frame_border_px:
         rows.append(("frame border", f"{spec.frame_border_px} px equal the input"))
+    if spec.face_alignment:
+        rows.append(("takes", f"one aligned face ({spec.face_alignment}); the runtime finds the faces of a frame"))
     if spec.training:
         t = spec.training
         rows += [

@@ -19,10 +19,13 @@ from rich.console import Console
 from rich.table import Table
 
 from ..errors import EngineError, MediaError, OptionError
+from ..faces import FaceFraming
 from ..frame import Frame, side_by_side
 from ..framing import Framing
 from ..images import list_images, read_image, write_image
+from ..models import find_model, read_model_spec
 from ..onnx_file import parse_value_range
+from ..spec import GeneratorSpec
 from ..stream import Writer, prefetch
 from ..timing import StageTimes
 from ..translator import Translator
@@ -42,11 +45,14 @@ class Job:
     images: str | None
     output: str | None
     model: str
-    framing: str
+    framing: str | None
     region: str | None
     size: str | None
     feather: float | None
     overlap: float
+    max_faces: int | None
+    detect_every: int | None
+    steady: float | None
     detail: float
     opacity: float
     settings: list[str] | None
@@ -80,8 +86,19 @@ class Job:
                 raise OptionError(f"--set {setting}: expected NAME=VALUE with a value from 0 to 1.") from None
         return values
 
-    def make_framing(self) -> Framing:
-        """The framing options as one object."""
+    def make_framing(self, spec: GeneratorSpec) -> Framing | FaceFraming:
+        """The framing options as one object; by default what suits the model with record ``spec``."""
+        of_faces = {"max_faces": self.max_faces, "detect_every": self.detect_every, "steady": self.steady}
+        given = {name: value for name, value in of_faces.items() if value is not None}
+        mode = self.framing or ("faces" if spec.face_alignment else "fit")
+        if mode == "faces":
+            for option, value in (("--region", self.region), ("--size", self.size)):
+                if value is not None:
+                    raise OptionError(f"{option} does not go with framing 'faces': faces are found. Leave it out.")
+            return FaceFraming(**given, feather=self.feather)  # type: ignore[arg-type]
+        if given:
+            option = "--" + next(iter(given)).replace("_", "-")
+            raise OptionError(f"{option} goes with --framing faces, not with '{mode}'.")
         region = size = None
         if self.region is not None:
             x, y, width, height = _integers("--region", self.region, ",", ("X", "Y", "W", "H"))
@@ -89,7 +106,7 @@ class Job:
         if self.size is not None:
             width, height = _integers("--size", self.size, "x", ("W", "H"))
             size = (height, width)
-        return Framing(self.framing, region=region, size=size, feather=self.feather, overlap=self.overlap)  # type: ignore[arg-type]
+        return Framing(mode, region=region, size=size, feather=self.feather, overlap=self.overlap)  # type: ignore[arg-type]
 
 
 def run(job: Job) -> int:
@@ -249,16 +266,18 @@ def _first_size(pairs: list[tuple[Path, Path]]) -> tuple[int, int] | None:
 
 
 def _open(job: Job, frame_size: tuple[int, int] | None, threads: int, in_flight: int, times: StageTimes) -> Translator:
+    value_range = parse_value_range(job.value_range) if job.value_range else None
+    spec = read_model_spec(find_model(job.model), value_range=value_range)
     translator = Translator.open(
         job.model,
         backend=job.backend,
-        framing=job.make_framing(),
+        framing=job.make_framing(spec),
         detail=job.detail,
         opacity=job.opacity,
         threads=threads,
         in_flight=in_flight,
         spin=job.spin,
-        value_range=parse_value_range(job.value_range) if job.value_range else None,
+        value_range=value_range,
         frame_size=frame_size,
     )
     translator.times = times
@@ -284,6 +303,10 @@ def _report(
     translator: Translator,
     notes: list[str],
 ) -> None:
+    if translator.frames_with_faces is not None:
+        what = "frames" if job.video is not None else "pictures"
+        notes = [*notes, f"{translator.frames_with_faces} of {frames} {what} show a face"]
+        console.print(f"note: {notes[-1]}", markup=False)
     stages = times.summary()
     fps = frames / seconds if seconds else 0.0
     if stages:

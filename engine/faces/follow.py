@@ -87,6 +87,7 @@ class Follower:
     def __init__(self, options: FaceFraming | None = None, detector: FaceDetector | None = None) -> None:
         self.options = options or FaceFraming()
         self._finder = Finder(detector or YuNet())
+        self.frames_with_faces = 0
         self.reset()
 
     def reset(self) -> None:
@@ -125,6 +126,7 @@ class Follower:
         self._fade(frame.size, step_s)
         self._before = frame
         shown = [Placed(t.square, t.opacity, t.number) for t in self._tracks if t.opacity > 0]
+        self.frames_with_faces += bool(shown)
         return tuple(sorted(shown, key=lambda placed: -placed.square.side))
 
     def _step(self, frame: Frame) -> float:
