@@ -253,21 +253,23 @@ def test_two_processes_build_once(tmp_path):
 
 def test_kernels_are_kept_and_checked(cache):
     record = cache.get().record
-    assert cache.cache.kernels(record) == b""
-    cache.cache.keep_kernels(record, b"sass")
-    assert cache.cache.kernels(record) == b"sass"
+    assert cache.cache.kernels(record, "A100") == b""
+    cache.cache.keep_kernels(record, "A100", b"sass")
+    assert cache.cache.kernels(record, "A100") == b"sass"
+    assert cache.cache.kernels(record, "H100") == b""
     (path,) = cache.cache.folder.glob("*.kernels")
     corrupt(path)
-    assert cache.cache.kernels(record) == b""
+    assert cache.cache.kernels(record, "A100") == b""
 
 
 def test_list_and_remove(cache):
     first, second = cache.get(), cache.get(profile(32), b"plan two")
-    cache.cache.keep_kernels(first.record, b"sass" * 100)
+    cache.cache.keep_kernels(first.record, "A100", b"sass" * 100)
     long_ago = time.time() - 3600
     for path in (second.path, record_path(second.path), second.path.with_suffix(".lock")):
         os.utime(path, (long_ago, long_ago))
-    cache.cache.write_timings(cache.cache.timings(KEY), b"timings")
+    cache.cache.keep_timings(KEY, b"timings")
+    assert cache.cache.timings(KEY) == b"timings"
     entries = cache.cache.entries()
     assert [entry.path for entry in entries] == [first.path, second.path]
     assert entries[0].bytes == 8 + record_path(first.path).stat().st_size + 400 + 65
@@ -301,3 +303,23 @@ def test_a_plan_of_one_size_has_a_record_of_one_size():
     assert make_record(b"c", fixed).plan_spec.size.fixed == (32, 48)
     rule = make_record(b"c", profile()).plan_spec.size
     assert (rule.fixed, rule.preferred, rule.minimum) == (None, (64, 64), 16)
+
+
+def test_what_is_pruned(cache):
+    now = time.time()
+    plans = {size: cache.get(profile(size), b"%d" % size) for size in (16, 32, 64)}
+    for days, plan in enumerate(plans.values()):
+        for path in (plan.path, record_path(plan.path), plan.path.with_suffix(".lock")):
+            os.utime(path, (now - 86400 * 10 * days,) * 2)
+    paths = [plan.path for plan in plans.values()]
+    each = cache.cache.entries()[0].bytes
+
+    def chosen(**limits: object) -> list[Path]:
+        return [entry.path for entry in cache.cache.choose(**limits)]
+
+    assert chosen() == []
+    assert chosen(everything=True) == paths
+    assert chosen(older_than_s=86400 * 15) == paths[2:]
+    assert chosen(max_bytes=each * 2 + 10) == paths[2:]
+    assert chosen(max_bytes=0) == paths[::-1]
+    assert chosen(older_than_s=86400 * 15, max_bytes=each + 10) == [paths[2], paths[1]]

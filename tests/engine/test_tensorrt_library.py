@@ -144,7 +144,8 @@ def test_build(monkeypatch, gpu, tmp_path, release):
     assert built.content.startswith(b"fake plan")
     assert fake.seen["profile"] == {"x": ([1, 3, 4, 4], [1, 3, 16, 24], [4, 3, 512, 512])}
     assert fake.seen["flags"] == ({"REQUIRE_USER_ALLOCATION"} if release == "rtx" else set())
-    assert (built.record.key.gpu, built.record.key.compute_capability) == ("Fake GPU", "9.0")
+    tied = ("CUDA 13.0", "Fake GPU", "9.0") if release != "rtx" else ("", "", "")
+    assert (built.record.key.driver, built.record.key.gpu, built.record.key.compute_capability) == tied
     assert built.record.key.target == ("portable" if release == "rtx" else "this GPU")
     assert built.record.spec.name == "tiny"
     assert bool(built.timings) == (release != "rtx")

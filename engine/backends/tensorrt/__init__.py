@@ -4,8 +4,9 @@ Neither TensorRT nor CUDA is imported with this package; :func:`load` does.
 """
 
 from .backend import PlanBinding, TensorRt, is_plan, status
-from .builder import BuildOptions, Built, build, build_into, make_key
+from .builder import THIS_GPU, BuildOptions, Built, build, build_into, make_key
 from .library import RTX_TARGETS, Library, load
+from .make import MadePlan, gpu_for, make_plan
 from .observer import observed
 from .plans import Entry, Plan, PlanCache, PlanKey, PlanRecord, read_plan, read_record, record_path, write_plan
 from .profile import Extent, Profile, ShapeRange, make_profile, parse_extent
@@ -13,12 +14,14 @@ from .progress import BuildProgress, Report
 
 __all__ = [
     "RTX_TARGETS",
+    "THIS_GPU",
     "BuildOptions",
     "BuildProgress",
     "Built",
     "Entry",
     "Extent",
     "Library",
+    "MadePlan",
     "Plan",
     "PlanBinding",
     "PlanCache",
@@ -30,9 +33,11 @@ __all__ = [
     "TensorRt",
     "build",
     "build_into",
+    "gpu_for",
     "is_plan",
     "load",
     "make_key",
+    "make_plan",
     "make_profile",
     "observed",
     "parse_extent",

@@ -63,7 +63,7 @@ class TensorRt(ModelBackend):
         if self._given:
             plan = read_plan(file.path)
             _check_given(plan, self._key())
-            self._opened.append(_Opened(self._trt, self._cache, plan))
+            self._opened.append(_Opened(self._trt, self._cache, plan, self._gpu))
 
     def bind_device(self, device: Device, shapes: tuple[Shape, ...]) -> PlanBinding:
         """Prepare the network for inputs of these shapes, in device memory of its own; it has run once then.
@@ -98,7 +98,7 @@ class TensorRt(ModelBackend):
                 f"inputs of {' and '.join(map(str, shapes.values()))} came; {self.file.path.name} takes "
                 f"{self._opened[0].record.profile}. Build one for them: engine build MODEL.onnx --opt HxW."
             )
-        opened = self._from_cache(shapes) or _Opened(self._trt, self._cache, self._build(shapes))
+        opened = self._from_cache(shapes) or _Opened(self._trt, self._cache, self._build(shapes), self._gpu)
         self._opened.append(opened)
         return opened
 
@@ -108,7 +108,7 @@ class TensorRt(ModelBackend):
         if plan is None:
             return None
         try:
-            return _Opened(self._trt, self._cache, plan)
+            return _Opened(self._trt, self._cache, plan, self._gpu)
         except PlanError as error:  # whole, but the library does not want it
             observer().say(f"plan built again: {error}")
             self._cache.discard(plan.path)
@@ -137,18 +137,18 @@ class TensorRt(ModelBackend):
 class _Opened:
     """A deserialised plan."""
 
-    def __init__(self, library: Library, cache: PlanCache, plan: Plan) -> None:
+    def __init__(self, library: Library, cache: PlanCache, plan: Plan, gpu: Device) -> None:
         self.name = plan.path.name
         self.record: PlanRecord = plan.record
         self.engine = library.open(plan.content, self.name, host_code=plan.record.key.version_compatible)
-        self.kernels = None if library.keeps_timings else Kernels(library, cache.kernels(plan.record))
-        self._cache = cache
+        self._cache, self._gpu = cache, repr(gpu)  # name, compute capability, driver
+        self.kernels = None if library.keeps_timings else Kernels(library, cache.kernels(plan.record, self._gpu))
 
     def keep_kernels(self) -> None:
         """Store what the library has compiled since; a start then takes no longer than the last one."""
         new = self.kernels.changed() if self.kernels is not None else None
         if new is not None:
-            self._cache.keep_kernels(self.record, new)
+            self._cache.keep_kernels(self.record, self._gpu, new)
 
 
 class PlanBinding:

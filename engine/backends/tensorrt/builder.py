@@ -67,14 +67,13 @@ def make_key(
         raise OptionError(
             f"{library.title} has no version-compatible plans: each release needs its own. Leave the option out."
         )
-    driver = "CUDA {}.{}".format(*device.driver_version) if device else ""
-    capability = "{}.{}".format(*device.compute_capability) if device else ""
+    tied = device if library.ties_to_gpu else None
     return PlanKey(
         onnx_sha256=model_sha256(file),
         library=library.title,
-        driver=driver,
-        gpu=device.name if device else "",
-        compute_capability=capability,
+        driver="CUDA {}.{}".format(*tied.driver_version) if tied else "",
+        gpu=tied.name if tied else "",
+        compute_capability="{}.{}".format(*tied.compute_capability) if tied else "",
         target=_target(library, device, options.target),
         precision=spec.precision,
         workspace=options.workspace,
@@ -184,11 +183,8 @@ def build_into(
     def make() -> tuple[bytes, PlanRecord]:
         if on_build is not None:
             on_build()
-        path = cache.timings(key)
-        known = path.read_bytes() if library.keeps_timings and path.is_file() else b""
-        built = build(library, device, file, spec, profile, options, key, timings=known, report=report)
-        if built.timings and built.timings != known:
-            cache.write_timings(path, built.timings)
+        built = build(library, device, file, spec, profile, options, key, timings=cache.timings(key), report=report)
+        cache.keep_timings(key, built.timings)
         return built.content, built.record
 
     return cache.get_or_build(key, profile, make)

@@ -106,6 +106,11 @@ class Library:
         return self.flavour == "tensorrt"
 
     @property
+    def ties_to_gpu(self) -> bool:
+        """Whether a plan depends on the GPU and driver that built it; with RTX it depends on its target alone."""
+        return self.flavour == "tensorrt"
+
+    @property
     def checks_plans(self) -> bool:
         """Whether it can tell what is wrong with a plan before it opens it."""
         return hasattr(self.module.Runtime, "get_engine_validity")

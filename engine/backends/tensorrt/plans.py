@@ -41,11 +41,11 @@ class PlanKey(Record):
     library: str
     """Name and version: "TensorRT 11.4.0"."""
     driver: str
-    """The newest CUDA that the driver knows; empty where there is no GPU."""
+    """The newest CUDA that the driver knows; empty where the plan is for a target, not for one GPU. So the next two."""
     gpu: str
-    """Name; empty where there is none."""
+    """Name."""
     compute_capability: str
-    """"9.0"; empty where there is no GPU."""
+    """"9.0"."""
     target: str
     """What the plan runs on: "this GPU", a compute capability, or how far it reaches."""
     precision: str
@@ -309,9 +309,9 @@ class PlanCache:
         shapes = json.dumps({name: list(map(list, shapes)) for name, shapes in sorted(profile.ranges.items())})
         return self.folder / f"{key.digest()}-{hashlib.sha256(shapes.encode()).hexdigest()[:8]}.plan"
 
-    def kernels(self, record: PlanRecord) -> bytes:
+    def kernels(self, record: PlanRecord, gpu: str) -> bytes:
         """What :meth:`keep_kernels` stored for a plan; empty where there is nothing whole and ours."""
-        path = self._kernels_path(record)
+        path = self._kernels_path(record, gpu)
         try:
             _check_owner(path)
             digest, _, content = path.read_bytes().partition(b"\n")
@@ -319,24 +319,32 @@ class PlanCache:
             return b""
         return content if hashlib.sha256(content).hexdigest().encode() == digest else b""
 
-    def keep_kernels(self, record: PlanRecord, content: bytes) -> None:
+    def keep_kernels(self, record: PlanRecord, gpu: str, content: bytes) -> None:
         """Store the kernels that a library compiled for a plan on this GPU; else the next start takes longer."""
         with contextlib.suppress(PlanError):
             self._make_folder()
-            write_file(self._kernels_path(record), hashlib.sha256(content).hexdigest().encode() + b"\n" + content)
+            write_file(self._kernels_path(record, gpu), hashlib.sha256(content).hexdigest().encode() + b"\n" + content)
 
-    def _kernels_path(self, record: PlanRecord) -> Path:
-        return self.folder / f"{record.plan_sha256[:24]}.kernels"
+    def _kernels_path(self, record: PlanRecord, gpu: str) -> Path:
+        return self.folder / f"{record.plan_sha256[:24]}-{hashlib.sha256(gpu.encode()).hexdigest()[:8]}.kernels"
 
-    def timings(self, key: PlanKey) -> Path:
-        """The library's timings of its kernels, for all plans of one library on one GPU."""
+    def timings(self, key: PlanKey) -> bytes:
+        """What :meth:`keep_timings` stored for the library and GPU of a key; empty where there is nothing."""
+        try:
+            return self._timings_path(key).read_bytes()
+        except OSError:
+            return b""
+
+    def keep_timings(self, key: PlanKey, content: bytes) -> None:
+        """Keep a library's timings of its kernels for the next build; else that takes longer, no more."""
+        if content and content != self.timings(key):
+            with contextlib.suppress(PlanError):
+                self._make_folder()
+                write_file(self._timings_path(key), content)
+
+    def _timings_path(self, key: PlanKey) -> Path:
         text = json.dumps([key.library, key.driver, key.gpu, key.compute_capability])
         return self.folder / f"timings-{hashlib.sha256(text.encode()).hexdigest()[:16]}.cache"
-
-    def write_timings(self, path: Path, content: bytes) -> None:
-        """Keep timings for the next build; where that fails the next build only takes longer."""
-        with contextlib.suppress(PlanError):
-            write_file(path, content)
 
     @contextmanager
     def lock(self, path: Path) -> Iterator[None]:
@@ -382,6 +390,21 @@ class PlanCache:
         known = {part for entry in self.entries() for part in self._parts(entry.path, entry.record)}
         return sorted(path for path in self.folder.glob("*") if path.is_file() and path not in known)
 
+    def choose(
+        self, *, older_than_s: float | None = None, max_bytes: int | None = None, everything: bool = False
+    ) -> list[Entry]:
+        """The plans that :meth:`remove` should delete: those unused for so long, then the longest unused until the rest
+        is no larger than ``max_bytes``."""
+        entries = self.entries()
+        if everything:
+            return entries
+        chosen = [entry for entry in entries if older_than_s is not None and entry.age_s > older_than_s]
+        kept = [entry for entry in entries if entry not in chosen]
+        if max_bytes is not None:
+            while kept and sum(entry.bytes for entry in kept) > max_bytes:
+                chosen.append(kept.pop())
+        return chosen
+
     def remove(self, entry: Entry) -> None:
         """Delete a plan and what belongs to it; the record first, so that nobody opens the rest."""
         for part in self._parts(entry.path, entry.record):
@@ -394,7 +417,7 @@ class PlanCache:
 
     def _parts(self, plan: Path, record: PlanRecord | None) -> list[Path]:
         own = [record_path(plan), plan, plan.with_suffix(".lock")]
-        return own if record is None else [*own, self._kernels_path(record)]
+        return own if record is None else [*own, *self.folder.glob(f"{record.plan_sha256[:24]}-*.kernels")]
 
     def _paths(self, key: PlanKey) -> list[Path]:
         return sorted(self.folder.glob(f"{key.digest()}-*.plan"))

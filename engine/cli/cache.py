@@ -1,0 +1,46 @@
+"""The arguments of ``engine cache``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    name="cache",
+    help="TensorRT plans that were built here: list them, remove them.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+Json = Annotated[bool, typer.Option("--json", help="As JSON.")]
+
+
+@app.command("list")
+def list_plans(as_json: Json = False) -> None:
+    """Show the plans: model, shapes, GPU, size, last use."""
+    from .plans import show_cache
+
+    show_cache(as_json)
+
+
+@app.command()
+def prune(
+    older_than: Annotated[str, typer.Option(metavar="TIME", help="Unused for so long: 30d, 12h, 2w.")] = "",
+    max_size: Annotated[str, typer.Option(metavar="SIZE", help="The longest unused, until the rest fits: 2GB.")] = "",
+    everything: Annotated[bool, typer.Option("--all", help="All of them, and the library's timings.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="Only say what would be removed.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Remove plans; a plan that is needed again is built again."""
+    from .plans import prune_cache
+
+    prune_cache(older_than, max_size, everything, dry_run, as_json)
+
+
+@app.command()
+def where(as_json: Json = False) -> None:
+    """Show the folder; GANLENS_CACHE names another."""
+    from .plans import show_folder
+
+    show_folder(as_json)
