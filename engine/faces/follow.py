@@ -27,7 +27,7 @@ LOOK_EVERY = 4
 _FADE_S = 0.2
 _CATCH_UP_S = 0.15
 """Time in which most of the difference to the last look is given back."""
-_LARGE_STEP = 0.10
+_LARGE_STEP = 0.35
 """A difference of this share of the square is made up at once: the points followed something else."""
 _MISSED_LOOKS_PX = 2 * LOOK_EVERY
 """Frames without a sight after which a face begins to fade."""
@@ -188,7 +188,7 @@ class Follower:
                 if sight.square.side > 1.3 * smallest.square.side:
                     smallest.leaving = True
                 continue
-            closer = self._finder.look(frame, sight.square) or sight
+            closer = self._finder.look_closer(frame, sight)
             self._tracks.append(_Track(next(self._numbers), closer.square, closer.sidewise, 0.0, fresh=first))
 
     def _drop_doubles(self) -> None:
@@ -235,7 +235,7 @@ def _same(one: Similarity, other: Similarity) -> bool:
 
 # --- motion of the picture ----------------------------------------------------------------------------------------
 
-_COLUMNS, _ROWS = np.meshgrid(np.linspace(0.26, 0.74, 7), np.linspace(0.34, 0.86, 7))
+_COLUMNS, _ROWS = np.meshgrid(np.linspace(0.26, 0.74, 8), np.linspace(0.34, 0.86, 8))
 _GRID: Points = (_COLUMNS + 1j * _ROWS).ravel()
 """Points of the square that are followed: the face itself, from the brow to the chin."""
 

@@ -69,7 +69,7 @@ class YuNet:
 
 
 _PYRAMID = 3
-_WINDOW = (15, 15)
+_WINDOW = (21, 21)
 
 
 def follow_points(
