@@ -162,21 +162,25 @@ def show_cache(as_json: bool) -> None:
         print(f"No plan is in {cache.folder}. Make one with: engine build MODEL")
         return
     table = Table(box=None, pad_edge=False)
-    for column in ("model", "precision", "shapes", "for", "built with", "size", "used", "plan"):
+    for column in ("model", "precision", "fastest at", "up to", "runs on", "built with", "size", "used"):
         table.add_column(column, overflow="fold", justify="right" if column in ("size", "used") else "left")
     for entry in entries:
         size, used = decimal(entry.bytes), f"{duration(entry.age_s)} ago"
         if entry.record is None:
-            table.add_row("?", "", escape(entry.problem), "", "", size, used, entry.path.stem)
+            table.add_row("?", "", "", "", escape(entry.problem), "", size, used)
             continue
-        key = entry.record.key
-        model = escape(entry.record.spec.name)
-        shapes = str(entry.record.profile)
-        table.add_row(model, key.precision, shapes, key.gpu or key.target, key.library, size, used, entry.path.stem)
+        key, shapes = entry.record.key, next(iter(entry.record.shapes.values()))
+        model, runs_on = escape(entry.record.spec.name), escape(key.gpu or key.target)
+        table.add_row(model, key.precision, _short(shapes.opt), _short(shapes.max), runs_on, key.library, size, used)
     console = Console(highlight=False)
     console.print(table)
     total = decimal(sum(entry.bytes for entry in entries))
     console.print(f"{_count(len(entries))}, {total} in {cache.folder}", markup=False)
+
+
+def _short(shape: tuple[int, ...]) -> str:
+    """(batch, 3, height, width) as users give it: ``4x256x256``."""
+    return "x".join(map(str, (shape[0], *shape[2:]) if len(shape) == 4 else shape))
 
 
 def prune_cache(older_than: str, max_size: str, everything: bool, dry_run: bool, as_json: bool) -> None:

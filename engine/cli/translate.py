@@ -30,6 +30,7 @@ from ..stream import Writer, prefetch
 from ..timing import StageTimes
 from ..translator import Translator
 from ..video import RawSink, RawSource, VideoSink, VideoSource
+from .plans import plan_progress
 from .progress import FrameProgress
 from .threads import ThreadBudget
 
@@ -268,18 +269,19 @@ def _first_size(pairs: list[tuple[Path, Path]]) -> tuple[int, int] | None:
 def _open(job: Job, frame_size: tuple[int, int] | None, threads: int, in_flight: int, times: StageTimes) -> Translator:
     value_range = parse_value_range(job.value_range) if job.value_range else None
     spec = read_model_spec(find_model(job.model), value_range=value_range)
-    translator = Translator.open(
-        job.model,
-        backend=job.backend,
-        framing=job.make_framing(spec),
-        detail=job.detail,
-        opacity=job.opacity,
-        threads=threads,
-        in_flight=in_flight,
-        spin=job.spin,
-        value_range=value_range,
-        frame_size=frame_size,
-    )
+    with plan_progress(Console(stderr=True, quiet=job.quiet, highlight=False), quiet=job.quiet):
+        translator = Translator.open(
+            job.model,
+            backend=job.backend,
+            framing=job.make_framing(spec),
+            detail=job.detail,
+            opacity=job.opacity,
+            threads=threads,
+            in_flight=in_flight,
+            spin=job.spin,
+            value_range=value_range,
+            frame_size=frame_size,
+        )
     translator.times = times
     return translator
 
