@@ -8,6 +8,8 @@ lies outside is the edge repeated) mapped onto one image of the generator's pixe
 - ``crop``    one rectangle (``region``, else the largest centred one of the model's shape); the rest is not touched.
 - ``tile``    the frame at its own size, cut into overlapping tiles of the model's size that are feathered together.
 - ``native``  the frame at its own size through the network in one piece; needs a model of free size.
+
+A fifth one, ``faces``, has another rectangle for each face and frame: :mod:`ganlens.engine.faces`.
 """
 
 from __future__ import annotations
@@ -75,8 +77,10 @@ class Framing:
     overlap: float = 0.25
 
     def __post_init__(self) -> None:
+        if str(self.mode) == "faces":
+            raise OptionError("Framing 'faces' has options of its own; make it with ganlens.engine.faces.FaceFraming.")
         if self.mode not in MODES:
-            raise OptionError(f"Unknown framing '{self.mode}'. {did_you_mean(str(self.mode), MODES)}")
+            raise OptionError(f"Unknown framing '{self.mode}'. {did_you_mean(str(self.mode), [*MODES, 'faces'])}")
         if self.region is not None and self.mode != "crop":
             raise OptionError(f"A region goes with framing 'crop', not with '{self.mode}'.")
         if self.feather is not None and self.feather < 0:

@@ -72,7 +72,7 @@ class Translator:
         *,
         backend: str = "auto",
         framing: Mode | Framing | FaceFraming | Literal["faces"] | None = None,
-        detail: float = 0.0,
+        detail: float | None = None,
         opacity: float = 1.0,
         threads: int | None = None,
         in_flight: int = 1,
@@ -88,7 +88,9 @@ class Translator:
             framing: "fit", "crop", "tile", "native", or a :class:`~ganlens.engine.framing.Framing` with its options;
                 "faces" or a :class:`~ganlens.engine.faces.FaceFraming`. None: "faces" for a model whose record says
                 that it takes an aligned face, else "fit".
-            detail, opacity: see :class:`~ganlens.engine.compositor.Compositor`.
+            detail: see :class:`~ganlens.engine.compositor.Compositor`; None: 1 for faces, whose change is added to the
+                frame's own pixels, 0 for all else.
+            opacity: see :class:`~ganlens.engine.compositor.Compositor`.
             threads: CPU threads of the network; None: all cores.
             in_flight: frames that :meth:`stream` translates at the same time, sharing ``threads`` among them: more
                 frames per second, each later. A single picture is translated by one share of the threads. On a GPU
@@ -115,8 +117,8 @@ class Translator:
 
         def make_compositor(spec: GeneratorSpec) -> Compositor | FaceCompositor:
             if isinstance(chosen, FaceFraming):
-                return FaceCompositor(spec, chosen, detail=detail, opacity=opacity)
-            return Compositor(spec, chosen, detail=detail, opacity=opacity)
+                return FaceCompositor(spec, chosen, detail=1.0 if detail is None else detail, opacity=opacity)
+            return Compositor(spec, chosen, detail=detail or 0.0, opacity=opacity)
 
         def lane() -> Translator:
             again = open_backend(path, opened.name, size=size, threads=threads, spin=spin, value_range=value_range)

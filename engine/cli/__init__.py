@@ -101,7 +101,10 @@ def translate(
         float | None,
         typer.Option(help="0..1: how much the change of a face is kept from frame to frame where it stands still."),
     ] = None,
-    detail: Annotated[float, typer.Option(help="0..1: fine luminance detail of the original put back.")] = 0.0,
+    detail: Annotated[
+        float | None,
+        typer.Option(help="0..1: fine luminance detail of the original put back; by default 0, for faces 1."),
+    ] = None,
     opacity: Annotated[float, typer.Option(help="0..1: 0 shows the original, 1 the translation.")] = 1.0,
     settings: Annotated[
         list[str] | None,

@@ -54,7 +54,7 @@ class Job:
     max_faces: int | None
     detect_every: int | None
     steady: float | None
-    detail: float
+    detail: float | None
     opacity: float
     settings: list[str] | None
     backend: str

@@ -35,14 +35,15 @@ class FaceCompositor:
     Args:
         spec: the generator's record: a square picture, with or without a mask.
         framing: the options of face framing.
-        detail: 0..1, how much of the original's detail shows through the mask.
+        detail: 0..1, how much of the original's detail shows through the mask: 1 adds what the generator changed to the
+            frame's own pixels; 0 shows what the mask covers in the generator's resolution.
         opacity: 0 shows the original, 1 the translation.
 
     Not for concurrent use.
     """
 
     def __init__(
-        self, spec: GeneratorSpec, framing: FaceFraming | None = None, *, detail: float = 0.0, opacity: float = 1.0
+        self, spec: GeneratorSpec, framing: FaceFraming | None = None, *, detail: float = 1.0, opacity: float = 1.0
     ) -> None:
         for name, value in (("detail", detail), ("opacity", opacity)):
             if not 0 <= value <= 1:

@@ -8,7 +8,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from ganlens.engine import Frame
+from ganlens.engine import Frame, Framing
 from ganlens.engine.errors import MissingExtra, OptionError
 from ganlens.engine.faces import FaceFraming, opencv
 from ganlens.engine.faces.finder import Finder
@@ -233,6 +233,11 @@ def test_points_on_something_else_do_not_count():
 def test_wrong_options_are_named(option, message):
     with pytest.raises(OptionError, match=message):
         FaceFraming(**option)
+
+
+def test_face_framing_is_no_rectangle():
+    with pytest.raises(OptionError, match="FaceFraming"):
+        Framing("faces")  # type: ignore[arg-type]
 
 
 def test_without_opencv_the_cure_is_named(monkeypatch):
