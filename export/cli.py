@@ -11,6 +11,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from ganlens.engine.backends.tensorrt import gpu_for, load, make_plan
+from ganlens.engine.cli.plans import plan_lines, plan_progress, plan_values
 from ganlens.engine.errors import ExportError, OptionError
 from ganlens.engine.spec import Parity, Size
 
@@ -37,9 +39,13 @@ def export(
     ] = "",
     dynamic: Annotated[bool, typer.Option("--dynamic", help="Free batch, height and width.")] = False,
     precision: Annotated[
-        PrecisionName,
-        typer.Option(help="fp16 keeps norms in FP32; int8 is static and calibrated on pictures."),
-    ] = PrecisionName.FP32,
+        PrecisionName | None,
+        typer.Option(
+            help="fp16 keeps norms in FP32; int8 is static and calibrated on pictures. "
+            "Default: fp32; fp16 with --tensorrt.",
+            show_default=False,
+        ),
+    ] = None,
     half_io: Annotated[bool, typer.Option("--half-io", help="Float16 inputs and outputs, with fp16.")] = False,
     images: Annotated[
         Path | None,
@@ -49,10 +55,17 @@ def export(
     calibration: Annotated[int, typer.Option(metavar="N", min=1, help="Further pictures that calibrate int8.")] = 32,
     opset: Annotated[int, typer.Option(metavar="N", help="ONNX operator set, 17 to 23.")] = 20,
     name: Annotated[str, typer.Option(metavar="NAME", help="Name in the record; default: the checkpoint's.")] = "",
+    tensorrt: Annotated[
+        bool, typer.Option("--tensorrt", help="Then build the TensorRT plan that engine translate will find.")
+    ] = False,
     force: Annotated[bool, typer.Option("--force", "-y", help="Overwrite the output file.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the verdict as JSON.")] = False,
 ) -> None:
     """Export a trained generator to ONNX, and keep the file only if it computes what PyTorch computes."""
+    if precision is None:
+        precision = PrecisionName.FP16 if tensorrt else PrecisionName.FP32
+    if tensorrt:
+        check_tensorrt(precision)  # now, not after minutes of work
     options = ExportOptions(
         size=parse_size(size) if size else None,
         dynamic=dynamic,
@@ -69,15 +82,34 @@ def export(
     console = Console(stderr=as_json)
     with console.status(f"Exporting {checkpoint.spec.name} …"):
         report = export_onnx(checkpoint.generator, checkpoint.spec, output, pictures, options)
-    if as_json:
-        typer.echo(json.dumps(as_record(report), indent=2))
-    else:
+    values = as_record(report)
+    if not as_json:
         console.print(verdict_table(report))
+    if report.passed and tensorrt:
+        with plan_progress(Console(stderr=True, highlight=False)):
+            made = make_plan(report.path)
+        values["plan"] = plan_values(made)
+        for line in [] if as_json else plan_lines(made):
+            typer.echo(line)
+    if as_json:
+        typer.echo(json.dumps(values, indent=2))
     if not report.passed:
         raise ExportError(
             f"The graph does not compute what PyTorch computes: {'; '.join(report.failures)} on real pictures "
             f"(worst of {report.parity.images}). {_cure(report)} '{output}' was not written."
         )
+
+
+def check_tensorrt(precision: PrecisionName) -> None:
+    """Refuse what would fail after the export: no library, no GPU where it needs one, or a precision it cannot build.
+
+    Raises:
+        MissingExtra, BackendUnavailable: see :func:`~ganlens.engine.backends.tensorrt.make_plan`.
+        OptionError: INT8, which is calibrated for CPUs here.
+    """
+    if precision is PrecisionName.INT8:
+        raise OptionError("--tensorrt takes --precision fp16 or fp32; int8 is made for CPUs here.")
+    gpu_for(load())
 
 
 def parse_size(text: str) -> Size:
