@@ -89,6 +89,14 @@ def test_the_types_of_the_network_are_those_of_the_file(tmp_path):
         assert types & {"FLOAT", "HALF"} == {data_type}  # beside the integers of shapes
 
 
+def test_types_of_inputs_and_outputs():
+    library = load()
+    assert library.dtype(library.module.float16) == np.float16
+    assert library.dtype(library.module.DataType.FLOAT) == np.float32
+    with pytest.raises(ModelFileError, match="expected float32 or float16"):
+        library.dtype(library.module.int8)
+
+
 def test_other_targets(tmp_path):
     path = identity_model(tmp_path / "m.onnx")
     plans = {target: build_now(path, BuildOptions(target=target)) for target in ("", "sm_75", "sm_120")}
