@@ -235,7 +235,7 @@ def _same(one: Similarity, other: Similarity) -> bool:
 
 # --- motion of the picture ----------------------------------------------------------------------------------------
 
-_COLUMNS, _ROWS = np.meshgrid(np.linspace(0.26, 0.74, 8), np.linspace(0.34, 0.86, 8))
+_COLUMNS, _ROWS = np.meshgrid(np.linspace(0.26, 0.74, 6), np.linspace(0.34, 0.86, 6))
 _GRID: Points = (_COLUMNS + 1j * _ROWS).ravel()
 """Points of the square that are followed: the face itself, from the brow to the chin."""
 
@@ -282,7 +282,7 @@ def robust_similarity(source: Points, target: Points, tolerance: float) -> tuple
     residual = np.abs(motion - middle)
     fitted = Similarity(1, middle)
     weights = 1 / (1 + (residual / tolerance) ** 2)
-    for _ in range(4):
+    for _ in range(3):
         fitted = Similarity.between(source, target, weights)
         residual = np.abs(fitted.to_square(source) - target)
         weights = 1 / (1 + (residual / tolerance) ** 2)

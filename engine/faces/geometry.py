@@ -27,6 +27,11 @@ WEIGHTS = np.array([1.0, 1.0, 0.2, 0.6, 0.6])
 FACE = (0.25, 0.30, 0.75, 0.90)
 """Left, top, right, bottom of the face itself in the square; about half of the square is hair and surroundings."""
 
+_STEPS = (np.arange(16) + 0.5) / 16
+_FACE_POINTS = np.add.outer(
+    1j * (FACE[1] + _STEPS * (FACE[3] - FACE[1])), FACE[0] + _STEPS * (FACE[2] - FACE[0])
+).ravel()
+
 
 @dataclass(frozen=True)
 class Similarity:
@@ -38,10 +43,10 @@ class Similarity:
     @classmethod
     def between(cls, source: Points, target: Points, weights: NDArray[np.float64] | None = None) -> Similarity:
         """The similarity that takes ``source`` nearest to ``target`` (weighted least squares)."""
-        w = np.ones(len(source)) if weights is None else weights
-        middle, goal = np.average(source, weights=w), np.average(target, weights=w)
-        centred = source - middle
-        turn = (w * (target - goal) * centred.conj()).sum() / (w * np.abs(centred) ** 2).sum()
+        w = np.full(len(source), 1 / len(source)) if weights is None else weights / weights.sum()
+        middle, goal = w @ source, w @ target
+        centred = w * (source - middle).conj()
+        turn = (centred @ (target - goal)) / (centred @ (source - middle))
         return cls(complex(turn), complex(goal - turn * middle))
 
     @classmethod
@@ -98,9 +103,7 @@ class Similarity:
 
 def share_inside(square: Similarity, frame_size: tuple[int, int]) -> float:
     """How much of the face itself lies inside a frame of (height, width), 0 to 1."""
-    left, top, right, bottom = FACE
-    across, down = (np.arange(16) + 0.5) / 16 * (right - left) + left, (np.arange(16) + 0.5) / 16 * (bottom - top) + top
-    points = square.to_frame(across[None, :] + 1j * down[:, None])
+    points = square.to_frame(_FACE_POINTS)
     height, width = frame_size
     inside = (points.real >= 0) & (points.real < width) & (points.imag >= 0) & (points.imag < height)
     return float(inside.mean())

@@ -70,6 +70,7 @@ class YuNet:
 
 _PYRAMID = 3
 _WINDOW = (21, 21)
+_ENOUGH = (3, 10, 0.03)  # at most ten steps, or one of less than 0.03 px
 
 
 def follow_points(
@@ -78,7 +79,9 @@ def follow_points(
     """Where points of one grey picture are in the next (pyramidal Lucas-Kanade), and which were found."""
     cv2 = _opencv()
     start = np.stack([points.real, points.imag], axis=-1).astype(np.float32)[:, None] - 0.5
-    end, found, _ = cv2.calcOpticalFlowPyrLK(before, now, start, None, winSize=_WINDOW, maxLevel=_PYRAMID)
+    end, found, _ = cv2.calcOpticalFlowPyrLK(
+        before, now, start, None, winSize=_WINDOW, maxLevel=_PYRAMID, criteria=_ENOUGH
+    )
     moved = end[:, 0].astype(np.float64) + 0.5
     return moved[:, 0] + 1j * moved[:, 1], found[:, 0] == 1
 
