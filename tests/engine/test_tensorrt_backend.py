@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import gc
 import json
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 
 import ganlens.engine.backends.tensorrt.backend as module
-from ganlens.engine import backends
+from ganlens.engine import Color, Compositor, Frame, Translator, backends, cuda
 from ganlens.engine.backends import open_backend
 from ganlens.engine.backends.tensorrt import PlanCache, TensorRt, observed, read_record, write_plan
 from ganlens.engine.cuda import Device
@@ -32,6 +33,7 @@ from ganlens.engine.models import read_model_spec
 from tests.conftest import cuda_devices
 from tests.engine.fake_cuda import FakeCuda
 from tests.engine.fake_tensorrt import FakeTensorRt, install
+from tests.engine.test_kernels import make_planes
 from tests.helpers import (
     attribute_model,
     half_mask_model,
@@ -140,12 +142,45 @@ def test_bound_to_device_memory(monkeypatch, tmp_path, release):
     np.testing.assert_array_equal(device.download(binding.outputs[0]), -image)
 
 
+def test_what_warmed_up_is_used_not_bound_again(machine, tmp_path):
+    backend = machine.open(invert_model(tmp_path / "m.onnx"))
+    allocations = machine.gpu.calls["cuMemAlloc"]
+    binding = backend.bind_device(Device(driver=machine.gpu), ((1, 3, *SIZE),))
+    assert machine.gpu.calls["cuMemAlloc"] == allocations
+    assert backend.bind_device(Device(driver=machine.gpu), ((1, 3, *SIZE),)) is not binding
+
+
 def test_two_bindings_do_not_share_memory(machine, tmp_path):
     backend = machine.open(invert_model(tmp_path / "m.onnx"))
     device = Device(driver=machine.gpu)
     one, two = (backend.bind_device(device, ((1, 3, *SIZE),)) for _ in range(2))
     pointers = [array.pointer for binding in (one, two) for array in (*binding.inputs, *binding.outputs)]
     assert len(set(pointers)) == 4
+
+
+@each_release
+@pytest.mark.parametrize("in_flight", [1, 3])
+def test_the_translator_takes_frames_through_the_plan(monkeypatch, tmp_path, release, in_flight):
+    """The whole way, upload to download, in one graph where one frame is in flight; against the CPU's kernels."""
+    machine = Machine(monkeypatch, release)
+    monkeypatch.setattr(cuda, "Device", lambda: Device(driver=machine.gpu))
+    given = [
+        Frame(make_planes("yuv420p", (32, 48), seed, padding=seed % 3), "yuv420p", Color(), Fraction(seed, 25))
+        for seed in range(5)
+    ]
+    path = network_model(tmp_path / "m.onnx", None)
+    with Translator.open(path, backend="tensorrt", in_flight=in_flight, frame_size=(32, 48)) as ours:
+        assert list(ours.choice.lines) == [], ours.choice
+        assert ours.in_flight == in_flight
+        reference = Translator(ours.backend, Compositor(ours.spec, target="scalar"))
+        for frame, answer in zip(given, ours.stream(given), strict=True):
+            expected = reference(frame)
+            assert answer.time == frame.time
+            for a, b in zip(answer.planes, expected.planes, strict=True):
+                np.testing.assert_array_equal(a, b)
+        assert machine.gpu.calls["cuGraphLaunch"] >= len(given)
+        assert set(ours.times.summary()) == {"upload", "wait", "download"}
+    assert machine.trt.builds == 1
 
 
 # --- plans

@@ -11,7 +11,7 @@ from ...errors import PlanError, ShapeError
 from ...models import PLANS
 from ...onnx_file import OnnxFile
 from ...spec import GeneratorSpec
-from ..base import Array, BackendStatus, ModelBackend, Shape, input_names, output_names
+from ..base import Array, BackendStatus, ModelBackend, Shape, input_names, output_names, zero_inputs
 from .builder import BuildOptions, build_into, make_key
 from .library import TITLES, Kernels, Library, check_installed, load
 from .observer import observer
@@ -59,6 +59,7 @@ class TensorRt(ModelBackend):
         self.library = f"{self._trt.title} on {self._gpu.name}"
         self._cache = PlanCache(say=observer().say)
         self._opened: list[_Opened] = []
+        self._warm: tuple[tuple[Shape, ...], PlanBinding] | None = None
         self._given = is_plan(file.path)
         if self._given:
             plan = read_plan(file.path)
@@ -76,14 +77,23 @@ class TensorRt(ModelBackend):
             DeviceMemoryError, BackendError: the GPU or the library refused.
         """
         device.use()
+        if self._warm is not None and self._warm[0] == shapes and device.index == self._gpu.index:
+            (_, binding), self._warm = self._warm, None
+            return binding
         opened = self._open(dict(zip(input_names(self.spec), shapes, strict=True)))
         return PlanBinding(self, self._trt, opened, device, shapes)
+
+    def warm_up(self, size: tuple[int, int] | None = None) -> None:
+        """Bind and run once; whoever asks for these shapes first, pipeline or :meth:`run`, gets this binding."""
+        shapes = tuple(array.shape for array in zero_inputs(self.spec, size) if array is not None)
+        self._warm = (shapes, self.bind_device(self._gpu, shapes))
 
     def _bind(self, shapes: tuple[Shape, ...]) -> _HostBinding:
         return _HostBinding(self.bind_device(self._gpu, shapes), self._gpu)
 
     def _free(self) -> None:
         self._opened.clear()
+        self._warm = None
 
     def _key(self) -> PlanKey:
         return make_key(self._trt, self._gpu, self.file, self.spec, BuildOptions())
