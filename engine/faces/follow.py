@@ -40,9 +40,10 @@ _FLOW_PX = 128
 """Squares larger than this are shrunk by a whole number before points are followed in them."""
 _LEAST_INLIERS = 0.4
 
-_CUT = 24.0
-"""Mean absolute difference of two frames' thumbnails, of 255, from which they may belong to different shots."""
-_CUT_FACTOR = 3.0
+_CUT = 12.0
+"""Mean absolute difference of two frames' thumbnails, of 255, from which they may belong to different shots: two people
+before the same wall differ by 19, a passing car by 10."""
+_CUT_FACTOR = 4.0
 """And how many times the usual difference that must be: flashes and fast pans are no cuts."""
 _THUMBNAIL = (18, 32)
 

@@ -55,8 +55,7 @@ class YuNet:
         height, width = picture.shape[:2]
         network = self._networks.get((width, height))
         if network is None:  # one for each size: a change of size plans the network anew
-            network = self._cv2.FaceDetectorYN.create(str(YUNET), "", (width, height), self._threshold)
-            self._networks[width, height] = network
+            network = self._networks[width, height] = self._create((width, height))
         try:
             _, rows = network.detect(picture)
         except self._cv2.error as error:
@@ -66,6 +65,15 @@ class YuNet:
             Face(row[4:14:2] + 0.5 + 1j * (row[5:14:2] + 0.5), float(row[2]), float(row[14]))
             for row in ([] if rows is None else rows.astype(np.float64))
         ]
+
+    def _create(self, size: tuple[int, int]) -> Any:
+        log = self._cv2.utils.logging
+        level = log.getLogLevel()
+        log.setLogLevel(log.LOG_LEVEL_ERROR)  # OpenCV 5 warns of a setting that is its own default
+        try:
+            return self._cv2.FaceDetectorYN.create(str(YUNET), "", size, self._threshold)
+        finally:
+            log.setLogLevel(level)
 
 
 _PYRAMID = 3
