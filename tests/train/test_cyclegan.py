@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from ganlens.train.config import CycleGANConfig
-from ganlens.train.loop import Trainer, only_trainable
+from ganlens.train.data import UnpairedDataset
+from ganlens.train.loop import Trainer, make_dataset, only_trainable
 from ganlens.train.losses import LEAST_SQUARES
 from ganlens.train.methods.cyclegan import CycleGAN, discriminator_loss, generator_loss, shift_loss, warmup_loss
 
@@ -75,16 +76,16 @@ def test_shift_loss_finds_what_sticks_to_the_grid() -> None:
     photo = torch.rand(2, 3, 64, 72, generator=torch.Generator().manual_seed(0)).requires_grad_()
     assert shift_loss(Shift(0.3), photo, photo + 0.3).item() == pytest.approx(0, abs=1e-6)
 
-    woven = Woven(4)  # the period is 8 pixels, which no shift of 1 to 7 is
+    woven = Woven(4)  # the period is 8 pixels, which no shift is a multiple of
+    board = (torch.arange(100) % 8 >= 4).float()
+    board = (board[:, None] + board) % 2
     for seed in range(5):
         torch.manual_seed(seed)
-        down, right = torch.randint(1, 8, (2,)).tolist()
+        top, left = (8 * int(torch.randint(2, ())) + int(torch.randint(1, 8, ())) for _ in range(2))
         torch.manual_seed(seed)
         loss = shift_loss(woven, photo, woven(photo))
-        rows, columns = (torch.arange(100) % 8 >= 4).float(), (torch.arange(100) % 8 >= 4).float()
-        board = (rows[:, None] + columns) % 2
-        moved = board[down : down + 56, right : right + 64]
-        assert loss.item() == pytest.approx((moved - board[:56, :64]).abs().mean().item(), abs=1e-5)
+        moved = board[top : top + 48, left : left + 56]
+        assert loss.item() == pytest.approx((moved - board[:48, :56]).abs().mean().item(), abs=1e-5)
 
 
 def test_shift_loss_moves_both_translations() -> None:
@@ -146,3 +147,10 @@ def test_a_step_moves_all_networks_once(make_config: Callable[..., CycleGANConfi
             (p.detach() - old).abs().max().item() for p, old in zip(network.parameters(), before[name], strict=True)
         ]
         assert max(steps) == pytest.approx(1e-3, rel=1e-2)  # Adam's first step is the learning rate
+
+
+def test_zoom_enlarges_the_paintings_only(make_config: Callable[..., CycleGANConfig]) -> None:
+    plain, zoomed = (make_dataset(make_config(painting_zoom=zoom)) for zoom in (1, 2))
+    assert isinstance(plain, UnpairedDataset) and isinstance(zoomed, UnpairedDataset)
+    before, after = ([min(domain[0].shape[:2]) for domain in data.domains] for data in (plain, zoomed))
+    assert after == [before[0], 2 * before[1]]

@@ -86,20 +86,21 @@ GRID = 8
 
 
 def shift_loss(generator: nn.Module, picture: Tensor, translated: Tensor) -> Tensor:
-    """Mean absolute distance between ``generator(shifted picture)`` and the shifted ``translated``.
+    """Mean absolute distance between the translation of a piece of a picture and that piece of the translation.
 
-    The shift is 1 … :data:`GRID` - 1 pixels each way, so that it never is a whole step of the generator's grid. The
-    borders count too, where only one of the two sees what lies beyond: left out, they are where the grid hides.
+    The piece begins up to a third of the picture from its corner, but never a whole step of the generator's grid: a
+    pattern that sticks to the grid does not fit. The piece's borders count too, where only one of the two sees what
+    lies beyond: left out, they are where patterns hide.
 
     Args:
         picture, translated: (N, 3, H, W), H and W multiples of ``GRID``; ``translated = generator(picture)``.
             Both translations get a gradient.
     """
-    height, width = picture.shape[2] - GRID, picture.shape[3] - GRID
-    down, right = (int(offset) for offset in torch.randint(1, GRID, (2,)))
-    shifted = generator(picture[:, :, down : down + height, right : right + width])
-    expected = translated[:, :, down : down + height, right : right + width]
-    return l1_loss(shifted, expected)
+    steps = max(1, min(picture.shape[2:]) // (3 * GRID))
+    height, width = (side - steps * GRID for side in picture.shape[2:])
+    top, left = (GRID * int(torch.randint(steps, ())) + int(torch.randint(1, GRID, ())) for _ in range(2))
+    piece = generator(picture[:, :, top : top + height, left : left + width])
+    return l1_loss(piece, translated[:, :, top : top + height, left : left + width])
 
 
 def warmup_loss(networks: Mapping[str, nn.Module], photo: Tensor, painting: Tensor) -> tuple[Tensor, Parts, Fakes]:
