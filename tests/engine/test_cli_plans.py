@@ -84,6 +84,14 @@ def test_what_build_refuses(model, arguments, error, says):
         raise result.exception
 
 
+def test_models_of_others(tmp_path):
+    path = network_model(tmp_path / "ink.onnx", None, foreign=True)
+    assert isinstance(engine("build", path).exception, ModelFileError)
+    result = engine("build", path, "--range", "-1..1", "--json")
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["shapes"]["x"]["min"] == [1, 3, 64, 64]
+
+
 def test_a_plan_is_not_built_of_a_plan(model, tmp_path):
     engine("build", model, "-o", tmp_path / "net.plan")
     assert isinstance(engine("build", tmp_path / "net.plan").exception, ModelFileError)

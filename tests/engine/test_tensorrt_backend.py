@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from onnx import helper
 
 import ganlens.engine.backends.tensorrt.backend as module
 from ganlens.engine import Color, Compositor, Frame, Translator, backends, cuda
@@ -36,11 +37,15 @@ from tests.engine.fake_tensorrt import FakeTensorRt, install
 from tests.engine.test_kernels import make_planes
 from tests.helpers import (
     attribute_model,
+    constant,
     half_mask_model,
     half_precision_model,
     invert_model,
+    make_spec,
     network_model,
     noise_image,
+    save_graph,
+    tensor,
 )
 
 SIZE = (16, 24)
@@ -101,6 +106,20 @@ def test_mask_attributes_and_half_precision(monkeypatch, tmp_path, release):
         answer = backend.run(image)
         assert answer.translated.dtype == np.float32
         np.testing.assert_allclose(answer.translated, -image, atol=2**-11)
+
+
+@each_release
+def test_generators_without_an_image(monkeypatch, tmp_path, release):
+    machine = Machine(monkeypatch, release)
+    spec = make_spec((2, 4), image=None, latent={"dim": 24})
+    nodes = [helper.make_node("Reshape", ["z", "shape"], ["y"])]
+    weights = [constant("shape", [-1, 3, 2, 4], np.int64)]
+    dims = ("n", 24), ("n", 3, 2, 4)
+    path = save_graph(tmp_path / "m.onnx", nodes, [tensor("z", dims[0])], [tensor("y", dims[1])], weights, spec)
+    latent = np.arange(48, dtype=np.float32).reshape(2, 24)
+    with machine.open(path) as backend:
+        np.testing.assert_array_equal(backend.run(None, None, latent).translated.ravel(), latent.ravel())
+    assert machine.trt.seen["profile"] == {"z": ([1, 24], [1, 24], [4, 24])}
 
 
 def test_the_answer_belongs_to_the_caller_after_closing(machine, tmp_path):
