@@ -9,6 +9,7 @@ from torch import nn
 
 from ganlens.engine.errors import MediaError, TrainingError
 from ganlens.engine.spec import GeneratorSpec
+from ganlens.train.attribute_table import picture_folder
 from ganlens.train.checkpoint import load_generator
 from ganlens.train.config import CONFIG_NAME, read_values
 from ganlens.train.data import list_pictures
@@ -55,7 +56,10 @@ def pictures_of(run: Run, images: Path | None) -> list[Path]:
 
 def _training_photos(folder: Path) -> str:
     config = folder / CONFIG_NAME
-    photos = read_values(config).get("photos") if config.is_file() else None
+    values = read_values(config) if config.is_file() else {}
+    photos = values.get("photos")
+    if isinstance(values.get("data"), str):  # of an attribute method: faces, in the folder or in one of it
+        photos = str(picture_folder(Path(values["data"])))
     if not isinstance(photos, str):
         raise MediaError(
             f"The parity gate needs real pictures, and {folder} does not say which photos it was trained on. "

@@ -69,7 +69,7 @@ def find_faces(
     folder = Path(data)
     if not folder.is_dir():
         raise TrainingError(f"There is no folder {folder}. Give --data a folder with pictures and an attribute table.")
-    pictures = list_pictures(str(next((folder / n for n in PICTURE_FOLDERS if (folder / n).is_dir()), folder)))
+    pictures = list_pictures(str(picture_folder(folder)))
     table_file = _find(folder, table, TABLES)
     if table_file is None:
         raise TrainingError(
@@ -98,6 +98,11 @@ def find_faces(
             ", ".join(nameless[:NAMED]),
         )
     return Faces(known, labels, [whose.get(path.stem, f"picture {path.stem}") for path in known])
+
+
+def picture_folder(data: Path) -> Path:
+    """Where the pictures of a data folder lie: in it, or in a folder of one of the usual names."""
+    return next((data / name for name in PICTURE_FOLDERS if (data / name).is_dir()), data)
 
 
 def split_faces(faces: Faces, holdout: int) -> tuple[Faces, Faces]:

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from pydantic.fields import FieldInfo
@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.logging import RichHandler
 from rich.table import Table
 
-from ganlens.engine.errors import EngineError, TrainingError
+from ganlens.engine.errors import EngineError, OptionError, TrainingError
 
 from .config import (
     CHANGEABLE,
@@ -29,6 +29,9 @@ from .config import (
     make_config,
     read_values,
 )
+
+if TYPE_CHECKING:
+    from .evaluate_edits import EditEvaluation
 
 app = typer.Typer(
     name="train",
@@ -84,6 +87,18 @@ def _tell_classifier(config: ClassifierConfig) -> None:
         table.add_row(name, f"{accuracy:.3f}", f"{record.balanced_accuracy[name]:.3f}")
     Console().print(table)
     _console.print(f"Written: {config.run / CLASSIFIER_NAME}", soft_wrap=True)
+
+
+def _tell_edits(found: EditEvaluation) -> None:
+    table = Table(
+        "attribute", "as wished", "before", "others kept", "before", "mask", "change", title=f"{found.faces} faces"
+    )
+    for name, row in found.rows.items():
+        table.add_row(name, *(f"{value:.3f}" for value in row))
+    Console().print(table)
+    distance = "" if found.frechet is None else f" Fréchet distance to the unedited faces: {found.frechet:.1f}."
+    border = "no border" if found.border_error < 0 else f"largest change in the border: {found.border_error:g}"
+    Console().print(f"{found.size} px, people never seen; {border}.{distance}", soft_wrap=True)
 
 
 def _on_command_line(context: typer.Context, name: str) -> bool:
@@ -226,17 +241,51 @@ def demo(
 @app.command("evaluate")
 def evaluate(
     model: Annotated[Path, typer.Argument(help="Run folder or checkpoint (.safetensors).")],
-    photos: Annotated[list[str], typer.Option(help="Folder or quoted glob of photos; may be given several times.")],
-    paintings: Annotated[str, typer.Option(help="Folder or quoted glob of the real paintings.")],
-    weights: Annotated[Path, typer.Option(help="VGG16 convolutions, a safetensors file.")],
+    photos: Annotated[
+        list[str] | None, typer.Option(help="Folder or quoted glob of photos; may be given several times.")
+    ] = None,
+    paintings: Annotated[str, typer.Option(help="Folder or quoted glob of the real paintings.")] = "",
+    weights: Annotated[Path | None, typer.Option(help="VGG16 convolutions, a safetensors file.")] = None,
     size: Annotated[int, typer.Option(help="Side of the square pictures that are compared, in pixels.")] = 256,
     grid: Annotated[Path | None, typer.Option(help="Write a PNG: photo, colour transfer, model.")] = None,
     grid_rows: Annotated[int, typer.Option(help="Photos in that PNG.")] = 8,
     json: Annotated[Path | None, typer.Option(help="Write the result as JSON.")] = None,
-    record: Annotated[bool, typer.Option("--record", help="Put the distances into the checkpoint's record.")] = False,
+    record: Annotated[bool, typer.Option("--record", help="Put the figures into the checkpoint's record.")] = False,
+    classifier: Annotated[
+        Path | None, typer.Option(help="For attribute models: the judge, of engine train classifier.")
+    ] = None,
+    data: Annotated[str, typer.Option(help="For attribute models: the faces; default: the run's.")] = "",
+    holdout: Annotated[
+        int | None, typer.Option(help="For attribute models: as in training; default: the run's.")
+    ] = None,
+    count: Annotated[int, typer.Option(help="For attribute models: held-out faces to take; 0: all.")] = 0,
 ) -> None:
-    """Measure how far translated photos are from paintings (Fréchet distance on VGG16 features), beside two floors."""
+    """Measure a model: distance to the paintings, or, for attribute models, what a classifier says of the edits.
+
+    The distance is Fréchet's on VGG16 features, beside two floors. For attribute models it needs no paintings, and is
+    measured between edits and unedited faces where --weights are given.
+    """
     with _told_in_one_line():
+        if classifier is not None:
+            from .evaluate_edits import evaluate_edit_files
+
+            edits = evaluate_edit_files(
+                model,
+                classifier,
+                data=data,
+                holdout=holdout,
+                count=count,
+                weights=weights,
+                result=json,
+                record=record,
+            )
+            _tell_edits(edits)
+            return
+        if not photos or not paintings or weights is None:
+            raise OptionError(
+                "--photos, --paintings and --weights are needed to compare with paintings; an attribute model needs "
+                "--classifier instead."
+            )
         from .evaluate import evaluate_files
 
         found = evaluate_files(

@@ -135,7 +135,7 @@ class CycleGANConfig(UnpairedConfig):
     lambda_identity: Weight = Field(0.5, description="Weight of the identity loss, as a share of lambda_cyc.")
     lambda_shift: Weight = Field(
         0.0,
-        description="Weight of the distance between the painting of a shifted photo and the shifted painting; not part "
+        description="Weight of the distance between the painting of a piece and that piece of the painting; not part "
         "of CycleGAN, but against patterns that stick to the generator's grid and shimmer when a camera pans.",
     )
     lambda_style: Weight = Field(
@@ -260,6 +260,11 @@ class ACLGANConfig(EditorConfig):
         description="Deviation of noise added to all that the discriminator sees, in units of [-1, 1]: hides the dots "
         "with which a short run fools it; 0.1 is strong.",
     )
+    discriminator_shift: Annotated[int, Field(ge=0)] = Field(
+        0,
+        description="Pixels by which all that the discriminator sees is shifted at random, at most: against dots with "
+        "the period of its grid; 4 is enough.",
+    )
     border: int = Field(-1, description="Border that the generator never changes, in pixels; -1: size / 16.")
     warmup_steps: Annotated[int, Field(ge=0)] = Field(
         0,
@@ -340,6 +345,7 @@ CHANGEABLE = frozenset(
     }
     | {"data", "table", "identities", "classifier"}
     | {"lambda_att", "lambda_con", "lambda_mask", "lambda_tv", "lambda_gp", "lambda_cls", "lambda_rec"}
+    | {"discriminator_shift"}
 )
 """What may differ when a run is resumed: its length, its places, its words, and, when asked for, rates and weights.
 ``photos``, ``paintings`` and ``data`` may move; their contents must stay the same."""

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from ganlens.engine.errors import OptionError, did_you_mean
 
@@ -49,6 +50,20 @@ def adversarial_loss(name: str) -> AdversarialLoss:
     if name not in ADVERSARIAL_LOSSES:
         raise OptionError(f"No adversarial loss is called '{name}'. {did_you_mean(name, ADVERSARIAL_LOSSES)}")
     return ADVERSARIAL_LOSSES[name]
+
+
+def shift_randomly(images: Tensor, most: int) -> Tensor:
+    """The batch moved by up to ``most`` pixels each way, mirrored at the border; the same move for all of it.
+
+    A discriminator with strides looks at pixels of one phase of its grid more than at others, and a generator with a
+    grid of its own answers with dots of just that period. Under a grid that moves, dots gain nothing.
+    """
+    if not most:
+        return images
+    down, right = (int(offset) for offset in torch.randint(0, 2 * most + 1, (2,)))
+    height, width = images.shape[2:]
+    padded = pad(images, (most, most, most, most), mode="reflect")
+    return padded[:, :, down : down + height, right : right + width]
 
 
 def add_noise(images: Tensor, deviation: float) -> Tensor:

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from ganlens.engine.errors import OptionError
-from ganlens.train.losses import ADVERSARIAL_LOSSES, LEAST_SQUARES, add_noise, adversarial_loss
+from ganlens.train.losses import ADVERSARIAL_LOSSES, LEAST_SQUARES, add_noise, adversarial_loss, shift_randomly
 
 REAL = torch.tensor([[[[1.0, 0.0]]], [[[2.0, 1.0]]]])
 FAKE = torch.tensor([[[[0.0, 1.0]]], [[[3.0, -1.0]]]])
@@ -48,3 +48,19 @@ def test_instance_noise_has_the_asked_deviation_and_none_costs_nothing() -> None
     noisy = add_noise(images, 0.25)
     assert noisy.std().item() == pytest.approx(0.25, rel=0.05)
     assert noisy.mean().item() == pytest.approx(0, abs=0.01)
+
+
+def test_shifts_move_the_whole_batch_by_a_few_pixels_and_mirror_the_border() -> None:
+    torch.manual_seed(0)
+    images = torch.arange(2 * 64.0).view(2, 1, 8, 8)
+    seen = set()
+    for _ in range(200):
+        moved = shift_randomly(images, 2)
+        assert moved.shape == images.shape
+        assert torch.equal(moved[1] - moved[0], torch.full((1, 8, 8), 64.0))
+        down, right = divmod(int(moved[0, 0, 4, 4]), 8)
+        seen.add((down - 4, right - 4))
+        inner = images[:, :, down - 2 : down + 2, right - 2 : right + 2]
+        assert torch.equal(moved[:, :, 2:6, 2:6], inner)
+    assert seen == {(down, right) for down in range(-2, 3) for right in range(-2, 3)}
+    assert shift_randomly(images, 0) is images

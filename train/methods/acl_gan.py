@@ -18,7 +18,7 @@ from ganlens.engine.spec import GeneratorSpec
 
 from ..attribute_loss import PENALTIES, AttributeLoss, attribute_loss, with_complement
 from ..config import ACLGANConfig
-from ..losses import add_noise
+from ..losses import add_noise, shift_randomly
 from ..masking import Edit, edit, total_variation
 from ..networks import AttributeDiscriminator, make_generator
 from ..records import attribute_spec
@@ -34,6 +34,11 @@ CLOSED_STEPS = 2000
 """Steps with closed masks after which a word is due."""
 
 
+def disturb(images: Tensor, config: ACLGANConfig) -> Tensor:
+    """What the discriminator gets to see of real pictures and of edits: shifted and noisy, where that is asked for."""
+    return add_noise(shift_randomly(images, config.discriminator_shift), config.instance_noise)
+
+
 def generator_loss(
     networks: Mapping[str, nn.Module],
     x: Tensor,
@@ -47,7 +52,7 @@ def generator_loss(
     edited = edit(generator, x, target, border)
 
     # attribute: the edit must pass for a real picture with each wished attribute
-    attribute = loss.generator_loss(discriminator(add_noise(edited.image, config.instance_noise)), target)
+    attribute = loss.generator_loss(discriminator(disturb(edited.image, config)), target)
 
     # content: what was not asked for stays
     if config.content == "translation":
@@ -76,17 +81,15 @@ def discriminator_loss(
     att: Tensor,
     fake: Tensor,
     target: Tensor,
+    config: ACLGANConfig,
     loss: AttributeLoss,
-    penalty: str = "none",
-    lambda_gp: float = 0.0,
-    noise: float = 0.0,
 ) -> tuple[Tensor, Parts]:
     """Attribute loss, and the gradient penalty if there is one; ``fake`` comes detached.
 
     Real and fake go through in one batch, of each half, which is the paper's neighbours' "mixed batch"; there is no
     batch norm here that would care.
     """
-    real_scores, fake_scores = discriminator(add_noise(torch.cat([x, fake]), noise)).chunk(2)
+    real_scores, fake_scores = discriminator(disturb(torch.cat([x, fake]), config)).chunk(2)
     total = loss.discriminator_loss(real_scores, att, fake_scores, target)
     with torch.no_grad():
         parts = {
@@ -94,10 +97,11 @@ def discriminator_loss(
             "real_score": (real_scores * att).sum() / att.sum().clamp(min=1),
             "fake_score": (fake_scores * target).sum() / target.sum().clamp(min=1),
         }
+    penalty = config.penalty or loss.penalty
     if penalty != "none":
         function, weight = PENALTIES[penalty]
         slope = function(discriminator, x, att, fake, target)
-        total = total + (lambda_gp or weight) * slope
+        total = total + (config.lambda_gp or weight) * slope
         parts["penalty"] = slope
     return total, parts
 
@@ -110,7 +114,6 @@ class ACLGAN:
     def __init__(self, config: ACLGANConfig) -> None:
         self.config = config
         self.loss = attribute_loss(config.loss)
-        self.penalty = config.penalty or self.loss.penalty
         heads = len(config.attribute_names) * (2 if config.complement else 1)
         discriminator = AttributeDiscriminator(config.size, heads, config.discriminator_width)
         if config.discriminator_init == "he":
@@ -167,10 +170,8 @@ class ACLGAN:
             self._condition(att),
             fake,
             target,
+            self.config,
             self.loss,
-            self.penalty,
-            self.config.lambda_gp,
-            self.config.instance_noise,
         )
 
     def specs(self) -> dict[str, tuple[str, GeneratorSpec]]:
