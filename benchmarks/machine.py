@@ -10,7 +10,19 @@ from pathlib import Path
 
 from .measure import cores
 
-PACKAGES = ("ganlens", "numpy", "av", "onnxruntime", "openvino", "opencv-python-headless", "torch")
+PACKAGES = (
+    "ganlens",
+    "numpy",
+    "av",
+    "onnxruntime",
+    "onnxruntime-gpu",
+    "openvino",
+    "tensorrt",
+    "tensorrt-rtx",
+    "nvidia-cuda-nvrtc",
+    "opencv-python-headless",
+    "torch",
+)
 FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "amx_tile", "amx_int8", "asimd", "sve")
 """Instruction sets that decide which code runs."""
 

@@ -21,6 +21,10 @@ from typing import Any
 
 import numpy as np
 
+from ganlens.engine.backends.onnxruntime_backend import DeviceRun, OnnxRuntimeCuda
+from ganlens.engine.cuda import Device
+from ganlens.engine.onnx_file import read_onnx, spec_of
+
 ROOT = Path(__file__).resolve().parents[2]
 OUT_OF_MEMORY, INVALID_VALUE, INVALID_IMAGE, INVALID_HANDLE, NOT_FOUND, NOT_READY = 2, 1, 200, 400, 500, 600
 CAPTURE_UNSUPPORTED, CAPTURE_INVALIDATED, ILLEGAL_STATE = 900, 901, 401
@@ -86,6 +90,8 @@ class FakeCuda:
     ) -> None:
         self.memory, self.version, self.capability, self.devices = memory, version, capability, devices
         self.calls: Counter[str] = Counter()
+        self.elapsed_ms = 0.25
+        """Between any two timed events."""
         self.fail: dict[str, int] = {}
         """Function → the result that its next calls give."""
         self._handles = itertools.count(0x1000, 0x10)
@@ -265,7 +271,7 @@ class FakeCuda:
         return (0,)
 
     def cuEventElapsedTime(self, start: int, end: int) -> tuple[int, float]:
-        return 0, 0.25
+        return 0, self.elapsed_ms
 
     # --- graphs and kernels -------------------------------------------------------------------------------------------
 
@@ -379,3 +385,34 @@ class FakeCuda:
 
     def _holds(self, where: dict[int, np.ndarray[Any, Any]], pointer: int, size: int) -> bool:
         return any(begin <= pointer and pointer + size <= begin + len(memory) for begin, memory in where.items())
+
+
+class OnnxRuntimeOnFake(OnnxRuntimeCuda):
+    """The CUDA backend with ONNX Runtime's CPU provider over the fake GPU's memory."""
+
+    provider = "CPUExecutionProvider"
+    memory = "cpu"
+
+    def __init__(self, path: Path, fake: FakeCuda) -> None:
+        self._device = Device(driver=fake)
+        self._stream = self._device.stream()
+        file = read_onnx(path)
+        super().__init__(file, spec_of(file), threads=1)
+
+    def _check_provider(self) -> None:
+        pass
+
+    def _providers(self) -> list[Any]:
+        return [self.provider]
+
+    def bind_device(self, device: Device, shapes: tuple[tuple[int, ...], ...]) -> DeviceRun:
+        stream, fake = self._stream, device._cuda
+        assert stream is not None
+
+        class InStream(DeviceRun):
+            """Runs when the stream gets there, as the CUDA provider's kernels do."""
+
+            def run(self) -> None:
+                fake.put(stream.handle, super().run)
+
+        return InStream(self, device, stream, shapes)

@@ -17,7 +17,7 @@ import pytest
 from numpy.typing import NDArray
 
 from ganlens.engine import Color, Compositor, Frame, Framing, GeneratorSpec, Output, Translator, cuda, translator
-from ganlens.engine.backends.onnxruntime_backend import DeviceRun, OnnxRuntimeCuda
+from ganlens.engine.backends.onnxruntime_backend import OnnxRuntimeCuda
 from ganlens.engine.cuda import Device, DeviceArray, FramePipeline, pipeline
 from ganlens.engine.errors import (
     BackendError,
@@ -28,9 +28,8 @@ from ganlens.engine.errors import (
     OptionError,
     ShapeError,
 )
-from ganlens.engine.onnx_file import read_onnx, spec_of
 from ganlens.engine.spec import AttributeInput, ImageOutput, SizeRule
-from tests.engine.fake_cuda import FakeCuda, kept_cubins
+from tests.engine.fake_cuda import FakeCuda, OnnxRuntimeOnFake, kept_cubins
 from tests.engine.test_kernels import FORMATS, make_planes
 from tests.helpers import attribute_model, half_mask_model, half_precision_model, network_model
 
@@ -436,37 +435,6 @@ def test_no_frame_at_all_in_flight_is_refused() -> None:
 
 
 # ---------------------------------------------------------------------------------------------- ONNX Runtime
-
-
-class OnnxRuntimeOnFake(OnnxRuntimeCuda):
-    """The CUDA backend with ONNX Runtime's CPU provider over the fake GPU's memory."""
-
-    provider = "CPUExecutionProvider"
-    memory = "cpu"
-
-    def __init__(self, path: Path, fake: FakeCuda) -> None:
-        self._device = Device(driver=fake)
-        self._stream = self._device.stream()
-        file = read_onnx(path)
-        super().__init__(file, spec_of(file), threads=1)
-
-    def _check_provider(self) -> None:
-        pass
-
-    def _providers(self) -> list[Any]:
-        return [self.provider]
-
-    def bind_device(self, device: Device, shapes: tuple[tuple[int, ...], ...]) -> DeviceRun:
-        stream, fake = self._stream, device._cuda
-        assert stream is not None
-
-        class InStream(DeviceRun):
-            """Runs when the stream gets there, as the CUDA provider's kernels do."""
-
-            def run(self) -> None:
-                fake.put(stream.handle, super().run)
-
-        return InStream(self, device, stream, shapes)
 
 
 @pytest.mark.parametrize("in_flight", [1, 2])
