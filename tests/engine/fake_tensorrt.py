@@ -353,6 +353,8 @@ class Runtime(Listed):
     def __init__(self, logger: Any) -> None:
         self._logger = logger
         self.engine_host_code_allowed = False
+        if self.fake.release != "rtx" and self.fake.gpu is None:
+            raise TypeError("pybind11::init(): factory function returned nullptr")
 
     def get_engine_validity(self, buffer: bytes) -> tuple[Any, int]:
         validity, diagnostics = self.fake.EngineValidity, self.fake.EngineInvalidityDiagnostics

@@ -27,7 +27,7 @@ from ganlens.engine.backends.tensorrt import (
     make_profile,
     parse_extent,
 )
-from ganlens.engine.backends.tensorrt.builder import make_builder, parse
+from ganlens.engine.backends.tensorrt.builder import parse
 from ganlens.engine.errors import BackendError, BackendUnavailable, ModelFileError, OptionError
 from ganlens.engine.onnx_file import read_onnx, spec_of
 from tests.conftest import cuda_devices
@@ -84,7 +84,7 @@ def test_the_types_of_the_network_are_those_of_the_file(tmp_path):
     library = load()
     for name, data_type in (("float16", "HALF"), ("fixed", "FLOAT")):
         file = read_onnx(MODELS[name](tmp_path / "m.onnx"))
-        network, _parser = parse(library, make_builder(library), file)
+        network, _parser = parse(library, library.start("Builder"), file)
         types = {network.get_layer(i).get_output(0).dtype.name for i in range(network.num_layers)}
         assert types & {"FLOAT", "HALF"} == {data_type}  # beside the integers of shapes
 
@@ -218,7 +218,7 @@ def test_a_file_that_is_gone(tmp_path):
     file, library = read_onnx(path), load()
     path.unlink()
     with pytest.raises(ModelFileError, match=r"m.onnx cannot be read \(no such file"):
-        parse(library, make_builder(library), file)
+        parse(library, library.start("Builder"), file)
 
 
 # --- stopping

@@ -99,9 +99,10 @@ def test_an_old_release_is_refused_with_the_cure(monkeypatch, gpu):
         load()
 
 
-def test_a_shared_library_is_missing(monkeypatch):
+@pytest.mark.parametrize("kind", [ImportError, OSError, RuntimeError])
+def test_a_shared_library_is_missing(monkeypatch, kind):
     def import_module(name: str) -> Any:
-        raise ImportError("libnvinfer.so.11: cannot open shared object file", name="tensorrt.tensorrt")
+        raise kind("libnvinfer.so.11: cannot open shared object file")
 
     monkeypatch.setattr(importlib, "import_module", import_module)
     with pytest.raises(BackendUnavailable, match=r"tensorrt is installed but cannot be imported: libnvinfer.so.11"):
@@ -216,6 +217,14 @@ def test_a_builder_that_does_not_start(monkeypatch, gpu, tmp_path, release):
     install(monkeypatch, release, None)
     with pytest.raises(BackendUnavailable, match="cannot start: CUDA initialization failure with error: 100"):
         build_with(identity_model(tmp_path / "m.onnx"), Device(driver=gpu))
+
+
+@pytest.mark.parametrize("release", ["10", "11"])
+def test_a_runtime_that_does_not_start(monkeypatch, release):
+    """As seen with the real bindings 10.3 and 11.4: the constructor raises TypeError, and the log may be empty."""
+    install(monkeypatch, release, None)
+    with pytest.raises(BackendUnavailable, match=r"cannot start: it gave no reason. Look at nvidia-smi"):
+        load().open(b"plan", "m.plan")
 
 
 @each_release

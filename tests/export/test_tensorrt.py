@@ -15,7 +15,7 @@ from typer.testing import CliRunner, Result
 pytest.importorskip("tensorrt_rtx", reason="needs tensorrt-rtx (Linux on x86-64)")
 
 from ganlens.engine.backends.tensorrt import PlanCache, load, make_plan, read_plan
-from ganlens.engine.backends.tensorrt.builder import make_builder, parse
+from ganlens.engine.backends.tensorrt.builder import parse
 from ganlens.engine.errors import BackendUnavailable, ExportError, MissingExtra, ModelFileError, OptionError
 from ganlens.engine.models import shipped
 from ganlens.engine.onnx_file import read_onnx, read_spec
@@ -36,7 +36,7 @@ COMPUTE = ("CONVOLUTION", "DECONVOLUTION", "MATRIX_MULTIPLY")
 def layer_types(path: Path) -> Counter[tuple[str, str]]:
     """(kind of layer, type of its answer) → how many, of the strongly typed network: the plan's precision."""
     library = load()
-    network, _parser = parse(library, make_builder(library), read_onnx(path))
+    network, _parser = parse(library, library.start("Builder"), read_onnx(path))
     layers = [network.get_layer(index) for index in range(network.num_layers)]
     return Counter((layer.type.name, layer.get_output(0).dtype.name) for layer in layers)
 

@@ -122,8 +122,7 @@ def build(
         BackendUnavailable, DeviceMemoryError: there is no GPU or too little of it.
     """
     started = time.perf_counter()
-    library.log.clear()
-    builder = make_builder(library)
+    builder = library.start("Builder")
     network, _parser = parse(library, builder, file)
     config = builder.create_builder_config()
     _configure(library, builder, network, config, profile, options, key)
@@ -188,20 +187,6 @@ def build_into(
         return built.content, built.record
 
     return cache.get_or_build(key, profile, make)
-
-
-def make_builder(library: Library) -> Any:
-    """The library's builder.
-
-    Raises:
-        BackendUnavailable: it needs a GPU or a newer driver.
-    """
-    try:
-        return library.module.Builder(library.log.logger)
-    except (TypeError, RuntimeError) as error:  # pybind11: "factory function returned nullptr"
-        if not library.log.errors:
-            library.log.errors.append(str(error))
-        library.fail("cannot start", "Look at nvidia-smi.", otherwise=BackendUnavailable)
 
 
 def parse(library: Library, builder: Any, file: OnnxFile) -> tuple[Any, Any]:

@@ -177,6 +177,18 @@ class Library:
             raise BackendUnavailable(f"{message} Install NVIDIA's driver, or a newer one (see nvidia-smi).")
         raise otherwise(f"{message} {cure}".rstrip())
 
+    def start(self, cls: Literal["Builder", "Runtime"]) -> Any:
+        """The library's builder or runtime.
+
+        Raises:
+            BackendUnavailable: it needs a GPU or a newer driver.
+        """
+        self.log.clear()
+        try:
+            return getattr(self.module, cls)(self.log.logger)
+        except (TypeError, RuntimeError):  # pybind11: "factory function returned nullptr"; the log says why
+            self.fail("cannot start", "Look at nvidia-smi and engine backends.", otherwise=BackendUnavailable)
+
     # --- opening plans ------------------------------------------------------------------------------------------------
 
     def open(self, plan: bytes, name: str, *, host_code: bool = False) -> Any:
@@ -190,8 +202,7 @@ class Library:
             PlanError: it is for another GPU or another version, or corrupt; building it anew helps.
             BackendUnavailable, DeviceMemoryError: the driver or the GPU refuses.
         """
-        self.log.clear()
-        runtime = self.module.Runtime(self.log.logger)
+        runtime = self.start("Runtime")
         if host_code:
             runtime.engine_host_code_allowed = True
         if self.checks_plans:
@@ -292,13 +303,11 @@ def load() -> Library:
     for flavour in PACKAGES:
         try:
             return _load(flavour)
-        except ModuleNotFoundError as error:
-            if error.name != flavour:
-                problems.append(f"{flavour} is installed but cannot be imported: {clean(str(error))}")
-        except ImportError as error:  # a shared library is missing
-            problems.append(f"{flavour} is installed but cannot be imported: {clean(str(error))}")
         except BackendUnavailable as error:
             problems.append(str(error).rstrip("."))
+        except (ImportError, OSError, RuntimeError) as error:  # a shared library is missing, or does not fit
+            if getattr(error, "name", None) != flavour:
+                problems.append(f"{flavour} is installed but cannot be imported: {clean(str(error))}")
     if problems:
         raise BackendUnavailable(
             f"{'; '.join(problems)}. Install it again, or: pip install 'ganlens[tensorrt]' (RTX: 'ganlens[rtx]')."
