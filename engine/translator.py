@@ -77,6 +77,7 @@ class Translator:
         threads: int | None = None,
         in_flight: int = 1,
         spin: bool = False,
+        strict: bool = False,
         value_range: ValueRange | None = None,
         frame_size: tuple[int, int] | None = None,
     ) -> Translator:
@@ -97,6 +98,8 @@ class Translator:
                 the frames share one network, and copies run beside it.
             spin: let idle threads of the network spin, and on a GPU the thread that waits for it: lower latency, but
                 it takes the cores from everything else.
+            strict: fail rather than fall back: from one backend to the next, or on a GPU to frames that go through
+                host memory.
             value_range: for an ONNX file without our record: what the image tensor's values span.
             frame_size: (height, width) of the frames to come, so that the backend is chosen and warmed up for them.
 
@@ -113,7 +116,9 @@ class Translator:
         if in_flight < 1:
             raise OptionError(f"in_flight = {in_flight} came; expected 1 or more.")
         threads = max(1, (threads or default_threads()) // in_flight)
-        opened = open_backend(path, backend, size=size, threads=threads, spin=spin, value_range=value_range)
+        opened = open_backend(
+            path, backend, size=size, threads=threads, spin=spin, value_range=value_range, strict=strict
+        )
 
         def make_compositor(spec: GeneratorSpec) -> Compositor | FaceCompositor:
             if isinstance(chosen, FaceFraming):
@@ -128,7 +133,7 @@ class Translator:
             compositor = make_compositor(opened.spec)
             pipeline = None
             if isinstance(compositor, Compositor):  # faces of a frame go through the host, one after the other
-                pipeline = _open_pipeline(opened, compositor, in_flight, spin)
+                pipeline = _open_pipeline(opened, compositor, in_flight, spin, strict)
             return cls(opened, compositor, [] if pipeline else [lane] * (in_flight - 1), pipeline)
         except BaseException:
             opened.close()
@@ -298,7 +303,9 @@ def _choose_framing(
     return framing if isinstance(framing, Framing | FaceFraming) else Framing(framing)
 
 
-def _open_pipeline(backend: ModelBackend, compositor: Compositor, in_flight: int, spin: bool) -> FramePipeline | None:
+def _open_pipeline(
+    backend: ModelBackend, compositor: Compositor, in_flight: int, spin: bool, strict: bool
+) -> FramePipeline | None:
     """The way of frames over the GPU, where the backend runs on one and offers it; a line of ``choice`` if it fails."""
     if not hasattr(backend, "bind_device"):
         return None
@@ -309,6 +316,8 @@ def _open_pipeline(backend: ModelBackend, compositor: Compositor, in_flight: int
             raise OptionError("framing 'tile' puts tiles together there")
         return FramePipeline(Device(), backend, compositor, in_flight=in_flight, spin=spin)
     except (MissingExtra, BackendUnavailable, BackendError, OptionError) as error:
+        if strict:
+            raise
         line = f"{backend.name}: frames go through host memory: {error}"
         backend.choice = Choice(backend.choice.name, (*backend.choice.lines, line))
         return None

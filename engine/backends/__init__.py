@@ -88,6 +88,7 @@ def open_backend(
     threads: int | None = None,
     spin: bool = False,
     value_range: ValueRange | None = None,
+    strict: bool = False,
 ) -> ModelBackend:
     """Open a model, warmed up at ``size``; ``choice`` of the result says which backend runs and why.
 
@@ -99,6 +100,7 @@ def open_backend(
         threads: threads inside one operator; by default the CPUs that this process may use.
         spin: let idle threads of the library burn their core; see :class:`~.onnxruntime_backend.OnnxRuntimeCpu`.
         value_range: of a model without our record, for example (-1, 1).
+        strict: "auto" does not go on to the next backend when one whose library is installed cannot run.
 
     Raises:
         OptionError: an unknown backend, fewer than one thread, or a value range that contradicts the record.
@@ -116,7 +118,7 @@ def open_backend(
     file = read_onnx(path)
     spec = spec_of(file, value_range=value_range)
     if backend == AUTO:
-        return _open_auto(file, spec, size, threads, spin)
+        return _open_auto(file, spec, size, threads, spin, strict)
     opened = _open(backend, file, spec, threads, spin)
     _warm_up(opened, size)
     return opened
@@ -170,13 +172,14 @@ def _warm_up(backend: ModelBackend, size: tuple[int, int] | None) -> None:
 
 
 def _open_auto(
-    file: OnnxFile, spec: GeneratorSpec, size: tuple[int, int] | None, threads: int, spin: bool
+    file: OnnxFile, spec: GeneratorSpec, size: tuple[int, int] | None, threads: int, spin: bool, strict: bool
 ) -> ModelBackend:
     lines: list[str] = []
     for name in BACKENDS:
         if name in CPU_BACKENDS:
             continue
-        problem = _quick_problem(name) or _problem(name)
+        missing = _quick_problem(name)
+        problem = missing or _problem(name)
         if problem is None:
             try:
                 opened = _open(name, file, spec, threads, spin)
@@ -186,6 +189,11 @@ def _open_auto(
             else:
                 opened.choice = Choice(name, (*lines, f"{name}: runs on {opened.library}"))
                 return opened
+        if strict and missing is None:
+            raise BackendUnavailable(
+                f"{name}: {problem}. It was asked not to go on to the next backend; name one with --backend, or leave "
+                "out --backend-strict."
+            )
         lines.append(f"{name}: {problem}")
 
     problems = {name: _quick_problem(name) for name in CPU_BACKENDS}

@@ -144,6 +144,10 @@ def translate(
     spin: Annotated[
         bool, typer.Option("--spin", help="Let idle threads of the network spin: lower latency, starves the encoder.")
     ] = False,
+    strict: Annotated[
+        bool,
+        typer.Option("--backend-strict", help="Fail rather than fall back to the next backend, or to host memory."),
+    ] = False,
     json_output: Annotated[
         str | None, typer.Option("--json", metavar="FILE|-", help="Write what was done and how fast as JSON.")
     ] = None,

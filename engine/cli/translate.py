@@ -72,6 +72,7 @@ class Job:
     encoder_threads: int | None
     decoder_threads: int | None
     spin: bool
+    strict: bool
     json_output: str | None
     overwrite: bool
     quiet: bool
@@ -279,6 +280,7 @@ def _open(job: Job, frame_size: tuple[int, int] | None, threads: int, in_flight:
             threads=threads,
             in_flight=in_flight,
             spin=job.spin,
+            strict=job.strict,
             value_range=value_range,
             frame_size=frame_size,
         )

@@ -16,7 +16,18 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from ganlens.engine import Color, Compositor, Frame, Framing, GeneratorSpec, Output, Translator, cuda, translator
+from ganlens.engine import (
+    Color,
+    Compositor,
+    Frame,
+    Framing,
+    GeneratorSpec,
+    Output,
+    Translator,
+    backends,
+    cuda,
+    translator,
+)
 from ganlens.engine.backends.onnxruntime_backend import OnnxRuntimeCuda
 from ganlens.engine.cuda import Device, DeviceArray, FramePipeline, pipeline
 from ganlens.engine.errors import (
@@ -531,3 +542,21 @@ def test_a_missing_compiler_is_said(open_on_fake: Callable[..., Translator], mon
     with open_on_fake() as ours:
         assert ours.choice is not None
         assert "cuda: frames go through host memory: CUDA needs the package 'x'" in ours.choice.lines[-1]
+    with pytest.raises(MissingExtra):
+        open_on_fake(strict=True)
+
+
+def test_strict_auto_does_not_go_on_after_a_backend_that_is_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = network_model(tmp_path / "model.onnx")
+    installed = {"cuda": None, "cpu": None}
+    monkeypatch.setattr(backends, "_quick_problem", lambda name: installed.get(name, "not installed"))
+    monkeypatch.setattr(backends, "_problem", lambda name: "it is broken")
+    with pytest.raises(BackendUnavailable, match="cuda: it is broken. It was asked not to go on"):
+        Translator.open(path, strict=True)
+    with Translator.open(path) as falls_back:
+        assert falls_back.backend.name == "cpu"
+    del installed["cuda"]
+    with Translator.open(path, strict=True) as only_one:
+        assert only_one.backend.name == "cpu"
