@@ -265,6 +265,10 @@ class ACLGANConfig(EditorConfig):
         description="Pixels by which all that the discriminator sees is shifted at random, at most: against dots with "
         "the period of its grid; 4 is enough.",
     )
+    fade_images: Positive = Field(200_000, description="Tier growing: images for which a new level is faded in.")
+    stable_images: Annotated[int, Field(ge=0)] = Field(
+        200_000, description="Tier growing: images at each level after that."
+    )
     border: int = Field(-1, description="Border that the generator never changes, in pixels; -1: size / 16.")
     warmup_steps: Annotated[int, Field(ge=0)] = Field(
         0,
@@ -278,7 +282,11 @@ class ACLGANConfig(EditorConfig):
     @property
     def border_px(self) -> int:
         """Width of the frame's border."""
-        return self.border if self.border >= 0 else round(self.size / 16)
+        return self.border_at(self.size)
+
+    def border_at(self, size: int) -> int:
+        """Width of the border of a picture of another size, to scale."""
+        return round(self.border * size / self.size) if self.border >= 0 else round(size / 16)
 
     @model_validator(mode="after")
     def _a_window_remains(self) -> ACLGANConfig:

@@ -89,6 +89,17 @@ def test_wrong_options_are_named(kind: type[Any], changes: dict[str, Any], messa
         ("acl-gan", {"loss": "wgan-gp", "n_critic": 2, "complement": False, "tier": "stargan", "targets": "coin"}),
         ("acl-gan", {"loss": "wgan-gp", "penalty": "per_attribute", "n_critic": 3, "content": "identity"}),
         ("acl-gan", {"loss": "logistic", "content": "cycle", "lambda_mask": 0.1, "lambda_tv": 0.1}),
+        (
+            "acl-gan",
+            {
+                "tier": "growing",
+                "generator_width": 2,
+                "fade_images": 8,
+                "stable_images": 4,
+                "size": 64,
+                "load_size": 64,
+            },
+        ),
         ("stargan", {"n_critic": 2, "tier": "stargan"}),
         ("classifier", {}),
     ],
@@ -230,7 +241,7 @@ def test_closed_masks_are_told_with_the_cure(edit_config: EditConfig, caplog: py
     method.watch(torch.tensor(0.004), 1999)
     assert "masks have been closed for 2000 steps" in caplog.text
     assert "--resume with a lower --lambda-con than 7" in caplog.text
-    assert method.state_dict() == {"closed": 0}
+    assert method.state_dict() == {"closed": 0, "images": 0}
 
 
 def test_masks_are_watched_in_training(edit_config: EditConfig) -> None:
@@ -242,7 +253,7 @@ def test_masks_are_watched_in_training(edit_config: EditConfig) -> None:
         head.weight.zero_()
         head.bias.fill_(-20.0)
     trainer.update(trainer.dataset.preview(1, 32))
-    assert trainer.method.state_dict() == {"closed": 1}
+    assert trainer.method.state_dict() == {"closed": 1, "images": 0}
     assert trainer._sums["closed_masks"] == 1
 
 
@@ -250,7 +261,7 @@ def test_open_masks_reset_the_count(edit_config: EditConfig) -> None:
     trainer = Trainer(edit_config())
     trainer.method.load_state_dict({"closed": 1999}, torch.device("cpu"))
     trainer.update(trainer.dataset.preview(1, 32))
-    assert trainer.method.state_dict() == {"closed": 0}
+    assert trainer.method.state_dict() == {"closed": 0, "images": 0}
 
 
 def test_labels_reach_the_generator_through_the_judge(edit_config: EditConfig) -> None:

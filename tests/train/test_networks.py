@@ -50,7 +50,7 @@ def test_parameter_counts(network: nn.Module, parameters: int) -> None:
     assert count(network) == parameters
 
 
-@pytest.mark.parametrize("tier", sorted(GENERATORS))
+@pytest.mark.parametrize("tier", sorted(set(GENERATORS) - {"growing"}))  # that one is made for labels and a mask
 def test_generators_keep_the_size_and_the_range(tier: str) -> None:
     generator = make_generator(GeneratorSpec(name="g", architecture="cyclegan", tier=tier))
     y = generator(torch.rand(1, 3, 32, 48) * 2 - 1)

@@ -12,15 +12,16 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import l1_loss
+from torch.nn.functional import avg_pool2d, l1_loss
 
-from ganlens.engine.spec import GeneratorSpec
+from ganlens.engine.spec import GeneratorSpec, SizeRule
 
 from ..attribute_loss import PENALTIES, AttributeLoss, attribute_loss, with_complement
 from ..config import ACLGANConfig
 from ..losses import add_noise, shift_randomly
 from ..masking import Edit, edit, total_variation
-from ..networks import AttributeDiscriminator, make_generator
+from ..networks import AttributeDiscriminator, GrowingDiscriminator, GrowingGenerator, make_generator
+from ..networks.growing import Growing, growth
 from ..records import attribute_spec
 from ..targets import draw_targets, flip_each
 from .base import Batch, Parts, Phase, adam
@@ -48,7 +49,7 @@ def generator_loss(
     loss: AttributeLoss,
 ) -> tuple[Tensor, Parts, Edit]:
     """Attribute and content; ``att`` and ``target`` with the complement where there is one."""
-    generator, discriminator, border = networks["generator"], networks["discriminator"], config.border_px
+    generator, discriminator, border = networks["generator"], networks["discriminator"], config.border_at(x.shape[-1])
     edited = edit(generator, x, target, border)
 
     # attribute: the edit must pass for a real picture with each wished attribute
@@ -106,6 +107,11 @@ def discriminator_loss(
     return total, parts
 
 
+def pooled(x: Tensor, resolution: int) -> Tensor:
+    """The pictures averaged down to a resolution that divides theirs."""
+    return x if x.shape[-1] == resolution else avg_pool2d(x, x.shape[-1] // resolution)
+
+
 class ACLGAN:
     """The method: networks ``generator`` and ``discriminator``, and two phases."""
 
@@ -113,11 +119,16 @@ class ACLGAN:
 
     def __init__(self, config: ACLGANConfig) -> None:
         self.config = config
+        self._images = 0
         self.loss = attribute_loss(config.loss)
         heads = len(config.attribute_names) * (2 if config.complement else 1)
-        discriminator = AttributeDiscriminator(config.size, heads, config.discriminator_width)
+        discriminator: AttributeDiscriminator | GrowingDiscriminator
+        if config.tier == "growing":
+            discriminator = GrowingDiscriminator(config.size, heads, config.discriminator_width)
+        else:
+            discriminator = AttributeDiscriminator(config.size, heads, config.discriminator_width)
         if config.discriminator_init == "he":
-            discriminator.trunk.initialise()
+            discriminator.initialise()
         self.networks: dict[str, nn.Module] = {
             "generator": make_generator(self._spec()),
             "discriminator": discriminator,
@@ -140,7 +151,7 @@ class ACLGAN:
 
     def generator_step(self, batch: Batch, step: int) -> tuple[Tensor, Parts]:
         """Loss of the generator; keeps its edits for :meth:`discriminator_step`."""
-        x, att = batch
+        x, att = self._grown(batch, step)
         target = self._condition(draw_targets(att, self.config.targets))
         total, parts, made = generator_loss(self.networks, x, self._condition(att), target, self.config, self.loss)
         self._made = made.image, target
@@ -154,13 +165,13 @@ class ACLGAN:
         While the generator waits, unedited pictures stand for its edits: the discriminator then learns what each
         attribute looks like, and nothing about the generator's first noise.
         """
-        x, att = batch
+        x, att = self._grown(batch, step)
         if self._made is None:
             target = self._condition(draw_targets(att, self.config.targets))
             with torch.no_grad():
                 fake = x
                 if step >= self.config.warmup_steps:
-                    fake = edit(self.networks["generator"], x, target, self.config.border_px).image
+                    fake = edit(self.networks["generator"], x, target, self.config.border_at(x.shape[-1])).image
         else:
             fake, target = self._made
             self._made = None
@@ -181,17 +192,21 @@ class ACLGAN:
     def sample(self, batch: Batch, networks: Mapping[str, nn.Module]) -> list[Tensor]:
         """The face, then an edit for each attribute (flipped; a hair colour set in place of the others)."""
         x, att = batch
+        generator = networks["generator"]
+        if isinstance(generator, GrowingGenerator):
+            generator.stand(*self._growth())
+            x = pooled(x, generator.resolution)
+        border = self.config.border_at(x.shape[-1])
         wishes = flip_each(att, self.config.attribute_names)
-        return [x] + [
-            edit(networks["generator"], x, self._condition(wish), self.config.border_px).image for wish in wishes
-        ]
+        return [x] + [edit(generator, x, self._condition(wish), border).image for wish in wishes]
 
     def state_dict(self) -> dict[str, Any]:
-        """For how many steps the masks have been closed."""
-        return {"closed": int(self._closed)}
+        """For how many steps the masks have been closed, and how far it has grown."""
+        return {"closed": int(self._closed), "images": self._images}
 
     def load_state_dict(self, state: dict[str, Any], device: torch.device) -> None:
-        """Restore the count."""
+        """Restore the counts."""
+        self._images = state.get("images", 0)
         self._closed = torch.tensor(state["closed"], dtype=torch.int64, device=device)
 
     def watch(self, mask: Tensor, step: int) -> None:
@@ -209,7 +224,32 @@ class ACLGAN:
 
     def _spec(self) -> GeneratorSpec:
         config = self.config
-        return attribute_spec(config, mask=True, complement=config.complement, border_px=config.border_px)
+        spec = attribute_spec(config, mask=True, complement=config.complement, border_px=config.border_px)
+        if config.tier != "growing":
+            return spec
+        resolution, alpha = self._growth()
+        return spec.model_copy(
+            update={
+                "options": {"width": 4 * config.generator_width, "size": config.size, "alpha": alpha},
+                "size": SizeRule(fixed=(resolution, resolution), preferred=(resolution, resolution)),
+                "frame_border_px": config.border_at(resolution),
+            }
+        )
+
+    def _growth(self) -> tuple[int, float]:
+        config = self.config
+        return growth(self._images, config.size, config.fade_images, config.stable_images)
+
+    def _grown(self, batch: Batch, step: int) -> Batch:
+        """The batch at the resolution that the networks have reached, and they stand there."""
+        if self.config.tier != "growing":
+            return batch
+        self._images = step * self.config.batch
+        resolution, alpha = self._growth()
+        for network in self.networks.values():
+            assert isinstance(network, Growing)
+            network.stand(resolution, alpha)
+        return pooled(batch[0], resolution), batch[1]
 
     def _condition(self, att: Tensor) -> Tensor:
         return with_complement(att) if self.config.complement else att

@@ -12,6 +12,7 @@ from ganlens.engine.spec import GeneratorSpec
 
 from ..config import Activation, Norm
 from .classifier import AttributeClassifier
+from .growing import GrowingDiscriminator, GrowingGenerator
 from .mobile import TIERS, MobileGenerator, Tier
 from .patchgan import PatchGAN
 from .resnet import ResNetGenerator
@@ -22,6 +23,8 @@ __all__ = [
     "TIERS",
     "AttributeClassifier",
     "AttributeDiscriminator",
+    "GrowingDiscriminator",
+    "GrowingGenerator",
     "MobileGenerator",
     "PatchGAN",
     "ResNetGenerator",
@@ -60,6 +63,17 @@ def _stargan(spec: GeneratorSpec) -> nn.Module:
     )
 
 
+def _growing(spec: GeneratorSpec) -> nn.Module:
+    resolution = spec.size.preferred[0]
+    generator = GrowingGenerator(
+        spec.attributes.length if spec.attributes else 0,
+        int(spec.options.get("size", resolution)),
+        int(spec.options.get("width", 256)),
+    )
+    generator.stand(resolution, float(spec.options.get("alpha", 1.0)))
+    return generator
+
+
 GENERATORS: dict[str, Factory] = {
     "nano": _mobile,
     "mobile": _mobile,
@@ -67,6 +81,7 @@ GENERATORS: dict[str, Factory] = {
     "resnet6": _resnet(6),
     "resnet9": _resnet(9),
     "stargan": _stargan,
+    "growing": _growing,
 }
 """Tier name → factory. A new generator is one line here."""
 

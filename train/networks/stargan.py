@@ -151,6 +151,10 @@ class AttributeDiscriminator(nn.Module):
         self.trunk = Trunk(size, width)
         self.attributes = nn.Conv2d(self.trunk.channels, heads, self.trunk.remaining, bias=False)
 
+    def initialise(self) -> None:
+        """He's initialisation of all but the heads, in place."""
+        self.trunk.initialise()
+
     def forward(self, x: Tensor) -> Tensor:
         """(N, 3, size, size) to scores (N, heads)."""
         return self.attributes(self.trunk(x)).flatten(1)  # type: ignore[no-any-return]
