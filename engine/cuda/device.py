@@ -347,6 +347,11 @@ class DeviceArray:
             self.device.call("cuStreamWaitEvent", 1 if stream is None else stream, event.handle, 0)
         return dlpack.export(self.pointer, self.shape, self.strides, self.dtype, self.__dlpack_device__(), self.owner)
 
+    @staticmethod
+    def take_options(stream: Stream | None) -> dict[str, int]:
+        """What ``__dlpack__`` is asked for, so that the producer makes ``stream`` wait for the content."""
+        return {} if stream is None else {"stream": stream.handle}
+
     @classmethod
     def of(cls, device: Device, array: object, stream: Stream | None = None) -> DeviceArray:
         """A view of another library's array on the same GPU, without a copy.
@@ -385,8 +390,7 @@ class DeviceArray:
         where = tuple(int(number) for number in array.__dlpack_device__())  # type: ignore[attr-defined]
         if where != (device.kind, device.index):
             raise ShapeError(f"an array on DLPack device {where} came; expected {(device.kind, device.index)}.")
-        capsule = array.__dlpack__() if stream is None else array.__dlpack__(stream=stream.handle)
-        tensor = dlpack.take(capsule)
+        tensor = dlpack.take(array.__dlpack__(**cls.take_options(stream)))
         return cls(device, tensor.pointer, tensor.shape, tensor.dtype, strides=tensor.strides, owner=tensor)
 
 

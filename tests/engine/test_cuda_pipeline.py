@@ -29,7 +29,7 @@ from ganlens.engine import (
     translator,
 )
 from ganlens.engine.backends.onnxruntime_backend import OnnxRuntimeCuda
-from ganlens.engine.cuda import Device, DeviceArray, FramePipeline, pipeline
+from ganlens.engine.cuda import Device, DeviceArray, FramePipeline, dlpack, pipeline
 from ganlens.engine.errors import (
     BackendError,
     BackendUnavailable,
@@ -349,6 +349,31 @@ def test_frames_on_the_gpu_have_attributes() -> None:
             Frame((pipeline.device.download(array),), time=frame.time),
             on_cpu(shifted, frame, Framing(), record, vector),
         )
+
+
+def test_torch_gives_and_takes_frames_without_a_copy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The examples of docs/gpu.md, on memory of the host, which is what the fake GPU's is."""
+    torch = pytest.importorskip("torch")
+    monkeypatch.setattr(Device, "kind", dlpack.CPU)
+    monkeypatch.setattr(DeviceArray, "take_options", staticmethod(lambda stream: {}))
+    pipeline = make(FunctionNetwork(FakeCuda(), negative))
+
+    (frame,) = frames("rgb24", (48, 64), 1)
+    tensor = torch.from_numpy(frame.planes[0].copy())
+    (painted,) = pipeline.on_device([tensor], "rgb24")
+    pipeline.device.synchronize()
+    borrowed = torch.from_dlpack(painted)
+    assert borrowed.data_ptr() == tensor.data_ptr()
+    assert np.array_equal(borrowed.numpy(), on_cpu(negative, frame, Framing(), spec()).planes[0])
+
+    (frame,) = frames("nv12", (48, 64), 1)
+    rows = [plane.reshape(-1, 64) for plane in frame.planes]
+    whole = torch.from_numpy(np.concatenate(rows))
+    height, width = whole.shape[0] * 2 // 3, whole.shape[1]
+    pipeline.on_device([whole[:height], whole[height:].view(height // 2, width // 2, 2)], "nv12")
+    pipeline.device.synchronize()
+    expected = on_cpu(negative, frame, Framing(), spec())
+    assert np.array_equal(whole.numpy(), np.concatenate([plane.reshape(-1, 64) for plane in expected.planes]))
 
 
 def test_wrong_planes_on_the_gpu_are_named() -> None:
