@@ -15,6 +15,16 @@ from .targets import hair_columns
 
 SMALLEST_PX = 16
 
+_CELEBA = """
+    5_o_Clock_Shadow Arched_Eyebrows Attractive Bags_Under_Eyes Bald Bangs Big_Lips Big_Nose Black_Hair Blond_Hair
+    Blurry Brown_Hair Bushy_Eyebrows Chubby Double_Chin Eyeglasses Goatee Gray_Hair Heavy_Makeup High_Cheekbones
+    Male Mouth_Slightly_Open Mustache Narrow_Eyes No_Beard Oval_Face Pale_Skin Pointy_Nose Receding_Hairline
+    Rosy_Cheeks Sideburns Smiling Straight_Hair Wavy_Hair Wearing_Earrings Wearing_Hat Wearing_Lipstick
+    Wearing_Necklace Wearing_Necktie Young
+"""
+CELEBA = frozenset(_CELEBA.split())
+"""The attributes of CelebA: who trains on these trains on its aligned faces, and at run time faces must be found."""
+
 
 def image_to_image_spec(config: UnpairedConfig, name: str) -> GeneratorSpec:
     """The record of a generator that takes a picture and gives one.
@@ -52,6 +62,7 @@ def attribute_spec(config: EditorConfig, *, mask: bool, complement: bool, border
             preferred=(config.size, config.size),
         ),
         frame_border_px=border_px,
+        face_alignment="celeba" if CELEBA.issuperset(names) else "",
     )
 
 
