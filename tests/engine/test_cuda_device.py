@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import inspect
 import sys
@@ -325,6 +326,61 @@ def test_the_fake_has_the_drivers_functions() -> None:
     used = {word.strip("\"'(,") for word in source.replace("(", " ").split() if word.strip("\"'(,.").startswith("cu")}
     called = {word for word in used if word[2:3].isupper() and word.isalnum()}
     assert called <= set(names), called - set(names)
+
+
+def test_cuda_bindings_takes_our_arguments() -> None:
+    """Without a driver each call fails only when the library is looked for, after its arguments have been accepted."""
+    driver = pytest.importorskip("cuda.bindings.driver")
+    try:
+        ctypes.CDLL("libcuda.so.1")
+        pytest.skip("there is a driver: the tests marked gpu call it")
+    except OSError:
+        pass
+    memory = ctypes.addressof(ctypes.create_string_buffer(64))
+    device, context, graph, status = driver.CUdevice(0), driver.CUcontext(5), driver.CUgraph(3), driver.CUresult(2)
+    stream, event, place = 77, 88, 4096
+    calls: dict[str, tuple[Any, ...]] = {
+        "cuInit": (0,),
+        "cuDeviceGetName": (128, device),
+        "cuDeviceGetAttribute": (driver.CUdevice_attribute(device_module.CAPABILITY_MAJOR), device),
+        "cuDevicePrimaryCtxRetain": (device,),
+        "cuDevicePrimaryCtxRelease": (device,),
+        "cuCtxSetCurrent": (context,),
+        "cuMemAlloc": (64,),
+        "cuMemFree": (place,),
+        "cuMemHostAlloc": (64, 0),
+        "cuMemFreeHost": (place,),
+        "cuMemcpyHtoD": (place, memory, 8),
+        "cuMemcpyDtoH": (memory, place, 8),
+        "cuMemcpyHtoDAsync": (place, memory, 8, stream),
+        "cuMemcpyDtoHAsync": (memory, place, 8, stream),
+        "cuStreamCreate": (device_module.STREAM_NON_BLOCKING,),
+        "cuStreamDestroy": (stream,),
+        "cuStreamSynchronize": (stream,),
+        "cuStreamWaitEvent": (stream, event, 0),
+        "cuEventCreate": (3,),
+        "cuEventDestroy": (event,),
+        "cuEventRecord": (event, stream),
+        "cuEventQuery": (event,),
+        "cuEventSynchronize": (event,),
+        "cuEventElapsedTime": (event, event),
+        "cuStreamBeginCapture": (stream, driver.CUstreamCaptureMode(device_module.CAPTURE_THREAD_LOCAL)),
+        "cuStreamEndCapture": (stream,),
+        "cuGraphInstantiate": (graph, 0),
+        "cuGraphDestroy": (graph,),
+        "cuGraphExecDestroy": (4,),
+        "cuGraphLaunch": (4, stream),
+        "cuModuleLoadData": (b"\x7fELF",),
+        "cuModuleUnload": (9,),
+        "cuModuleGetFunction": (9, b"name"),
+        "cuLaunchKernel": (9, 1, 1, 1, 32, 8, 1, 0, stream, memory, 0),
+        "cuGetErrorName": (status,),
+        "cuGetErrorString": (status,),
+    }
+    for name, arguments in calls.items():
+        with pytest.raises(RuntimeError, match="libcuda"):
+            getattr(driver, name)(*arguments)
+            pytest.fail(f"{name} was called")
 
 
 def test_the_numbers_are_the_drivers() -> None:
