@@ -76,6 +76,16 @@ class Classifier(NamedTuple):
         return [known.index(name.lower()) for name in names]
 
 
+def training_accuracy(classifier: Classifier, image: Tensor, wish: Tensor, names: Sequence[str]) -> dict[str, Tensor]:
+    """For the log of an editor's training: share of edits that look as wished, in all and for each attribute.
+
+    Args:
+        image: edits (N, 3, H, W); wish: (N, C), in the order of ``names``.
+    """
+    right = (classifier(image)[:, classifier.columns(names)] == (wish > 0.5)).float().mean(dim=0)
+    return {"accuracy": right.mean()} | {f"accuracy/{name}": right[column] for column, name in enumerate(names)}
+
+
 def finish(config: ClassifierConfig) -> ClassifierRecord:
     """Measure a finished run's averaged classifier on the held-out faces, and write its file into the run folder.
 

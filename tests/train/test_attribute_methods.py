@@ -18,6 +18,7 @@ from torch.nn.functional import l1_loss
 from ganlens.engine.errors import OptionError
 from ganlens.train.attribute_loss import with_complement
 from ganlens.train.checkpoint import load_generator, load_state
+from ganlens.train.classifier import finish
 from ganlens.train.config import (
     ACLGANConfig,
     AttributeConfig,
@@ -269,6 +270,25 @@ def test_labels_reach_the_generator_through_the_judge(edit_config: EditConfig) -
     trainer.update(trainer.dataset.preview(2, 32))
     condition = trainer.method.networks["generator"].body[0].condition  # type: ignore[index]
     assert condition.weight.abs().sum() > 0  # it starts at zero
+
+
+@pytest.mark.parametrize("method", ["acl-gan", "stargan"])
+def test_a_classifier_measures_for_the_log_and_is_never_moved(
+    edit_config: EditConfig, tmp_path: Path, method: str
+) -> None:
+    judge = edit_config("classifier", out=str(tmp_path / "judge"), steps=2)
+    assert isinstance(judge, ClassifierConfig)
+    train(judge)
+    finish(judge)
+    trainer = Trainer(edit_config(method, classifier=str(tmp_path / "judge"), n_critic=1, steps=20))
+    weights = snapshot(trainer.method.fixed["classifier"])
+    for _ in range(11):
+        trainer.update(trainer.dataset.preview(2, 32))
+    assert torch.equal(snapshot(trainer.method.fixed["classifier"]), weights)
+    names = {"accuracy", "accuracy/Smiling", "accuracy/Young"}
+    assert {name for name in trainer._sums if name.startswith("accuracy")} == names
+    assert {trainer._counts[name] for name in names} == {1}
+    assert trainer._sums["accuracy"] == (trainer._sums["accuracy/Smiling"] + trainer._sums["accuracy/Young"]) / 2
 
 
 def test_classifier_options(edit_config: EditConfig) -> None:

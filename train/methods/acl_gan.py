@@ -17,6 +17,7 @@ from torch.nn.functional import avg_pool2d, l1_loss
 from ganlens.engine.spec import GeneratorSpec, SizeRule
 
 from ..attribute_loss import PENALTIES, AttributeLoss, attribute_loss, with_complement
+from ..classifier import load_classifier, training_accuracy
 from ..config import ACLGANConfig
 from ..losses import add_noise, shift_randomly
 from ..masking import Edit, edit, total_variation
@@ -24,7 +25,7 @@ from ..networks import AttributeDiscriminator, GrowingDiscriminator, GrowingGene
 from ..networks.growing import Growing, growth
 from ..records import attribute_spec
 from ..targets import draw_targets, flip_each
-from .base import Batch, Parts, Phase, adam
+from .base import Batch, Parts, Phase, adam, measures
 
 logger = logging.getLogger(__name__)
 
@@ -134,6 +135,10 @@ class ACLGAN:
             "discriminator": discriminator,
         }
         self.fixed: dict[str, nn.Module] = {}
+        self.classifier = load_classifier(config.classifier) if config.classifier else None
+        if self.classifier is not None:
+            self.classifier.columns(config.attribute_names)  # an attribute that it does not know shows now
+            self.fixed["classifier"] = self.classifier.network
         judge_rate = config.discriminator_learning_rate or config.learning_rate
         self.phases: tuple[Phase, ...] = (
             Phase(
@@ -157,6 +162,9 @@ class ACLGAN:
         self._made = made.image, target
         if "mask" in parts:
             self.watch(parts["mask"].detach(), step)
+        if self.classifier is not None and measures(step, self.phases[0].every):
+            names = self.config.attribute_names
+            parts |= training_accuracy(self.classifier, made.image, target[:, : len(names)], names)
         return total, parts
 
     def discriminator_step(self, batch: Batch, step: int) -> tuple[Tensor, Parts]:

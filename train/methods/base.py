@@ -38,6 +38,15 @@ def adam(rate: float, beta1: float) -> Callable[[Iterable[nn.Parameter]], Optimi
     return lambda parameters: Adam(parameters, lr=rate, betas=(beta1, 0.999))
 
 
+MEASURE_EVERY = 10
+"""Updates of a phase between two measurements that are only for the log."""
+
+
+def measures(step: int, every: int) -> bool:
+    """Whether a phase that runs in every such step measures in this one."""
+    return (step + 1) % (MEASURE_EVERY * every) == 0
+
+
 class Method(Protocol):
     """A method is its networks and its phases; everything else is the loop's."""
 

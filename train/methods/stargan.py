@@ -12,11 +12,12 @@ from torch.nn.functional import binary_cross_entropy_with_logits, l1_loss
 from ganlens.engine.spec import GeneratorSpec
 
 from ..attribute_loss import mix, slopes
+from ..classifier import load_classifier, training_accuracy
 from ..config import StarGANConfig
 from ..networks import StarGANDiscriminator, make_generator
 from ..records import attribute_spec
 from ..targets import draw_targets, flip_each
-from .base import Batch, Parts, Phase, adam
+from .base import Batch, Parts, Phase, adam, measures
 
 LAMBDA_GP = 10.0
 """Published weight of the gradient penalty."""
@@ -95,6 +96,10 @@ class StarGAN:
             "discriminator": StarGANDiscriminator(config.size, len(config.attribute_names), config.discriminator_width),
         }
         self.fixed: dict[str, nn.Module] = {}
+        self.classifier = load_classifier(config.classifier) if config.classifier else None
+        if self.classifier is not None:
+            self.classifier.columns(config.attribute_names)  # an attribute that it does not know shows now
+            self.fixed["classifier"] = self.classifier.network
         judge_rate = config.discriminator_learning_rate or config.learning_rate
         self.phases: tuple[Phase, ...] = (
             Phase("discriminator", ("discriminator",), self.discriminator_step, adam(judge_rate, config.beta1)),
@@ -120,7 +125,12 @@ class StarGAN:
         """Loss of the generator."""
         assert self._target is not None, "the discriminator phase runs first"
         x, att = batch
-        return generator_loss(self.networks, x, att, self._target, self.config)
+        total, parts = generator_loss(self.networks, x, att, self._target, self.config)
+        if self.classifier is not None and measures(step, self.phases[1].every):
+            with torch.no_grad():
+                fake = self.networks["generator"](x, self._target)
+            parts |= training_accuracy(self.classifier, fake, self._target, self.config.attribute_names)
+        return total, parts
 
     def specs(self) -> dict[str, tuple[str, GeneratorSpec]]:
         """The generator."""
