@@ -374,8 +374,10 @@ def make_dataset(config: TrainConfig) -> TrainingData:
     if isinstance(config, AttributeConfig):
         return FaceDataset.of(config)
     assert isinstance(config, UnpairedConfig)
-    sides = {config.photos: config.resize_px, config.paintings: round(config.resize_px * config.painting_zoom)}
-    domains = tuple(Pictures(source, side, config.cache_mb) for source, side in sides.items())
+    domains = (
+        Pictures(config.photos, config.resize_px, config.cache_mb),
+        Pictures(config.paintings, round(config.resize_px * config.painting_zoom), config.cache_mb),
+    )
     return UnpairedDataset(domains, config.size, flip=config.flip, seed=config.seed)
 
 
