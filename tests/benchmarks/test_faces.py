@@ -29,7 +29,6 @@ def test_speed_and_flicker_of_a_face_model(tmp_path: Path, capsys: pytest.Captur
     (speed,) = (json.loads(path.read_text()) for path in tmp_path.glob("faces-speed-*.json"))
     assert speed["details"]["cpu"]["frames"] == 18
     assert speed["details"]["cpu"]["stages"]["detect"]["frames"] == 24
-    assert speed["details"]["cpu"]["cpu_ms"] > 0
     (flicker,) = (json.loads(path.read_text()) for path in tmp_path.glob("faces-flicker-*.json"))
     assert set(flicker["details"]) == {"0.0", "0.5", "1.0"}
     assert "CPU ms a frame" in capsys.readouterr().out
