@@ -110,6 +110,6 @@ def show_backends(as_json: bool) -> None:
     for column in ("backend", "runs here", "device", "version", "why not, and the cure"):
         table.add_column(column, overflow="fold")
     for row in rows:
-        why = " ".join(part for part in (row.reason, row.cure) if part)
+        why = f"{row.reason.rstrip('.')}. {row.cure}" if row.cure else row.reason
         table.add_row(row.name, "yes" if row.usable else "no", row.device, row.version, escape(why))
     console.print(table)
