@@ -233,8 +233,9 @@ def test_ctrl_c_stops_a_build_and_leaves_nothing(tmp_path):
     """In a process of its own: the signal comes in the middle of the build."""
     network_model(tmp_path / "m.onnx")
     code = """
-import sys, time
+import signal, time
 from pathlib import Path
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a parent in the background may have it ignored
 from ganlens.engine.backends.tensorrt import BuildOptions, PlanCache, build_into, load, make_profile
 from ganlens.engine.onnx_file import read_onnx, spec_of
 file = read_onnx("m.onnx"); spec = spec_of(file); cache = PlanCache(Path("plans"))
