@@ -20,7 +20,7 @@ from ganlens.engine.errors import ModelFileError, TrainingError
 
 from .attribute_table import Faces, find_faces, split_faces
 from .checkpoint import load_state
-from .config import ClassifierConfig
+from .config import ClassifierConfig, EditorConfig
 from .data import centre, read_picture, to_tensor
 from .networks import AttributeClassifier
 
@@ -117,6 +117,20 @@ def finish(config: ClassifierConfig) -> ClassifierRecord:
     )
     os.replace(part, path)
     return record
+
+
+def judge_of(config: EditorConfig) -> Classifier | None:
+    """The classifier that a run of an editor logs with; None if it names none.
+
+    Raises:
+        ModelFileError: it cannot be read.
+        TrainingError: it does not know one of the attributes.
+    """
+    if not config.classifier:
+        return None
+    judge = load_classifier(config.classifier)
+    judge.columns(config.attribute_names)
+    return judge
 
 
 def load_classifier(path: str | Path) -> Classifier:

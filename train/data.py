@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import glob
 import logging
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -133,21 +134,21 @@ def centre(pixels: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
     return pixels[top : top + size, left : left + size]
 
 
-class TrainingData(Dataset[tuple[Tensor, ...]]):
+class TrainingData(Dataset[tuple[Tensor, ...]], ABC):
     """What the loop asks of a data set: samples by number (without end), the length of an epoch, and a few to show."""
 
     @property
+    @abstractmethod
     def epoch_length(self) -> int:
         """Samples in an epoch."""
-        raise NotImplementedError
 
+    @abstractmethod
     def preview(self, count: int, size: int) -> tuple[Tensor, ...]:
         """A batch of up to ``count`` for a sample grid, always the same, the pictures seen whole.
 
         Args:
             size: side of the central square of the resized pictures, px.
         """
-        raise NotImplementedError
 
 
 class UnpairedDataset(TrainingData):

@@ -16,7 +16,6 @@ import numpy as np
 import pytest
 
 from ganlens.engine import Frame, read_image, write_image
-from ganlens.engine.cli import main
 from tests.helpers import attribute_model, identity_model, invert_model
 
 ENGINE = [sys.executable, "-c", "from ganlens.engine.cli import main; main()"]
@@ -52,25 +51,6 @@ def clip(folder):
             output.mux(audio.encode(sound))
         output.mux(audio.encode())
     return path
-
-
-@pytest.fixture
-def engine(monkeypatch, capfd, tmp_path):
-    """Runs the command in this process; gives (status, stdout, stderr)."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "200")
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["engine", *map(str, arguments)])
-        status = 0
-        try:
-            main()
-        except SystemExit as stop:
-            status = int(stop.code or 0)
-        out, err = capfd.readouterr()
-        return status, out, err
-
-    return run
 
 
 def decode(path: Path) -> list[np.ndarray]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from fractions import Fraction
 from pathlib import Path
 
@@ -12,7 +11,6 @@ import numpy as np
 import pytest
 
 from ganlens.engine import Frame, Translator, read_image, read_spec, write_image
-from ganlens.engine.cli import main
 from ganlens.engine.errors import OptionError
 from ganlens.engine.faces import FaceFraming
 from ganlens.engine.faces.follow import Follower
@@ -256,24 +254,6 @@ def test_flicker_of_nothing_is_nothing():
 
 
 # --- command line -------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def engine(monkeypatch, capfd, tmp_path):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "200")
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["engine", *map(str, arguments)])
-        status = 0
-        try:
-            main()
-        except SystemExit as stop:
-            status = int(stop.code or 0)
-        out, err = capfd.readouterr()
-        return status, out, err
-
-    return run
 
 
 @pytest.fixture(scope="module")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -30,6 +28,7 @@ from ganlens.train.config import (
 from ganlens.train.loop import Trainer, train
 from ganlens.train.masking import edit
 from ganlens.train.methods import acl_gan, stargan
+from tests.train.interrupt import interrupt_after
 
 EditConfig = Callable[..., AttributeConfig]
 NEEDED = {"data": "faces", "out": "run"}
@@ -110,14 +109,7 @@ def test_resume_is_exact(edit_config: EditConfig, tmp_path: Path, method: str, o
     assert train(whole)
     torch.rand(3)  # what happens between two processes must not matter
     stopped = Trainer(edit_config(method, out=str(tmp_path / "parts"), steps=6, **options))
-    update = stopped.update
-
-    def update_and_interrupt(batch: tuple[Tensor, ...]) -> None:
-        update(batch)
-        if stopped.step == 3:
-            os.kill(os.getpid(), signal.SIGINT)
-
-    stopped.update = update_and_interrupt  # type: ignore[method-assign]
+    interrupt_after(stopped, 3)
     assert not stopped.fit()
     assert train(edit_config(method, out=str(tmp_path / "parts"), steps=6, **options), resume=True)
     one, other = (load_state(tmp_path / name) for name in ("whole", "parts"))

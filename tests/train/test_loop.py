@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +16,7 @@ from ganlens.engine.errors import TrainingError
 from ganlens.train.checkpoint import load_generator, load_state
 from ganlens.train.config import CycleGANConfig, load_config
 from ganlens.train.loop import Trainer, train
+from tests.train.interrupt import interrupt_after
 
 MakeConfig = Callable[..., CycleGANConfig]
 
@@ -51,14 +51,7 @@ def test_resume_is_exact(make_config: MakeConfig, tmp_path: Path, options: dict[
     torch.rand(3)  # what happens between two processes must not matter
 
     stopped = Trainer(make_config(out=str(tmp_path / "parts"), steps=6, decay_steps=3, **options))
-    update = stopped.update
-
-    def update_and_interrupt(batch: tuple[Tensor, ...]) -> None:
-        update(batch)
-        if stopped.step == 3:
-            os.kill(os.getpid(), signal.SIGINT)
-
-    stopped.update = update_and_interrupt  # type: ignore[method-assign]
+    interrupt_after(stopped, 3)
     assert not stopped.fit()
     assert load_state(tmp_path / "parts")["step"] == 3
 

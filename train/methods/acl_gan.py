@@ -17,7 +17,7 @@ from torch.nn.functional import avg_pool2d, l1_loss
 from ganlens.engine.spec import GeneratorSpec, SizeRule
 
 from ..attribute_loss import PENALTIES, AttributeLoss, attribute_loss, with_complement
-from ..classifier import load_classifier, training_accuracy
+from ..classifier import judge_of, training_accuracy
 from ..config import ACLGANConfig
 from ..losses import add_noise, shift_randomly
 from ..masking import Edit, edit, total_variation
@@ -134,11 +134,8 @@ class ACLGAN:
             "generator": make_generator(self._spec()),
             "discriminator": discriminator,
         }
-        self.fixed: dict[str, nn.Module] = {}
-        self.classifier = load_classifier(config.classifier) if config.classifier else None
-        if self.classifier is not None:
-            self.classifier.columns(config.attribute_names)  # an attribute that it does not know shows now
-            self.fixed["classifier"] = self.classifier.network
+        self.classifier = judge_of(config)
+        self.fixed: dict[str, nn.Module] = {"classifier": self.classifier.network} if self.classifier else {}
         judge_rate = config.discriminator_learning_rate or config.learning_rate
         self.phases: tuple[Phase, ...] = (
             Phase(

@@ -12,7 +12,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, l1_loss
 from ganlens.engine.spec import GeneratorSpec
 
 from ..attribute_loss import mix, slopes
-from ..classifier import load_classifier, training_accuracy
+from ..classifier import judge_of, training_accuracy
 from ..config import StarGANConfig
 from ..networks import StarGANDiscriminator, make_generator
 from ..records import attribute_spec
@@ -95,11 +95,8 @@ class StarGAN:
             "generator": make_generator(self._spec()),
             "discriminator": StarGANDiscriminator(config.size, len(config.attribute_names), config.discriminator_width),
         }
-        self.fixed: dict[str, nn.Module] = {}
-        self.classifier = load_classifier(config.classifier) if config.classifier else None
-        if self.classifier is not None:
-            self.classifier.columns(config.attribute_names)  # an attribute that it does not know shows now
-            self.fixed["classifier"] = self.classifier.network
+        self.classifier = judge_of(config)
+        self.fixed: dict[str, nn.Module] = {"classifier": self.classifier.network} if self.classifier else {}
         judge_rate = config.discriminator_learning_rate or config.learning_rate
         self.phases: tuple[Phase, ...] = (
             Phase("discriminator", ("discriminator",), self.discriminator_step, adam(judge_rate, config.beta1)),
