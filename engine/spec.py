@@ -38,6 +38,13 @@ class ImageInput(Record):
     name: str = "x"
 
 
+class Combination(Record):
+    """Names that hold together, and how often they do in the training data."""
+
+    names: tuple[str, ...]
+    count: Annotated[int, Field(gt=0)]
+
+
 class AttributeInput(Record):
     """The attribute or label vector that enters: tensor (N, C), or (N, 2C) with the complement appended."""
 
@@ -47,6 +54,9 @@ class AttributeInput(Record):
     """Names of which exactly one (PSC-GAN labels) or at most one (hair colours) holds."""
     exactly_one: bool = False
     """True: every group has exactly one 1. False: at most one."""
+    combinations: tuple[Combination, ...] = ()
+    """What occurs in the training data, for groups of exactly one: labels that a user leaves open are drawn like that.
+    Empty: unknown; then every name of a group is as likely as the others."""
     complement: bool = False
     """True: the tensor is ``[att, 1 - att]`` (spec of ACL-GAN: an attribute can also be taken away)."""
 
@@ -58,6 +68,16 @@ class AttributeInput(Record):
                 raise ValueError(f"group names {unknown}, which are not among the attributes {list(self.names)}")
         return self
 
+    @model_validator(mode="after")
+    def _combinations_fit_the_groups(self) -> AttributeInput:
+        for row in self.combinations:
+            unknown = [name for name in row.names if name not in self.names]
+            if unknown:
+                raise ValueError(f"combination names {unknown}, which are not among the attributes {list(self.names)}")
+            if self.exactly_one and any(len(set(group) & set(row.names)) != 1 for group in self.groups):
+                raise ValueError(f"combination {list(row.names)} has not exactly one name of each group")
+        return self
+
     @property
     def length(self) -> int:
         """Columns of the tensor."""
@@ -65,10 +85,12 @@ class AttributeInput(Record):
 
 
 class LatentInput(Record):
-    """The noise that enters: tensor (N, dim), standard normal."""
+    """The noise that enters: tensor (N, dim)."""
 
     name: str = "z"
     dim: Annotated[int, Field(gt=0)]
+    distribution: Literal["normal", "uniform"] = "normal"
+    """What the generator was trained on: standard normal values, or uniform ones in [-1, 1]."""
 
 
 class ImageOutput(Record):
@@ -130,10 +152,13 @@ class Training(Record):
 
 
 class Parity(Record):
-    """How far the exported graph is from PyTorch, measured on real images at export."""
+    """How far the exported graph is from PyTorch, measured at export."""
 
     reference: str = "PyTorch float32, eval mode"
+    inputs: str = "real pictures"
+    """What both were given: a generator from noise has no pictures to be judged on."""
     images: Annotated[int, Field(gt=0)]
+    """How many of them."""
     max_abs: float
     """Largest absolute difference, in units of [-1, 1]."""
     psnr_db: float

@@ -10,6 +10,7 @@ from ganlens.engine.spec import (
     FORMAT_VERSION,
     METADATA_KEY,
     AttributeInput,
+    Combination,
     GeneratorSpec,
     ImageOutput,
     LatentInput,
@@ -52,8 +53,14 @@ def psc_gan_spec() -> GeneratorSpec:
         name="psc",
         architecture="psc-gan",
         image=None,
-        latent=LatentInput(dim=100),
-        attributes=AttributeInput(name="c", names=labels, groups=(labels[:2], labels[2:]), exactly_one=True),
+        latent=LatentInput(dim=100, distribution="uniform"),
+        attributes=AttributeInput(
+            name="c",
+            names=labels,
+            groups=(labels[:2], labels[2:]),
+            exactly_one=True,
+            combinations=(Combination(names=("male", "curly"), count=3),),
+        ),
     )
 
 
@@ -94,6 +101,16 @@ def test_segment_needs_a_mask():
 def test_groups_must_name_known_attributes():
     with pytest.raises(ValidationError, match="Green_Hair"):
         AttributeInput(names=HAIR, groups=(("Black_Hair", "Green_Hair"),))
+
+
+@pytest.mark.parametrize(
+    ("row", "says"), [(("bald",), "not among the attributes"), (("a", "b"), "not exactly one"), ((), "not exactly one")]
+)
+def test_combinations_fit_the_groups(row, says):
+    with pytest.raises(ValidationError, match=says):
+        AttributeInput(
+            names=("a", "b"), groups=(("a", "b"),), exactly_one=True, combinations=[{"names": row, "count": 1}]
+        )
 
 
 def test_a_generator_needs_an_input():
