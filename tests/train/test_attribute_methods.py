@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.functional import l1_loss
 
 from ganlens.engine.errors import OptionError
-from ganlens.train.attribute_loss import with_complement
+from ganlens.train.attribute_loss import ATTRIBUTE_LOSSES, active_r1_penalty, with_complement
 from ganlens.train.checkpoint import load_generator, load_state
 from ganlens.train.classifier import finish
 from ganlens.train.config import (
@@ -286,3 +286,28 @@ def test_a_classifier_measures_for_the_log_and_is_never_moved(
 def test_classifier_options(edit_config: EditConfig) -> None:
     config = make_config(ClassifierConfig, NEEDED)
     assert (config.size, config.load_size, config.beta1) == (64, 72, 0.9)
+
+
+def test_a_lazy_penalty_weighs_as_many_times_more() -> None:
+    torch.manual_seed(0)
+    config = make_config(ACLGANConfig, {**NEEDED, "loss": "logistic", "penalty_every": 3, "lambda_gp": 2.0})
+    discriminator = nn.Sequential(nn.Conv2d(3, 2, 4), nn.Tanh(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    x, fake = torch.rand(2, 4, 3, 8, 8)
+    att = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0], [1.0, 0.0]])
+    loss = ATTRIBUTE_LOSSES["logistic"]
+    due, without = (
+        acl_gan.discriminator_loss(discriminator, x, att, fake, att, config, loss, step)[0] for step in (3, 4)
+    )
+    assert due.item() - without.item() == pytest.approx(6 * active_r1_penalty(discriminator, x, att, fake, att).item())
+
+
+def test_a_shallow_discriminator_has_fewer_layers() -> None:
+    config = make_config(ACLGANConfig, {**NEEDED, "size": 64, "discriminator_width": 8, "discriminator_layers": 4})
+    discriminator = acl_gan.ACLGAN(config).networks["discriminator"]
+    assert [tuple(parameter.shape) for parameter in discriminator.parameters() if parameter.ndim == 4] == [
+        (8, 3, 4, 4),
+        (16, 8, 4, 4),
+        (32, 16, 4, 4),
+        (64, 32, 4, 4),
+        (14, 64, 4, 4),
+    ]

@@ -85,8 +85,12 @@ def discriminator_loss(
     target: Tensor,
     config: ACLGANConfig,
     loss: AttributeLoss,
+    step: int = 0,
 ) -> tuple[Tensor, Parts]:
-    """Attribute loss, and the gradient penalty if there is one; ``fake`` comes detached.
+    """Attribute loss, and, in every ``penalty_every``-th step, the gradient penalty if there is one.
+
+    ``fake`` comes detached. A penalty that is computed in every k-th step only weighs k times as much (lazy
+    regularisation, StyleGAN2, Karras et al. 2020): with it differentiated twice, it costs more than all the rest.
 
     Real and fake go through in one batch, of each half, which is the paper's neighbours' "mixed batch"; there is no
     batch norm here that would care.
@@ -100,10 +104,10 @@ def discriminator_loss(
             "fake_score": (fake_scores * target).sum() / target.sum().clamp(min=1),
         }
     penalty = config.penalty or loss.penalty
-    if penalty != "none":
+    if penalty != "none" and step % config.penalty_every == 0:
         function, weight = PENALTIES[penalty]
         slope = function(discriminator, x, att, fake, target)
-        total = total + (config.lambda_gp or weight) * slope
+        total = total + config.penalty_every * (config.lambda_gp or weight) * slope
         parts["penalty"] = slope
     return total, parts
 
@@ -127,7 +131,9 @@ class ACLGAN:
         if config.tier == "growing":
             discriminator = GrowingDiscriminator(config.size, heads, config.discriminator_width)
         else:
-            discriminator = AttributeDiscriminator(config.size, heads, config.discriminator_width)
+            discriminator = AttributeDiscriminator(
+                config.size, heads, config.discriminator_width, config.discriminator_layers
+            )
         if config.discriminator_init == "he":
             discriminator.initialise()
         self.networks: dict[str, nn.Module] = {
@@ -188,6 +194,7 @@ class ACLGAN:
             target,
             self.config,
             self.loss,
+            step,
         )
 
     def specs(self) -> dict[str, tuple[str, GeneratorSpec]]:

@@ -93,7 +93,9 @@ class StarGAN:
         self.config = config
         self.networks: dict[str, nn.Module] = {
             "generator": make_generator(self._spec()),
-            "discriminator": StarGANDiscriminator(config.size, len(config.attribute_names), config.discriminator_width),
+            "discriminator": StarGANDiscriminator(
+                config.size, len(config.attribute_names), config.discriminator_width, config.discriminator_layers
+            ),
         }
         self.classifier = judge_of(config)
         self.fixed: dict[str, nn.Module] = {"classifier": self.classifier.network} if self.classifier else {}
