@@ -16,6 +16,8 @@ from torch.nn.functional import softplus
 
 from ganlens.engine.errors import OptionError, did_you_mean
 
+from .losses import mix, slopes
+
 Score = Callable[[Tensor], Tensor]
 
 
@@ -77,18 +79,6 @@ def with_complement(att: Tensor) -> Tensor:
 
 Penalty = Callable[[nn.Module, Tensor, Tensor, Tensor, Tensor], Tensor]
 """(discriminator, real, att, fake, target) → scalar, not weighted."""
-
-
-def mix(real: Tensor, fake: Tensor) -> Tensor:
-    """``e x + (1 - e) x'`` with e uniform, one per sample; a leaf that requires a gradient."""
-    share = torch.rand(len(real), 1, 1, 1, device=real.device)
-    return (share * real + (1 - share) * fake).detach().requires_grad_(True)
-
-
-def slopes(scores: Tensor, images: Tensor) -> Tensor:
-    """Gradient norm of each sample's score, (N,); differentiable. ``scores``: (N,)."""
-    gradient = torch.autograd.grad(scores.sum(), images, create_graph=True)[0]
-    return gradient.flatten(1).norm(dim=1)  # type: ignore[no-any-return]
 
 
 def mean_penalty(discriminator: nn.Module, real: Tensor, att: Tensor, fake: Tensor, target: Tensor) -> Tensor:

@@ -102,7 +102,10 @@ class UnpairedConfig(TrainConfig):
 
     photos: str = Field(description="Folder or quoted glob of the source pictures.")
     paintings: str = Field(description="Folder or quoted glob of the target pictures.")
-    loss: str = Field("lsgan", description="Adversarial loss.")
+    loss: str = Field("lsgan", description="Adversarial loss: lsgan, gan or wgan-gp.")
+    n_critic: Annotated[int, Field(ge=0)] = Field(
+        0, description="Discriminator steps for each of the generator; 0: 5 with wgan-gp, else 1."
+    )
     discriminator_width: Positive = Field(
         64, description="Channels of the PatchGAN's first layer; 32 is the light one, a quarter of the work."
     )

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from ganlens.engine.errors import OptionError
 from ganlens.train.config import CycleGANConfig
 from ganlens.train.data import UnpairedDataset
 from ganlens.train.loop import Trainer, make_dataset, only_trainable
@@ -154,3 +155,25 @@ def test_zoom_enlarges_the_paintings_only(make_config: Callable[..., CycleGANCon
     assert isinstance(plain, UnpairedDataset) and isinstance(zoomed, UnpairedDataset)
     before, after = ([min(domain[0].shape[:2]) for domain in data.domains] for data in (plain, zoomed))
     assert after == [before[0], 2 * before[1]]
+
+
+def test_losses_with_a_critic_train_the_generators_in_every_fifth_step_only(
+    make_config: Callable[..., CycleGANConfig],
+) -> None:
+    trainer = Trainer(make_config(loss="wgan-gp", steps=10))
+    batch = trainer.dataset.preview(1, 32)
+    moved = []
+    for _ in range(6):
+        before = [parameter.detach().clone() for parameter in trainer.method.networks["to_painting"].parameters()]
+        trainer.update(batch)
+        after = trainer.method.networks["to_painting"].parameters()
+        moved.append(any(not torch.equal(old, new) for old, new in zip(before, after, strict=True)))
+    assert moved == [False] * 4 + [True, False]
+    assert trainer._counts["penalty_painting"] == trainer._counts["penalty_photo"] == 6
+    assert Trainer(make_config(loss="wgan-gp", n_critic=2)).method.phases[0].every == 2
+    assert Trainer(make_config()).method.phases[0].every == 1
+
+
+def test_a_loss_that_does_not_fit_is_refused(make_config: Callable[..., CycleGANConfig]) -> None:
+    with pytest.raises(OptionError, match="--loss began does not fit: it judges by the error of an autoencoder"):
+        CycleGAN(make_config(loss="began"))

@@ -14,7 +14,7 @@ from ganlens.engine.spec import GeneratorSpec
 
 from ..config import CycleGANConfig
 from ..features import VGG16
-from ..losses import AdversarialLoss, add_noise, adversarial_loss
+from ..losses import AdversarialLoss, add_noise, patch_loss
 from ..networks import PatchGAN, make_generator
 from ..pool import ImagePool
 from ..records import image_to_image_spec
@@ -120,18 +120,28 @@ def discriminator_loss(
 ) -> tuple[Tensor, Parts]:
     """Both discriminators; ``fakes`` come detached, from the pools."""
     judge_painting, judge_photo = networks["judge_painting"], networks["judge_photo"]
-    real_as_painting = judge_painting(add_noise(painting, noise))
-    fake_as_painting = judge_painting(add_noise(fakes.painting, noise))
+    real_painting, fake_painting = add_noise(painting, noise), add_noise(fakes.painting, noise)
+    real_as_painting, fake_as_painting = judge_painting(real_painting), judge_painting(fake_painting)
     loss_painting = loss.discriminator(real_as_painting, fake_as_painting)
-    real_as_photo, fake_as_photo = judge_photo(add_noise(photo, noise)), judge_photo(add_noise(fakes.photo, noise))
-    loss_photo = loss.discriminator(real_as_photo, fake_as_photo)
+    real_photo, fake_photo = add_noise(photo, noise), add_noise(fakes.photo, noise)
+    loss_photo = loss.discriminator(judge_photo(real_photo), judge_photo(fake_photo))
     parts = {
         "judge_painting": loss_painting,
         "judge_photo": loss_photo,
         "real_score": real_as_painting.mean(),
         "fake_score": fake_as_painting.mean(),
     }
-    return loss_painting + loss_photo, parts
+    total = loss_painting + loss_photo
+
+    # gradient penalty: of losses that have one
+    penalties = (
+        loss.penalty(judge_painting, real_painting, fake_painting),
+        loss.penalty(judge_photo, real_photo, fake_photo),
+    )
+    for name, penalty in zip(("penalty_painting", "penalty_photo"), penalties, strict=True):
+        if penalty is not None:
+            total, parts[name] = total + penalty, penalty
+    return total, parts
 
 
 class CycleGAN:
@@ -141,7 +151,7 @@ class CycleGAN:
 
     def __init__(self, config: CycleGANConfig) -> None:
         self.config = config
-        self.loss = adversarial_loss(config.loss)
+        self.loss = patch_loss(config.loss)
         self.networks: dict[str, nn.Module] = {
             "to_painting": make_generator(image_to_image_spec(config, config.model_name)),
             "to_photo": make_generator(image_to_image_spec(config, f"{config.model_name}-reverse")),
@@ -158,7 +168,11 @@ class CycleGAN:
         judge_rate = config.discriminator_learning_rate or config.learning_rate
         self.phases: tuple[Phase, ...] = (
             Phase(
-                "generator", ("to_painting", "to_photo"), self.generator_step, adam(config.learning_rate, config.beta1)
+                "generator",
+                ("to_painting", "to_photo"),
+                self.generator_step,
+                adam(config.learning_rate, config.beta1),
+                every=config.n_critic or self.loss.n_critic,
             ),
             Phase(
                 "discriminator",
@@ -182,8 +196,11 @@ class CycleGAN:
 
     def discriminator_step(self, batch: Batch, step: int) -> tuple[Tensor, Parts]:
         """Loss of both discriminators, with pooled fakes."""
-        assert self._fakes is not None, "the generator phase runs first"
         photo, painting = batch
+        if not self.phases[0].runs(step):  # a step of the discriminators alone
+            with torch.no_grad():
+                self._fakes = Fakes(self.networks["to_painting"](photo), self.networks["to_photo"](painting))
+        assert self._fakes is not None, "the generator phase runs first"
         pooled = Fakes(self.pools["painting"](self._fakes.painting), self.pools["photo"](self._fakes.photo))
         return discriminator_loss(self.networks, photo, painting, pooled, self.loss, self.config.instance_noise)
 

@@ -18,7 +18,7 @@ from ganlens.engine.spec import GeneratorSpec
 
 from ..checkpoint import load_generator
 from ..config import DistillConfig
-from ..losses import AdversarialLoss, add_noise, adversarial_loss
+from ..losses import AdversarialLoss, add_noise, patch_loss
 from ..networks import MobileGenerator, PatchGAN, ResNetGenerator, make_generator
 from ..pool import ImagePool
 from ..records import image_to_image_spec
@@ -55,7 +55,7 @@ class Distillation:
 
     def __init__(self, config: DistillConfig) -> None:
         self.config = config
-        self.loss = adversarial_loss(config.loss)
+        self.loss = patch_loss(config.loss)
         teacher, teacher_spec = load_generator(config.teacher)
         if (
             teacher_spec.attributes is not None
@@ -81,7 +81,13 @@ class Distillation:
         self.pool = ImagePool(config.pool, seed=config.seed + 1)
         judge_rate = config.discriminator_learning_rate or config.learning_rate
         self.phases: tuple[Phase, ...] = (
-            Phase("generator", ("student", "projections"), self.student_step, adam(config.learning_rate, config.beta1)),
+            Phase(
+                "generator",
+                ("student", "projections"),
+                self.student_step,
+                adam(config.learning_rate, config.beta1),
+                every=config.n_critic or self.loss.n_critic,
+            ),
             Phase("discriminator", ("judge",), self.judge_step, adam(judge_rate, config.beta1)),
         )
         self._fake: Tensor | None = None
@@ -94,12 +100,19 @@ class Distillation:
 
     def judge_step(self, batch: Batch, step: int) -> tuple[Tensor, Parts]:
         """Loss of the discriminator, with pooled fakes."""
+        photo, painting = batch
+        if not self.phases[0].runs(step):  # a step of the discriminator alone
+            with torch.no_grad():
+                self._fake = self.networks["student"](photo)
         assert self._fake is not None, "the generator phase runs first"
-        _, painting = batch
         judge, noise = self.networks["judge"], self.config.instance_noise
-        real, fake = judge(add_noise(painting, noise)), judge(add_noise(self.pool(self._fake), noise))
-        total = self.loss.discriminator(real, fake)
-        return total, {"judge_painting": total}
+        real, fake = add_noise(painting, noise), add_noise(self.pool(self._fake), noise)
+        total = self.loss.discriminator(judge(real), judge(fake))
+        parts = {"judge_painting": total}
+        penalty = self.loss.penalty(judge, real, fake)
+        if penalty is not None:
+            total, parts["penalty"] = total + penalty, penalty
+        return total, parts
 
     def specs(self) -> dict[str, tuple[str, GeneratorSpec]]:
         """The student."""

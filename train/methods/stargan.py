@@ -11,9 +11,9 @@ from torch.nn.functional import binary_cross_entropy_with_logits, l1_loss
 
 from ganlens.engine.spec import GeneratorSpec
 
-from ..attribute_loss import mix, slopes
 from ..classifier import judge_of, training_accuracy
 from ..config import StarGANConfig
+from ..losses import mix, slopes
 from ..networks import StarGANDiscriminator, make_generator
 from ..records import attribute_spec
 from ..targets import draw_targets, flip_each
