@@ -105,6 +105,11 @@ def picture_folder(data: Path) -> Path:
     return next((data / name for name in PICTURE_FOLDERS if (data / name).is_dir()), data)
 
 
+def has_table(data: str | Path, table: str | Path = "") -> bool:
+    """Whether there is an attribute table: the one named, or one of a usual name in the data folder."""
+    return bool(table) or _find(Path(data), table, TABLES) is not None
+
+
 def split_faces(faces: Faces, holdout: int) -> tuple[Faces, Faces]:
     """(training, held out): whole people are held out, in a fixed random order, until ``holdout`` pictures are reached.
 

@@ -23,6 +23,7 @@ from .config import (
     ACLGANConfig,
     ClassifierConfig,
     CycleGANConfig,
+    DCGANConfig,
     DistillConfig,
     StarGANConfig,
     TrainConfig,
@@ -188,6 +189,7 @@ app.command("cyclegan")(_command(CycleGANConfig))
 app.command("distill")(_command(DistillConfig))
 app.command("acl-gan")(_command(ACLGANConfig))
 app.command("stargan")(_command(StarGANConfig))
+app.command("dcgan")(_command(DCGANConfig))
 app.command("classifier")(_command(ClassifierConfig))
 
 

@@ -26,8 +26,9 @@ from torch.utils.tensorboard import SummaryWriter
 from ganlens.engine.errors import TrainingError
 
 from .attribute_data import FaceDataset
+from .attribute_table import has_table, picture_folder
 from .checkpoint import STATE_NAME, load_state, save_generator, save_state
-from .config import CONFIG_NAME, AttributeConfig, TrainConfig, UnpairedConfig, save_config
+from .config import CONFIG_NAME, AttributeConfig, DCGANConfig, TrainConfig, UnpairedConfig, save_config
 from .data import Pictures, Positions, TrainingData, UnpairedDataset, make_loader, to_pixels
 from .methods import Batch, Phase, make_method
 from .randomness import get_random_state, seed_all, set_random_state
@@ -156,8 +157,9 @@ class Trainer:
                 continue
             moved.update(phase.networks)
             optimizer = self.optimizers[phase.name]
+            own = phase.rate_factor() if phase.rate_factor else 1.0
             for group in optimizer.param_groups:
-                group["lr"] = self.rates[phase.name] * factor
+                group["lr"] = self.rates[phase.name] * factor * own
             with only_trainable(self.method.networks, phase.networks):
                 with self.accelerator.autocast():
                     total, parts = phase.loss(batch, self.step)
@@ -165,6 +167,8 @@ class Trainer:
                 self.accelerator.backward(total)
             self._average_gradients(phase)
             optimizer.step()
+            if phase.after:
+                phase.after()
             for name, value in {f"{phase.name}/total": total, **parts}.items():
                 self._sums[name] = self._sums.get(name, torch.zeros((), device=self.device)) + value.detach().float()
                 self._counts[name] = self._counts.get(name, 0) + 1
@@ -310,7 +314,7 @@ class Trainer:
         self._refuse_not_finite()
         means = {name: float(value) / self._counts[name] for name, value in self._sums.items()}
         speed = self._summed * self.config.batch * self.accelerator.num_processes / max(elapsed, 1e-9)
-        rate = self.config.learning_rate * self.schedule.factor(self.step - 1)
+        rate = self.rates.get("generator", self.config.learning_rate) * self.schedule.factor(self.step - 1)
         self._sums.clear()
         self._counts.clear()
         self._summed = 0
@@ -371,6 +375,9 @@ def train(config: TrainConfig, *, resume: bool = False, console: Console | None 
 
 def make_dataset(config: TrainConfig) -> TrainingData:
     """The data set that a method's configuration names."""
+    if isinstance(config, DCGANConfig) and not config.needs_labels and not has_table(config.data, config.table):
+        pictures = Pictures(str(picture_folder(Path(config.data))), config.resize_px, config.cache_mb)
+        return UnpairedDataset((pictures,), config.size, flip=config.flip, seed=config.seed)
     if isinstance(config, AttributeConfig):
         return FaceDataset.of(config)
     assert isinstance(config, UnpairedConfig)

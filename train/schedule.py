@@ -29,7 +29,7 @@ class Schedule(NamedTuple):
         """The schedule of a run over a data set of ``epoch_length`` samples."""
         per_epoch = max(1, epoch_length // (config.batch * processes))
         if config.steps:
-            decay = config.decay_steps or config.steps // 2
+            decay = max(0, config.decay_steps or config.steps // 2)
             return cls(config.steps, per_epoch, config.steps - decay, decay, by_epoch=False)
         epochs = config.epochs + config.decay_epochs
         return cls(epochs * per_epoch, per_epoch, config.epochs, config.decay_epochs, by_epoch=True)

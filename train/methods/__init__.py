@@ -12,11 +12,13 @@ from .acl_gan import ACLGAN
 from .base import Batch, Method, Parts, Phase
 from .classifier import Classification
 from .cyclegan import CycleGAN
+from .dcgan import DCGAN
 from .distill import Distillation
 from .stargan import StarGAN
 
 __all__ = [
     "ACLGAN",
+    "DCGAN",
     "METHODS",
     "Batch",
     "CycleGAN",
@@ -33,6 +35,7 @@ METHODS: dict[str, Callable[[Any], Method]] = {
     "distill": Distillation,
     "acl-gan": ACLGAN,
     "stargan": StarGAN,
+    "dcgan": DCGAN,
     "classifier": Classification,
 }
 """Method name → class, made from the configuration of the same name in ``config.CONFIGS``."""

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
 from ganlens.engine.spec import GeneratorSpec
+
+from ..data import TrainingData
+from ..schedule import Schedule
 
 Batch = tuple[Tensor, ...]
 Parts = dict[str, Tensor]
@@ -27,15 +30,23 @@ class Phase(NamedTuple):
     """Runs in every such step only (critics that take several steps for one of the generator)."""
     start: int = 0
     """Number of steps before the first in which it runs."""
+    end: int | None = None
+    """Number of steps after which it runs no more; None: to the end."""
+    after: Callable[[], None] | None = None
+    """Called when the optimiser has moved its networks."""
+    rate_factor: Callable[[], float] | None = None
+    """Of the learning rate, on top of the schedule's; None: 1."""
 
     def runs(self, step: int) -> bool:
         """Whether it takes part in step ``step`` (from 0)."""
+        if self.end is not None and step >= self.end:
+            return False
         return step >= self.start and (step + 1) % self.every == 0
 
 
-def adam(rate: float, beta1: float) -> Callable[[Iterable[nn.Parameter]], Optimizer]:
-    """A phase's ``make_optimizer``: Adam with (beta1, 0.999)."""
-    return lambda parameters: Adam(parameters, lr=rate, betas=(beta1, 0.999))
+def adam(rate: float, beta1: float, beta2: float = 0.999) -> Callable[[Iterable[nn.Parameter]], Optimizer]:
+    """A phase's ``make_optimizer``: Adam."""
+    return lambda parameters: Adam(parameters, lr=rate, betas=(beta1, beta2))
 
 
 MEASURE_EVERY = 10
@@ -73,4 +84,22 @@ class Method(Protocol):
 
     def load_state_dict(self, state: dict[str, Any], device: torch.device) -> None:
         """Continue from :meth:`state_dict`."""
+        ...
+
+
+@runtime_checkable
+class StagedMethod(Protocol):
+    """What a method has in addition whose phases follow one another, and whose files hold several of its networks."""
+
+    def prepare(self, dataset: TrainingData, schedule: Schedule) -> None:
+        """Called once, before anything else: the data, and how long the stages are."""
+        ...
+
+    def start_stage(self, step: int) -> bool:
+        """Called before each step: whether a stage begins with it. If so, its networks have got their first weights,
+        and the moving averages start anew."""
+        ...
+
+    def assemble(self, name: str, averaged: Mapping[str, nn.Module]) -> nn.Module:
+        """What is saved under a name of :meth:`Method.specs`."""
         ...

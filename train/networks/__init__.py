@@ -12,6 +12,7 @@ from ganlens.engine.spec import GeneratorSpec
 
 from ..config import Activation, Norm
 from .classifier import AttributeClassifier
+from .dcgan import AutoencoderCritic, DCGANGenerator, ScoreCritic
 from .growing import GrowingDiscriminator, GrowingGenerator
 from .mobile import TIERS, MobileGenerator, Tier
 from .patchgan import PatchGAN
@@ -23,11 +24,14 @@ __all__ = [
     "TIERS",
     "AttributeClassifier",
     "AttributeDiscriminator",
+    "AutoencoderCritic",
+    "DCGANGenerator",
     "GrowingDiscriminator",
     "GrowingGenerator",
     "MobileGenerator",
     "PatchGAN",
     "ResNetGenerator",
+    "ScoreCritic",
     "StarGANDiscriminator",
     "StarGANGenerator",
     "Tier",
@@ -74,6 +78,15 @@ def _growing(spec: GeneratorSpec) -> nn.Module:
     return generator
 
 
+def _dcgan(spec: GeneratorSpec) -> nn.Module:
+    return DCGANGenerator(
+        spec.latent.dim if spec.latent else 100,
+        spec.attributes.length if spec.attributes else 0,
+        spec.size.preferred[0],
+        int(spec.options.get("width", 64)),
+    )
+
+
 GENERATORS: dict[str, Factory] = {
     "nano": _mobile,
     "mobile": _mobile,
@@ -82,6 +95,7 @@ GENERATORS: dict[str, Factory] = {
     "resnet9": _resnet(9),
     "stargan": _stargan,
     "growing": _growing,
+    "dcgan": _dcgan,
 }
 """Tier name → factory. A new generator is one line here."""
 

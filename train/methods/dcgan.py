@@ -1,0 +1,217 @@
+"""DCGAN from noise with any of the seven adversarial losses: the bed on which only the loss differs.
+
+Each step shows the critic one batch of real pictures; the generator moves in every ``n_critic``-th step. So runs of
+equal length have seen equally many pictures, whatever the loss.
+"""
+
+from __future__ import annotations
+
+import itertools
+import zlib
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import one_hot
+from torch.optim import Optimizer, RMSprop
+
+from ganlens.engine.spec import AttributeInput, GeneratorSpec, LatentInput, SizeRule
+
+from ..config import DCGANConfig
+from ..losses import BEGAN, EBGAN, AdversarialLoss, OptimizerDefaults, adversarial_loss, pulling_away
+from ..networks import AutoencoderCritic, ScoreCritic, make_generator
+from .base import Batch, Parts, Phase, adam
+
+SHOWN = 7
+"""Generated pictures in each row of a sample grid."""
+
+
+def loss_of(config: DCGANConfig) -> AdversarialLoss:
+    """The loss of a configuration, with its own options."""
+    a, b, c = config.target_values
+    options: dict[str, dict[str, Any]] = {
+        "gan": {"minimax": config.minimax},
+        "cgan": {"minimax": config.minimax},
+        "wgan": {"clip": config.clip},
+        "wgan-gp": {"weight": config.lambda_gp},
+        "ebgan": {"margin": config.margin, "pulling_away": config.pulling_away},
+        "began": {"gamma": config.gamma, "lambda_k": config.lambda_k, "patience": config.patience},
+        "lsgan": {"a": a, "b": b, "c": c},
+    }
+    return adversarial_loss(config.loss, **options[config.loss])
+
+
+def optimizer_of(config: DCGANConfig, loss: AdversarialLoss) -> OptimizerDefaults:
+    """The loss's own optimiser but for what the configuration says."""
+    own = loss.optimizer
+    return OptimizerDefaults(
+        config.optimizer or own.name,
+        config.learning_rate or own.rate,
+        config.beta1 if config.beta1 >= 0 else own.beta1,
+        own.beta2,
+    )
+
+
+def make_optimizer(settings: OptimizerDefaults) -> Callable[[Iterable[nn.Parameter]], Optimizer]:
+    """A phase's ``make_optimizer``."""
+    if settings.name == "rmsprop":
+        return lambda parameters: RMSprop(parameters, lr=settings.rate)
+    return adam(settings.rate, settings.beta1, settings.beta2)
+
+
+def make_critic(config: DCGANConfig, loss: AdversarialLoss, classes: int) -> nn.Module:
+    """The critic that the loss needs."""
+    norm = config.critic_norm or loss.norm
+    if loss.critic == "autoencoder":
+        power = 1 if isinstance(loss, BEGAN) else 2
+        return AutoencoderCritic(config.size, config.width, norm, power, config.code)
+    return ScoreCritic(config.size, config.width, norm, classes)
+
+
+def class_names(attributes: tuple[str, ...]) -> tuple[str, ...]:
+    """The combinations of attributes, in the order of :func:`classes_of`; ``Not…`` marks an absence."""
+    combinations = itertools.product((False, True), repeat=len(attributes))
+    return tuple(
+        "_".join(name if holds else f"Not{name}" for name, holds in zip(attributes, row, strict=True))
+        for row in combinations
+    )
+
+
+def classes_of(att: Tensor) -> Tensor:
+    """Attributes (N, C), 0 or 1, as one-hot vectors (N, 2^C) over combinations; the last attribute turns first."""
+    places = 2 ** torch.arange(att.shape[1] - 1, -1, -1, device=att.device)
+    return one_hot((att.long() * places).sum(dim=1), 2 ** att.shape[1]).to(att.dtype)
+
+
+class DCGAN:
+    """The method: networks ``generator`` and ``critic``, and two phases."""
+
+    averaged: tuple[str, ...] = ("generator",)
+
+    def __init__(self, config: DCGANConfig) -> None:
+        self.config = config
+        self.loss = loss_of(config)
+        self.classes = class_names(config.attribute_names) if self.loss.conditional else ()
+        self.networks: dict[str, nn.Module] = {
+            "generator": make_generator(self._spec()),
+            "critic": make_critic(config, self.loss, len(self.classes)),
+        }
+        self.fixed: dict[str, nn.Module] = {}
+        settings = optimizer_of(config, self.loss)
+        self.phases: tuple[Phase, ...] = (
+            Phase(
+                "critic",
+                ("critic",),
+                self.critic_step,
+                make_optimizer(settings),
+                after=lambda: self.loss.after_discriminator_step(self.networks["critic"]),
+                rate_factor=self._rate_factor,
+            ),
+            Phase(
+                "generator",
+                ("generator",),
+                self.generator_step,
+                make_optimizer(settings),
+                every=config.n_critic or self.loss.n_critic,
+                after=self.loss.after_generator_step,
+                rate_factor=self._rate_factor,
+            ),
+        )
+
+    def critic_step(self, batch: Batch, step: int) -> tuple[Tensor, Parts]:
+        """Loss of the critic, and its penalty if there is one."""
+        x = batch[0]
+        with torch.no_grad():
+            fake, wishes = self._generate(batch)
+        real_scores, fake_scores = self._judge(x, self._classes(batch)), self._judge(fake, wishes)
+        total = self.loss.discriminator(real_scores, fake_scores)
+        parts = {"judge": total, "real_score": real_scores.mean(), "fake_score": fake_scores.mean()}
+        penalty = self.loss.penalty(self.networks["critic"], x, fake)
+        if penalty is not None:
+            total, parts["penalty"] = total + penalty, penalty
+        return total, parts
+
+    def generator_step(self, batch: Batch, step: int) -> tuple[Tensor, Parts]:
+        """Loss of the generator, on noise of its own."""
+        fake, wishes = self._generate(batch)
+        if isinstance(self.loss, EBGAN) and self.loss.pulling_away:
+            critic = self.networks["critic"]
+            assert isinstance(critic, AutoencoderCritic)
+            energies, codes = critic.energy_and_code(fake)
+            adversarial, apart = self.loss.generator(energies), pulling_away(codes)
+            return adversarial + self.loss.pulling_away * apart, {"adversarial": adversarial, "pulling_away": apart}
+        adversarial = self.loss.generator(self._judge(fake, wishes))
+        return adversarial, {"adversarial": adversarial, **self.loss.measures()}
+
+    def draw(self, count: int, device: torch.device) -> Tensor:
+        """Noise (count, latent)."""
+        return draw_noise(count, self.config.latent, self.config.noise).to(device)
+
+    def specs(self) -> dict[str, tuple[str, GeneratorSpec]]:
+        """The generator."""
+        return {"generator": ("generator", self._spec())}
+
+    def sample(self, batch: Batch, networks: Mapping[str, nn.Module]) -> list[Tensor]:
+        """A real picture for comparison, then generated ones; with classes, the same noise as each of them."""
+        x = batch[0]
+        # Noise from the picture: another for each row, always the same, and the run's own random state stays untouched.
+        source = torch.Generator().manual_seed(zlib.crc32(x.cpu().numpy().tobytes()))
+        made = []
+        for number in range(len(self.classes) or SHOWN):
+            if not number or not self.classes:
+                z = draw_noise(len(x), self.config.latent, self.config.noise, source).to(x.device)
+            if self.classes:
+                labels = torch.zeros(len(x), len(self.classes), device=x.device)
+                labels[:, number] = 1
+                made.append(networks["generator"](z, labels))
+            else:
+                made.append(networks["generator"](z))
+        return [x, *made]
+
+    def state_dict(self) -> dict[str, Any]:
+        """The loss's own state."""
+        return {"loss": self.loss.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any], device: torch.device) -> None:
+        """Restore it."""
+        self.loss.load_state_dict(state["loss"], device)
+
+    def _generate(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
+        """Pictures, and their classes: the batch's own in another order, so that they occur as often as in the data."""
+        z, labels = self.draw(len(batch[0]), batch[0].device), self._classes(batch)
+        if labels is None:
+            return self.networks["generator"](z), None
+        wishes = labels[torch.randperm(len(labels)).to(labels.device)]
+        return self.networks["generator"](z, wishes), wishes
+
+    def _judge(self, x: Tensor, labels: Tensor | None) -> Tensor:
+        critic = self.networks["critic"]
+        return critic(x) if labels is None else critic(x, labels)  # type: ignore[no-any-return]
+
+    def _classes(self, batch: Batch) -> Tensor | None:
+        return classes_of(batch[1]) if self.loss.conditional else None
+
+    def _rate_factor(self) -> float:
+        return self.loss.rate_factor if isinstance(self.loss, BEGAN) else 1.0
+
+    def _spec(self) -> GeneratorSpec:
+        config = self.config
+        names = class_names(config.attribute_names) if self.loss.conditional else ()
+        return GeneratorSpec(
+            name=config.model_name,
+            architecture="dcgan",
+            tier="dcgan",
+            options={"width": config.width, "loss": config.loss},
+            image=None,
+            latent=LatentInput(dim=config.latent, distribution=config.noise),
+            attributes=AttributeInput(name="y", names=names, groups=(names,), exactly_one=True) if names else None,
+            size=SizeRule(fixed=(config.size, config.size), preferred=(config.size, config.size)),
+        )
+
+
+def draw_noise(count: int, length: int, distribution: str, source: torch.Generator | None = None) -> Tensor:
+    """Noise (count, length): "uniform" in [-1, 1], or "normal"; on the CPU."""
+    if distribution == "uniform":
+        return 2 * torch.rand(count, length, generator=source) - 1
+    return torch.randn(count, length, generator=source)
