@@ -97,7 +97,7 @@ def _tell_edits(found: EditEvaluation) -> None:
     for name, row in found.rows.items():
         table.add_row(name, *(f"{value:.3f}" for value in row))
     Console().print(table)
-    distance = "" if found.frechet is None else f" Fréchet distance to the unedited faces: {found.frechet:.1f}."
+    distance = "" if found.frechet is None else f" To the unedited faces: {found.frechet}."
     border = "no border" if found.border_error < 0 else f"largest change in the border: {found.border_error:g}"
     Console().print(f"{found.size} px, people never seen; {border}.{distance}", soft_wrap=True)
 
@@ -248,6 +248,10 @@ def evaluate(
     ] = None,
     paintings: Annotated[str, typer.Option(help="Folder or quoted glob of the real paintings.")] = "",
     weights: Annotated[Path | None, typer.Option(help="VGG16 convolutions, a safetensors file.")] = None,
+    inception: Annotated[
+        Path | None,
+        typer.Option(help="Weights of the FID Inception (.pth, .safetensors), or an Inception .onnx; wins over VGG16."),
+    ] = None,
     size: Annotated[int, typer.Option(help="Side of the square pictures that are compared, in pixels.")] = 256,
     grid: Annotated[Path | None, typer.Option(help="Write a PNG: photo, colour transfer, model.")] = None,
     grid_rows: Annotated[int, typer.Option(help="Photos in that PNG.")] = 8,
@@ -264,8 +268,8 @@ def evaluate(
 ) -> None:
     """Measure a model: distance to the paintings, or, for attribute models, what a classifier says of the edits.
 
-    The distance is Fréchet's on VGG16 features, beside two floors. For attribute models it needs no paintings, and is
-    measured between edits and unedited faces where --weights are given.
+    The distances are Fréchet's and the kernel distance on features of --weights or --inception, beside two floors. For
+    attribute models it needs no paintings, and is measured between edits and unedited faces where features are given.
     """
     with _told_in_one_line():
         if classifier is not None:
@@ -278,29 +282,40 @@ def evaluate(
                 holdout=holdout,
                 count=count,
                 weights=weights,
+                inception=inception,
                 result=json,
                 record=record,
             )
             _tell_edits(edits)
             return
-        if not photos or not paintings or weights is None:
+        if not photos or not paintings or (weights is None and inception is None):
             raise OptionError(
-                "--photos, --paintings and --weights are needed to compare with paintings; an attribute model needs "
-                "--classifier instead."
+                "--photos, --paintings and --weights or --inception are needed to compare with paintings; an attribute "
+                "model needs --classifier instead."
             )
         from .evaluate import evaluate_files
 
         found = evaluate_files(
-            model, photos, paintings, weights, size=size, grid=grid, grid_rows=grid_rows, result=json, record=record
+            model,
+            photos,
+            paintings,
+            weights,
+            inception=inception,
+            size=size,
+            grid=grid,
+            grid_rows=grid_rows,
+            result=json,
+            record=record,
         )
-    table = Table("translation", "Fréchet distance", title=found.features)
-    for row, distance in found.distances.items():
-        table.add_row(row, f"{distance:.1f}")
+    sample = found.sample
+    table = Table("translation", sample.name, found.kernel["model"].name, title=sample.features)
+    for row, figure in found.kernel.items():
+        table.add_row(row, f"{found.distances[row]:.1f}", f"{figure.value:.4g} ± {figure.spread:.2g}")
     out = Console()
     out.print(table)
     out.print(
-        f"{found.photos} photos, {found.paintings} paintings, {found.size} px, resize: {found.resize}. "
-        "Smaller is nearer. Not comparable with the FID of papers; biased upwards for few pictures: compare at equal "
-        "numbers only.",
+        f"{found.photos} photos, {found.paintings} paintings, {found.size} px, resize: {sample.resize}. "
+        "Smaller is nearer. Fréchet's is biased upwards for few pictures: compare at equal numbers only"
+        + (", and never with the FID of papers." if sample.name != "FID" else "."),
         soft_wrap=True,
     )

@@ -1,6 +1,7 @@
-"""How far translated photos are from paintings: Fréchet distances beside two floors, and a grid to look at.
+"""How far translated photos are from paintings: Fréchet and kernel distances beside two floors, and a grid to look at.
 
-The distance is on VGG16 features ("FD-VGG"), not on the FID Inception: it compares rows of one table, never papers.
+What the distances are called depends on the features (:mod:`.extractors`). On others than the FID Inception's they
+compare rows of one table, never papers.
 """
 
 from __future__ import annotations
@@ -12,68 +13,97 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from PIL import Image
-from torch import nn
+from torch import Tensor, nn
 
 from .checkpoint import GENERATOR_NAME, load_generator, save_generator
 from .colour import ColourTransfer, Pixels
 from .data import centre, list_pictures, read_picture, to_pixels, to_tensor
-from .features import VGG16
-from .frechet import Gaussian, frechet_distance
+from .extractors import Extractor, open_extractor
+from .metrics import Figure, SetDistance, in_batches
 
 Translate = Callable[[Pixels], Pixels]
+
+BATCH = 8
+RESIZE = "shorter side, bicubic (Pillow), central square"
 
 
 class Evaluation(NamedTuple):
     """Distances to the paintings, and what they were measured on."""
 
-    distances: dict[str, float]
+    frechet: dict[str, Figure]
     """Row → Fréchet distance; rows are "identity", "colour transfer" and "model"."""
-    features: str
-    photos: int
-    paintings: int
+    kernel: dict[str, Figure]
+    """Row → kernel distance."""
     size: int
-    resize: str
+
+    @property
+    def distances(self) -> dict[str, float]:
+        """Row → Fréchet distance, the number only."""
+        return {row: figure.value for row, figure in self.frechet.items()}
+
+    @property
+    def sample(self) -> Figure:
+        """Any of the figures: the features, the counts and the sizes are the same for all."""
+        return next(iter(self.frechet.values()))
+
+    @property
+    def photos(self) -> int:
+        """How many photos were translated."""
+        return self.sample.generated
+
+    @property
+    def paintings(self) -> int:
+        """How many paintings they were compared with."""
+        return self.sample.real
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
-        return self._asdict()
+        return {
+            "distance": self.sample.name,
+            "distances": self.distances,
+            "features": self.sample.features,
+            "photos": self.photos,
+            "paintings": self.paintings,
+            "size": self.size,
+            "resize": self.sample.resize,
+            "kernel": {row: figure.to_dict() for row, figure in self.kernel.items()},
+        }
 
     def metrics(self) -> dict[str, float]:
         """For the record of a generator; each name says the features and the set sizes."""
+        where = f"{self.photos} photos / {self.paintings} paintings, {self.size} px"
         return {
-            f"FD-VGG {self.features}, {row}, {self.photos} photos / {self.paintings} paintings, {self.size} px": value
-            for row, value in self.distances.items()
+            f"{figure.name} {figure.features}, {row}, {where}": figure.value
+            for figures in (self.frechet, self.kernel)
+            for row, figure in figures.items()
         }
 
 
 def evaluate(
-    generator: nn.Module, photos: Sequence[Path], paintings: Sequence[Path], weights: Path, *, size: int = 256
+    generator: nn.Module, photos: Sequence[Path], paintings: Sequence[Path], extractor: Extractor, *, size: int = 256
 ) -> Evaluation:
-    """Fréchet distances of {photos as they are, colour-transferred, translated} to the paintings.
+    """Distances of {photos as they are, colour-transferred, translated} to the paintings.
 
     Args:
         generator: (N, 3, H, W) in [-1, 1] to the same.
         photos, paintings: picture files, at least 2 of each.
-        weights: VGG16 weights, see :class:`.features.VGG16`.
+        extractor: the features that are compared.
         size: pictures are resized to this shorter side and cropped to the central square.
     """
-    network = VGG16.load(weights)
-    target = Gaussian.fit(extract(network, (load(path, size) for path in paintings)))
+    distance = SetDistance(extractor, _batches(paintings, size), resize=RESIZE)
     rows: dict[str, Translate] = {"identity": lambda pixels: pixels, **translations(generator, paintings, size)}
-    distances = {}
-    for name, translate in rows.items():
-        features = extract(network, (translate(load(path, size)) for path in photos))
-        distances[name] = frechet_distance(Gaussian.fit(features), target)
+    figures = {name: distance(_batches(photos, size, translate)) for name, translate in rows.items()}
     return Evaluation(
-        distances=distances,
-        features=f"VGG16 {network.layer}, mean over positions, {len(target.mean)}-d",
-        photos=len(photos),
-        paintings=len(paintings),
-        size=size,
-        resize="shorter side, bicubic (Pillow), central square",
+        {name: found.frechet for name, found in figures.items()},
+        {name: found.kernel for name, found in figures.items()},
+        size,
     )
+
+
+def _batches(paths: Sequence[Path], size: int, translate: Translate | None = None) -> Iterable[Tensor]:
+    pictures = (load(path, size) for path in paths)
+    return in_batches((to_tensor(translate(p) if translate else p) for p in pictures), BATCH)
 
 
 def translations(generator: nn.Module, paintings: Sequence[Path], size: int) -> dict[str, Translate]:
@@ -84,12 +114,6 @@ def translations(generator: nn.Module, paintings: Sequence[Path], size: int) -> 
         return to_pixels(generator(to_tensor(pixels)[None])[0])
 
     return {"colour transfer": ColourTransfer.fit(load(path, size) for path in paintings).apply, "model": model}
-
-
-def extract(network: VGG16, pictures: Iterable[Pixels]) -> NDArray[np.float32]:
-    """Pooled features (N, D), one picture at a time."""
-    with torch.no_grad():
-        return np.concatenate([network.pooled(to_tensor(picture)[None]).numpy() for picture in pictures])
 
 
 def load(path: Path, size: int) -> Pixels:
@@ -113,8 +137,9 @@ def evaluate_files(
     model: Path,
     photos: Sequence[str],
     paintings: str,
-    weights: Path,
+    weights: Path | None,
     *,
+    inception: Path | None = None,
     size: int = 256,
     grid: Path | None = None,
     grid_rows: int = 8,
@@ -126,6 +151,7 @@ def evaluate_files(
     Args:
         model: checkpoint or run folder.
         photos: folders or globs; taken together.
+        weights, inception: files of feature networks, see :func:`.extractors.open_extractor`.
         grid: PNG to write, rows spread evenly over the photos.
         result: JSON to write.
         record: put the distances into the checkpoint's own record.
@@ -133,7 +159,8 @@ def evaluate_files(
     generator, spec = load_generator(model)
     photo_paths = [path for source in photos for path in list_pictures(source)]
     painting_paths = list_pictures(paintings)
-    evaluation = evaluate(generator, photo_paths, painting_paths, weights, size=size)
+    extractor = open_extractor(inception, weights)
+    evaluation = evaluate(generator, photo_paths, painting_paths, extractor, size=size)
     if grid is not None:
         chosen = np.linspace(0, len(photo_paths) - 1, min(grid_rows, len(photo_paths))).round().astype(int)
         make_grid(generator, [photo_paths[i] for i in chosen], painting_paths, size=size).save(grid)

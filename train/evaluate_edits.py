@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ganlens.engine.errors import OptionError
@@ -25,9 +24,9 @@ from .attribute_table import Faces, find_faces, split_faces
 from .checkpoint import GENERATOR_NAME, load_generator, save_generator
 from .classifier import Classifier, load_classifier, load_faces
 from .config import CONFIG_NAME, read_values
-from .features import VGG16
-from .frechet import Gaussian, frechet_distance
+from .extractors import Extractor, open_extractor
 from .masking import Edit, edit
+from .metrics import Features, Figure, SetDistance
 from .targets import flip_each
 
 BATCH = 32
@@ -59,13 +58,14 @@ class EditEvaluation(NamedTuple):
     size: int
     border_error: float
     """Largest change in the border that ought to be untouched; -1 without a border."""
-    frechet: float | None
+    frechet: Figure | None
     """Fréchet distance of the edits to the unedited faces, if weights were given."""
-    features: str
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
-        return {**self._asdict(), "rows": {name: row._asdict() for name, row in self.rows.items()}}
+        frechet = None if self.frechet is None else self.frechet.to_dict()
+        rows = {name: row._asdict() for name, row in self.rows.items()}
+        return {**self._asdict(), "rows": rows, "frechet": frechet}
 
     def metrics(self) -> dict[str, float]:
         """For the record of a generator."""
@@ -75,7 +75,7 @@ class EditEvaluation(NamedTuple):
             found[f"{name}: edited as wished, by classifier, {where}"] = row.edited
             found[f"{name}: others untouched, by classifier, {where}"] = row.untouched
         if self.frechet is not None:
-            found[f"FD-VGG {self.features}, edits to unedited, {where}"] = self.frechet
+            found[f"{self.frechet.name} {self.frechet.features}, edits to unedited, {where}"] = self.frechet.value
         return found
 
 
@@ -97,44 +97,47 @@ class Editor:
         return edit(self.generator, x, condition, self.border_px)
 
 
-def evaluate_edits(editor: Editor, faces: Faces, classifier: Classifier, vgg: VGG16 | None = None) -> EditEvaluation:
+def evaluate_edits(
+    editor: Editor, faces: Faces, classifier: Classifier, extractor: Extractor | None = None
+) -> EditEvaluation:
     """Edit every attribute of every face, and ask the classifier.
 
     Args:
         faces: held-out faces, labels in the editor's order.
         classifier: must know the editor's attributes.
-        vgg: features for a Fréchet distance; None: none is measured.
+        extractor: features for a Fréchet distance; None: none is measured.
     """
     names = editor.attributes.names
     columns = classifier.columns(names)
     tallies = [_Tally() for _ in names]
-    before: list[NDArray[np.float32]] = []
-    after: list[NDArray[np.float32]] = []
+    before: list[Tensor] = []
+    after: list[Tensor] = []
     border_error = 0.0 if editor.border_px else -1.0
     for start in range(0, len(faces.paths), BATCH):
         x = load_faces(faces.paths[start : start + BATCH], editor.size)
         att = torch.from_numpy(faces.labels[start : start + BATCH])
         plain = classifier(x)[:, columns]
-        if vgg is not None:
-            before.append(_pooled(vgg, x))
+        if extractor is not None:
+            before.append(extractor(x))
         for column, wish in enumerate(flip_each(att, names)):
             made = editor(x, wish)
             tallies[column].add(column, att, wish, plain, classifier(made.image)[:, columns], x, made)
             if editor.border_px:
                 border_error = max(border_error, _border_error(x, made.image, editor.border_px))
             chosen = made.image[column :: len(names)]  # each face in one of its edits
-            if vgg is not None and len(chosen):
-                after.append(_pooled(vgg, chosen))
+            if extractor is not None and len(chosen):
+                after.append(extractor(chosen))
     frechet = None
-    if vgg is not None:
-        frechet = frechet_distance(Gaussian.fit(np.concatenate(after)), Gaussian.fit(np.concatenate(before)))
+    if extractor is not None:
+        resize = "central square of the shorter side, bicubic (Pillow)"
+        real, edits = (Features(torch.cat(values), (editor.size, editor.size)) for values in (before, after))
+        frechet = SetDistance(extractor, real, resize=resize)(edits).frechet
     return EditEvaluation(
         rows={name: tally.row() for name, tally in zip(names, tallies, strict=True)},
         faces=len(faces.paths),
         size=editor.size,
         border_error=border_error,
         frechet=frechet,
-        features="" if vgg is None else f"VGG16 {vgg.layer}, mean over positions",
     )
 
 
@@ -179,11 +182,6 @@ def _border_error(x: Tensor, image: Tensor, border_px: int) -> float:
     return float(difference.max())
 
 
-@torch.no_grad()
-def _pooled(vgg: VGG16, images: Tensor) -> NDArray[np.float32]:
-    return vgg.pooled(images).numpy()
-
-
 def held_out_faces(
     model: Path, names: Sequence[str], *, data: str = "", holdout: int | None = None, count: int = 0
 ) -> Faces:
@@ -221,6 +219,7 @@ def evaluate_edit_files(
     holdout: int | None = None,
     count: int = 0,
     weights: Path | None = None,
+    inception: Path | None = None,
     result: Path | None = None,
     record: bool = False,
 ) -> EditEvaluation:
@@ -229,15 +228,15 @@ def evaluate_edit_files(
     Args:
         model: checkpoint or run folder of an attribute method.
         classifier: file or run folder of ``engine train classifier``.
-        weights: VGG16, for a Fréchet distance.
+        weights, inception: files of feature networks, for a Fréchet distance; see :func:`.extractors.open_extractor`.
         result: JSON to write.
         record: put the figures into the checkpoint's own record.
     """
     generator, spec = load_generator(model)
     editor = Editor(generator, spec)
     faces = held_out_faces(model, editor.attributes.names, data=data, holdout=holdout, count=count)
-    vgg = VGG16.load(weights) if weights is not None else None
-    evaluation = evaluate_edits(editor, faces, load_classifier(classifier), vgg)
+    extractor = open_extractor(inception, weights) if weights or inception else None
+    evaluation = evaluate_edits(editor, faces, load_classifier(classifier), extractor)
     if result is not None:
         report = {"model": spec.name, "weights_sha256": spec.weights_sha256, **evaluation.to_dict()}
         result.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

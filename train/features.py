@@ -35,6 +35,7 @@ class VGG16(nn.Module):
         if layer not in LAYERS:
             raise TrainingError(f"VGG16 has no layer '{layer}'. Known: {', '.join(LAYERS)}.")
         self.layer = layer
+        self.channels = WIDTHS[int(layer[4]) - 1][int(layer[6]) - 1]
         layers: list[nn.Module] = []
         channels = 3
         for number, name in enumerate(LAYERS[: LAYERS.index(layer) + 1]):

@@ -17,6 +17,7 @@ from ganlens.engine.spec import GeneratorSpec
 from ganlens.train.checkpoint import load_generator, save_generator
 from ganlens.train.data import list_pictures
 from ganlens.train.evaluate import evaluate, evaluate_files, make_grid
+from ganlens.train.extractors import open_extractor
 from ganlens.train.features import LAYERS, MEAN_RGB, VGG16
 from ganlens.train.networks import make_generator
 
@@ -69,12 +70,16 @@ def test_foreign_files_are_refused(tmp_path: Path) -> None:
 
 def test_a_model_that_changes_nothing_is_the_identity_row(folders: tuple[Path, Path], weights: Path) -> None:
     photos, paintings = list_pictures(str(folders[0])), list_pictures(str(folders[1]))
-    found = evaluate(nn.Identity(), photos, paintings, weights, size=32)
+    extractor = open_extractor(vgg=weights)
+    found = evaluate(nn.Identity(), photos, paintings, extractor, size=32)
     assert found.distances["model"] == found.distances["identity"] > 0
     assert (found.photos, found.paintings, found.size) == (5, 3, 32)
-    same = evaluate(nn.Identity(), paintings, paintings, weights, size=32)
+    assert found.kernel["model"] == found.kernel["identity"]
+    same = evaluate(nn.Identity(), paintings, paintings, extractor, size=32)
     assert same.distances["model"] == pytest.approx(0, abs=1e-3 * found.distances["model"])
-    assert all("5 photos / 3 paintings, 32 px" in name for name in found.metrics())
+    names = found.metrics()
+    assert all("5 photos / 3 paintings, 32 px" in name for name in names)
+    assert {name.split()[0] for name in names} == {"FD-VGG", "KD-VGG"} and len(names) == 6
 
 
 def test_grid_shows_photo_transfer_and_model(folders: tuple[Path, Path]) -> None:
@@ -104,6 +109,7 @@ def test_files(folders: tuple[Path, Path], weights: Path, tmp_path: Path) -> Non
     assert found.photos == 4
     report = json.loads((tmp_path / "result.json").read_text())
     assert report["distances"] == found.distances
+    assert "bicubic" in report["resize"] and report["features"].startswith("VGG16 relu5_3")
     assert (report["model"], report["weights_sha256"]) == ("tiny", written.weights_sha256)
     with Image.open(tmp_path / "grid.png") as grid:
         assert grid.size == (96, 64)

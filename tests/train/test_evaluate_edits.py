@@ -19,6 +19,8 @@ from ganlens.train.classifier import Classifier, ClassifierRecord, finish
 from ganlens.train.cli import app
 from ganlens.train.config import AttributeConfig, ClassifierConfig
 from ganlens.train.evaluate_edits import Editor, evaluate_edits, held_out_faces
+from ganlens.train.extractors import VGGFeatures
+from ganlens.train.features import VGG16
 from ganlens.train.loop import train
 
 EditConfig = Callable[..., AttributeConfig]
@@ -88,6 +90,18 @@ def test_known_editors(
         assert (row.change > 0.01) == (generator.strength > 0)
 
 
+def test_frechet_distance_of_edits_to_the_unedited(faces: Path) -> None:
+    extractor = VGGFeatures(VGG16("relu1_1"))
+    held = find_faces(faces, ("Smiling", "Young"))
+    judge = Classifier(Judge(), JUDGE_RECORD)
+    idle, perfect = (
+        evaluate_edits(Editor(Painter(strength), SPEC), held, judge, extractor).frechet for strength in (0.0, 1.0)
+    )
+    assert idle is not None and perfect is not None
+    assert (idle.name, idle.generated, idle.real, idle.size) == ("FD-VGG", 12, 12, (32, 32))
+    assert idle.value < 1e-3 * perfect.value  # nothing was changed, and all faces are there once
+
+
 def test_hair_that_is_already_so_is_no_edit(faces: Path) -> None:
     table = (faces / "attributes.csv").read_text().replace("Smiling,Young", "Black_Hair,Blond_Hair")
     lines = [line if number == 0 else f"{line.split(',')[0]},1,0" for number, line in enumerate(table.splitlines())]
@@ -139,4 +153,4 @@ def test_command(edit_config: EditConfig, tmp_path: Path) -> None:
 def test_options_for_paintings_are_asked_for(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["evaluate", str(tmp_path)])
     assert result.exit_code == 1
-    assert "--photos, --paintings and --weights are needed" in " ".join(result.output.split())
+    assert "--photos, --paintings and --weights or --inception are needed" in " ".join(result.output.split())
