@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     )
     from .frame import Color, Frame
     from .framing import Framing
+    from .generator import Generator
     from .images import read_image, write_image
     from .models import find_model
     from .onnx_file import read_spec
@@ -50,6 +51,7 @@ _HOME = {
     "Frame": "frame",
     "Framing": "framing",
     "FunctionBackend": "backends.base",
+    "Generator": "generator",
     "GeneratorSpec": "spec",
     "MediaError": "errors",
     "MissingExtra": "errors",
@@ -81,6 +83,7 @@ __all__ = [
     "Frame",
     "Framing",
     "FunctionBackend",
+    "Generator",
     "GeneratorSpec",
     "MediaError",
     "MissingExtra",

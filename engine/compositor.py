@@ -74,7 +74,10 @@ class Compositor:
             if not 0 <= value <= 1:
                 raise OptionError(f"{name} must lie between 0 and 1, got {value:g}.")
         if spec.image is None:
-            raise OptionError(f"Model '{spec.name}' makes images from noise; it takes no frame.")
+            raise OptionError(
+                f"Model '{spec.name}' makes images from noise; it takes no frame. "
+                "Use engine generate (Generator in Python)."
+            )
         self.spec = spec
         self.framing = framing or Framing()
         self.detail = detail

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Literal, overload
 import numpy as np
 from numpy.typing import NDArray
 
+from .attributes import attribute_vector
 from .backends import default_threads, open_backend
 from .backends.base import Array, Backend, Choice, ModelBackend, Output
 from .compositor import Compositor
-from .errors import BackendError, BackendUnavailable, MissingExtra, OptionError, did_you_mean
+from .errors import BackendError, BackendUnavailable, MissingExtra, OptionError
 from .faces.follow import Follower
 from .faces.framing import FaceFraming
 from .faces.paste import FaceCompositor, FacedFrame
@@ -22,7 +23,7 @@ from .faces.stream import faced, single
 from .frame import Color, Frame, PixelFormat
 from .framing import Framing, Mode
 from .models import find_model, read_model_spec
-from .spec import AttributeInput, GeneratorSpec, ValueRange
+from .spec import GeneratorSpec, ValueRange
 from .stream import ordered
 from .timing import StageTimes
 
@@ -341,44 +342,3 @@ class _Lane:
         if self._translator is not None:
             self._translator.close()
             self._translator = None
-
-
-def attribute_vector(port: AttributeInput, values: Mapping[str, float]) -> Array:
-    """The attribute tensor (1, ``port.length``) float32 for values by name.
-
-    A name of a group given takes the others of the group to 0, unless they are given too. Names not given are left as
-    they are: 0 means nothing to a generator without the complement; with it, 0 would mean "take away", so that both
-    halves are 0.5, the middle between on and off.
-
-    Raises:
-        OptionError: unknown name, a value outside 0..1, or exclusive names with more than 1 in sum.
-    """
-    known = {_plain(name): index for index, name in enumerate(port.names)}
-    vector = np.full(len(port.names), 0.5 if port.complement else 0.0, np.float32)
-    given: dict[int, float] = {}
-    for name, value in values.items():
-        index = known.get(_plain(name))
-        if index is None:
-            raise OptionError(f"Unknown attribute '{name}'. {did_you_mean(name, port.names)}")
-        if not 0 <= value <= 1:
-            raise OptionError(f"Attribute {name} must lie between 0 and 1, got {value:g}.")
-        given[index] = value
-    for group in port.groups:
-        members = [port.names.index(name) for name in group]
-        chosen = [index for index in members if index in given]
-        total = sum(given[index] for index in chosen)
-        if total > 1 + 1e-6:
-            names = " and ".join(port.names[index] for index in chosen)
-            raise OptionError(
-                f"{names} exclude each other; {total:g} came in sum, expected at most 1. One of: {', '.join(group)}."
-            )
-        if chosen:
-            vector[members] = 0
-    for index, value in given.items():
-        vector[index] = value
-    both = np.concatenate([vector, 1 - vector]) if port.complement else vector
-    return both.reshape(1, -1)
-
-
-def _plain(name: str) -> str:
-    return name.lower().replace("_", "").replace("-", "").replace(" ", "")

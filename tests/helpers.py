@@ -160,3 +160,42 @@ def network_model(
 def noise_image(size: tuple[int, int], batch: int = 1, seed: int = 0) -> np.ndarray:
     """(N, 3, H, W) float32 in [-1, 1]."""
     return np.random.default_rng(seed).uniform(-1, 1, (batch, 3, *size)).astype(np.float32)
+
+
+FACE_LABELS = AttributeInput(
+    name="labels",
+    names=("male", "female", "bald_top", "wavy", "straight"),
+    groups=(("male", "female"), ("bald_top", "wavy", "straight")),
+    exactly_one=True,
+)
+
+
+def noise_model(
+    path: Path,
+    size: tuple[int, int] = (16, 24),
+    *,
+    labels: AttributeInput | None = FACE_LABELS,
+    batch: int | str = "n",
+    **changes: object,
+) -> Path:
+    """y = tanh(z W + labels V), from 6 latent values: every pixel tells which latent and labels it was made from."""
+    rng = np.random.default_rng(0)
+    length = 3 * size[0] * size[1]
+    nodes = [helper.make_node("MatMul", ["z", "w"], ["noise"])]
+    weights = [constant("w", rng.normal(0, 0.4, (6, length))), constant("shape", [-1, 3, *size], np.int64)]
+    inputs = [tensor("z", (batch, 6))]
+    if labels is not None:
+        nodes += [
+            helper.make_node("MatMul", [labels.name, "v"], ["said"]),
+            helper.make_node("Add", ["noise", "said"], ["both"]),
+        ]
+        weights.append(constant("v", rng.normal(0, 0.4, (labels.length, length))))
+        inputs.append(tensor(labels.name, (batch, labels.length)))
+    nodes += [
+        helper.make_node("Reshape", ["both" if labels is not None else "noise", "shape"], ["picture"]),
+        helper.make_node("Tanh", ["picture"], ["y"]),
+    ]
+    spec = make_spec(
+        size, name="psc", architecture="psc-gan", image=None, latent={"dim": 6}, attributes=labels, **changes
+    )
+    return save_graph(path, nodes, inputs, [tensor("y", (batch, 3, *size))], weights, spec)

@@ -42,6 +42,8 @@ class Backend(Protocol):
     device: str
     """Where the arrays live: "cpu" or "cuda:0"."""
     spec: GeneratorSpec
+    batch: int | None
+    """Pictures that every run must have, where the model fixes their number."""
 
     def run(self, image: Array | None, attributes: Array | None = None, latent: Array | None = None) -> Output:
         """Run the network once.
@@ -103,6 +105,7 @@ class ModelBackend(ABC):
     """Threads that the network runs on."""
     library: str
     """Name and version of the library that runs the network."""
+    batch: int | None
 
     BINDINGS = 4
     """Sets of input shapes that stay prepared; the one unused for longest makes room."""
@@ -116,7 +119,7 @@ class ModelBackend(ABC):
         self._closed = False
         first = input_names(spec)[0]
         dims = next((value.dims for value in file.inputs if value.name == first), None)
-        self._batch = dims[0] if dims and isinstance(dims[0], int) else None
+        self.batch = dims[0] if dims and isinstance(dims[0], int) else None
 
     @abstractmethod
     def _bind(self, shapes: tuple[Shape, ...]) -> Binding:
@@ -134,9 +137,9 @@ class ModelBackend(ABC):
         shapes = tuple(array.shape for array in inputs)
         binding = self._bindings.get(shapes)
         if binding is None:
-            if self._batch is not None and shapes[0][0] != self._batch:
+            if self.batch is not None and shapes[0][0] != self.batch:
                 raise ShapeError(
-                    f"a batch of {shapes[0][0]} came; {self.file.path.name} is made for a batch of {self._batch}."
+                    f"a batch of {shapes[0][0]} came; {self.file.path.name} is made for a batch of {self.batch}."
                 )
             binding = self._bind(shapes)
             self._bindings[shapes] = binding
@@ -272,18 +275,21 @@ def _shapes_text(shapes: tuple[Shape, ...]) -> str:
 
 
 class FunctionBackend:
-    """A backend made of a Python function, for tests and for models that live elsewhere."""
+    """A backend made of a Python function, for tests and for models that live elsewhere.
+
+    The function gets the inputs that the model has, in the order image, attributes, latent.
+    """
 
     name = "function"
     device = "cpu"
+    batch: int | None = None
 
-    def __init__(self, spec: GeneratorSpec, function: Callable[[Array], Array | Output]) -> None:
+    def __init__(self, spec: GeneratorSpec, function: Callable[..., Array | Output]) -> None:
         self.spec = spec
         self._function = function
 
     def run(self, image: Array | None, attributes: Array | None = None, latent: Array | None = None) -> Output:
-        assert image is not None
-        answer = self._function(image)
+        answer = self._function(*(array for array in (image, attributes, latent) if array is not None))
         return answer if isinstance(answer, Output) else Output(answer)
 
     def close(self) -> None:

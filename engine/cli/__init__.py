@@ -1,4 +1,4 @@
-"""The command line: ``engine translate | models | info | backends | build | cache | train | export``.
+"""The command line: ``engine translate | generate | models | info | backends | build | cache | train | export``.
 
 Only this package prints. What a command needs is imported when it runs, so that ``engine --help`` answers at once and
 ``engine`` works without the packages of the extras.
@@ -165,6 +165,59 @@ def translate(
     """
     options = locals()
     from .translate import Job, run
+
+    raise typer.Exit(run(Job(**options)))
+
+
+@app.command()
+def generate(
+    model: Model,
+    labels: Annotated[
+        str | None,
+        typer.Option(metavar="A,B,...", help="What holds in every picture; the other groups are drawn for each."),
+    ] = None,
+    n: Annotated[
+        int | None, typer.Option("-n", metavar="N", help="Pictures, or stations of a walk; 16 by default.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the first picture; the others have the numbers after it.")] = 0,
+    latent: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.npy", help="Latents in place of those drawn from seeds: (dim,) or (N, dim)."),
+    ] = None,
+    output: Annotated[
+        str | None,
+        typer.Option(
+            "--output", "-o", metavar="OUT", help="A picture: a grid. A folder: one file each. A video: a walk."
+        ),
+    ] = None,
+    fps: Annotated[float | None, typer.Option(help="Frames per second of a walk; 25 by default.")] = None,
+    seconds: Annotated[
+        float | None, typer.Option(help="Length of a walk; by default one second for each station.")
+    ] = None,
+    captions: Annotated[bool, typer.Option(help="Labels and seed under each picture of a grid.")] = True,
+    list_labels: Annotated[bool, typer.Option("--list-labels", help="Show the model's labels, and stop.")] = False,
+    backend: Backend = "auto",
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="CPU threads of the network; by default all cores.")
+    ] = None,
+    strict: Annotated[
+        bool, typer.Option("--backend-strict", help="Fail rather than fall back to the next backend.")
+    ] = False,
+    json_output: Annotated[
+        str | None, typer.Option("--json", metavar="FILE|-", help="Write what was made, and how fast, as JSON.")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--yes", "-y", help="Replace existing outputs.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")] = False,
+) -> None:
+    """Make pictures from noise: a grid, files, or a walk from one to the next.
+
+    \b
+    engine generate --model psc --labels female,wavy,arched -n 16 --seed 7 -o grid.png
+    engine generate --model psc --labels male -n 100 -o faces/
+    engine generate --model psc -n 8 -o walk.mp4 --seconds 12
+    """
+    options = locals()
+    from .generate import Job, run
 
     raise typer.Exit(run(Job(**options)))
 

@@ -26,12 +26,14 @@ def show_models(as_json: bool) -> None:
         console.print("No model is shipped with this build. Give a file: engine translate --model model.onnx ...")
         return
     table = Table(box=None, pad_edge=False)
-    for column in ("name", "architecture", "tier", "precision", "size", "trained on"):
+    for column in ("name", "architecture", "tier", "precision", "made from", "size", "trained on"):
         table.add_column(column, overflow="fold")
     for card in cards:
         spec = card.spec
         data = spec.training.data if spec.training else ""
-        table.add_row(card.name, spec.architecture, spec.tier, spec.precision, str(spec.size), escape(data))
+        table.add_row(
+            card.name, spec.architecture, spec.tier, spec.precision, _inputs(spec), str(spec.size), escape(data)
+        )
     console.print(table)
 
 
@@ -56,14 +58,17 @@ def _rows(spec: GeneratorSpec) -> list[tuple[str, str]]:
     rows = [
         ("name", spec.name),
         ("architecture", " ".join(part for part in (spec.architecture, spec.tier, spec.precision) if part)),
+        ("made from", f"{_inputs(spec)} (engine {'translate' if spec.image else 'generate'})"),
         ("sizes", f"{spec.size}; made for {spec.size.preferred[0]}x{spec.size.preferred[1]}"),
         ("values", f"{low:g}..{high:g}, {spec.channel_order}"),
     ]
-    if spec.attributes:
-        rows.append(("attributes", ", ".join(spec.attributes.names)))
-        rows += [("  one of", ", ".join(group)) for group in spec.attributes.groups]
     if spec.latent:
-        rows.append(("latent", f"{spec.latent.dim} normal values"))
+        range_text = " in -1..1" if spec.latent.distribution == "uniform" else ""
+        rows.append(("noise", f"{spec.latent.dim} {spec.latent.distribution} values{range_text}"))
+    if spec.attributes:
+        rows.append((_attributes(spec), ", ".join(spec.attributes.names)))
+        one = "exactly one of" if spec.attributes.exactly_one else "at most one of"
+        rows += [("", f"{one} {', '.join(group)}") for group in spec.attributes.groups]
     if spec.output.mask:
         rows.append(("mask", "yes"))
     if spec.frame_border_px:
@@ -88,7 +93,7 @@ def _rows(spec: GeneratorSpec) -> list[tuple[str, str]]:
         rows.append(
             (
                 "parity",
-                f"max abs {p.max_abs:.2g}, PSNR {p.psnr_db:.1f} dB, cosine {p.cosine:.6f} on {p.images} images "
+                f"max abs {p.max_abs:.2g}, PSNR {p.psnr_db:.1f} dB, cosine {p.cosine:.6f} on {p.images} {p.inputs} "
                 f"against {p.reference}",
             )
         )
@@ -98,6 +103,17 @@ def _rows(spec: GeneratorSpec) -> list[tuple[str, str]]:
     if spec.producer:
         rows.append(("made by", spec.producer))
     return rows
+
+
+def _inputs(spec: GeneratorSpec) -> str:
+    """What the model makes its picture from: "image", "image, attributes", "noise, labels"."""
+    parts = {"image": spec.image, "noise": spec.latent, _attributes(spec): spec.attributes}
+    return ", ".join(name for name, part in parts.items() if part is not None)
+
+
+def _attributes(spec: GeneratorSpec) -> str:
+    """How the attributes are called where they are used: ``--set`` changes attributes, ``--labels`` names labels."""
+    return "attributes" if spec.image else "labels"
 
 
 def show_backends(as_json: bool) -> None:

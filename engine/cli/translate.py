@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import re
-import signal
 import sys
 from collections import deque
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -30,11 +28,11 @@ from ..stream import Writer, prefetch
 from ..timing import StageTimes
 from ..translator import Translator
 from ..video import RawSink, RawSource, VideoSink, VideoSource
+from .interrupt import INTERRUPTED, terminate_as_interrupt
 from .plans import plan_progress
 from .progress import FrameProgress
+from .record import write_record
 from .threads import ThreadBudget
-
-INTERRUPTED = 130
 
 
 @dataclass(frozen=True)
@@ -118,7 +116,7 @@ def run(job: Job) -> int:
         came = " and ".join(f"--{name}" for name in given) or "none of them"
         raise typer.BadParameter(f"give one of --video, --image and --images; {came} was given.")
     console = Console(stderr=True, quiet=job.quiet, highlight=False)
-    with _terminate_as_interrupt():
+    with terminate_as_interrupt():
         if job.video is not None:
             return _translate_video(job, job.video, console)
         return _translate_pictures(job, console)
@@ -343,14 +341,7 @@ def _report(
         "stages": {name: row._asdict() for name, row in stages.items()},
         "notes": notes,
     }
-    text = json.dumps(record, indent=2)
-    if job.json_output == "-":
-        print(text, file=sys.stderr if output == "-" else sys.stdout)
-        return
-    try:
-        Path(job.json_output).write_text(text + "\n")
-    except OSError as error:
-        raise MediaError(f"{job.json_output} cannot be written: {error.strerror}.") from error
+    write_record(job.json_output, record, stream=sys.stderr if output == "-" else sys.stdout)
 
 
 def _default_output(path: Path, model: str) -> str:
@@ -391,17 +382,3 @@ def _integers(option: str, text: str, separator: str, names: tuple[str, ...]) ->
     if len(values) != len(names):
         raise OptionError(f"{option} {text}: expected {separator.join(names)} in whole pixels.")
     return values
-
-
-@contextmanager
-def _terminate_as_interrupt() -> Iterator[None]:
-    """Let SIGTERM end the work as Ctrl-C does: the file is finished and plays."""
-
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

@@ -49,7 +49,10 @@ class FaceCompositor:
             if not 0 <= value <= 1:
                 raise OptionError(f"{name} must lie between 0 and 1, got {value:g}.")
         if spec.image is None:
-            raise OptionError(f"Model '{spec.name}' makes images from noise; it takes no face.")
+            raise OptionError(
+                f"Model '{spec.name}' makes images from noise; it takes no face. "
+                "Use engine generate (Generator in Python)."
+            )
         self.spec = spec
         self.framing = framing or FaceFraming()
         self.size = spec.size.fixed or spec.size.round_up(spec.size.preferred)

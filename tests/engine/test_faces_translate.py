@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 
 from ganlens.engine import Frame, Translator, read_image, read_spec, write_image
+from ganlens.engine.attributes import attribute_vector
 from ganlens.engine.errors import OptionError
 from ganlens.engine.faces import FaceFraming
 from ganlens.engine.faces.follow import Follower
 from ganlens.engine.faces.steady import Link, measure_flicker
 from ganlens.engine.spec import AttributeInput
-from ganlens.engine.translator import attribute_vector
 from tests.engine.faces import NAMES, backdrop, put_face, tint_model
 from tests.helpers import invert_model, make_spec
 

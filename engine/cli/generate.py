@@ -1,0 +1,264 @@
+"""``engine generate``: pictures from noise, as a grid, as files or as a walk."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from ..attributes import groups_text
+from ..errors import MediaError, OptionError
+from ..frame import Frame
+from ..generator import Generator, Picture, read_noise_spec
+from ..grid import make_grid
+from ..images import IMAGE_SUFFIXES, write_image
+from ..latents import read_latents
+from ..models import find_model
+from ..spec import GeneratorSpec
+from ..stream import Writer
+from ..timing import StageTimes
+from ..video import CONTAINERS, VideoInfo, VideoSink
+from .interrupt import INTERRUPTED, terminate_as_interrupt
+from .plans import plan_progress
+from .progress import FrameProgress
+from .record import write_record
+from .threads import ThreadBudget
+
+PICTURES = 16
+"""Unless asked for another number."""
+SECONDS_EACH = 1.0
+"""How long a walk takes from one picture to the next, unless its length is asked for."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What the command line asked for; see ``engine generate --help``."""
+
+    model: str
+    labels: str | None
+    n: int | None
+    seed: int
+    latent: Path | None
+    output: str | None
+    fps: float | None
+    seconds: float | None
+    captions: bool
+    list_labels: bool
+    backend: str
+    threads: int | None
+    strict: bool
+    json_output: str | None
+    overwrite: bool
+    quiet: bool
+
+    @property
+    def names(self) -> list[str]:
+        """``--labels`` one by one."""
+        return [name.strip() for name in (self.labels or "").split(",") if name.strip()]
+
+
+@dataclass(frozen=True)
+class Result:
+    """What was made."""
+
+    status: int
+    made: int
+    """Pictures or frames."""
+    seconds: float
+    pictures: list[dict[str, Any]]
+    """Seed, labels and file of each; empty for a walk."""
+
+
+def run(job: Job) -> int:
+    """Do the job; returns the exit status."""
+    if job.list_labels:
+        _list_labels(read_noise_spec(find_model(job.model)))
+        return 0
+    output = job.output or f"{Path(job.model).stem}-{job.seed}.png"
+    kind = _kind(output)
+    if kind != "walk":
+        for option, value in (("--fps", job.fps), ("--seconds", job.seconds)):
+            if value is not None:
+                raise OptionError(f"{option} goes with a video as output ({', '.join(CONTAINERS)}); {output} is none.")
+    console = Console(stderr=True, quiet=job.quiet, highlight=False)
+    with (
+        terminate_as_interrupt(),
+        plan_progress(Console(stderr=True, quiet=job.quiet, highlight=False), quiet=job.quiet),
+        Generator.open(
+            job.model,
+            backend=job.backend,
+            threads=ThreadBudget.plan(network=job.threads).network,
+            strict=job.strict,
+        ) as generator,
+    ):
+        for line in generator.choice.lines if generator.choice else ():
+            console.print(line, style="dim", soft_wrap=True, markup=False)
+        result = {"grid": _make_grid, "folder": _make_folder, "walk": _make_walk}[kind](job, generator, output, console)
+        what = "frames" if kind == "walk" else "pictures"
+        rate = result.made / result.seconds if result.seconds else 0.0
+        console.print(
+            f"{result.made} {what} in {result.seconds:.1f} s ({rate:.1f} per second) on {generator.backend.name}: "
+            f"{output}",
+            soft_wrap=True,
+            markup=False,
+        )
+    if job.json_output is not None:
+        record = {
+            "output": output,
+            "model": generator.spec.name,
+            "backend": generator.backend.name,
+            "device": generator.backend.device,
+            "seed": job.seed,
+            what: result.made if kind == "walk" else result.pictures,
+            "seconds": result.seconds,
+            "stages": {name: row._asdict() for name, row in generator.times.summary().items()},
+        }
+        write_record(job.json_output, record, stream=sys.stdout)
+    return result.status
+
+
+def _list_labels(spec: GeneratorSpec) -> None:
+    if spec.attributes is None:
+        print(f"{spec.name} takes no labels.")
+        return
+    for line in groups_text(spec.attributes).split("; "):
+        print(line)
+
+
+def _kind(output: str) -> str:
+    """What the output is, by its name: "grid", "walk" or "folder"."""
+    path = Path(output)
+    suffix = path.suffix.lower()
+    if output.endswith("/") or path.is_dir() or not suffix:
+        if path.exists() and not path.is_dir():
+            raise MediaError(f"{output} is a file; expected a folder for one file each, or a name such as {path}.png.")
+        return "folder"
+    if suffix in IMAGE_SUFFIXES:
+        return "grid"
+    if suffix in CONTAINERS:
+        return "walk"
+    raise OptionError(
+        f"-o {output}: expected a picture ({', '.join(IMAGE_SUFFIXES)}) for a grid, a video "
+        f"({', '.join(CONTAINERS)}) for a walk, or a folder for one file each."
+    )
+
+
+def _draws(job: Job, generator: Generator) -> dict[str, Any]:
+    """What the generator is asked for, but for the number of frames."""
+    port = generator.spec.latent
+    assert port is not None
+    latent = None if job.latent is None else read_latents(job.latent, port)
+    n = PICTURES if job.n is None and latent is None else job.n
+    return {"labels": job.names, "seed": job.seed, "n": n, "latent": latent}
+
+
+def _count(draws: dict[str, Any]) -> int:
+    return draws["n"] if draws["latent"] is None else len(draws["latent"])
+
+
+def _make_grid(job: Job, generator: Generator, output: str, console: Console) -> Result:
+    path = Path(output)
+    if path.exists() and not job.overwrite:  # now, not after all pictures have been made
+        raise MediaError(f"{path} exists; pass -y to overwrite it.")
+    draws = _draws(job, generator)
+    with FrameProgress(console, _count(draws), generator.times, quiet=job.quiet) as progress:
+        pictures = list(_counted(generator.pictures(**draws), progress))
+        captions = [_caption(picture, number, job) for number, picture in enumerate(pictures)]
+        with generator.times.measure("encode"):
+            sheet = make_grid([picture.pixels for picture in pictures], captions if job.captions else None)
+            write_image(path, Frame.from_rgb(sheet), overwrite=job.overwrite)
+    return Result(0, len(pictures), progress.seconds, [_entry(picture, output) for picture in pictures])
+
+
+def _make_folder(job: Job, generator: Generator, output: str, console: Console) -> Result:
+    folder = Path(output)
+    draws = _draws(job, generator)
+    stem = Path(job.model).stem
+    pictures = generator.pictures(**draws)  # refuses bad labels, before a folder is made
+    names = [
+        f"{stem}-{job.seed + number}.png" if job.latent is None else f"{stem}-{job.latent.stem}-{number}.png"
+        for number in range(_count(draws))
+    ]
+    there = [name for name in names if (folder / name).exists()]
+    if there and not job.overwrite:
+        raise MediaError(f"{folder / there[0]} exists ({len(there)} of {len(names)} do); pass -y to overwrite them.")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise MediaError(f"The folder {folder} cannot be made: {error.strerror}.") from error
+    entries = []
+    status = 0
+    with FrameProgress(console, len(names), generator.times, quiet=job.quiet) as progress:
+        try:
+            for name, picture in zip(names, pictures, strict=True):
+                with generator.times.measure("encode"):
+                    write_image(folder / name, Frame.from_rgb(picture.pixels), overwrite=job.overwrite)
+                entries.append(_entry(picture, str(folder / name)))
+                progress.advance()
+        except KeyboardInterrupt:
+            status = INTERRUPTED
+    return Result(status, len(entries), progress.seconds, entries)
+
+
+def _make_walk(job: Job, generator: Generator, output: str, console: Console) -> Result:
+    draws = _draws(job, generator)
+    count = _count(draws)
+    fps = 25.0 if job.fps is None else job.fps
+    seconds = count * SECONDS_EACH if job.seconds is None else job.seconds
+    if not 0 < fps <= 240:
+        raise OptionError(f"--fps {fps:g} came; expected more than 0 and at most 240.")
+    if not 0 < seconds < float("inf"):
+        raise OptionError(f"--seconds {seconds:g} came; expected a positive number.")
+    total = round(seconds * fps)
+    frames = generator.walk(total, **draws)
+    rate = Fraction(fps).limit_denominator(1001)
+    spec = generator.spec
+    size = spec.size.fixed or spec.size.preferred
+    info = VideoInfo(path=None, size=size, format="rgb24", time_base=1 / rate, rate=rate, frames=total)
+    status = 0
+    times = generator.times
+    with VideoSink(output, info, overwrite=job.overwrite) as sink:
+        progress = FrameProgress(console, total, times, quiet=job.quiet)
+        try:
+            with progress, Writer(_encoder(sink, times)) as writer:
+                for number, pixels in enumerate(frames):
+                    writer.write(Frame.from_rgb(pixels, time=number / rate))
+                    progress.advance()
+        except KeyboardInterrupt:
+            status = INTERRUPTED
+        sink.close(complete=status == 0)
+        done = progress.seconds
+    notes = list(sink.notes)
+    if status == INTERRUPTED:
+        notes.append(f"Stopped after {progress.frames} frames; the file is finished there and plays.")
+    for note in notes:
+        console.print(f"note: {note}", soft_wrap=True, markup=False)
+    return Result(status, progress.frames, done, [])
+
+
+def _encoder(sink: VideoSink, times: StageTimes) -> Any:
+    def encode(frame: Frame) -> None:
+        with times.measure("encode"):
+            sink.write(frame)
+
+    return encode
+
+
+def _counted(pictures: Iterator[Picture], progress: FrameProgress) -> Iterator[Picture]:
+    for picture in pictures:
+        yield picture
+        progress.advance()
+
+
+def _caption(picture: Picture, number: int, job: Job) -> list[str]:
+    where = f"seed {picture.seed}" if job.latent is None else f"latent {number}"
+    return [*picture.labels, where]
+
+
+def _entry(picture: Picture, file: str) -> dict[str, Any]:
+    return {"seed": picture.seed, "labels": list(picture.labels), "file": file}

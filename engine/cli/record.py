@@ -1,0 +1,26 @@
+"""What a command did, as JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TextIO
+
+from ..errors import MediaError
+
+
+def write_record(target: str, record: Mapping[str, Any], *, stream: TextIO) -> None:
+    """Write ``record`` to the file ``target``, or to ``stream`` where ``target`` is "-".
+
+    Raises:
+        MediaError: the file cannot be written.
+    """
+    text = json.dumps(record, indent=2)
+    if target == "-":
+        print(text, file=stream)
+        return
+    try:
+        Path(target).write_text(text + "\n")
+    except OSError as error:
+        raise MediaError(f"{target} cannot be written: {error.strerror}.") from error
