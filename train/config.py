@@ -267,6 +267,11 @@ class ACLGANConfig(EditorConfig):
     instance_noise: Weight = Field(
         0.0,
         description="Deviation of noise added to all that the discriminator sees, in units of [-1, 1]: hides the dots "
+    lambda_shift: Weight = Field(
+        0.0,
+        description="Weight of the distance between the edit of a piece of a picture and that piece of the edit, on a "
+        "quarter of the pictures; against patterns that stick to the generator's grid.",
+    )
         "with which a short run fools it; 0.1 is strong.",
     )
     discriminator_shift: Annotated[int, Field(ge=0)] = Field(
@@ -279,6 +284,11 @@ class ACLGANConfig(EditorConfig):
         200_000, description="Tier growing: images at each level after that."
     )
     border: int = Field(-1, description="Border that the generator never changes, in pixels; -1: size / 16.")
+    discriminator_size: Annotated[int, Field(ge=0)] = Field(
+        0,
+        description="Side to which all that the discriminator sees is averaged down; 0: as it is. Half the size is a "
+        "quarter of its work, and hides fine dots from it.",
+    )
     warmup_steps: Annotated[int, Field(ge=0)] = Field(
         0,
         description="First steps, in which only the discriminator learns, on unedited pictures with wished labels. "
@@ -304,6 +314,10 @@ class ACLGANConfig(EditorConfig):
         return self
 
 
+        if self.discriminator_size and self.size % self.discriminator_size:
+            raise ValueError(f"discriminator_size {self.discriminator_size} does not divide size {self.size}")
+        if self.discriminator_size and self.tier == "growing":
+            raise ValueError("discriminator_size cannot be given with tier growing, whose discriminator grows too")
 class StarGANConfig(EditorConfig):
     """StarGAN, the baseline: WGAN-GP, a class loss and a reconstruction; no mask."""
 

@@ -311,3 +311,31 @@ def test_a_shallow_discriminator_has_fewer_layers() -> None:
         (64, 32, 4, 4),
         (14, 64, 4, 4),
     ]
+
+
+def test_a_discriminator_of_half_the_size_cannot_see_dots() -> None:
+    config = make_config(ACLGANConfig, {**NEEDED, "discriminator_width": 8, "discriminator_size": 64})
+    discriminator = acl_gan.ACLGAN(config).networks["discriminator"]
+    x = torch.rand(1, 3, 128, 128)
+    dots = 0.3 * torch.tensor([[1.0, -1.0], [-1.0, 1.0]]).tile(64, 64)
+    torch.testing.assert_close(discriminator(x + dots), discriminator(x))
+    with pytest.raises(OptionError, match="discriminator_size 48 does not divide size 128"):
+        make_config(ACLGANConfig, {**NEEDED, "discriminator_size": 48})
+
+
+def test_shift_loss_of_an_edit_is_zero_without_a_grid() -> None:
+    class Tint(nn.Module):
+        def __init__(self, weave: float) -> None:
+            super().__init__()
+            self.weave = weave
+
+        def forward(self, x: Tensor, att: Tensor) -> tuple[Tensor, Tensor]:
+            mask = torch.full_like(x[:, :1], 0.5)
+            mask[:, :, ::8] += self.weave
+            return x * 0.5 + 0.2, mask
+
+    x, target = torch.rand(2, 3, 64, 64), torch.ones(2, 2)
+    for weave, expected in ((0.0, 0.0), (0.4, 0.01)):
+        generator = Tint(weave)
+        loss = acl_gan.shift_on_some(generator, x, target, edit(generator, x, target, 4).image, 4)
+        assert loss.item() == pytest.approx(0, abs=1e-6) if not weave else loss.item() > expected

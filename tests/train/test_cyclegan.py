@@ -12,8 +12,8 @@ from ganlens.engine.errors import OptionError
 from ganlens.train.config import CycleGANConfig
 from ganlens.train.data import UnpairedDataset
 from ganlens.train.loop import Trainer, make_dataset, only_trainable
-from ganlens.train.losses import LEAST_SQUARES
-from ganlens.train.methods.cyclegan import CycleGAN, discriminator_loss, generator_loss, shift_loss, warmup_loss
+from ganlens.train.losses import LEAST_SQUARES, shift_loss
+from ganlens.train.methods.cyclegan import CycleGAN, discriminator_loss, generator_loss, warmup_loss
 
 
 class Shift(nn.Module):
@@ -75,7 +75,7 @@ class Woven(nn.Module):
 
 def test_shift_loss_finds_what_sticks_to_the_grid() -> None:
     photo = torch.rand(2, 3, 64, 72, generator=torch.Generator().manual_seed(0)).requires_grad_()
-    assert shift_loss(Shift(0.3), photo, photo + 0.3).item() == pytest.approx(0, abs=1e-6)
+    assert shift_loss(lambda cut: Shift(0.3)(cut(photo)), photo, photo + 0.3).item() == pytest.approx(0, abs=1e-6)
 
     woven = Woven(4)  # the period is 8 pixels, which no shift is a multiple of
     board = (torch.arange(100) % 8 >= 4).float()
@@ -84,7 +84,7 @@ def test_shift_loss_finds_what_sticks_to_the_grid() -> None:
         torch.manual_seed(seed)
         top, left = (8 * int(torch.randint(2, ())) + int(torch.randint(1, 8, ())) for _ in range(2))
         torch.manual_seed(seed)
-        loss = shift_loss(woven, photo, woven(photo))
+        loss = shift_loss(lambda cut: woven(cut(photo)), photo, woven(photo))
         moved = board[top : top + 48, left : left + 56]
         assert loss.item() == pytest.approx((moved - board[:48, :56]).abs().mean().item(), abs=1e-5)
 
@@ -93,7 +93,7 @@ def test_shift_loss_moves_both_translations() -> None:
     photo = torch.rand(1, 3, 64, 64)
     translated = (photo + 0.2).requires_grad_()
     generator = nn.Conv2d(3, 3, 1)
-    shift_loss(generator, photo, translated).backward()
+    shift_loss(lambda cut: generator(cut(photo)), photo, translated).backward()
     assert translated.grad is not None and translated.grad.abs().sum() > 0
     assert generator.weight.grad is not None and generator.weight.grad.abs().sum() > 0
 

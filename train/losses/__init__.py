@@ -20,6 +20,7 @@ from .families import (
     pulling_away,
 )
 from .penalty import mix, slope_penalty, slopes
+from .shift import shift_loss
 
 __all__ = [
     "BEGAN",
@@ -38,6 +39,7 @@ __all__ = [
     "mix",
     "patch_loss",
     "pulling_away",
+    "shift_loss",
     "shift_randomly",
     "slope_penalty",
     "slopes",

@@ -7,7 +7,7 @@ all numbers are completed here. See :mod:`ganlens.train.attribute_loss` and :mod
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -19,8 +19,8 @@ from ganlens.engine.spec import GeneratorSpec, SizeRule
 from ..attribute_loss import PENALTIES, AttributeLoss, attribute_loss, with_complement
 from ..classifier import judge_of, training_accuracy
 from ..config import ACLGANConfig
-from ..losses import add_noise, shift_randomly
-from ..masking import Edit, edit, total_variation
+from ..losses import add_noise, shift_loss, shift_randomly
+from ..masking import Edit, compose, edit, frame_mask, total_variation
 from ..networks import AttributeDiscriminator, GrowingDiscriminator, GrowingGenerator, make_generator
 from ..networks.growing import Growing, growth
 from ..records import attribute_spec
@@ -31,6 +31,9 @@ logger = logging.getLogger(__name__)
 
 CLOSED = 0.005
 """A mask whose mean is below this edits nothing that can be seen."""
+
+SHIFTED_SHARE = 4
+"""One picture in so many is also edited in a piece, where the shift loss is on."""
 
 CLOSED_STEPS = 2000
 """Steps with closed masks after which a word is due."""
@@ -67,6 +70,13 @@ def generator_loss(
     total = config.lambda_att * attribute + config.lambda_con * content
     parts = {"attribute": attribute, "content": content}
 
+    # shift: an edit belongs to the face, not to the generator's grid; an addition to ACL-GAN, off by default
+    if config.lambda_shift > 0:
+        few = max(1, len(x) // SHIFTED_SHARE)
+        shift = shift_on_some(generator, x[:few], target[:few], edited.image[:few], border)
+        total = total + config.lambda_shift * shift
+        parts["shift"] = shift
+
     # mask: off by default, the content loss keeps it small
     if edited.mask is not None:
         means = edited.mask.mean(dim=(1, 2, 3))
@@ -75,6 +85,20 @@ def generator_loss(
             total = total + config.lambda_tv * total_variation(edited.mask)
         parts |= {"mask": means.mean(), "closed_masks": (means < CLOSED).float().mean()}
     return total, parts, Edit(edited.image.detach(), None if edited.mask is None else edited.mask.detach())
+
+
+def shift_on_some(generator: nn.Module, x: Tensor, target: Tensor, edited: Tensor, border_px: int) -> Tensor:
+    """Distance between the edit of a piece and that piece of the edit; the border stays out of it."""
+    window = frame_mask(torch.ones_like(x[:, :1]), border_px)
+
+    def edit_piece(cut: Callable[[Tensor], Tensor]) -> Tensor:
+        answer = generator(cut(x), target)
+        if isinstance(answer, Tensor):
+            return answer
+        segment, mask = answer
+        return compose(cut(x), segment, mask * cut(window))
+
+    return shift_loss(edit_piece, x, edited)
 
 
 def discriminator_loss(
@@ -132,7 +156,7 @@ class ACLGAN:
             discriminator = GrowingDiscriminator(config.size, heads, config.discriminator_width)
         else:
             discriminator = AttributeDiscriminator(
-                config.size, heads, config.discriminator_width, config.discriminator_layers
+                config.discriminator_size or config.size, heads, config.discriminator_width, config.discriminator_layers
             )
         if config.discriminator_init == "he":
             discriminator.initialise()

@@ -14,7 +14,7 @@ from ganlens.engine.spec import GeneratorSpec
 
 from ..config import CycleGANConfig
 from ..features import VGG16
-from ..losses import AdversarialLoss, add_noise, patch_loss
+from ..losses import AdversarialLoss, add_noise, patch_loss, shift_loss
 from ..networks import PatchGAN, make_generator
 from ..pool import ImagePool
 from ..records import image_to_image_spec
@@ -61,7 +61,7 @@ def generator_loss(
 
     # shift: what a generator paints belongs to the scene, not to its grid; an addition to CycleGAN, off by default
     if config.lambda_shift > 0:
-        shift = shift_loss(to_painting, photo, fake_painting)
+        shift = shift_loss(lambda cut: to_painting(cut(photo)), photo, fake_painting)
         total = total + config.lambda_shift * shift
         parts["shift"] = shift
 
@@ -79,28 +79,6 @@ def _patch(x: Tensor) -> Tensor:
     height, width = (side * 3 // 4 for side in x.shape[2:])
     top, left = (int(torch.randint(side // 4 + 1, ())) for side in x.shape[2:])
     return x[:, :, top : top + height, left : left + width]
-
-
-GRID = 8
-"""Largest stride of a generator's innermost layer, in pixels."""
-
-
-def shift_loss(generator: nn.Module, picture: Tensor, translated: Tensor) -> Tensor:
-    """Mean absolute distance between the translation of a piece of a picture and that piece of the translation.
-
-    The piece begins up to a third of the picture from its corner, but never a whole step of the generator's grid: a
-    pattern that sticks to the grid does not fit. The piece's borders count too, where only one of the two sees what
-    lies beyond: left out, they are where patterns hide.
-
-    Args:
-        picture, translated: (N, 3, H, W), H and W multiples of ``GRID``; ``translated = generator(picture)``.
-            Both translations get a gradient.
-    """
-    steps = max(1, min(picture.shape[2:]) // (3 * GRID))
-    height, width = (side - steps * GRID for side in picture.shape[2:])
-    top, left = (GRID * int(torch.randint(steps, ())) + int(torch.randint(1, GRID, ())) for _ in range(2))
-    piece = generator(picture[:, :, top : top + height, left : left + width])
-    return l1_loss(piece, translated[:, :, top : top + height, left : left + width])
 
 
 def warmup_loss(networks: Mapping[str, nn.Module], photo: Tensor, painting: Tensor) -> tuple[Tensor, Parts, Fakes]:

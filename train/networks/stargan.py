@@ -10,6 +10,7 @@ from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import avg_pool2d
 
 from ganlens.engine.errors import TrainingError
 
@@ -144,7 +145,7 @@ class AttributeDiscriminator(nn.Module):
     """One score for each attribute (or absence of one): real with it, or made to have it. There is no other head.
 
     Args:
-        size: side of the square pictures.
+        size: side of the square pictures that it looks at; larger ones are averaged down to it.
         heads: attributes, twice that with the complement.
         width: channels of the first layer.
         layers: see :class:`Trunk`.
@@ -152,6 +153,7 @@ class AttributeDiscriminator(nn.Module):
 
     def __init__(self, size: int, heads: int, width: int = 64, layers: int = TRUNK_LAYERS) -> None:
         super().__init__()
+        self.size = size
         self.trunk = Trunk(size, width, layers)
         self.attributes = nn.Conv2d(self.trunk.channels, heads, self.trunk.remaining, bias=False)
 
@@ -160,7 +162,9 @@ class AttributeDiscriminator(nn.Module):
         self.trunk.initialise()
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, 3, size, size) to scores (N, heads)."""
+        """(N, 3, k size, k size) to scores (N, heads)."""
+        if x.shape[-1] > self.size:
+            x = avg_pool2d(x, x.shape[-1] // self.size)
         return self.attributes(self.trunk(x)).flatten(1)  # type: ignore[no-any-return]
 
 
