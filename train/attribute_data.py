@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .attribute_table import Faces, find_faces, require_both_classes, split_faces
-from .config import AttributeConfig
+from .config import AttributeConfig, PSCGANConfig
 from .data import Pictures, TrainingData, centre, to_tensor
+from .label_groups import load_layout
 
 logger = logging.getLogger(__name__)
 
@@ -108,6 +109,31 @@ class FaceDataset(TrainingData):
         if self._order is None or self._order[0] != rounds:
             self._order = rounds, np.random.default_rng((self.seed, 0, rounds)).permutation(len(self.pictures))
         return self._order[1]
+
+
+def labelled_faces(config: PSCGANConfig) -> FaceDataset:
+    """The data set of faces with label groups.
+
+    Raises:
+        TrainingError: labels that break the layout's rules, or a value that no training picture has.
+    """
+    layout = load_layout(config.labels)
+    faces = layout.encode(find_faces(config.data, layout.columns, table=config.table, identities=config.identities))
+    training, held_out = split_faces(faces, config.holdout)
+    layout.require_all(training.labels)
+    dataset = FaceDataset(
+        training,
+        held_out,
+        layout.names,
+        config.size,
+        config.resize_px,
+        flip=config.flip,
+        seed=config.seed,
+        cache_mb=config.cache_mb,
+        shown=config.samples,
+    )
+    logger.info("%d pictures to train on, %d held out", len(dataset), len(held_out.paths))
+    return dataset
 
 
 def _decode(faces: Faces, load_size: int, cache_mb: int) -> tuple[Pictures, NDArray[np.float32]]:

@@ -25,6 +25,7 @@ from .config import (
     CycleGANConfig,
     DCGANConfig,
     DistillConfig,
+    PSCGANConfig,
     StarGANConfig,
     TrainConfig,
     make_config,
@@ -71,7 +72,13 @@ def _told_in_one_line() -> Iterator[None]:
 
 
 def _tell_end(finished: bool, config: TrainConfig) -> None:
-    if finished:
+    if finished and isinstance(config, PSCGANConfig) and not config.has_stage2:
+        _console.print(
+            f"Finished. Next: engine train psc-gan --stage 2 --stage1 {config.out} --data {config.data} "
+            f"--size {config.size}",
+            soft_wrap=True,
+        )
+    elif finished:
         _console.print(f"Finished. Next: engine export {config.out} -o {config.model_name}.onnx", soft_wrap=True)
     else:
         _console.print(
@@ -191,6 +198,7 @@ app.command("acl-gan")(_command(ACLGANConfig))
 app.command("stargan")(_command(StarGANConfig))
 app.command("dcgan")(_command(DCGANConfig))
 app.command("classifier")(_command(ClassifierConfig))
+app.command("psc-gan")(_command(PSCGANConfig))
 
 
 @app.command("demo")

@@ -15,6 +15,9 @@ CONFIG_NAME = "config.json"
 
 Norm = Literal["in", "bn", "none"]
 Activation = Literal["relu", "leaky"]
+SemanticLayer = Literal["relu4_3", "relu3_3", "relu2_2"]
+SemanticDistance = Literal["mse", "l1"]
+VGGScaling = Literal["caffe", "torchvision"]
 
 Positive = Annotated[int, Field(gt=0)]
 Weight = Annotated[float, Field(ge=0)]
@@ -130,6 +133,10 @@ class UnpairedConfig(TrainConfig):
         return self
 
 
+SEMANTIC_WEIGHTS: dict[VGGScaling, float] = {"caffe": 5e-5, "torchvision": 0.15}
+"""Of the mean squared difference at relu4_3. Inputs over their deviation make features about 57 times smaller."""
+
+
 class CycleGANConfig(UnpairedConfig):
     """CycleGAN between two folders of unpaired pictures."""
 
@@ -146,15 +153,60 @@ class CycleGANConfig(UnpairedConfig):
         description="Weight of a style loss on VGG16 features from photo to painting; not part of CycleGAN, but "
         "short runs paint visibly with it. Needs --vgg.",
     )
-    vgg: str = Field("", description="VGG16 convolutions (safetensors), for --lambda-style.")
+    variant: Literal["base", "leaky", "semantic", "hybrid"] = Field(
+        "base",
+        description="base; leaky: LeakyReLU in both generators; semantic: a VGG16 loss between each picture and what "
+        "comes back around the cycle, needs --vgg; hybrid: both.",
+    )
+    semantic_layer: SemanticLayer = Field("relu4_3", description="VGG16 layer of the semantic loss.")
+    semantic_distance: SemanticDistance = Field("mse", description="Distance of the semantic loss: mse or l1.")
+    lambda_semantic: Weight = Field(
+        0.0,
+        description="Weight of the semantic loss; 0: the variant's own, for relu4_3 and mse (5e-5 with caffe scaling, "
+        "0.15 with torchvision).",
+    )
+    vgg: str = Field("", description="VGG16 convolutions (safetensors), for --lambda-style and --variant semantic.")
+    vgg_scaling: VGGScaling = Field(
+        "caffe",
+        description="Input that the --vgg weights were trained for: caffe (0..255 minus the mean) or torchvision "
+        "(0..1 minus mean, over deviation).",
+    )
     warmup_steps: Annotated[int, Field(ge=0)] = Field(
         0, description="First steps in which the generators only learn to return their input (short runs start faster)."
     )
 
+    @property
+    def semantic_weight(self) -> float:
+        """Weight of the semantic loss; 0: the variant has none."""
+        if self.variant not in ("semantic", "hybrid"):
+            return 0.0
+        return self.lambda_semantic or SEMANTIC_WEIGHTS[self.vgg_scaling]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _leaky_variants_are_leaky(cls, values: Any) -> Any:
+        if isinstance(values, dict) and values.get("variant") in ("leaky", "hybrid"):
+            if values.get("activation", "leaky") != "leaky":
+                raise ValueError(f"variant {values['variant']} has leaky generators; give --activation leaky or none")
+            return {**values, "activation": "leaky"}
+        return values
+
     @model_validator(mode="after")
-    def _style_needs_weights(self) -> CycleGANConfig:
+    def _vgg_terms_fit(self) -> CycleGANConfig:
+        weights = "a safetensors file with VGG16's convolutions"
         if self.lambda_style and not self.vgg:
-            raise ValueError("lambda_style needs --vgg: a safetensors file with VGG16's convolutions")
+            raise ValueError(f"lambda_style needs --vgg: {weights}")
+        if self.semantic_weight and not self.vgg:
+            raise ValueError(f"variant {self.variant} needs --vgg: {weights}")
+        if self.lambda_semantic and not self.semantic_weight:
+            raise ValueError(f"variant {self.variant} has no semantic loss; use --variant semantic or hybrid")
+        if self.semantic_weight and not self.lambda_semantic:
+            other = f"{self.semantic_layer}, {self.semantic_distance}"
+            if other != "relu4_3, mse":
+                raise ValueError(
+                    f"lambda_semantic has no default for {other}; give it, as loss and weight depend on the features' "
+                    "size (on photos l1 at relu4_3 is as strong with 0.01, mse at relu3_3 and relu2_2 with 2e-6)"
+                )
         return self
 
 
@@ -171,11 +223,10 @@ DEFAULT_ATTRIBUTES = "Black_Hair,Blond_Hair,Brown_Hair,Male,Young,Mouth_Slightly
 """StarGAN's five and the two of ACL-GAN's example."""
 
 
-class AttributeConfig(TrainConfig):
-    """What the methods share that learn from faces with attributes."""
+class FacesConfig(TrainConfig):
+    """What the methods share that learn from faces and a table about them."""
 
     data: str = Field(description="Folder with pictures (or images/ in it) and an attribute table.")
-    attributes: str = Field(DEFAULT_ATTRIBUTES, description="Columns of the table, separated by commas.")
     table: str = Field("", description="Attribute table; default: attributes.csv or list_attr_celeba.txt in --data.")
     identities: str = Field("", description="Table of identities; default: identities.csv or identity_CelebA.txt.")
     holdout: Annotated[int, Field(ge=0)] = Field(
@@ -185,13 +236,19 @@ class AttributeConfig(TrainConfig):
     load_size: int = Field(
         0, description="Side to which the central square is resized before a random crop; 0: no crop."
     )
-    batch: Positive = Field(16, description="Pictures per step, of each process.")
-    learning_rate: Annotated[float, Field(gt=0)] = Field(1e-4, description="Adam's learning rate.")
 
     @property
     def resize_px(self) -> int:
         """The side after resizing."""
         return self.load_size or self.size
+
+
+class AttributeConfig(FacesConfig):
+    """What the methods share that learn from faces with attributes."""
+
+    attributes: str = Field(DEFAULT_ATTRIBUTES, description="Columns of the table, separated by commas.")
+    batch: Positive = Field(16, description="Pictures per step, of each process.")
+    learning_rate: Annotated[float, Field(gt=0)] = Field(1e-4, description="Adam's learning rate.")
 
     @property
     def attribute_names(self) -> tuple[str, ...]:
@@ -262,16 +319,16 @@ class ACLGANConfig(EditorConfig):
     )
     lambda_att: Weight = Field(1.0, description="Weight of the attribute loss: the one to tune.")
     lambda_con: Weight = Field(10.0, description="Weight of the content loss.")
-    lambda_mask: Weight = Field(0.0, description="Weight of the mask's mean; not needed by default.")
-    lambda_tv: Weight = Field(0.0, description="Weight of the mask's total variation; not needed by default.")
-    instance_noise: Weight = Field(
-        0.0,
-        description="Deviation of noise added to all that the discriminator sees, in units of [-1, 1]: hides the dots "
     lambda_shift: Weight = Field(
         0.0,
         description="Weight of the distance between the edit of a piece of a picture and that piece of the edit, on a "
         "quarter of the pictures; against patterns that stick to the generator's grid.",
     )
+    lambda_mask: Weight = Field(0.0, description="Weight of the mask's mean; not needed by default.")
+    lambda_tv: Weight = Field(0.0, description="Weight of the mask's total variation; not needed by default.")
+    instance_noise: Weight = Field(
+        0.0,
+        description="Deviation of noise added to all that the discriminator sees, in units of [-1, 1]: hides the dots "
         "with which a short run fools it; 0.1 is strong.",
     )
     discriminator_shift: Annotated[int, Field(ge=0)] = Field(
@@ -279,16 +336,16 @@ class ACLGANConfig(EditorConfig):
         description="Pixels by which all that the discriminator sees is shifted at random, at most: against dots with "
         "the period of its grid; 4 is enough.",
     )
-    fade_images: Positive = Field(200_000, description="Tier growing: images for which a new level is faded in.")
-    stable_images: Annotated[int, Field(ge=0)] = Field(
-        200_000, description="Tier growing: images at each level after that."
-    )
-    border: int = Field(-1, description="Border that the generator never changes, in pixels; -1: size / 16.")
     discriminator_size: Annotated[int, Field(ge=0)] = Field(
         0,
         description="Side to which all that the discriminator sees is averaged down; 0: as it is. Half the size is a "
         "quarter of its work, and hides fine dots from it.",
     )
+    fade_images: Positive = Field(200_000, description="Tier growing: images for which a new level is faded in.")
+    stable_images: Annotated[int, Field(ge=0)] = Field(
+        200_000, description="Tier growing: images at each level after that."
+    )
+    border: int = Field(-1, description="Border that the generator never changes, in pixels; -1: size / 16.")
     warmup_steps: Annotated[int, Field(ge=0)] = Field(
         0,
         description="First steps, in which only the discriminator learns, on unedited pictures with wished labels. "
@@ -309,15 +366,15 @@ class ACLGANConfig(EditorConfig):
 
     @model_validator(mode="after")
     def _a_window_remains(self) -> ACLGANConfig:
+        if self.discriminator_size and self.size % self.discriminator_size:
+            raise ValueError(f"discriminator_size {self.discriminator_size} does not divide size {self.size}")
+        if self.discriminator_size and self.tier == "growing":
+            raise ValueError("discriminator_size cannot be given with tier growing, whose discriminator grows too")
         if 2 * self.border_px >= self.size:
             raise ValueError(f"a border of {self.border_px} px leaves nothing of {self.size} px")
         return self
 
 
-        if self.discriminator_size and self.size % self.discriminator_size:
-            raise ValueError(f"discriminator_size {self.discriminator_size} does not divide size {self.size}")
-        if self.discriminator_size and self.tier == "growing":
-            raise ValueError("discriminator_size cannot be given with tier growing, whose discriminator grows too")
 class StarGANConfig(EditorConfig):
     """StarGAN, the baseline: WGAN-GP, a class loss and a reconstruction; no mask."""
 
@@ -452,6 +509,72 @@ LOSS_OPTIONS = {
 """Options of DCGAN that only some losses know."""
 
 
+class PSCGANConfig(FacesConfig):
+    """PSC-GAN: faces from noise and labels. An autoencoder first; then its halves start and steer a GAN."""
+
+    method: Literal["psc-gan"] = "psc-gan"
+    stage: Literal["1", "2", "both"] = Field(
+        "both", description="1: autoencoder and label classifier; 2: the GAN, from --stage1; both: one after the other."
+    )
+    stage1: str = Field("", description="For --stage 2: run folder whose autoencoder is taken.")
+    baseline: Literal["psc", "vanilla", "pretrained", "concat", "cgan_d"] = Field(
+        "psc",
+        description="psc: the method; vanilla: a GAN without labels, from random weights; pretrained: the same from "
+        "the decoder; concat: labels that no classifier enforces; cgan_d: that, and the discriminator sees them.",
+    )
+    labels: str = Field("faces", description="Label groups: faces, montage, or a JSON file; see train/label_layouts.")
+    width: Positive = Field(64, description="Channels of the first layers; 32 is a quarter of the work.")
+    latent: Positive = Field(100, description="Length of the noise.")
+    rec: Literal["mse", "l1"] = Field("mse", description="Reconstruction loss of stage 1.")
+    lambda_1: Weight = Field(1.0, description="Weight of the classification loss in stage 1.")
+    lambda_2: Weight = Field(1.0, description="Weight of the condition loss in stage 2.")
+    map_init: Literal["random", "codes"] = Field(
+        "random",
+        description="How the linear map from noise and labels starts: random, or fitted to the autoencoder's codes of "
+        "the training faces, so that the first pictures are faces already.",
+    )
+    batch: Positive = Field(64, description="Pictures per step, of each process.")
+    stage1_epochs: Positive = Field(50, description="Epochs of stage 1.")
+    stage1_steps: Annotated[int, Field(ge=0)] = Field(0, description="Steps of stage 1; replaces --stage1-epochs.")
+    epochs: Positive = Field(30, description="Epochs of stage 2 at the full learning rate.")
+    decay_epochs: Annotated[int, Field(ge=0)] = Field(0, description="Epochs of linear decay to 0 after that.")
+    steps: Annotated[int, Field(ge=0)] = Field(0, description="Steps of stage 2; replaces both epoch counts.")
+    decay_steps: Annotated[int, Field(ge=0)] = Field(0, description="How many of --steps, at their end, decay.")
+    stage1_learning_rate: Weight = Field(0.0, description="Adam's learning rate in stage 1; 0: the same.")
+    stage1_beta1: Annotated[float, Field(ge=0, lt=1)] = Field(0.9, description="Adam's first beta in stage 1.")
+    discriminator_learning_rate: Weight = Field(
+        0.0, description="Adam's learning rate of the discriminator; 0: the same."
+    )
+
+    @property
+    def has_stage1(self) -> bool:
+        """Whether this run trains the autoencoder."""
+        return self.stage != "2" and self.baseline != "vanilla"
+
+    @property
+    def has_stage2(self) -> bool:
+        """Whether this run trains the GAN."""
+        return self.stage != "1"
+
+    @model_validator(mode="after")
+    def _stages_fit(self) -> PSCGANConfig:
+        if self.size not in (64, 128, 256):
+            raise ValueError(f"size must be 64, 128 or 256, got {self.size}")
+        needs_stage1 = self.baseline != "vanilla"
+        if self.stage == "2" and needs_stage1 and not self.stage1:
+            raise ValueError(
+                "stage 2 starts from the autoencoder of stage 1: give its run folder with --stage1, or use --stage both"
+            )
+        if self.stage1 and (self.stage != "2" or not needs_stage1):
+            raise ValueError(
+                "stage1 names an autoencoder that this run does not take; it belongs to --stage 2, and not to "
+                "--baseline vanilla"
+            )
+        if self.stage == "1" and not needs_stage1:
+            raise ValueError("baseline vanilla has no stage 1; use --stage 2 or both")
+        return self
+
+
 CONFIGS: dict[str, type[TrainConfig]] = {
     "cyclegan": CycleGANConfig,
     "distill": DistillConfig,
@@ -459,6 +582,7 @@ CONFIGS: dict[str, type[TrainConfig]] = {
     "stargan": StarGANConfig,
     "dcgan": DCGANConfig,
     "classifier": ClassifierConfig,
+    "psc-gan": PSCGANConfig,
 }
 
 CHANGEABLE = frozenset(
@@ -475,11 +599,13 @@ CHANGEABLE = frozenset(
         "painting_zoom",
         "lambda_shift",
         "lambda_style",
+        "lambda_semantic",
         "vgg",
     }
     | {"data", "table", "identities", "classifier"}
     | {"lambda_att", "lambda_con", "lambda_mask", "lambda_tv", "lambda_gp", "lambda_cls", "lambda_rec"}
     | {"discriminator_shift"}
+    | {"stage1", "lambda_2"}
 )
 """What may differ when a run is resumed: its length, its places, its words, and, when asked for, rates and weights.
 ``photos``, ``paintings`` and ``data`` may move; their contents must stay the same."""

@@ -25,12 +25,20 @@ from torch.utils.tensorboard import SummaryWriter
 
 from ganlens.engine.errors import TrainingError
 
-from .attribute_data import FaceDataset
+from .attribute_data import FaceDataset, labelled_faces
 from .attribute_table import has_table, picture_folder
 from .checkpoint import STATE_NAME, load_state, save_generator, save_state
-from .config import CONFIG_NAME, AttributeConfig, DCGANConfig, TrainConfig, UnpairedConfig, save_config
+from .config import (
+    CONFIG_NAME,
+    AttributeConfig,
+    DCGANConfig,
+    PSCGANConfig,
+    TrainConfig,
+    UnpairedConfig,
+    save_config,
+)
 from .data import Pictures, Positions, TrainingData, UnpairedDataset, make_loader, to_pixels
-from .methods import Batch, Phase, make_method
+from .methods import Batch, Phase, StagedMethod, make_method
 from .randomness import get_random_state, seed_all, set_random_state
 from .records import training_record
 from .schedule import Schedule
@@ -70,6 +78,8 @@ class Trainer:
 
         seed_all(config.seed)  # the same on every process, so that all start from the same weights
         self.method = make_method(config)
+        if isinstance(self.method, StagedMethod):
+            self.method.prepare(self.dataset, self.schedule)
         layout = torch.channels_last if config.channels_last else torch.contiguous_format
         for network in self.method.networks.values():
             network.to(device=self.device, memory_format=layout)  # type: ignore[call-overload]
@@ -150,6 +160,9 @@ class Trainer:
 
     def update(self, batch: Batch) -> None:
         """One step: each phase computes its loss with all other networks frozen, and its optimiser moves."""
+        if isinstance(self.method, StagedMethod) and self.method.start_stage(self.step):
+            for averaged in self.averaged.values():
+                averaged.n_averaged.zero_()
         factor = self.schedule.factor(self.step)
         moved: set[str] = set()
         for phase in self.method.phases:
@@ -222,7 +235,11 @@ class Trainer:
         )
         for stem, (name, spec) in self.method.specs().items():
             complete = spec.model_copy(update={"training": training, "producer": "ganlens.train"})
-            save_generator(self.averaged[name].module, complete, self.config.run / f"{stem}.safetensors")
+            save_generator(self._saved(name), complete, self.config.run / f"{stem}.safetensors")
+
+    def _saved(self, name: str) -> nn.Module:
+        averaged: dict[str, nn.Module] = {name: network.module for name, network in self.averaged.items()}
+        return self.method.assemble(name, averaged) if isinstance(self.method, StagedMethod) else averaged[name]
 
     def _restore(self, saved: dict[str, Any]) -> None:
         if saved["version"] != STATE_VERSION:
@@ -380,6 +397,8 @@ def make_dataset(config: TrainConfig) -> TrainingData:
         return UnpairedDataset((pictures,), config.size, flip=config.flip, seed=config.seed)
     if isinstance(config, AttributeConfig):
         return FaceDataset.of(config)
+    if isinstance(config, PSCGANConfig):
+        return labelled_faces(config)
     assert isinstance(config, UnpairedConfig)
     domains = (
         Pictures(config.photos, config.resize_px, config.cache_mb),

@@ -10,7 +10,7 @@ import torch
 
 from ganlens.engine.spec import AttributeInput, GeneratorSpec, ImageOutput, SizeRule, Training
 
-from .config import AttributeConfig, EditorConfig, TrainConfig, UnpairedConfig
+from .config import EditorConfig, FacesConfig, TrainConfig, UnpairedConfig
 from .targets import hair_columns
 
 SMALLEST_PX = 16
@@ -71,7 +71,7 @@ def training_record(config: TrainConfig, *, images_seen: int, steps: int, second
     data = config.data_note
     if not data and isinstance(config, UnpairedConfig):
         data = f"{_short(config.photos)} to {_short(config.paintings)}"
-    if not data and isinstance(config, AttributeConfig):
+    if not data and isinstance(config, FacesConfig):
         data = _short(config.data)
     return Training(
         data=data or "not stated",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from .config import TrainConfig
+from .config import PSCGANConfig, TrainConfig
 
 
 def decay_factor(done: int, constant: int, decay: int) -> float:
@@ -23,16 +23,31 @@ class Schedule(NamedTuple):
     """Units of decay."""
     by_epoch: bool
     """A unit is an epoch (as published), else a step."""
+    first_stage: int = 0
+    """Steps, of all, that belong to a first stage."""
 
     @classmethod
     def of(cls, config: TrainConfig, epoch_length: int, processes: int = 1) -> Schedule:
         """The schedule of a run over a data set of ``epoch_length`` samples."""
         per_epoch = max(1, epoch_length // (config.batch * processes))
+        if isinstance(config, PSCGANConfig):
+            return cls._staged(config, per_epoch)
         if config.steps:
             decay = max(0, config.decay_steps or config.steps // 2)
             return cls(config.steps, per_epoch, config.steps - decay, decay, by_epoch=False)
         epochs = config.epochs + config.decay_epochs
         return cls(epochs * per_epoch, per_epoch, config.epochs, config.decay_epochs, by_epoch=True)
+
+    @classmethod
+    def _staged(cls, config: PSCGANConfig, per_epoch: int) -> Schedule:
+        """Two stages, each with a length of its own; only the second decays, and only where it is asked for."""
+        first = (config.stage1_steps or config.stage1_epochs * per_epoch) if config.has_stage1 else 0
+        constant, decay = config.epochs * per_epoch, config.decay_epochs * per_epoch
+        if config.steps:
+            constant, decay = config.steps - config.decay_steps, config.decay_steps
+        if not config.has_stage2:
+            constant, decay = 0, 0
+        return cls(first + constant + decay, per_epoch, first + constant, decay, by_epoch=False, first_stage=first)
 
     def factor(self, step: int) -> float:
         """Of the learning rate, in step ``step`` (from 0)."""

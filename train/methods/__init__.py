@@ -9,23 +9,26 @@ from ganlens.engine.errors import OptionError, did_you_mean
 
 from ..config import TrainConfig
 from .acl_gan import ACLGAN
-from .base import Batch, Method, Parts, Phase
+from .base import Batch, Method, Parts, Phase, StagedMethod
 from .classifier import Classification
 from .cyclegan import CycleGAN
 from .dcgan import DCGAN
 from .distill import Distillation
+from .psc_gan import PSCGAN
 from .stargan import StarGAN
 
 __all__ = [
     "ACLGAN",
     "DCGAN",
     "METHODS",
+    "PSCGAN",
     "Batch",
     "CycleGAN",
     "Distillation",
     "Method",
     "Parts",
     "Phase",
+    "StagedMethod",
     "StarGAN",
     "make_method",
 ]
@@ -37,6 +40,7 @@ METHODS: dict[str, Callable[[Any], Method]] = {
     "stargan": StarGAN,
     "dcgan": DCGAN,
     "classifier": Classification,
+    "psc-gan": PSCGAN,
 }
 """Method name → class, made from the configuration of the same name in ``config.CONFIGS``."""
 

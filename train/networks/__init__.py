@@ -16,6 +16,7 @@ from .dcgan import AutoencoderCritic, DCGANGenerator, ScoreCritic
 from .growing import GrowingDiscriminator, GrowingGenerator
 from .mobile import TIERS, MobileGenerator, Tier
 from .patchgan import PatchGAN
+from .psc_gan import FaceAsLabelled, LabelledGenerator
 from .resnet import ResNetGenerator
 from .stargan import AttributeDiscriminator, StarGANDiscriminator, StarGANGenerator
 
@@ -26,8 +27,10 @@ __all__ = [
     "AttributeDiscriminator",
     "AutoencoderCritic",
     "DCGANGenerator",
+    "FaceAsLabelled",
     "GrowingDiscriminator",
     "GrowingGenerator",
+    "LabelledGenerator",
     "MobileGenerator",
     "PatchGAN",
     "ResNetGenerator",
@@ -87,6 +90,15 @@ def _dcgan(spec: GeneratorSpec) -> nn.Module:
     )
 
 
+def _psc_gan(spec: GeneratorSpec) -> nn.Module:
+    size, width = spec.size.preferred[0], int(spec.options.get("width", 64))
+    latent = int(spec.options.get("latent", 100))
+    if spec.image is not None:
+        groups = spec.attributes.groups if spec.attributes else ()
+        return FaceAsLabelled(size, [len(group) for group in groups], latent, width)
+    return LabelledGenerator(size, spec.attributes.length if spec.attributes else 0, latent, width)
+
+
 GENERATORS: dict[str, Factory] = {
     "nano": _mobile,
     "mobile": _mobile,
@@ -95,6 +107,7 @@ GENERATORS: dict[str, Factory] = {
     "resnet9": _resnet(9),
     "stargan": _stargan,
     "growing": _growing,
+    "psc-gan": _psc_gan,
     "dcgan": _dcgan,
 }
 """Tier name → factory. A new generator is one line here."""

@@ -1,0 +1,342 @@
+"""PSC-GAN: pre-weighted, stabilised conditioning. Faces from noise and labels, in two stages of one run.
+
+Stage 1 trains an autoencoder and a classifier of labels on its codes. In stage 2 its decoder becomes the generator of a
+GAN, and copies of encoder and classifier, frozen, tell the generator whether its faces have the labels it was given.
+
+The paper gives losses, weights and the idea of the networks; optimisers, lengths and numbers are completed here.
+The baselines and the ablation of its tables are this method with parts taken away, see ``--baseline``.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn.functional import binary_cross_entropy_with_logits, l1_loss, mse_loss
+
+from ganlens.engine.errors import TrainingError
+from ganlens.engine.spec import AttributeInput, Combination, GeneratorSpec, LatentInput, SizeRule
+
+from ..attribute_data import FaceDataset
+from ..checkpoint import load_state
+from ..config import PSCGANConfig, load_config
+from ..data import TrainingData
+from ..label_groups import load_layout
+from ..latent_map import CodeMoments, fit_map
+from ..losses import GAN
+from ..networks.psc_gan import (
+    CodeClassifier,
+    Discriminator,
+    Encoder,
+    FaceAsLabelled,
+    LabelledGenerator,
+    code_length,
+    one_per_group,
+)
+from ..records import CELEBA
+from ..schedule import Schedule
+from .base import Batch, Parts, Phase, adam
+
+GAME = GAN()
+"""Formula 4: binary cross entropy; the generator's side non-saturating, because the printed form stalls early."""
+
+
+def label_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    """Formulas 2 and 5: sigmoid cross entropy, averaged over the K labels and the batch."""
+    return binary_cross_entropy_with_logits(logits, labels)
+
+
+def autoencoder_loss(
+    encoder: nn.Module, decoder: nn.Module, classifier: nn.Module, x: Tensor, labels: Tensor, config: PSCGANConfig
+) -> tuple[Tensor, Parts, Tensor]:
+    """Formula 3, its parts, and the codes (N, 8 * width) without gradient."""
+    codes = encoder(x)
+
+    # reconstruction (formula 1): the symbol left in the text has no absolute bars, so squared is the default
+    distance = mse_loss if config.rec == "mse" else l1_loss
+    reconstruction = distance(decoder(codes), x)
+
+    # classification (formula 2): the codes say which labels a face has
+    classification = label_loss(classifier(codes), labels)
+
+    total = reconstruction + config.lambda_1 * classification
+    return total, {"rec": reconstruction, "cls": classification}, codes.detach()
+
+
+def generator_loss(
+    networks: Mapping[str, nn.Module], z: Tensor, labels: Tensor, parts: tuple[slice, ...], config: PSCGANConfig
+) -> tuple[Tensor, Parts, Tensor]:
+    """Formula 6 for the generator, its parts, and the faces without gradient."""
+    generator, discriminator = networks["generator"], networks["discriminator"]
+    fake = generator(z, labels if generator.labels else None)
+
+    # adversarial (formula 4)
+    adversarial = GAME.generator(discriminator(fake, *seen_labels(labels, config)))
+    total, values = adversarial, {"adv": adversarial}
+
+    # condition (formula 5): gradients flow through the frozen encoder and classifier
+    if config.baseline == "psc":
+        logits = networks["classifier"](networks["encoder"](fake))
+        condition = label_loss(logits, labels)
+        total = total + config.lambda_2 * condition
+        right = (one_per_group(logits.detach(), parts) * labels).sum() / labels.sum()
+        values |= {"cond": condition, "slot_accuracy": right}
+    return total, values, fake.detach()
+
+
+def discriminator_loss(
+    discriminator: nn.Module, x: Tensor, labels: Tensor, fake: Tensor, fake_labels: Tensor, config: PSCGANConfig
+) -> tuple[Tensor, Parts]:
+    """Formula 4 for the discriminator."""
+    real_scores = discriminator(x, *seen_labels(labels, config))
+    fake_scores = discriminator(fake, *seen_labels(fake_labels, config))
+    total = GAME.discriminator(real_scores, fake_scores)
+    with torch.no_grad():
+        parts = {
+            "judge": total.detach(),
+            "judge_right": ((real_scores > 0).float().mean() + (fake_scores < 0).float().mean()) / 2,
+        }
+    return total, parts
+
+
+def seen_labels(labels: Tensor, config: PSCGANConfig) -> tuple[Tensor, ...]:
+    """What the discriminator gets beside the pictures: nothing, but for ``cgan_d``."""
+    return (labels,) if config.baseline == "cgan_d" else ()
+
+
+class PSCGAN:
+    """The method: networks ``encoder``, ``classifier``, ``generator`` (map and decoder) and ``discriminator``."""
+
+    averaged: tuple[str, ...] = ("generator",)
+
+    def __init__(self, config: PSCGANConfig) -> None:
+        self.config = config
+        self.layout = load_layout(config.labels)
+        count, size, width = len(self.layout.names), config.size, config.width
+        self.conditional = config.baseline not in ("vanilla", "pretrained")
+        self.networks: dict[str, nn.Module] = {
+            "encoder": Encoder(size, width),
+            "classifier": CodeClassifier(count, width),
+            "generator": LabelledGenerator(size, count if self.conditional else 0, config.latent, width),
+            "discriminator": Discriminator(size, width, count if config.baseline == "cgan_d" else 0),
+        }
+        self.fixed: dict[str, nn.Module] = {}
+        self.moments = CodeMoments(count, code_length(width))
+        self.combinations: tuple[Combination, ...] = ()
+        self.phases: tuple[Phase, ...] = ()
+        self._first_stage = 0
+        self._adversarial = False
+        self._made: tuple[Tensor, Tensor] | None = None
+        if config.stage1:
+            self._load_stage1()
+
+    # --- stages ------------------------------------------------------------------------------------------------------
+
+    def prepare(self, dataset: TrainingData, schedule: Schedule) -> None:
+        """The lengths of the stages make the phases; the training labels say which combinations occur."""
+        assert isinstance(dataset, FaceDataset)
+        self.combinations = _count(dataset.labels, self.layout.names)
+        config, first = self.config, schedule.first_stage
+        self._first_stage = first
+        rate = config.learning_rate
+        self.phases = (
+            Phase(
+                "autoencoder",
+                ("encoder", "generator", "classifier"),
+                self.autoencoder_step,
+                adam(config.stage1_learning_rate or rate, config.stage1_beta1),
+                end=first,
+            ),
+            Phase("generator", ("generator",), self.generator_step, adam(rate, config.beta1), start=first),
+            Phase(
+                "discriminator",
+                ("discriminator",),
+                self.discriminator_step,
+                adam(config.discriminator_learning_rate or rate, config.beta1),
+                start=first,
+            ),
+        )
+
+    def start_stage(self, step: int) -> bool:
+        """Whether stage 2 begins: then encoder and classifier are frozen, in eval mode, from here on."""
+        self._adversarial = step >= self._first_stage
+        if self._adversarial:
+            self.networks["encoder"].eval()
+            self.networks["classifier"].eval()
+        begins = step == self._first_stage and self.config.has_stage2
+        if begins and self.config.map_init == "codes" and self.config.baseline != "vanilla":
+            fit_map(self._generator.map, self.moments, self.config.latent)
+        return begins
+
+    def autoencoder_step(self, batch: Batch, step: int) -> tuple[Tensor, Parts]:
+        """Loss of stage 1."""
+        x, labels = batch
+        networks = self.networks
+        total, parts, codes = autoencoder_loss(
+            networks["encoder"], self._generator.decoder, networks["classifier"], x, labels, self.config
+        )
+        self.moments.add(codes, labels)
+        return total, parts
+
+    def generator_step(self, batch: Batch, step: int) -> tuple[Tensor, Parts]:
+        """Loss of the generator; keeps its faces for :meth:`discriminator_step`.
+
+        The labels are those of the batch: rows of the training set, because labels drawn one by one would ask for pairs
+        of which there is no picture.
+        """
+        x, labels = batch
+        z = torch.randn(len(x), self.config.latent, device=x.device)
+        total, parts, fake = generator_loss(self.networks, z, labels, self.layout.slices, self.config)
+        self._made = fake, labels
+        return total, parts
+
+    def discriminator_step(self, batch: Batch, step: int) -> tuple[Tensor, Parts]:
+        """Loss of the discriminator, on the faces of this step."""
+        assert self._made is not None, "the generator phase runs first"
+        fake, fake_labels = self._made
+        self._made = None
+        x, labels = batch
+        return discriminator_loss(self.networks["discriminator"], x, labels, fake, fake_labels, self.config)
+
+    # --- files -------------------------------------------------------------------------------------------------------
+
+    def specs(self) -> dict[str, tuple[str, GeneratorSpec]]:
+        """From stage 2 on: the generator, and, with labels that are enforced, encoder, map and generator as one."""
+        if not self._adversarial and self._first_stage:
+            return {}
+        config = self.config
+        attributes = None
+        if self.conditional:
+            attributes = AttributeInput(
+                name="labels",
+                names=self.layout.names,
+                groups=self.layout.groups_of_names,
+                exactly_one=True,
+                combinations=self.combinations,
+            )
+        generator = GeneratorSpec(
+            name=config.model_name,
+            architecture=config.method,
+            tier=config.method,
+            options={"width": config.width, "latent": config.latent},
+            image=None,
+            attributes=attributes,
+            latent=LatentInput(dim=config.latent),
+            size=SizeRule(fixed=(config.size, config.size), preferred=(config.size, config.size)),
+        )
+        found = {"generator": ("generator", generator)}
+        if config.baseline == "psc":
+            aligned = "celeba" if CELEBA.issuperset(self.layout.columns) else ""
+            changes = {"image": GeneratorSpec.model_fields["image"].default, "latent": None, "face_alignment": aligned}
+            found["translator"] = ("translator", generator.model_copy(update=changes))
+        return found
+
+    def assemble(self, name: str, averaged: Mapping[str, nn.Module]) -> nn.Module:
+        """The averaged generator, or it with the encoder and the classifier before it."""
+        generator = averaged["generator"]
+        if name == "generator":
+            return generator
+        encoder, classifier = self.networks["encoder"], self.networks["classifier"]
+        assert isinstance(generator, LabelledGenerator)
+        assert isinstance(encoder, Encoder)
+        assert isinstance(classifier, CodeClassifier)
+        return FaceAsLabelled.of(encoder, classifier, generator, [len(group) for group in self.layout.groups_of_names])
+
+    def sample(self, batch: Batch, networks: Mapping[str, nn.Module]) -> list[Tensor]:
+        """Stage 1: a face and what comes back. Stage 2: one noise with the labels of each condition, then, with the
+        same labels, the face."""
+        x, labels = batch
+        generator, encoder = networks["generator"], self.networks["encoder"]
+        assert isinstance(generator, LabelledGenerator)
+        training = encoder.training
+        encoder.eval()
+        columns = [x, generator.decoder(encoder(x))]
+        if self._adversarial:
+            seed = int(x.double().sum().abs() * 1e6) % 2**31  # each row has a noise of its own, the same every time
+            z = torch.randn(len(x), self.config.latent, generator=torch.Generator().manual_seed(seed)).to(x.device)
+            wishes = [
+                torch.from_numpy(self.layout.vector(values)).to(x.device).expand(len(x), -1)
+                for values in self.layout.conditions.values()
+            ] or [labels]
+            columns = [generator(z, wish if self.conditional else None) for wish in wishes]
+            if self.config.baseline == "psc":
+                face = self.assemble("translator", networks).to(x.device).eval()
+                columns += [x, face(x, labels), *(face(x, wish) for wish in wishes)]
+        encoder.train(training)
+        return columns
+
+    def state_dict(self) -> dict[str, Any]:
+        """The codes' moments, and which labels they belong to."""
+        return {
+            "moments": self.moments.state_dict(),
+            "labels": list(self.layout.names),
+            "adversarial": self._adversarial,
+        }
+
+    def load_state_dict(self, state: dict[str, Any], device: torch.device) -> None:
+        """Restore them.
+
+        Raises:
+            TrainingError: the labels are others than when the run began.
+        """
+        _require_same_labels(state["labels"], self.layout.names, "The run")
+        self.moments.load_state_dict(state["moments"])
+        self._adversarial = state["adversarial"]
+
+    # --- inside ------------------------------------------------------------------------------------------------------
+
+    @property
+    def _generator(self) -> LabelledGenerator:
+        generator = self.networks["generator"]
+        assert isinstance(generator, LabelledGenerator)
+        return generator
+
+    def _load_stage1(self) -> None:
+        """Weights of encoder, classifier and decoder, and the codes' moments, of a run that has trained stage 1."""
+        config, folder = self.config, self.config.stage1
+        saved = load_config(Path(folder))
+        if not isinstance(saved, PSCGANConfig) or not saved.has_stage1:
+            raise TrainingError(f"{folder} is not a run of engine train psc-gan --stage 1; it has no autoencoder.")
+        if (saved.size, saved.width) != (config.size, config.width):
+            raise TrainingError(
+                f"The autoencoder of {folder} is for {saved.size} px with --width {saved.width}, this run is for "
+                f"{config.size} px with --width {config.width}. Both stages must be alike; train stage 1 again."
+            )
+        state = load_state(Path(folder))
+        own = state["ranks"][0]["method"]
+        if own["adversarial"]:
+            raise TrainingError(
+                f"{folder} has gone on to stage 2, which changed its decoder. Give --stage1 a run of --stage 1."
+            )
+        _require_same_labels(own["labels"], self.layout.names, f"The autoencoder of {folder}")
+        self.moments.load_state_dict(own["moments"])
+        self.networks["encoder"].load_state_dict(state["networks"]["encoder"])
+        self.networks["classifier"].load_state_dict(state["networks"]["classifier"])
+        decoder = {
+            name.removeprefix("decoder."): value
+            for name, value in state["networks"]["generator"].items()
+            if name.startswith("decoder.")
+        }
+        self._generator.decoder.load_state_dict(decoder)
+
+
+def _count(labels: NDArray[np.float32], names: tuple[str, ...]) -> tuple[Combination, ...]:
+    """The combinations that occur, the most frequent first."""
+    counts = Counter(tuple(np.flatnonzero(row).tolist()) for row in labels)
+    return tuple(
+        Combination(names=tuple(names[slot] for slot in slots), count=count) for slots, count in counts.most_common()
+    )
+
+
+def _require_same_labels(found: list[str], wanted: tuple[str, ...], whose: str) -> None:
+    if tuple(found) != wanted:
+        raise TrainingError(
+            f"{whose} has the labels {', '.join(found)}; now --labels gives {', '.join(wanted)}. Use the same layout, "
+            "or train stage 1 again."
+        )
