@@ -18,6 +18,7 @@ from ..losses import AdversarialLoss, add_noise, patch_loss, shift_loss
 from ..networks import PatchGAN, make_generator
 from ..pool import ImagePool
 from ..records import image_to_image_spec
+from ..semantic import semantic_loss
 from ..style import STYLE_LAYERS, style_loss
 from .base import Batch, Parts, Phase, adam
 
@@ -36,8 +37,9 @@ def generator_loss(
     config: CycleGANConfig,
     loss: AdversarialLoss,
     vgg: VGG16 | None = None,
+    meaning: VGG16 | None = None,
 ) -> tuple[Tensor, Parts, Fakes]:
-    """Both cycles, then the terms of the generators; ``vgg`` is needed by the style term only."""
+    """Both cycles, then the terms of the generators; the style term needs ``vgg``, the semantic one ``meaning``."""
     to_painting, to_photo = networks["to_painting"], networks["to_photo"]
     fake_painting, fake_photo = to_painting(photo), to_photo(painting)
     cycled_photo, cycled_painting = to_photo(fake_painting), to_painting(fake_photo)
@@ -52,6 +54,14 @@ def generator_loss(
 
     total = adv_painting + adv_photo + config.lambda_cyc * cycle
     parts = {"adv_painting": adv_painting, "adv_photo": adv_photo, "cycle": cycle}
+
+    # semantic: what comes back means the same; the improved CycleGAN's addition, in its variants semantic and hybrid
+    if config.semantic_weight > 0:
+        assert meaning is not None
+        semantic = semantic_loss(meaning, cycled_photo, photo, config.semantic_distance)
+        semantic = semantic + semantic_loss(meaning, cycled_painting, painting, config.semantic_distance)
+        total = total + config.semantic_weight * semantic
+        parts["semantic"] = semantic
 
     # identity: a painting needs no painting; keeps the colours
     if config.lambda_identity > 0:
@@ -142,7 +152,9 @@ class CycleGAN:
         }
         self.fixed: dict[str, nn.Module] = {}
         if config.lambda_style:
-            self.fixed["vgg"] = VGG16.load(Path(config.vgg), STYLE_LAYERS[-1])
+            self.fixed["vgg"] = VGG16.load(Path(config.vgg), STYLE_LAYERS[-1], config.vgg_scaling)
+        if config.semantic_weight:
+            self.fixed["meaning"] = VGG16.load(Path(config.vgg), config.semantic_layer, config.vgg_scaling)
         judge_rate = config.discriminator_learning_rate or config.learning_rate
         self.phases: tuple[Phase, ...] = (
             Phase(
@@ -168,9 +180,12 @@ class CycleGAN:
             total, parts, self._fakes = warmup_loss(self.networks, photo, painting)
         else:
             total, parts, self._fakes = generator_loss(
-                self.networks, photo, painting, self.config, self.loss, cast(VGG16 | None, self.fixed.get("vgg"))
+                self.networks, photo, painting, self.config, self.loss, self._vgg("vgg"), self._vgg("meaning")
             )
         return total, parts
+
+    def _vgg(self, name: str) -> VGG16 | None:
+        return cast(VGG16 | None, self.fixed.get(name))
 
     def discriminator_step(self, batch: Batch, step: int) -> tuple[Tensor, Parts]:
         """Loss of both discriminators, with pooled fakes."""
