@@ -14,9 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .attribute_table import Faces, find_faces, require_both_classes, split_faces
-from .config import AttributeConfig, PSCGANConfig
+from .config import FacesConfig
 from .data import Pictures, TrainingData, centre, to_tensor
-from .label_groups import load_layout
 
 logger = logging.getLogger(__name__)
 
@@ -60,14 +59,19 @@ class FaceDataset(TrainingData):
         self._order: tuple[int, NDArray[np.int64]] | None = None
 
     @classmethod
-    def of(cls, config: AttributeConfig) -> FaceDataset:
-        """The data set of a configuration."""
-        faces = find_faces(config.data, config.attribute_names, table=config.table, identities=config.identities)
-        training, held_out = split_faces(faces, config.holdout)
+    def of(cls, config: FacesConfig) -> FaceDataset:
+        """The data set of a configuration.
+
+        Raises:
+            TrainingError: as :func:`faces_of`; of label groups also a value that no training picture has.
+        """
+        training, held_out = split_faces(faces_of(config), config.holdout)
+        if config.layout:
+            config.layout.require_all(training.labels)
         dataset = cls(
             training,
             held_out,
-            config.attribute_names,
+            config.label_names,
             config.size,
             config.resize_px,
             flip=config.flip,
@@ -111,29 +115,16 @@ class FaceDataset(TrainingData):
         return self._order[1]
 
 
-def labelled_faces(config: PSCGANConfig) -> FaceDataset:
-    """The data set of faces with label groups.
+def faces_of(config: FacesConfig) -> Faces:
+    """The pictures of a run, training and held out, with its label vectors: attributes, or groups by a layout.
 
     Raises:
-        TrainingError: labels that break the layout's rules, or a value that no training picture has.
+        TrainingError: unusable data, or labels that break the layout's rules.
     """
-    layout = load_layout(config.labels)
-    faces = layout.encode(find_faces(config.data, layout.columns, table=config.table, identities=config.identities))
-    training, held_out = split_faces(faces, config.holdout)
-    layout.require_all(training.labels)
-    dataset = FaceDataset(
-        training,
-        held_out,
-        layout.names,
-        config.size,
-        config.resize_px,
-        flip=config.flip,
-        seed=config.seed,
-        cache_mb=config.cache_mb,
-        shown=config.samples,
-    )
-    logger.info("%d pictures to train on, %d held out", len(dataset), len(held_out.paths))
-    return dataset
+    layout = config.layout
+    columns = layout.columns if layout else config.label_names
+    faces = find_faces(config.data, columns, table=config.table, identities=config.identities)
+    return layout.encode(faces) if layout else faces
 
 
 def _decode(faces: Faces, load_size: int, cache_mb: int) -> tuple[Pictures, NDArray[np.float32]]:

@@ -18,7 +18,8 @@ from torch.nn.functional import interpolate
 
 from ganlens.engine.errors import ModelFileError, TrainingError
 
-from .attribute_table import Faces, find_faces, split_faces
+from .attribute_data import faces_of
+from .attribute_table import Faces, split_faces
 from .checkpoint import load_state
 from .config import ClassifierConfig, EditorConfig
 from .data import centre, read_picture, to_tensor
@@ -96,8 +97,7 @@ def finish(config: ClassifierConfig) -> ClassifierRecord:
     weights = load_state(config.run)["averaged"]["classifier"]
     network.load_state_dict({n.removeprefix("module."): v for n, v in weights.items() if n.startswith("module.")})
     network.eval()
-    faces = find_faces(config.data, config.attribute_names, table=config.table, identities=config.identities)
-    held_out = split_faces(faces, config.holdout)[1]
+    held_out = split_faces(faces_of(config), config.holdout)[1]
     record = ClassifierRecord(
         attributes=config.attribute_names,
         size=config.size,

@@ -11,6 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from ganlens.engine.errors import OptionError, TrainingError, did_you_mean
 
+from .label_groups import LabelLayout, load_layout
+
 CONFIG_NAME = "config.json"
 
 Norm = Literal["in", "bn", "none"]
@@ -242,6 +244,16 @@ class FacesConfig(TrainConfig):
         """The side after resizing."""
         return self.load_size or self.size
 
+    @property
+    def layout(self) -> LabelLayout | None:
+        """The label groups; None: labels are attributes, columns of the table as they are."""
+        return None
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """The label vector, slot by slot."""
+        raise NotImplementedError
+
 
 class AttributeConfig(FacesConfig):
     """What the methods share that learn from faces with attributes."""
@@ -254,6 +266,11 @@ class AttributeConfig(FacesConfig):
     def attribute_names(self) -> tuple[str, ...]:
         """The attributes, in the order of the label vector."""
         return tuple(name.strip() for name in self.attributes.split(",") if name.strip())
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """The attributes."""
+        return self.attribute_names
 
     @model_validator(mode="after")
     def _attributes_are_named_once(self) -> AttributeConfig:
@@ -405,6 +422,19 @@ class ClassifierConfig(AttributeConfig):
     ema: Annotated[float, Field(ge=0, lt=1)] = Field(0.99, description="Decay of the averaged weights.")
     sample_every: Annotated[int, Field(ge=0)] = Field(0, description="It makes no pictures.")
     width: Positive = Field(32, description="Channels of the first layer.")
+    labels: str = Field(
+        "", description="Label groups in place of --attributes, to judge psc-gan: faces, montage, or a JSON file."
+    )
+
+    @property
+    def layout(self) -> LabelLayout | None:
+        """The label groups, if it is to know such."""
+        return load_layout(self.labels) if self.labels else None
+
+    @property
+    def attribute_names(self) -> tuple[str, ...]:
+        """The attributes, or the values of the label groups, in the order of the answers."""
+        return self.layout.names if self.layout else super().attribute_names
 
 
 class DCGANConfig(AttributeConfig):
@@ -545,6 +575,16 @@ class PSCGANConfig(FacesConfig):
     discriminator_learning_rate: Weight = Field(
         0.0, description="Adam's learning rate of the discriminator; 0: the same."
     )
+
+    @property
+    def layout(self) -> LabelLayout:
+        """The label groups."""
+        return load_layout(self.labels)
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """The values of all groups."""
+        return self.layout.names
 
     @property
     def has_stage1(self) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from itertools import accumulate
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from ganlens.engine.errors import TrainingError
 
-from .attribute_table import NAMED, Faces
+if TYPE_CHECKING:
+    from .attribute_table import Faces
+
+NAMED = 3
+"""Examples that a message names."""
 
 LAYOUTS = Path(__file__).parent / "label_layouts"
 

@@ -25,14 +25,13 @@ from torch.utils.tensorboard import SummaryWriter
 
 from ganlens.engine.errors import TrainingError
 
-from .attribute_data import FaceDataset, labelled_faces
+from .attribute_data import FaceDataset
 from .attribute_table import has_table, picture_folder
 from .checkpoint import STATE_NAME, load_state, save_generator, save_state
 from .config import (
     CONFIG_NAME,
-    AttributeConfig,
     DCGANConfig,
-    PSCGANConfig,
+    FacesConfig,
     TrainConfig,
     UnpairedConfig,
     save_config,
@@ -395,10 +394,8 @@ def make_dataset(config: TrainConfig) -> TrainingData:
     if isinstance(config, DCGANConfig) and not config.needs_labels and not has_table(config.data, config.table):
         pictures = Pictures(str(picture_folder(Path(config.data))), config.resize_px, config.cache_mb)
         return UnpairedDataset((pictures,), config.size, flip=config.flip, seed=config.seed)
-    if isinstance(config, AttributeConfig):
+    if isinstance(config, FacesConfig):
         return FaceDataset.of(config)
-    if isinstance(config, PSCGANConfig):
-        return labelled_faces(config)
     assert isinstance(config, UnpairedConfig)
     domains = (
         Pictures(config.photos, config.resize_px, config.cache_mb),

@@ -27,7 +27,6 @@ from ..attribute_data import FaceDataset
 from ..checkpoint import load_state
 from ..config import PSCGANConfig, load_config
 from ..data import TrainingData
-from ..label_groups import load_layout
 from ..latent_map import CodeMoments, fit_map
 from ..losses import GAN
 from ..networks.psc_gan import (
@@ -117,7 +116,7 @@ class PSCGAN:
 
     def __init__(self, config: PSCGANConfig) -> None:
         self.config = config
-        self.layout = load_layout(config.labels)
+        self.layout = config.layout
         count, size, width = len(self.layout.names), config.size, config.width
         self.conditional = config.baseline not in ("vanilla", "pretrained")
         self.networks: dict[str, nn.Module] = {
