@@ -19,6 +19,7 @@ from ganlens.engine.errors import EngineError, OptionError, TrainingError
 
 from .config import (
     CHANGEABLE,
+    CONFIG_NAME,
     CONFIGS,
     ACLGANConfig,
     ClassifierConfig,
@@ -34,6 +35,7 @@ from .config import (
 
 if TYPE_CHECKING:
     from .evaluate_edits import EditEvaluation
+    from .evaluate_labels import LabelAccuracy, LabelEvaluation
 
 app = typer.Typer(
     name="train",
@@ -107,6 +109,29 @@ def _tell_edits(found: EditEvaluation) -> None:
     distance = "" if found.frechet is None else f" To the unedited faces: {found.frechet}."
     border = "no border" if found.border_error < 0 else f"largest change in the border: {found.border_error:g}"
     Console().print(f"{found.size} px, people never seen; {border}.{distance}", soft_wrap=True)
+
+
+def _method_of(model: Path) -> str:
+    """The method of a run folder, or of the one that a file lies in; empty where there is no such."""
+    folder = model if model.is_dir() else model.parent
+    return str(read_values(folder).get("method", "")) if (folder / CONFIG_NAME).is_file() else ""
+
+
+def _tell_labels(found: LabelEvaluation) -> None:
+    def shares(accuracy: LabelAccuracy | None) -> list[str]:
+        return ["-", "-"] if accuracy is None else [f"{accuracy.slot:.3f}", f"{accuracy.exact:.3f}"]
+
+    figures = [figure for figure in found.rows["all"][3:] if figure is not None]
+    judges = [word for who in ("C'(E')", "judge", "judge on real") for word in (f"{who} slot", "exact")]
+    table = Table("labels", *judges, *(figure.name for figure in figures), title=f"{found.count} faces each")
+    for name, row in found.rows.items():
+        values = {figure.name: f"{figure.value:.4g}" for figure in row[3:] if figure is not None}
+        cells = [cell for accuracy in row[:3] for cell in shares(accuracy)]
+        table.add_row(name, *cells, *(values.get(figure.name, "-") for figure in figures))
+    out = Console()
+    out.print(table)
+    for figure in figures:
+        out.print(str(figure), markup=False, highlight=False, soft_wrap=True)
 
 
 def _on_command_line(context: typer.Context, name: str) -> bool:
@@ -274,12 +299,29 @@ def evaluate(
     ] = None,
     count: Annotated[int, typer.Option(help="For attribute models: held-out faces to take; 0: all.")] = 0,
 ) -> None:
-    """Measure a model: distance to the paintings, or, for attribute models, what a classifier says of the edits.
+    """Measure a model: distance to the paintings, or what a classifier says of edits or of generated faces.
 
     The distances are Fréchet's and the kernel distance on features of --weights or --inception, beside two floors. For
-    attribute models it needs no paintings, and is measured between edits and unedited faces where features are given.
+    attribute models it needs no paintings, and is measured between edits and unedited faces where features are given;
+    for psc-gan between generated and held-out faces, for all labels and for each condition of the label layout.
     """
     with _told_in_one_line():
+        if _method_of(model) == "psc-gan":
+            from .evaluate_labels import evaluate_label_files
+
+            labels = evaluate_label_files(
+                model,
+                classifier,
+                data=data,
+                holdout=holdout,
+                count=count or 1000,
+                weights=weights,
+                inception=inception,
+                result=json,
+                record=record,
+            )
+            _tell_labels(labels)
+            return
         if classifier is not None:
             from .evaluate_edits import evaluate_edit_files
 
