@@ -162,6 +162,11 @@ class CycleGANConfig(UnpairedConfig):
     )
     semantic_layer: SemanticLayer = Field("relu4_3", description="VGG16 layer of the semantic loss.")
     semantic_distance: SemanticDistance = Field("mse", description="Distance of the semantic loss: mse or l1.")
+    semantic_crop: Annotated[int, Field(ge=0)] = Field(
+        0,
+        description="Side of the random piece that the semantic loss looks at, in pixels; 0: all. In small runs on a "
+        "CPU VGG16 costs more than all else.",
+    )
     lambda_semantic: Weight = Field(
         0.0,
         description="Weight of the semantic loss; 0: the variant's own, for relu4_3 and mse (5e-5 with caffe scaling, "
@@ -202,6 +207,8 @@ class CycleGANConfig(UnpairedConfig):
             raise ValueError(f"variant {self.variant} needs --vgg: {weights}")
         if self.lambda_semantic and not self.semantic_weight:
             raise ValueError(f"variant {self.variant} has no semantic loss; use --variant semantic or hybrid")
+        if self.semantic_crop > self.size:
+            raise ValueError(f"semantic_crop {self.semantic_crop} is larger than the training crop, size {self.size}")
         if self.semantic_weight and not self.lambda_semantic:
             other = f"{self.semantic_layer}, {self.semantic_distance}"
             if other != "relu4_3, mse":

@@ -91,9 +91,9 @@ def evaluate(
         extractor: the features that are compared.
         size: pictures are resized to this shorter side and cropped to the central square.
     """
-    distance = SetDistance(extractor, _batches(paintings, size), resize=RESIZE)
+    distance = SetDistance(extractor, in_square_batches(paintings, size), resize=RESIZE)
     rows: dict[str, Translate] = {"identity": lambda pixels: pixels, **translations(generator, paintings, size)}
-    figures = {name: distance(_batches(photos, size, translate)) for name, translate in rows.items()}
+    figures = {name: distance(in_square_batches(photos, size, translate)) for name, translate in rows.items()}
     return Evaluation(
         {name: found.frechet for name, found in figures.items()},
         {name: found.kernel for name, found in figures.items()},
@@ -101,7 +101,8 @@ def evaluate(
     )
 
 
-def _batches(paths: Sequence[Path], size: int, translate: Translate | None = None) -> Iterable[Tensor]:
+def in_square_batches(paths: Sequence[Path], size: int, translate: Translate | None = None) -> Iterable[Tensor]:
+    """The central squares of pictures, translated or as they are: (N, 3, size, size) in [-1, 1]."""
     pictures = (load(path, size) for path in paths)
     return in_batches((to_tensor(translate(p) if translate else p) for p in pictures), BATCH)
 

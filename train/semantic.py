@@ -32,3 +32,12 @@ def semantic_loss(network: VGG16, returned: Tensor, original: Tensor, distance: 
     with torch.no_grad():
         target = network(original)
     return DISTANCES[distance](network(returned), target)
+
+
+def random_piece(pair: tuple[Tensor, Tensor], side: int) -> tuple[Tensor, Tensor]:
+    """The same random square of both (N, C, H, W); ``side`` 0: all of them."""
+    if not side:
+        return pair
+    top, left = (int(torch.randint(length - side + 1, ())) for length in pair[0].shape[2:])
+    first, second = (x[:, :, top : top + side, left : left + side] for x in pair)
+    return first, second

@@ -20,19 +20,12 @@ from ganlens.train.evaluate import evaluate, evaluate_files, make_grid
 from ganlens.train.extractors import open_extractor
 from ganlens.train.features import LAYERS, MEAN_RGB, VGG16
 from ganlens.train.networks import make_generator
+from tests.train.vgg import save_vgg
 
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Random weights of VGG16's shapes, half precision, with one foreign key."""
-    path = tmp_path_factory.mktemp("vgg") / "vgg16.safetensors"
-    generator = torch.Generator().manual_seed(0)
-    found = {
-        key: torch.randn(value.shape, generator=generator) * (0.06 if value.dim() == 4 else 0)
-        for key, value in VGG16().state_dict().items()
-    }
-    save_file({key: value.half() for key, value in found.items()} | {"classifier.0.bias": torch.zeros(1)}, path)
-    return path
+    return save_vgg(tmp_path_factory.mktemp("vgg") / "vgg16.safetensors")
 
 
 def test_layers_and_keys_are_vgg16s() -> None:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from typer.testing import CliRunner
 
@@ -21,22 +19,15 @@ from ganlens.train.features import DEVIATION, MEAN, MEAN_RGB, VGG16
 from ganlens.train.losses import LEAST_SQUARES
 from ganlens.train.methods.cyclegan import CycleGAN, generator_loss
 from ganlens.train.networks import ResNetGenerator
-from ganlens.train.semantic import semantic_loss
+from ganlens.train.semantic import random_piece, semantic_loss
+from tests.train.vgg import save_vgg
 
 Config = Callable[..., CycleGANConfig]
 
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Random weights of VGG16's shapes that keep the scale of what goes through."""
-    path = tmp_path_factory.mktemp("vgg") / "vgg16.safetensors"
-    torch.manual_seed(0)
-    network = VGG16("relu4_3")
-    for layer in network.features:
-        if isinstance(layer, nn.Conv2d):
-            nn.init.normal_(layer.weight, 0, math.sqrt(2 / (9 * layer.in_channels)))
-    save_file(network.state_dict(), path)
-    return path
+    return save_vgg(tmp_path_factory.mktemp("vgg") / "vgg16.safetensors", "relu4_3")
 
 
 def copying_vgg(scaling: VGGScaling = "caffe") -> VGG16:
@@ -129,6 +120,17 @@ def test_generator_loss_adds_both_directions(make_config: Config) -> None:
         assert gradient is not None and gradient.item() == pytest.approx(2 * 2 * each / 0.3, rel=1e-3)
 
 
+def test_a_piece_is_the_same_of_both() -> None:
+    x = torch.arange(2 * 8 * 8.0).view(1, 2, 8, 8)
+    places = set()
+    for _ in range(40):
+        first, second = random_piece((x, -x), 5)
+        assert first.shape == (1, 2, 5, 5) and torch.equal(first, -second)
+        places.add(int(first[0, 0, 0, 0]))
+    assert len(places) > 8 and max(places) == 8 * 3 + 3  # of 16 places
+    assert random_piece((x, -x), 0)[0] is x
+
+
 def test_leaky_takes_the_place_of_every_relu_of_the_generators() -> None:
     plain, leaky = (ResNetGenerator(2, activation=kind, width=8) for kind in ("relu", "leaky"))
     count = sum(isinstance(module, nn.ReLU) for module in plain.modules())
@@ -173,6 +175,7 @@ def test_weights_of_the_semantic_loss(make_config: Config) -> None:
         ({"variant": "hybrid", "vgg": "x", "semantic_distance": "l1"}, "no default for relu4_3, l1"),
         ({"variant": "hybrid", "vgg": "x", "semantic_layer": "relu3_3"}, "no default for relu3_3, mse"),
         ({"variant": "semantic", "vgg": "x", "semantic_layer": "relu5_3"}, "--semantic-layer"),
+        ({"variant": "semantic", "vgg": "x", "size": 64, "semantic_crop": 72}, "larger than the training crop"),
     ],
 )
 def test_options_that_do_not_fit(make_config: Config, options: dict[str, object], complaint: str) -> None:
@@ -185,6 +188,7 @@ def test_command(folders: tuple[Path, Path], weights: Path, tmp_path: Path) -> N
     out = tmp_path / "hybrid"
     words = ["cyclegan", "--photos", folders[0], "--paintings", folders[1], "--out", out, "--variant", "hybrid"]
     words += ["--vgg", weights, "--tier", "nano", "--size", 32, "--steps", 2, "--discriminator-width", 8]
+    words += ["--semantic-crop", 16, "--sample-every", 0]
     result = CliRunner().invoke(app, [str(word) for word in words])
     assert result.exit_code == 0, result.output
     assert load_generator(out)[1].options["activation"] == "leaky"

@@ -18,7 +18,7 @@ from ..losses import AdversarialLoss, add_noise, patch_loss, shift_loss
 from ..networks import PatchGAN, make_generator
 from ..pool import ImagePool
 from ..records import image_to_image_spec
-from ..semantic import semantic_loss
+from ..semantic import random_piece, semantic_loss
 from ..style import STYLE_LAYERS, style_loss
 from .base import Batch, Parts, Phase, adam
 
@@ -58,8 +58,9 @@ def generator_loss(
     # semantic: what comes back means the same; the improved CycleGAN's addition, in its variants semantic and hybrid
     if config.semantic_weight > 0:
         assert meaning is not None
-        semantic = semantic_loss(meaning, cycled_photo, photo, config.semantic_distance)
-        semantic = semantic + semantic_loss(meaning, cycled_painting, painting, config.semantic_distance)
+        pairs = (cycled_photo, photo), (cycled_painting, painting)
+        pieces = (random_piece(pair, config.semantic_crop) for pair in pairs)
+        semantic = torch.stack([semantic_loss(meaning, *piece, config.semantic_distance) for piece in pieces]).sum()
         total = total + config.semantic_weight * semantic
         parts["semantic"] = semantic
 
