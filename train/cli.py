@@ -123,7 +123,7 @@ def _tell_labels(found: LabelEvaluation) -> None:
 
     figures = [figure for figure in found.rows["all"][3:] if figure is not None]
     judges = [word for who in ("C'(E')", "judge", "judge on real") for word in (f"{who} slot", "exact")]
-    table = Table("labels", *judges, *(figure.name for figure in figures), title=f"{found.count} faces each")
+    table = Table("labels", *judges, *(figure.name for figure in figures), title=f"{found.faces} faces each")
     for name, row in found.rows.items():
         values = {figure.name: f"{figure.value:.4g}" for figure in row[3:] if figure is not None}
         cells = [cell for accuracy in row[:3] for cell in shares(accuracy)]

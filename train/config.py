@@ -566,9 +566,9 @@ class PSCGANConfig(FacesConfig):
     lambda_1: Weight = Field(1.0, description="Weight of the classification loss in stage 1.")
     lambda_2: Weight = Field(1.0, description="Weight of the condition loss in stage 2.")
     map_init: Literal["random", "codes"] = Field(
-        "random",
-        description="How the linear map from noise and labels starts: random, or fitted to the autoencoder's codes of "
-        "the training faces, so that the first pictures are faces already.",
+        "codes",
+        description="How the linear map from noise and labels starts: fitted to the autoencoder's codes of the training "
+        "faces (codes), so that the first pictures are faces already, or random, as one reads the paper.",
     )
     batch: Positive = Field(64, description="Pictures per step, of each process.")
     stage1_epochs: Positive = Field(50, description="Epochs of stage 1.")

@@ -87,7 +87,7 @@ class LabelEvaluation(NamedTuple):
 
     rows: dict[str, ConditionRow]
     size: int
-    count: int
+    faces: int
     """Faces of each row."""
     seed: int
 
@@ -97,7 +97,7 @@ class LabelEvaluation(NamedTuple):
 
     def metrics(self) -> dict[str, float]:
         """For the record of a generator: the row of all conditions."""
-        row, where = self.rows[ALL], f"{self.count} generated faces, {self.size} px"
+        row, where = self.rows[ALL], f"{self.faces} generated faces, {self.size} px"
         found = {}
         for who, accuracy in (("classifier of training, C'(E')", row.own), ("independent classifier", row.judge)):
             if accuracy is not None:
@@ -131,7 +131,7 @@ class Generated:
         return torch.cat(
             [
                 self.generator(z[rows], labels[rows]) if conditional else self.generator(z[rows])
-                for rows in torch.arange(len(labels)).split(BATCH)
+                for rows in _slices(len(labels))
             ]
         )
 
@@ -203,9 +203,7 @@ def _row(
     real_labels = torch.from_numpy(real_faces.labels)
     labels = real_labels[torch.arange(count) % len(real_labels)]
     made = generated(labels)
-    real = torch.cat(
-        [load_faces(real_faces.paths[start : start + BATCH], size) for start in range(0, len(real_faces.paths), BATCH)]
-    )
+    real = torch.cat([load_faces(real_faces.paths[rows], size) for rows in _slices(len(real_faces.paths))])
 
     def accuracy(reader: Reader | None, pictures: Tensor, truth: Tensor) -> LabelAccuracy | None:
         if reader is None or not conditional:
@@ -248,7 +246,11 @@ def _row(
 
 @torch.no_grad()
 def _read(reader: Reader, pictures: Tensor) -> Tensor:
-    return torch.cat([reader(batch) for batch in pictures.split(BATCH)])
+    return torch.cat([reader(pictures[rows]) for rows in _slices(len(pictures))])
+
+
+def _slices(count: int) -> list[slice]:
+    return [slice(start, start + BATCH) for start in range(0, count, BATCH)]
 
 
 def _key(labels: Tensor) -> tuple[int, ...]:
@@ -261,7 +263,7 @@ def own_reader(state: Mapping[str, Any], config: PSCGANConfig) -> Reader:
     for name, network in (("encoder", encoder), ("classifier", classifier)):
         network.load_state_dict(state["networks"][name])
         network.eval().requires_grad_(False)
-    return lambda pictures: classifier(encoder(pictures))  # type: ignore[no-any-return]
+    return lambda pictures: classifier(encoder(pictures))
 
 
 def judge_reader(classifier: Classifier, names: Sequence[str]) -> Reader:

@@ -53,7 +53,16 @@ def make(faces: Path, tmp_path: Path) -> Make:
 
     def config(**changes: Any) -> PSCGANConfig:
         values: dict[str, Any] = {"data": str(faces), "out": str(tmp_path / "run"), "labels": str(layout), "size": 64}
-        values |= {"holdout": 3, "width": 2, "latent": 5, "batch": 4, "sample_every": 0, "log_every": 2, "samples": 2}
+        values |= {
+            "holdout": 3,
+            "width": 2,
+            "latent": 5,
+            "batch": 4,
+            "sample_every": 0,
+            "log_every": 2,
+            "samples": 2,
+            "map_init": "random",
+        }
         first = {} if changes.get("stage") == "2" else {"stage1_steps": 3}
         return PSCGANConfig(**{**values, **first, "steps": 3, **changes})
 
@@ -370,3 +379,16 @@ def test_a_value_that_no_picture_has_stops_the_run(make: Make, faces: Path) -> N
     table.write_text("\n".join([lines[0], *(f"{line.split(',')[0]},0,1" for line in lines[1:])]) + "\n")
     with pytest.raises(TrainingError, match="Group mouth: none of 8 training pictures is smiling"):
         Trainer(make())
+
+
+def test_a_random_map_stays_as_initialised(make: Make) -> None:
+    for how in ("codes", "random"):
+        trainer = Trainer(make(map_init=how))
+        generator = trainer.method.networks["generator"]
+        assert isinstance(generator, LabelledGenerator)
+        before = snapshot(generator.map)
+        batch = trainer.dataset.preview(4, 64)
+        for _ in range(3):
+            trainer.update(batch)
+        trainer.method.start_stage(3)
+        assert torch.equal(snapshot(generator.map), before) == (how == "random")
