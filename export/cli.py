@@ -37,7 +37,10 @@ def export(
     size: Annotated[
         str, typer.Option(metavar="HxW", help="Size of the graph, e.g. 256 or 360x640; default: the checkpoint's.")
     ] = "",
-    dynamic: Annotated[bool, typer.Option("--dynamic", help="Free batch, height and width.")] = False,
+    dynamic: Annotated[
+        bool,
+        typer.Option("--dynamic", help="Free batch; free height and width too, where the generator takes several."),
+    ] = False,
     precision: Annotated[
         PrecisionName | None,
         typer.Option(
@@ -49,9 +52,14 @@ def export(
     half_io: Annotated[bool, typer.Option("--half-io", help="Float16 inputs and outputs, with fp16.")] = False,
     images: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Real pictures for gate and calibration; default: the run's photos."),
+        typer.Option(
+            metavar="DIR",
+            help="Real pictures for gate and calibration; default: the run's photos. Not for generators from noise.",
+        ),
     ] = None,
-    parity: Annotated[int, typer.Option(metavar="N", min=1, help="Pictures for the parity gate.")] = 8,
+    parity: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Pictures, or seeds of noise, for the parity gate.")
+    ] = 8,
     calibration: Annotated[int, typer.Option(metavar="N", min=1, help="Further pictures that calibrate int8.")] = 32,
     opset: Annotated[int, typer.Option(metavar="N", help="ONNX operator set, 17 to 23.")] = 20,
     name: Annotated[str, typer.Option(metavar="NAME", help="Name in the record; default: the checkpoint's.")] = "",
@@ -95,8 +103,8 @@ def export(
         typer.echo(json.dumps(values, indent=2))
     if not report.passed:
         raise ExportError(
-            f"The graph does not compute what PyTorch computes: {'; '.join(report.failures)} on real pictures "
-            f"(worst of {report.parity.images}). {_cure(report)} '{output}' was not written."
+            f"The graph does not compute what PyTorch computes: {'; '.join(report.failures)} on "
+            f"{report.parity.inputs} (worst of {report.parity.images}). {_cure(report)} '{output}' was not written."
         )
 
 
@@ -149,7 +157,7 @@ def verdict_table(report: ExportReport) -> Table:
     table = Table(
         title=f"{spec.name}: {spec.architecture} {spec.tier}, {spec.precision}{calibrated}",
         caption=f"{report.nodes} nodes, {report.macs / 1e9:.3f} GMAC, {report.file_bytes / 1e6:.2f} MB, "
-        f"{report.seconds:.1f} s, worst of {report.parity.images} pictures",
+        f"{report.seconds:.1f} s, worst of {report.parity.images} {report.parity.inputs}",
     )
     for column in ("size", "max abs", "PSNR dB", "cosine", "SNR dB", "verdict"):
         table.add_column(column, justify="right")

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from torch import nn
 
-from ganlens.engine.errors import MediaError, TrainingError
+from ganlens.engine.errors import MediaError, OptionError, TrainingError
 from ganlens.engine.spec import GeneratorSpec
 from ganlens.train.attribute_table import picture_folder
 from ganlens.train.checkpoint import load_generator
@@ -43,8 +43,11 @@ def pictures_of(run: Run, images: Path | None) -> list[Path]:
 
     Raises:
         MediaError: there are none.
+        OptionError: there are some, for a generator that takes none.
     """
     if run.spec.image is None:
+        if images is not None:
+            raise OptionError(f"'{run.spec.name}' makes pictures from noise and is judged on that: leave --images out.")
         return []
     source = str(images) if images is not None else _training_photos(run.folder)
     try:

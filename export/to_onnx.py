@@ -12,18 +12,18 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-import numpy as np
 import onnx
 import onnxruntime
 import torch
 from torch import nn
 
 from ganlens.engine.errors import ExportError, MediaError, ModelFileError, OptionError
+from ganlens.engine.latents import draw, seeded
 from ganlens.engine.spec import GeneratorSpec, Parity, Size
 from ganlens.train.checkpoint import weights_sha256
 
 from .cost import multiply_accumulates
-from .parity import THRESHOLDS, Feed, Precision, Threshold, measure, sample_attributes, worst
+from .parity import THRESHOLDS, Feed, Precision, Threshold, batched, measure, sample_attributes, worst
 from .pictures import choose_pictures, load_picture
 from .precision import to_fp16, to_int8
 from .wrapper import ExportGenerator, graph_spec, input_names, output_names
@@ -40,9 +40,9 @@ class ExportOptions:
     """How a generator is exported."""
 
     size: Size | None = None
-    """(height, width) of the graph; for a dynamic graph the preferred size. None: the record's preferred size."""
+    """(height, width) of the graph; for a graph of free size the preferred one. None: the record's preferred size."""
     dynamic: bool = False
-    """Free batch, height and width in place of a fixed size."""
+    """Free batch; and free height and width, where the generator takes more than one size."""
     precision: Precision = "fp32"
     half_io: bool = False
     """Float16 inputs and outputs (with precision "fp16")."""
@@ -86,7 +86,7 @@ def export_onnx(
     pictures: Sequence[Path],
     options: ExportOptions | None = None,
 ) -> ExportReport:
-    """Export a generator, compare the graph with PyTorch on real pictures, and keep the file only if it passes.
+    """Export a generator, compare the graph with PyTorch, and keep the file only if it passes.
 
     Args:
         generator: float32, on the CPU; called as :class:`~ganlens.export.wrapper.ExportGenerator` says. It is put into
@@ -104,7 +104,8 @@ def export_onnx(
     options = options or ExportOptions()
     started = time.perf_counter()
     size = _check(spec, options)
-    graph = graph_spec(spec, None if options.dynamic else size)
+    free_size = options.dynamic and spec.image is not None and spec.size.fixed is None
+    graph = graph_spec(spec, None if free_size else size)
     graph = graph.model_copy(
         update={
             "name": options.name or spec.name,
@@ -118,15 +119,16 @@ def export_onnx(
     with _target(path, overwrite=options.overwrite) as partial:
         parity_files, calibration_files = _split(pictures, graph, options)
         module = ExportGenerator(generator, spec, graph.frame_border_px)
-        model = to_graph(module, graph, _feeds(parity_files[:1], graph, size)[0], opset=options.opset)
+        example = _feeds(parity_files[:1], graph, size)[0]
+        model = to_graph(module, graph, example, dynamic=options.dynamic, opset=options.opset)
         macs = multiply_accumulates(model, graph, size)
-        model = _reduce(model, options, [feed for file in calibration_files for feed in _feeds([file], graph, size)])
+        model = _reduce(model, options, _feeds(calibration_files, graph, size, first=len(parity_files)))
         _clear_traces(model)
         content = model.SerializeToString()
-        sizes = {
-            tried: measure(module, content, graph, _feeds(parity_files, graph, tried))
-            for tried in _sizes_to_try(graph, size)
-        }
+        sizes = {}
+        for tried in _sizes_to_try(graph, size):
+            feeds = _feeds(parity_files, graph, tried)
+            sizes[tried] = measure(module, content, graph, batched(feeds) if options.dynamic else feeds)
         parity = worst(list(sizes.values()))
         threshold = THRESHOLDS[options.precision]
         failures = threshold.failures(parity)
@@ -152,13 +154,16 @@ def export_onnx(
     )
 
 
-def to_graph(module: ExportGenerator, spec: GeneratorSpec, feed: Feed, *, opset: int = 20) -> onnx.ModelProto:
+def to_graph(
+    module: ExportGenerator, spec: GeneratorSpec, feed: Feed, *, dynamic: bool = False, opset: int = 20
+) -> onnx.ModelProto:
     """The float32 graph of a wrapped generator.
 
     Args:
         module: the wrapped generator.
-        spec: the graph's record; ``spec.size.fixed`` None asks for free batch, height and width.
+        spec: the graph's record.
         feed: an example input.
+        dynamic: free batch, and where ``spec.size.fixed`` is None, free height and width.
         opset: see :data:`OPSETS`.
 
     Raises:
@@ -166,7 +171,7 @@ def to_graph(module: ExportGenerator, spec: GeneratorSpec, feed: Feed, *, opset:
     """
     example = tuple(torch.from_numpy(value) for value in feed.values())
     shapes = None
-    if spec.size.fixed is None:
+    if dynamic:
         # Traced with two images: the exporter takes a size of 1 for a constant.
         example = tuple(tensor.repeat(2, *[1] * (tensor.ndim - 1)) for tensor in example)
         shapes = (_free_dimensions(spec),)
@@ -185,14 +190,14 @@ def to_graph(module: ExportGenerator, spec: GeneratorSpec, feed: Feed, *, opset:
     except (torch.onnx.OnnxExporterError, RuntimeError) as error:
         raise ExportError(
             f"PyTorch cannot export '{spec.name}' ({spec.architecture} {spec.tier}) as a "
-            f"{'static' if spec.size.fixed else 'dynamic'} graph of opset {opset}: {_first_line(error)}"
+            f"{'dynamic' if dynamic else 'static'} graph of opset {opset}: {_first_line(error)}"
         ) from error
     assert program is not None
     model: onnx.ModelProto = program.model_proto
     written = model.opset_import[0].version
     if written != opset:
         raise ExportError(f"PyTorch wrote opset {written} where {opset} was asked for. Use --opset {written}.")
-    if spec.size.fixed is None:
+    if dynamic:
         _name_dimensions(model)
     return model
 
@@ -215,8 +220,6 @@ def _check(spec: GeneratorSpec, options: ExportOptions) -> Size:
         raise OptionError(f"Precision '{options.precision}' came; expected one of {', '.join(THRESHOLDS)}.")
     if options.half_io and options.precision != "fp16":
         raise OptionError(f"Float16 inputs and outputs need precision fp16; {options.precision} came.")
-    if options.dynamic and (spec.size.fixed is not None or spec.image is None):
-        raise OptionError(f"'{spec.name}' works at {spec.size} only: it cannot be exported with --dynamic.")
     size = options.size or spec.size.fixed or spec.size.preferred
     if not spec.size.accepts(size):
         nearest = spec.size.round_up(size)
@@ -269,24 +272,24 @@ def _split(pictures: Sequence[Path], spec: GeneratorSpec, options: ExportOptions
     return chosen[: options.parity_pictures], chosen[options.parity_pictures :]
 
 
-def _feeds(files: Sequence[Path], spec: GeneratorSpec, size: Size) -> list[Feed]:
-    """One input per picture; attributes and noise are drawn from the picture's place, the same ones every time."""
+def _feeds(files: Sequence[Path], spec: GeneratorSpec, size: Size, first: int = 0) -> list[Feed]:
+    """One input per picture. Noise and attributes come from seeds, ``first`` and those after it, as in the runtime."""
     feeds = []
-    for number, file in enumerate(files):
-        random = np.random.default_rng(number)
+    for seed, file in enumerate(files, first):
+        random = seeded(seed)
         feed: Feed = {}
         if spec.image is not None:
             feed[spec.image.name] = load_picture(file, spec, size)
+        if spec.latent is not None:
+            feed[spec.latent.name] = draw(spec.latent, random)[None]
         if spec.attributes is not None:
             feed[spec.attributes.name] = sample_attributes(spec.attributes, random)
-        if spec.latent is not None:
-            feed[spec.latent.name] = random.standard_normal((1, spec.latent.dim), dtype=np.float32)
         feeds.append(feed)
     return feeds
 
 
 def _sizes_to_try(spec: GeneratorSpec, size: Size) -> list[Size]:
-    """The preferred size; for a dynamic graph also an odd shape of about the same area."""
+    """The preferred size; for a graph of free size also an odd shape of about the same area."""
     if spec.size.fixed is not None:
         return [size]
     height, width = size
@@ -318,8 +321,8 @@ def _free_dimensions(spec: GeneratorSpec) -> tuple[dict[int, object], ...]:
     multiple = spec.size.multiple_of
     least = -(-spec.size.minimum // multiple)
     height, width = (multiple * dim(name, min=least, max=MAX_SIDE // multiple) for name in ("rows", "columns"))
-    image = spec.image.name if spec.image else None
-    return tuple({0: batch, 2: height, 3: width} if name == image else {0: batch} for name in input_names(spec))
+    free = spec.image.name if spec.image and spec.size.fixed is None else None
+    return tuple({0: batch, 2: height, 3: width} if name == free else {0: batch} for name in input_names(spec))
 
 
 def _name_dimensions(model: onnx.ModelProto) -> None:

@@ -17,7 +17,7 @@ FREE_MINIMUM = 2
 class ExportGenerator(nn.Module):
     """Calls a generator as the graph will be called, and finishes its answer.
 
-    The generator takes the inputs that its record names, by position, in the order image, attributes, latent. It
+    The generator takes the inputs that its record names, by position, in the order image, latent, attributes. It
     answers with an image (N, 3, H, W), or with image or segment and mask (N, 1, H, W). A segment ``s`` is composed over
     the input ``x`` with the mask ``m``: ``m s + (1 - m) x``, where ``m`` is first set to 0 in the frame border, so that
     the border of the answer equals the input exactly. The answer is clipped to the record's value range.
@@ -70,7 +70,7 @@ def graph_spec(spec: GeneratorSpec, size: Size | None) -> GeneratorSpec:
 
 def input_names(spec: GeneratorSpec) -> list[str]:
     """Names of the graph's inputs, in the generator's order."""
-    return [entry.name for entry in (spec.image, spec.attributes, spec.latent) if entry is not None]
+    return [entry.name for entry in (spec.image, spec.latent, spec.attributes) if entry is not None]
 
 
 def output_names(spec: GeneratorSpec) -> list[str]:

@@ -53,7 +53,7 @@ def test_the_table_names_the_verdict(run: Path, photos: Path, tmp_path: Path) ->
     arguments = ("--size", "48x64", "--images", photos, "--parity", 2, "--name", "wave", "--precision", "fp16")
     result = invoke(run / GENERATOR_NAME, "-o", tmp_path / "w.onnx", *arguments)
     assert result.exit_code == 0, result.output
-    for text in ("wave: cyclegan nano, fp16", "48x64", "PSNR >= 40 dB", "passed", "worst of 2 pictures"):
+    for text in ("wave: cyclegan nano, fp16", "48x64", "PSNR >= 40 dB", "passed", "worst of 2 real pictures"):
         assert text in result.stdout
 
 

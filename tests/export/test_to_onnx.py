@@ -72,15 +72,15 @@ def test_tensors_have_the_fixed_names(exported: tuple[dict[str, Any], ExportRepo
         name
         for name, there in (
             ("x", family.get("image", True)),
-            ("att", family.get("attributes")),
             ("z", family.get("latent")),
+            ("att", family.get("attributes")),
         )
         if there
     ]
     assert [entry.name for entry in opened.get_inputs()] == expected
     assert [entry.name for entry in opened.get_outputs()] == (["y", "mask"] if family.get("mask") else ["y"])
     record = report.spec
-    assert [e.name for e in (record.image, record.attributes, record.latent) if e] == expected
+    assert [e.name for e in (record.image, record.latent, record.attributes) if e] == expected
     assert opened.get_inputs()[0].shape[0] == 1
 
 
@@ -256,7 +256,6 @@ def test_an_existing_file_is_kept_unless_told(tmp_path: Path, pictures: list[Pat
     [
         ({}, {"size": (33, 32)}, OptionError, r"33x32 came; .* multiple of 2 .*--size 34x32"),
         ({"fixed": (32, 32)}, {"size": (64, 64)}, OptionError, r"takes 32x32"),
-        ({"fixed": (32, 32)}, {"dynamic": True}, OptionError, r"32x32 .* only: it cannot be exported with --dynamic"),
         ({}, {"opset": 11}, OptionError, r"Opset 11 came; expected 17 to 23"),
         ({}, {"precision": "fp8"}, OptionError, r"'fp8' came; expected one of fp32, fp16, int8"),
         ({}, {"half_io": True}, OptionError, r"need precision fp16; fp32 came"),
