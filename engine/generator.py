@@ -102,7 +102,7 @@ class Generator:
     def __call__(
         self,
         *,
-        labels: Sequence[str] = (),
+        labels: Sequence[str] | str = (),
         seed: int = 0,
         n: int | None = None,
         latent: NDArray[np.floating] | None = None,
@@ -110,8 +110,8 @@ class Generator:
         """Make pictures.
 
         Args:
-            labels: names that hold in all of them, at most one of each group; the case does not matter. A group of
-                exactly one that is left open is drawn for each picture, see
+            labels: names that hold in all of them, at most one of each group, as a sequence or between commas; the
+                case does not matter. A group of exactly one that is left open is drawn for each picture, see
                 :func:`~ganlens.engine.attributes.label_vectors`.
             seed: of the first picture; the others have the seeds after it.
             n: number of pictures; None: one, or as many as there are latents.
@@ -129,7 +129,7 @@ class Generator:
     def pictures(
         self,
         *,
-        labels: Sequence[str] = (),
+        labels: Sequence[str] | str = (),
         seed: int = 0,
         n: int | None = None,
         latent: NDArray[np.floating] | None = None,
@@ -151,7 +151,7 @@ class Generator:
         self,
         frames: int,
         *,
-        labels: Sequence[str] = (),
+        labels: Sequence[str] | str = (),
         seed: int = 0,
         n: int | None = None,
         latent: NDArray[np.floating] | None = None,
@@ -200,7 +200,7 @@ class Generator:
         self.close()
 
     def _draw(
-        self, labels: Sequence[str], seed: int, n: int | None, latent: NDArray[np.floating] | None
+        self, labels: Sequence[str] | str, seed: int, n: int | None, latent: NDArray[np.floating] | None
     ) -> tuple[list[int], Array, Array | None]:
         """(seeds, latents (n, dim), label vectors (n, C) or None)."""
         port = self.spec.latent
@@ -211,7 +211,7 @@ class Generator:
         seeds = seeds_from(seed, (1 if given is None else len(given)) if n is None else n)
         randoms = [seeded(number) for number in seeds]
         drawn = np.stack([draw(port, random) for random in randoms])  # also where latents are given: the labels stay
-        names = [labels] if isinstance(labels, str) else labels
+        names = [name.strip() for name in labels.split(",")] if isinstance(labels, str) else labels
         if self.spec.attributes is None:
             if names:
                 raise OptionError(f"Model '{self.spec.name}' takes no labels; {', '.join(names)} came.")

@@ -210,8 +210,8 @@ def _make_walk(job: Job, generator: Generator, output: str, console: Console) ->
     count = _count(draws)
     fps = 25.0 if job.fps is None else job.fps
     seconds = count * SECONDS_EACH if job.seconds is None else job.seconds
-    if not 0 < fps <= 240:
-        raise OptionError(f"--fps {fps:g} came; expected more than 0 and at most 240.")
+    if not 0.1 <= fps <= 240:
+        raise OptionError(f"--fps {fps:g} came; expected 0.1 to 240.")
     if not 0 < seconds < float("inf"):
         raise OptionError(f"--seconds {seconds:g} came; expected a positive number.")
     total = round(seconds * fps)

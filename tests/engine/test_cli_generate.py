@@ -199,7 +199,7 @@ def test_info_shows_noise_and_labels(engine, model):
         (("-o", "file"), "file is a file; expected a folder"),
         (("-o", "no/grid.png"), "The folder"),
         (("--fps", 10), "--fps goes with a video"),
-        (("-o", "o.mp4", "--fps", 0), "--fps 0 came; expected more than 0"),
+        (("-o", "o.mp4", "--fps", 0), "--fps 0 came; expected 0.1 to 240"),
         (("-o", "o.mp4", "--fps", "nan"), "--fps nan came"),
         (("-o", "o.mp4", "--seconds", -1), "--seconds -1 came; expected a positive number"),
         (("-o", "o.mp4", "-n", 1), "a walk through 1 picture came; expected 2 or more"),
