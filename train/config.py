@@ -567,8 +567,8 @@ class PSCGANConfig(FacesConfig):
     lambda_2: Weight = Field(1.0, description="Weight of the condition loss in stage 2.")
     map_init: Literal["random", "codes"] = Field(
         "codes",
-        description="How the linear map from noise and labels starts: fitted to the autoencoder's codes of the training "
-        "faces (codes), so that the first pictures are faces already, or random, as one reads the paper.",
+        description="How the linear map from noise and labels starts: fitted to the autoencoder's codes of the "
+        "training faces (codes), so that the first pictures are faces already, or random, as one reads the paper.",
     )
     batch: Positive = Field(64, description="Pictures per step, of each process.")
     stage1_epochs: Positive = Field(50, description="Epochs of stage 1.")
@@ -581,6 +581,14 @@ class PSCGANConfig(FacesConfig):
     stage1_beta1: Annotated[float, Field(ge=0, lt=1)] = Field(0.9, description="Adam's first beta in stage 1.")
     discriminator_learning_rate: Weight = Field(
         0.0, description="Adam's learning rate of the discriminator; 0: the same."
+    )
+    instance_noise: Weight = Field(
+        0.0,
+        description="Deviation of noise added to all that the discriminator sees, in units of [-1, 1]: against dots "
+        "and grain in short runs; 0.1 is strong. Not in the paper.",
+    )
+    discriminator_shift: Annotated[int, Field(ge=0)] = Field(
+        0, description="Pixels by which all that the discriminator sees is shifted at random. Not in the paper."
     )
 
     @property

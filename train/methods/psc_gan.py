@@ -28,7 +28,7 @@ from ..checkpoint import load_state
 from ..config import PSCGANConfig, load_config
 from ..data import TrainingData
 from ..latent_map import CodeMoments, fit_map
-from ..losses import GAN
+from ..losses import GAN, add_noise, shift_randomly
 from ..networks.psc_gan import (
     CodeClassifier,
     Discriminator,
@@ -76,7 +76,7 @@ def generator_loss(
     fake = generator(z, labels if generator.labels else None)
 
     # adversarial (formula 4)
-    adversarial = GAME.generator(discriminator(fake, *seen_labels(labels, config)))
+    adversarial = GAME.generator(discriminator(disturb(fake, config), *seen_labels(labels, config)))
     total, values = adversarial, {"adv": adversarial}
 
     # condition (formula 5): gradients flow through the frozen encoder and classifier
@@ -93,8 +93,8 @@ def discriminator_loss(
     discriminator: nn.Module, x: Tensor, labels: Tensor, fake: Tensor, fake_labels: Tensor, config: PSCGANConfig
 ) -> tuple[Tensor, Parts]:
     """Formula 4 for the discriminator."""
-    real_scores = discriminator(x, *seen_labels(labels, config))
-    fake_scores = discriminator(fake, *seen_labels(fake_labels, config))
+    real_scores = discriminator(disturb(x, config), *seen_labels(labels, config))
+    fake_scores = discriminator(disturb(fake, config), *seen_labels(fake_labels, config))
     total = GAME.discriminator(real_scores, fake_scores)
     with torch.no_grad():
         parts = {
@@ -102,6 +102,11 @@ def discriminator_loss(
             "judge_right": ((real_scores > 0).float().mean() + (fake_scores < 0).float().mean()) / 2,
         }
     return total, parts
+
+
+def disturb(images: Tensor, config: PSCGANConfig) -> Tensor:
+    """What the discriminator gets to see of real and generated faces: shifted and noisy, where that is asked for."""
+    return add_noise(shift_randomly(images, config.discriminator_shift), config.instance_noise)
 
 
 def seen_labels(labels: Tensor, config: PSCGANConfig) -> tuple[Tensor, ...]:
