@@ -110,6 +110,18 @@ def test_balance_needs_both_errors() -> None:
         BEGAN().after_generator_step()
 
 
+def test_all_processes_keep_one_balance(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As seen by one of two, the other of which has errors of 5 and 0.4."""
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 2)
+    monkeypatch.setattr(torch.distributed, "all_reduce", lambda values: values.add_(torch.tensor([5.0, 0.4])))
+    loss = BEGAN(gamma=0.5, lambda_k=0.1)
+    loss.discriminator(torch.tensor([3.0]), torch.tensor([1.0]))
+    loss.generator(torch.tensor([0.6]))
+    loss.after_generator_step()
+    assert loss.k.item() == pytest.approx(0.1 * (0.5 * 4 - 0.5))
+
+
 def play(loss: BEGAN, real: float, steps: int) -> None:
     for _ in range(steps):
         loss.discriminator(torch.tensor([real]), torch.tensor([0.5 * real]))
