@@ -52,7 +52,7 @@ SCALES: dict[str, dict[str, Any]] = {
             "tier": "nano",
             "size": 128,
             "load_size": 144,
-            "steps": 600,
+            "steps": 400,
             "learning_rate": 4e-4,
             "discriminator_width": 16,
             "semantic_crop": 64,  # VGG16 at 128 px costs several times the rest of such a step
