@@ -198,6 +198,7 @@ def to_graph(
     if written != opset:
         raise ExportError(f"PyTorch wrote opset {written} where {opset} was asked for. Use --opset {written}.")
     if dynamic:
+        _require_free_batch(model, spec)
         _name_dimensions(model)
     return model
 
@@ -323,6 +324,18 @@ def _free_dimensions(spec: GeneratorSpec) -> tuple[dict[int, object], ...]:
     height, width = (multiple * dim(name, min=least, max=MAX_SIDE // multiple) for name in ("rows", "columns"))
     free = spec.image.name if spec.image and spec.size.fixed is None else None
     return tuple({0: batch, 2: height, 3: width} if name == free else {0: batch} for name in input_names(spec))
+
+
+def _require_free_batch(model: onnx.ModelProto, spec: GeneratorSpec) -> None:
+    """Refuse a graph for the example's batch only: the exporter keeps to a number that the network's code reads."""
+    for entry in model.graph.input:
+        batch = entry.type.tensor_type.shape.dim[0]
+        if not batch.dim_param:
+            raise ExportError(
+                f"PyTorch exports '{spec.name}' ({spec.architecture} {spec.tier}) for a batch of {batch.dim_value} "
+                "only: its forward reads the batch as a number (len(x), int(...)). Export it without --dynamic, or let "
+                "the network use unflatten or -1."
+            )
 
 
 def _name_dimensions(model: onnx.ModelProto) -> None:

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from ganlens.engine import Generator, Translator
 from ganlens.engine.backends import available
-from ganlens.engine.errors import OptionError
+from ganlens.engine.errors import ExportError, OptionError
 from ganlens.engine.latents import draw, seeded
 from ganlens.engine.spec import AttributeInput, GeneratorSpec, LatentInput, SizeRule
 from ganlens.export import ExportOptions, ExportReport, export_onnx, run, to_onnx
@@ -112,6 +112,8 @@ def test_names_and_shapes_of_the_graph(exported: ExportReport) -> None:
     assert shapes == {"z": [batch, DIM], "att": [batch, 5], "y": [batch, 3, SIDE, SIDE]}
     assert list(shapes) == ["z", "att", "y"]
     assert exported.spec.size.fixed == (SIDE, SIDE)
+    linear, up, add, last = (7 + 5) * 128, 8 * 8 * 16 * 4 * 4, 8 * 8 * 8 * 8, 8 * 3 * 16 * 8 * 8
+    assert exported.macs == linear + up + add + last
 
 
 def test_the_record_says_what_the_gate_was_judged_on(exported: ExportReport) -> None:
@@ -146,6 +148,19 @@ def test_a_graph_that_mixes_up_a_batch_does_not_pass(tmp_path: Path) -> None:
     _, spec = faces()
     report = export(tmp_path, (Forgetful(5).eval(), spec), dynamic=True, parity_pictures=3)
     assert not report.passed and "max abs" in report.failures[0]
+
+
+class Counting(TinyFaces):
+    """Reads the batch as a number, which the exporter takes for a constant."""
+
+    def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
+        return super().forward(z.view(len(z), DIM), labels)
+
+
+def test_a_network_that_fixes_the_batch_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ExportError, match="for a batch of 2 only.* Export it without --dynamic"):
+        export(tmp_path, (Counting(5).eval(), faces()[1]), dynamic=True)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_half_precision_passes_the_same_gate(tmp_path: Path) -> None:

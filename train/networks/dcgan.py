@@ -57,7 +57,7 @@ class Decoder(nn.Module):
 
     def forward(self, h: Tensor) -> Tensor:
         """(N, inputs) to (N, 3, size, size)."""
-        maps = self.start(h).view(len(h), -1, START_PX, START_PX)
+        maps = self.start(h).unflatten(1, (-1, START_PX, START_PX))  # len(h) would fix the batch of an exported graph
         return self.layers(maps)  # type: ignore[no-any-return]
 
 
