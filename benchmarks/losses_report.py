@@ -306,8 +306,9 @@ held-out pictures of people never trained on and {real["generated"]} generated o
 of this table only. The spread over seeds is the survey's "training stability"; the gradient norms are over the first
 1,000 steps at most, medians of their first and last tenth. All losses saw equally many real pictures: those with five
 critic steps moved their generator a fifth as often. Each has its own published optimiser. Processor time, of the least
-disturbed seed, holds loading, both networks and all that follows a step. "Points" is another bed: small networks, 25 Gaussians on a grid, a mode being
-found when a fifth of its fair share of the samples lie within three standard deviations; cgan is told the row.
+disturbed seed, holds loading, both networks and all that follows a step. "Points" is another bed: small networks, 25
+Gaussians on a grid, a mode being found when a fifth of its fair share of the samples lie within three standard
+deviations; cgan is told the row.
 
 ![loss curves]({links[0]})
 ![norm of the generator's gradient]({links[1]})
