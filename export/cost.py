@@ -28,8 +28,8 @@ def multiply_accumulates(model: onnx.ModelProto, spec: GeneratorSpec, size: Size
             total += prod(shapes[weights]) * prod(shapes[node.output[0]][2:])
         elif node.op_type == "ConvTranspose":  # weights (C_in, C_out / groups, k, k), at each input position
             total += prod(shapes[weights]) * prod(shapes[source][2:])
-        else:
-            total += prod(shapes[weights]) * prod(shapes[node.output[0]][:-1])
+        else:  # weights (C_in, C_out), for each vector of a picture
+            total += prod(shapes[weights]) * prod(shapes[node.output[0]][1:-1])
     return total
 
 
@@ -40,7 +40,7 @@ def _run_for_shapes(
     feeds = {}
     for entry in model.graph.input:
         dims = [dim.dim_value for dim in entry.type.tensor_type.shape.dim]
-        dims[0] = 1
+        dims[0] = dims[0] or 1
         if spec.image is not None and entry.name == spec.image.name:
             dims[2:] = size
         feeds[entry.name] = np.zeros(dims, np.float32)
