@@ -122,7 +122,8 @@ class Trainer:
         if self.is_main:
             config.run.mkdir(parents=True, exist_ok=True)
             save_config(config, config.run)
-            self._writer = SummaryWriter(str(config.run / "tensorboard"), purge_step=self.step or None)
+            purge_step = self.step + 1 if self.step else None  # what a killed run wrote after its last checkpoint
+            self._writer = SummaryWriter(str(config.run / "tensorboard"), purge_step=purge_step)
         if self.step == 0:
             self.save()  # shows at once that the folder can be written, and makes a run of any age resumable
         positions = Positions(
@@ -328,7 +329,10 @@ class Trainer:
 
     def _log(self, elapsed: float) -> None:
         self._refuse_not_finite()
-        means = {name: float(value) / self._counts[name] for name, value in self._sums.items()}
+        values = torch.stack([value / self._counts[name] for name, value in self._sums.items()])
+        if self.accelerator.num_processes > 1:  # each has seen its own part of the batch
+            values = self.accelerator.reduce(values, reduction="mean")
+        means = dict(zip(self._sums, values.tolist(), strict=True))
         speed = self._summed * self.config.batch * self.accelerator.num_processes / max(elapsed, 1e-9)
         rate = self.rates.get("generator", self.config.learning_rate) * self.schedule.factor(self.step - 1)
         self._sums.clear()
