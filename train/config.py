@@ -343,6 +343,11 @@ class ACLGANConfig(EditorConfig):
     )
     lambda_att: Weight = Field(1.0, description="Weight of the attribute loss: the one to tune.")
     lambda_con: Weight = Field(10.0, description="Weight of the content loss.")
+    open_share: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.0,
+        description="Share of the wished attributes that are left open: the generator gets 0.5, as from a user who "
+        "names only some, and no head asks.",
+    )
     lambda_shift: Weight = Field(
         0.0,
         description="Weight of the distance between the edit of a piece of a picture and that piece of the edit, on a "
@@ -659,7 +664,7 @@ CHANGEABLE = frozenset(
     }
     | {"data", "table", "identities", "classifier"}
     | {"lambda_att", "lambda_con", "lambda_mask", "lambda_tv", "lambda_gp", "lambda_cls", "lambda_rec"}
-    | {"discriminator_shift"}
+    | {"open_share", "discriminator_shift"}
     | {"stage1", "lambda_2"}
 )
 """What may differ when a run is resumed: its length, its places, its words, and, when asked for, rates and weights.

@@ -339,3 +339,20 @@ def test_shift_loss_of_an_edit_is_zero_without_a_grid() -> None:
         generator = Tint(weave)
         loss = acl_gan.shift_on_some(generator, x, target, edit(generator, x, target, 4).image, 4)
         assert loss.item() == pytest.approx(0, abs=1e-6) if not weave else loss.item() > expected
+
+
+def test_open_wishes_reach_the_generator_as_a_half_and_no_head() -> None:
+    torch.manual_seed(0)
+    config = make_config(ACLGANConfig, {**NEEDED, "discriminator_width": 2, "size": 64, "open_share": 0.5})
+    method = acl_gan.ACLGAN(config)
+    att = torch.randint(2, (64, 7)).float()
+    labels, target, active = method._draw(att)
+    left_open = target[:, :7] == 0.5
+    assert 0.4 < left_open.float().mean() < 0.6
+    torch.testing.assert_close(target[:, :7][~left_open], labels[~left_open])
+    torch.testing.assert_close(target[:, 7:], 1 - target[:, :7])
+    assert active[:, :7][left_open].sum() == active[:, 7:][left_open].sum() == 0
+    torch.testing.assert_close(active[:, :7] + active[:, 7:], (~left_open).float())
+
+    all_asked = acl_gan.ACLGAN(make_config(ACLGANConfig, {**NEEDED, "discriminator_width": 2}))._draw(att)
+    assert all_asked.active is all_asked.target

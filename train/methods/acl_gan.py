@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -39,6 +39,21 @@ CLOSED_STEPS = 2000
 """Steps with closed masks after which a word is due."""
 
 
+OPEN = 0.5
+"""What the generator is given for an attribute that nobody asked for, here as in the runtime: leave it as it is."""
+
+
+class Wishes(NamedTuple):
+    """What is asked of a batch of edits."""
+
+    labels: Tensor
+    """(N, C), whether asked for or not."""
+    target: Tensor
+    """What the generator is given, with the complement where there is one."""
+    active: Tensor
+    """The heads that count: 0 is "don't care"."""
+
+
 def disturb(images: Tensor, config: ACLGANConfig) -> Tensor:
     """What the discriminator gets to see of real pictures and of edits: shifted and noisy, where that is asked for."""
     return add_noise(shift_randomly(images, config.discriminator_shift), config.instance_noise)
@@ -51,13 +66,18 @@ def generator_loss(
     target: Tensor,
     config: ACLGANConfig,
     loss: AttributeLoss,
+    active: Tensor | None = None,
 ) -> tuple[Tensor, Parts, Edit]:
-    """Attribute and content; ``att`` and ``target`` with the complement where there is one."""
+    """Attribute and content; ``att`` and ``target`` with the complement where there is one.
+
+    ``active``: which heads count, where that is not the target itself (wishes left open).
+    """
+    active = target if active is None else active
     generator, discriminator, border = networks["generator"], networks["discriminator"], config.border_at(x.shape[-1])
     edited = edit(generator, x, target, border)
 
     # attribute: the edit must pass for a real picture with each wished attribute
-    attribute = loss.generator_loss(discriminator(disturb(edited.image, config)), target)
+    attribute = loss.generator_loss(discriminator(disturb(edited.image, config)), active)
 
     # content: what was not asked for stays
     if config.content == "translation":
@@ -184,14 +204,16 @@ class ACLGAN:
     def generator_step(self, batch: Batch, step: int) -> tuple[Tensor, Parts]:
         """Loss of the generator; keeps its edits for :meth:`discriminator_step`."""
         x, att = self._grown(batch, step)
-        target = self._condition(draw_targets(att, self.config.targets))
-        total, parts, made = generator_loss(self.networks, x, self._condition(att), target, self.config, self.loss)
-        self._made = made.image, target
+        wishes = self._draw(att)
+        total, parts, made = generator_loss(
+            self.networks, x, self._condition(att), wishes.target, self.config, self.loss, wishes.active
+        )
+        self._made = made.image, wishes.active
         if "mask" in parts:
             self.watch(parts["mask"].detach(), step)
         if self.classifier is not None and measures(step, self.phases[0].every):
             names = self.config.attribute_names
-            parts |= training_accuracy(self.classifier, made.image, target[:, : len(names)], names)
+            parts |= training_accuracy(self.classifier, made.image, wishes.labels, names)
         return total, parts
 
     def discriminator_step(self, batch: Batch, step: int) -> tuple[Tensor, Parts]:
@@ -202,20 +224,20 @@ class ACLGAN:
         """
         x, att = self._grown(batch, step)
         if self._made is None:
-            target = self._condition(draw_targets(att, self.config.targets))
+            _, target, active = self._draw(att)
             with torch.no_grad():
                 fake = x
                 if step >= self.config.warmup_steps:
                     fake = edit(self.networks["generator"], x, target, self.config.border_at(x.shape[-1])).image
         else:
-            fake, target = self._made
+            fake, active = self._made
             self._made = None
         return discriminator_loss(
             self.networks["discriminator"],
             x,
             self._condition(att),
             fake,
-            target,
+            active,
             self.config,
             self.loss,
             step,
@@ -286,6 +308,17 @@ class ACLGAN:
             assert isinstance(network, Growing)
             network.stand(resolution, alpha)
         return pooled(batch[0], resolution), batch[1]
+
+    def _draw(self, att: Tensor) -> Wishes:
+        """Targets for a batch; some of their attributes are left open, in the middle, where no head asks for them."""
+        labels = draw_targets(att, self.config.targets)
+        if not self.config.open_share:
+            target = self._condition(labels)
+            return Wishes(labels, target, target)
+        asked = (torch.rand_like(labels) >= self.config.open_share).to(labels.dtype)
+        target = self._condition(torch.where(asked > 0, labels, OPEN))
+        heads = torch.cat([asked, asked], dim=1) if self.config.complement else asked
+        return Wishes(labels, target, self._condition(labels) * heads)
 
     def _condition(self, att: Tensor) -> Tensor:
         return with_complement(att) if self.config.complement else att
