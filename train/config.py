@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from abc import abstractmethod
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -257,9 +258,9 @@ class FacesConfig(TrainConfig):
         return None
 
     @property
+    @abstractmethod
     def label_names(self) -> tuple[str, ...]:
         """The label vector, slot by slot."""
-        raise NotImplementedError
 
 
 class AttributeConfig(FacesConfig):

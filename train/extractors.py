@@ -6,6 +6,7 @@ for comparing rows of one table, never with papers.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,7 @@ from .networks.inception import CLASSES, FEATURES, SIZE, FIDInception
 MIXED5 = "mixed5_gap"
 
 
-class Extractor(nn.Module):
+class Extractor(nn.Module, ABC):
     """Pictures (N, 3, H, W) RGB in [-1, 1] to features (N, D) float64; frozen, in eval mode.
 
     Args:
@@ -45,9 +46,9 @@ class Extractor(nn.Module):
         """(N, 3, H, W) in [-1, 1] to (N, D) float64."""
         return self.extract(x).double()
 
+    @abstractmethod
     def extract(self, x: Tensor) -> Tensor:
         """(N, 3, H, W) in [-1, 1] to (N, D)."""
-        raise NotImplementedError
 
 
 class VGGFeatures(Extractor):

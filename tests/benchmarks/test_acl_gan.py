@@ -7,22 +7,20 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import torch
 
 from benchmarks import acl_gan
 from ganlens.train.classifier import finish
 from ganlens.train.config import ClassifierConfig, make_config
 from ganlens.train.loop import train
 from tests.train.faces import save_faces
+from tests.train.fresh import fresh_process
 from tests.train.vgg import save_vgg
 
 
 @pytest.fixture(autouse=True)
-def threads() -> Iterator[None]:
-    """The benchmark sets them."""
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
+def fresh() -> Iterator[None]:
+    with fresh_process():
+        yield
 
 
 def test_whole_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

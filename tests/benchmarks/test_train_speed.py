@@ -8,22 +8,18 @@ from pathlib import Path
 
 import pytest
 import torch
-from accelerate.state import AcceleratorState, PartialState
 
 from benchmarks.train_speed import BareLoop, OurLoop, PlainCycleGAN, configure, main, make_data
 from ganlens.train.config import CycleGANConfig
 from ganlens.train.losses import LEAST_SQUARES
 from ganlens.train.methods.cyclegan import Fakes, discriminator_loss, generator_loss
+from tests.train.fresh import fresh_process
 
 
 @pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-    AcceleratorState._reset_state(True)
-    PartialState._reset_state()
+def fresh() -> Iterator[None]:
+    with fresh_process():
+        yield
 
 
 @pytest.fixture

@@ -8,23 +8,18 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
-from accelerate.state import AcceleratorState, PartialState
 from PIL import Image
 
 from ganlens.train.config import CONFIGS, AttributeConfig, CycleGANConfig
 from tests.train.faces import save_faces
+from tests.train.fresh import fresh_process
 
 
 @pytest.fixture(autouse=True)
-def one_thread_and_fresh_accelerator() -> Iterator[None]:
-    """Tests are tiny, threads only cost; and Accelerate's process-wide state must not pass from test to test."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-    AcceleratorState._reset_state(True)
-    PartialState._reset_state()
+def fresh() -> Iterator[None]:
+    """See :func:`tests.train.fresh.fresh_process`."""
+    with fresh_process():
+        yield
 
 
 @pytest.fixture
