@@ -15,7 +15,7 @@ import datetime
 import statistics
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ from ganlens.train.classifier import Classifier, load_classifier
 from ganlens.train.config import DEFAULT_ATTRIBUTES, ACLGANConfig, EditorConfig, StarGANConfig, make_config
 from ganlens.train.evaluate_edits import EditEvaluation, Editor, evaluate_edits, held_out_faces
 from ganlens.train.extractors import Extractor, open_extractor
-from ganlens.train.loop import only_trainable, train
+from ganlens.train.loop import memory_format, only_trainable, train
 from ganlens.train.methods import make_method
 
 from . import results
@@ -57,11 +57,35 @@ class Scale:
     """Held-out faces that are edited."""
     looks: int
     """How often a growing run, and the one beside it, is stopped and measured."""
+    tier: str = "stargan"
+    """Generator of the parts weights and cost."""
+    both: Mapping[str, Any] = field(default_factory=dict)
+    """Further options of all runs."""
+    acl_gan: Mapping[str, Any] = field(default_factory=dict)
+    """Further options of ACL-GAN's runs."""
 
 
 SCALES = {
-    "cpu": Scale(64, 16, 12_800, 16, 16, 4, (0.1, 0.3, 1, 3), ((1, 10), (0.3, 10), (3, 10), (1, 3)), 2, 500, 8),
-    "gpu": Scale(128, 16, 1_600_000, 64, 64, 6, (0.1, 0.3, 1, 3), ((1, 10), (0.3, 10), (3, 10), (1, 3)), 3, 2000, 16),
+    # In a run this short a weight of 1 for attributes leaves all faces as they are, so the grid lies a decade higher.
+    "cpu": Scale(
+        *(64, 16, 19_200, 16, 16, 4),
+        lambda_att=(1, 3, 10, 30),
+        stargan=((1, 10), (3, 10), (1, 3)),
+        seeds=2,
+        judged=500,
+        looks=6,
+        tier="mobile",
+        both={"learning_rate": 5e-4, "discriminator_learning_rate": 1e-3},
+        acl_gan={"warmup_steps": 300, "discriminator_init": "he"},
+    ),
+    "gpu": Scale(
+        *(128, 16, 1_600_000, 64, 64, 6),
+        lambda_att=(0.1, 0.3, 1, 3),
+        stargan=((1, 10), (0.3, 10), (3, 10), (1, 3)),
+        seeds=3,
+        judged=2000,
+        looks=16,
+    ),
 }
 
 
@@ -127,7 +151,7 @@ class Study:
             "attributes": self.options.attributes,
             "holdout": self.options.holdout,
             "out": str(self.options.work / out),
-            "tier": "stargan",
+            "tier": scale.tier,
             "size": scale.size,
             "batch": scale.batch,
             "steps": scale.images // scale.batch,
@@ -139,7 +163,8 @@ class Study:
             "ema": 0.99 if self.options.scale == "cpu" else 0.999,
             "data_licence": "for measuring only",
         }
-        return make_config(kind, {**common, **changes})
+        own = scale.acl_gan if kind is ACLGANConfig else {}
+        return make_config(kind, {**common, **scale.both, **own, **changes})
 
     def save(self, part: str, title: str, columns: list[str], rows: list[list[results.Cell]], details: Cell) -> None:
         """Write one part's table."""
@@ -306,10 +331,11 @@ class GeneratorStep:
         torch.manual_seed(0)
         self.method = make_method(config)
         device = _device()
+        layout = memory_format(config, device, self.method.networks.values())
         for network in self.method.networks.values():
-            network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+            network.to(device=device, memory_format=layout)  # type: ignore[call-overload]
         shape = config.batch, 3, config.size, config.size
-        x = torch.rand(shape, device=device).mul(2).sub(1).to(memory_format=torch.channels_last)
+        x = torch.rand(shape, device=device).mul(2).sub(1).to(memory_format=layout)
         att = torch.randint(2, (config.batch, len(config.attribute_names)), device=device).float()
         self.batch = x, att
         self.phase = next(phase for phase in self.method.phases if phase.name == "generator")

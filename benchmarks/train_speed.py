@@ -21,6 +21,7 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -144,20 +145,23 @@ def configure(method: str, scale: str, data: Path, out: Path, threads: int) -> T
 
 def measure(config: TrainConfig, rounds: int, steps: int) -> tuple[list[list[results.Cell]], dict[str, object]]:
     """The table's row of a method, and the seconds of each round."""
-    ours, bare = OurLoop(config), BareLoop(config)
-    loops: dict[str, Callable[[], float]] = {"ours": lambda: ours.run(steps), "bare": lambda: bare.run(steps)}
-    other = BareLoop(config.model_copy(update={"channels_last": not config.channels_last}))
-    loops["other layout"] = lambda: other.run(steps)
+    ours = OurLoop(config)
+    loops: dict[str, Callable[[], float]] = {"ours": partial(ours.run, steps)}
+    layouts = {
+        name: BareLoop(config.model_copy(update={"memory_format": name})) for name in ("contiguous", "channels_last")
+    }
+    loops |= {name: partial(loop.run, steps) for name, loop in layouts.items()}
     if isinstance(config, CycleGANConfig):
         plain = PlainCycleGAN(config, ours.trainer.device)
-        loops["plain"] = lambda: plain.run(steps)
+        loops["plain"] = partial(plain.run, steps)
     for loop in loops.values():
         loop()  # the first steps find the fastest algorithms and fill caches
     ours.clear()
     seconds = interleave(loops, rounds)
     speed = steps * config.batch / statistics.median(seconds["ours"])
-    ratio = "{:.2f} ({:.2f}–{:.2f})".format(*paired_ratio(seconds["ours"], seconds["bare"]))
-    layout = f"{paired_ratio(seconds['other layout'], seconds['bare'])[0]:.2f}"
+    bare = seconds["channels_last" if ours.trainer.layout == torch.channels_last else "contiguous"]
+    ratio = "{:.2f} ({:.2f}–{:.2f})".format(*paired_ratio(seconds["ours"], bare))
+    layout = f"{paired_ratio(seconds['contiguous'], seconds['channels_last'])[0]:.2f}"
     against = f"{paired_ratio(seconds['plain'], seconds['ours'])[0]:.2f}" if "plain" in seconds else "–"
     shares = ours.shares()
     where = ", ".join(f"{name} {100 * share:.1f} %" for name, share in shares.items())

@@ -66,7 +66,11 @@ class TrainConfig(BaseModel):
 
     precision: Literal["no", "fp16", "bf16"] = Field("no", description="Mixed precision: no, fp16 or bf16.")
     threads: Annotated[int, Field(ge=0)] = Field(0, description="CPU threads; 0: PyTorch's choice.")
-    channels_last: bool = Field(True, description="Keep tensors channels last, the faster layout on CPU and GPU.")
+    memory_format: Literal["auto", "contiguous", "channels_last"] = Field(
+        "auto",
+        description="Layout of tensors: contiguous (NCHW) or channels_last; auto: the faster one, channels_last but "
+        "for networks with instance norm on a CPU.",
+    )
 
     log_every: Positive = Field(50, description="Steps between log lines and TensorBoard points.")
     sample_every: Annotated[int, Field(ge=0)] = Field(500, description="Steps between sample grids; 0: none.")
@@ -648,7 +652,19 @@ CONFIGS: dict[str, type[TrainConfig]] = {
 
 CHANGEABLE = frozenset(
     {"out", "epochs", "decay_epochs", "steps", "decay_steps", "log_every", "sample_every", "checkpoint_minutes"}
-    | {"threads", "workers", "cache_mb", "data_note", "data_licence", "note", "name", "photos", "paintings", "teacher"}
+    | {
+        "threads",
+        "workers",
+        "memory_format",
+        "cache_mb",
+        "data_note",
+        "data_licence",
+        "note",
+        "name",
+        "photos",
+        "paintings",
+        "teacher",
+    }
     | {
         "learning_rate",
         "discriminator_learning_rate",

@@ -37,7 +37,7 @@ def test_every_method_is_measured(tmp_path: Path) -> None:
     for method, found in result["details"].items():
         assert sum(found["shares"].values()) == pytest.approx(1)
         assert min(found["shares"].values()) >= 0, method
-        assert {"ours", "bare", "other layout"} <= found["seconds"].keys()
+        assert {"ours", "contiguous", "channels_last"} <= found["seconds"].keys()
 
 
 def test_the_plain_loop_has_the_methods_losses(config: CycleGANConfig) -> None:

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 
 from ganlens.engine.errors import TrainingError
 from ganlens.train.checkpoint import load_generator, load_state
 from ganlens.train.config import CycleGANConfig, load_config
-from ganlens.train.loop import Trainer, train
+from ganlens.train.loop import Trainer, memory_format, train
 from tests.train.interrupt import interrupt_after
 
 MakeConfig = Callable[..., CycleGANConfig]
@@ -93,6 +93,31 @@ def test_run_folder(make_config: MakeConfig, tmp_path: Path) -> None:
         assert grid.size == (6 * 32, 32)
         assert np.asarray(grid).std() > 1
     assert list((run / "tensorboard").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("asked", "device", "norm", "format"),
+    [
+        ("auto", "cpu", nn.InstanceNorm2d, torch.contiguous_format),
+        ("auto", "cpu", nn.BatchNorm2d, torch.channels_last),
+        ("auto", "cuda", nn.InstanceNorm2d, torch.channels_last),
+        ("channels_last", "cpu", nn.InstanceNorm2d, torch.channels_last),
+        ("contiguous", "cuda", nn.BatchNorm2d, torch.contiguous_format),
+    ],
+)
+def test_the_faster_layout_unless_one_is_asked_for(
+    make_config: MakeConfig, asked: str, device: str, norm: type[nn.Module], format: torch.memory_format
+) -> None:
+    networks = [nn.Sequential(nn.Conv2d(3, 4, 3), norm(4))]
+    assert memory_format(make_config(memory_format=asked), torch.device(device), networks) is format
+
+
+@pytest.mark.parametrize("asked", ["contiguous", "channels_last"])
+def test_weights_lie_as_asked(make_config: MakeConfig, asked: str) -> None:
+    trainer = Trainer(make_config(memory_format=asked))
+    weights = [p for p in trainer.method.networks["to_painting"].parameters() if p.ndim == 4 and p.shape[2] == 3]
+    lie = {weight.is_contiguous(memory_format=torch.channels_last) for weight in weights if weight.shape[1] > 1}
+    assert lie == {asked == "channels_last"}
 
 
 def test_average_lags_behind(make_config: MakeConfig) -> None:
