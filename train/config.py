@@ -573,6 +573,10 @@ class PSCGANConfig(FacesConfig):
     width: Positive = Field(64, description="Channels of the first layers; 32 is a quarter of the work.")
     latent: Positive = Field(100, description="Length of the noise.")
     rec: Literal["mse", "l1"] = Field("mse", description="Reconstruction loss of stage 1.")
+    loss: str = Field("gan", description="Adversarial loss of stage 2: gan, lsgan or wgan-gp.")
+    n_critic: Annotated[int, Field(ge=0)] = Field(
+        0, description="Discriminator steps for each of the generator; 0: 5 with wgan-gp, else 1."
+    )
     lambda_1: Weight = Field(1.0, description="Weight of the classification loss in stage 1.")
     lambda_2: Weight = Field(1.0, description="Weight of the condition loss in stage 2.")
     map_init: Literal["random", "codes"] = Field(

@@ -20,8 +20,8 @@ from ganlens.train.losses import (
     add_noise,
     adversarial_loss,
     mix,
-    patch_loss,
     pulling_away,
+    score_loss,
     shift_randomly,
     slope_penalty,
     slopes,
@@ -78,7 +78,7 @@ def test_least_squares_by_hand() -> None:
 
 
 def test_least_squares_of_patches_has_the_factors_of_cyclegan() -> None:
-    loss = patch_loss("lsgan")
+    loss = score_loss("lsgan")
     real, fake = REAL.view(2, 1, 1, 2), FAKE.view(2, 1, 1, 2)
     assert loss.discriminator(real, fake).item() == pytest.approx(0.5 * ((0 + 1 + 1 + 0) / 4 + (0 + 1 + 9 + 1) / 4))
     assert loss.generator(fake).item() == pytest.approx((1 + 0 + 4 + 4) / 4)
@@ -210,7 +210,7 @@ def test_bad_enough_fakes_push_no_energy_further() -> None:
 
 def test_half_precision_scores_are_averaged_in_float32() -> None:
     large = torch.full((1, 1, 64, 64), 300.0, dtype=torch.float16)
-    assert patch_loss("lsgan").generator(large).item() == pytest.approx(299.0**2)
+    assert score_loss("lsgan").generator(large).item() == pytest.approx(299.0**2)
     for name in FAMILIES:
         assert adversarial_loss(name).discriminator(large, large).dtype == torch.float32
 
@@ -299,7 +299,7 @@ def test_published_settings() -> None:
 
 
 def test_unknown_losses_name_the_known() -> None:
-    for table in (adversarial_loss, patch_loss):
+    for table in (adversarial_loss, score_loss):
         with pytest.raises(OptionError, match="Did you mean lsgan"):
             table("lsgam")
 
@@ -309,13 +309,13 @@ def test_unknown_losses_name_the_known() -> None:
     [
         ("cgan", "two folders of pictures have none"),
         ("wgan", "no optimiser with momentum, and this method trains with Adam"),
-        ("ebgan", "a patch critic reconstructs nothing"),
-        ("began", "a patch critic reconstructs nothing"),
+        ("ebgan", "the critic here gives scores and reconstructs nothing"),
+        ("began", "the critic here gives scores and reconstructs nothing"),
     ],
 )
-def test_losses_that_make_no_sense_on_patches_are_refused_with_the_reason(name: str, reason: str) -> None:
+def test_losses_that_make_no_sense_beside_other_losses_are_refused_with_the_reason(name: str, reason: str) -> None:
     with pytest.raises(OptionError, match=f"{reason}.*Use one of lsgan, gan, wgan-gp; engine train dcgan takes {name}"):
-        patch_loss(name)
+        score_loss(name)
 
 
 # --- what is done to pictures ----------------------------------------------------------------------------------------

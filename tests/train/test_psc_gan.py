@@ -18,6 +18,7 @@ from ganlens.train.checkpoint import load_generator, load_state
 from ganlens.train.config import PSCGANConfig, make_config
 from ganlens.train.latent_map import CodeMoments, fit_map
 from ganlens.train.loop import Trainer, train
+from ganlens.train.losses import score_loss
 from ganlens.train.methods.psc_gan import PSCGAN, label_loss
 from ganlens.train.networks.psc_gan import (
     CodeClassifier,
@@ -248,6 +249,48 @@ def test_lengths_of_both_stages(make: Make) -> None:
     assert 0 < schedule.factor(schedule.steps - 1) < 1
     assert make_config(PSCGANConfig, {"data": "d", "out": "o"}).epochs == 30
     assert make_config(PSCGANConfig, {"data": "d", "out": "o"}).stage1_epochs == 50
+
+
+# --- other adversarial losses -----------------------------------------------------------------------------------------
+
+
+def test_every_loss_that_scores_plays_stage_2(make: Make) -> None:
+    for name in ("gan", "lsgan"):
+        trainer = Trainer(make(loss=name, out=f"{make().out}-{name}"))
+        trainer.method.start_stage(3)
+        batch = trainer.dataset.preview(2, 64)
+        _, parts = trainer.method.phases[1].loss(batch, 3)
+        with torch.no_grad():
+            total, _ = trainer.method.phases[2].loss(batch, 3)
+        expected = score_loss(name)
+        assert isinstance(trainer.method, PSCGAN)
+        assert type(trainer.method.loss) is type(expected)
+        assert total > 0
+        assert parts["adv"] > 0
+
+
+def test_wgan_gp_takes_five_discriminator_steps_and_no_batch_norm(make: Make) -> None:
+    trainer = Trainer(make(loss="wgan-gp", baseline="vanilla", stage="2", steps=20))
+    batch = trainer.dataset.preview(4, 64)
+    moved = []
+    for _ in range(10):
+        before = snapshot(trainer.method.networks["generator"].map)
+        trainer.update(batch)
+        moved.append(not torch.equal(snapshot(trainer.method.networks["generator"].map), before))
+    assert moved == [False] * 4 + [True] + [False] * 4 + [True]
+    judge = trainer.method.networks["discriminator"]
+    assert not any(isinstance(layer, nn.BatchNorm2d) for layer in judge.modules())
+    assert any(isinstance(layer, nn.InstanceNorm2d) for layer in judge.modules())
+    _, parts = trainer.method.phases[2].loss(batch, 10)
+    assert parts["penalty"] > 0
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"), [("cgan", "--baseline cgan_d is that"), ("ebgan", "gives scores and reconstructs nothing")]
+)
+def test_losses_that_make_no_sense_are_refused_with_the_reason(make: Make, name: str, reason: str) -> None:
+    with pytest.raises(OptionError, match=f"--loss {name} does not fit.*{reason}"):
+        Trainer(make(loss=name))
 
 
 # --- baselines --------------------------------------------------------------------------------------------------------

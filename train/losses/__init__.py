@@ -37,8 +37,8 @@ __all__ = [
     "add_noise",
     "adversarial_loss",
     "mix",
-    "patch_loss",
     "pulling_away",
+    "score_loss",
     "shift_loss",
     "shift_randomly",
     "slope_penalty",
@@ -59,19 +59,19 @@ FAMILIES: dict[str, Callable[..., AdversarialLoss]] = {
 LEAST_SQUARES = LSGAN(generator_weight=1.0)
 """LSGAN with the factors of CycleGAN: 1/2 around D, none in G."""
 
-PATCH_LOSSES: dict[str, Callable[[], AdversarialLoss]] = {
+SCORE_LOSSES: dict[str, Callable[[], AdversarialLoss]] = {
     "lsgan": lambda: LEAST_SQUARES,
     "gan": GAN,
     "wgan-gp": WGANGP,
 }
-"""Name → the loss as translation methods play it: on maps of scores, with Adam, without labels."""
+"""Name → the loss as methods play it that have other losses beside it: on scores, with Adam, without labels."""
 
-NO_PATCH_LOSSES = {
-    "cgan": "it tells both networks a label, and two folders of pictures have none",
+NO_SCORE_LOSSES = {
+    "cgan": "it tells both networks a label",
     "wgan": "it clips weights and bears no optimiser with momentum, and this method trains with Adam; wgan-gp is made "
     "for that",
-    "ebgan": "it judges by the error of an autoencoder, and a patch critic reconstructs nothing",
-    "began": "it judges by the error of an autoencoder, and a patch critic reconstructs nothing",
+    "ebgan": "it judges by the error of an autoencoder, and the critic here gives scores and reconstructs nothing",
+    "began": "it judges by the error of an autoencoder, and the critic here gives scores and reconstructs nothing",
 }
 
 
@@ -86,17 +86,21 @@ def adversarial_loss(name: str, **options: float) -> AdversarialLoss:
     return FAMILIES[name](**options)
 
 
-def patch_loss(name: str) -> AdversarialLoss:
-    """The loss of that name for a translation method with patch critics.
+def score_loss(name: str, *, no_cgan: str = "two folders of pictures have none") -> AdversarialLoss:
+    """The loss of that name for a method whose critic gives scores and that trains with Adam.
+
+    Args:
+        no_cgan: why that method does not take CGAN, which tells both networks a label.
 
     Raises:
         OptionError: there is none, or it makes no sense there; the message says why.
     """
-    if name in NO_PATCH_LOSSES:
+    if name in NO_SCORE_LOSSES:
+        reason = NO_SCORE_LOSSES[name] + (f", and {no_cgan}" if name == "cgan" else "")
         raise OptionError(
-            f"--loss {name} does not fit: {NO_PATCH_LOSSES[name]}. Use one of {', '.join(PATCH_LOSSES)}; engine train "
-            f"dcgan takes {name}."
+            f"--loss {name} does not fit: {reason}. Use one of {', '.join(SCORE_LOSSES)}; engine train dcgan takes "
+            f"{name}."
         )
-    if name not in PATCH_LOSSES:
-        raise OptionError(f"No adversarial loss is called '{name}'. {did_you_mean(name, PATCH_LOSSES)}")
-    return PATCH_LOSSES[name]()
+    if name not in SCORE_LOSSES:
+        raise OptionError(f"No adversarial loss is called '{name}'. {did_you_mean(name, SCORE_LOSSES)}")
+    return SCORE_LOSSES[name]()

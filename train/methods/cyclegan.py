@@ -14,7 +14,7 @@ from ganlens.engine.spec import GeneratorSpec
 
 from ..config import CycleGANConfig
 from ..features import VGG16
-from ..losses import AdversarialLoss, add_noise, patch_loss, shift_loss
+from ..losses import AdversarialLoss, add_noise, score_loss, shift_loss
 from ..networks import PatchGAN, make_generator
 from ..pool import ImagePool
 from ..records import image_to_image_spec
@@ -140,7 +140,7 @@ class CycleGAN:
 
     def __init__(self, config: CycleGANConfig) -> None:
         self.config = config
-        self.loss = patch_loss(config.loss)
+        self.loss = score_loss(config.loss)
         self.networks: dict[str, nn.Module] = {
             "to_painting": make_generator(image_to_image_spec(config, config.model_name)),
             "to_photo": make_generator(image_to_image_spec(config, f"{config.model_name}-reverse")),

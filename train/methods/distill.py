@@ -18,7 +18,7 @@ from ganlens.engine.spec import GeneratorSpec
 
 from ..checkpoint import load_generator
 from ..config import DistillConfig
-from ..losses import AdversarialLoss, add_noise, patch_loss
+from ..losses import AdversarialLoss, add_noise, score_loss
 from ..networks import MobileGenerator, PatchGAN, ResNetGenerator, make_generator
 from ..pool import ImagePool
 from ..records import image_to_image_spec
@@ -55,7 +55,7 @@ class Distillation:
 
     def __init__(self, config: DistillConfig) -> None:
         self.config = config
-        self.loss = patch_loss(config.loss)
+        self.loss = score_loss(config.loss)
         teacher, teacher_spec = load_generator(config.teacher)
         if (
             teacher_spec.attributes is not None

@@ -28,7 +28,7 @@ from ..checkpoint import load_state
 from ..config import PSCGANConfig, load_config
 from ..data import TrainingData
 from ..latent_map import CodeMoments, fit_map
-from ..losses import GAN, add_noise, shift_randomly
+from ..losses import AdversarialLoss, add_noise, score_loss, shift_randomly
 from ..networks.psc_gan import (
     CodeClassifier,
     Discriminator,
@@ -41,9 +41,6 @@ from ..networks.psc_gan import (
 from ..records import CELEBA
 from ..schedule import Schedule
 from .base import Batch, Parts, Phase, adam
-
-GAME = GAN()
-"""Formula 4: binary cross entropy; the generator's side non-saturating, because the printed form stalls early."""
 
 
 def label_loss(logits: Tensor, labels: Tensor) -> Tensor:
@@ -69,14 +66,19 @@ def autoencoder_loss(
 
 
 def generator_loss(
-    networks: Mapping[str, nn.Module], z: Tensor, labels: Tensor, parts: tuple[slice, ...], config: PSCGANConfig
+    networks: Mapping[str, nn.Module],
+    z: Tensor,
+    labels: Tensor,
+    parts: tuple[slice, ...],
+    config: PSCGANConfig,
+    loss: AdversarialLoss,
 ) -> tuple[Tensor, Parts, Tensor]:
     """Formula 6 for the generator, its parts, and the faces without gradient."""
     generator, discriminator = networks["generator"], networks["discriminator"]
     fake = generator(z, labels if generator.labels else None)
 
-    # adversarial (formula 4)
-    adversarial = GAME.generator(discriminator(disturb(fake, config), *seen_labels(labels, config)))
+    # adversarial (formula 4): non-saturating, because the printed form stalls early
+    adversarial = loss.generator(discriminator(disturb(fake, config), *seen_labels(labels, config)))
     total, values = adversarial, {"adv": adversarial}
 
     # condition (formula 5): gradients flow through the frozen encoder and classifier
@@ -90,17 +92,23 @@ def generator_loss(
 
 
 def discriminator_loss(
-    discriminator: nn.Module, x: Tensor, labels: Tensor, fake: Tensor, fake_labels: Tensor, config: PSCGANConfig
+    discriminator: nn.Module, x: Tensor, labels: Tensor, fake: Tensor, config: PSCGANConfig, loss: AdversarialLoss
 ) -> tuple[Tensor, Parts]:
-    """Formula 4 for the discriminator."""
-    real_scores = discriminator(disturb(x, config), *seen_labels(labels, config))
-    fake_scores = discriminator(disturb(fake, config), *seen_labels(fake_labels, config))
-    total = GAME.discriminator(real_scores, fake_scores)
+    """Formula 4 for the discriminator, and the loss's penalty if it has one; real and generated faces share labels."""
+
+    def judge(faces: Tensor) -> Tensor:
+        return discriminator(faces, *seen_labels(labels, config))  # type: ignore[no-any-return]
+
+    real_scores, fake_scores = judge(disturb(x, config)), judge(disturb(fake, config))
+    total = loss.discriminator(real_scores, fake_scores)
     with torch.no_grad():
         parts = {
             "judge": total.detach(),
-            "judge_right": ((real_scores > 0).float().mean() + (fake_scores < 0).float().mean()) / 2,
+            "judge_right": (real_scores > fake_scores).float().mean(),  # of pairs; scores have no zero in all losses
         }
+    penalty = loss.penalty(judge, x, fake)
+    if penalty is not None:
+        total, parts["penalty"] = total + penalty, penalty.detach()
     return total, parts
 
 
@@ -122,13 +130,14 @@ class PSCGAN:
     def __init__(self, config: PSCGANConfig) -> None:
         self.config = config
         self.layout = config.layout
+        self.loss = score_loss(config.loss, no_cgan="--baseline cgan_d is that")
         count, size, width = len(self.layout.names), config.size, config.width
         self.conditional = config.baseline not in ("vanilla", "pretrained")
         self.networks: dict[str, nn.Module] = {
             "encoder": Encoder(size, width),
             "classifier": CodeClassifier(count, width),
             "generator": LabelledGenerator(size, count if self.conditional else 0, config.latent, width),
-            "discriminator": Discriminator(size, width, count if config.baseline == "cgan_d" else 0),
+            "discriminator": Discriminator(size, width, count if config.baseline == "cgan_d" else 0, self.loss.norm),
         }
         self.fixed: dict[str, nn.Module] = {}
         self.moments = CodeMoments(count, code_length(width))
@@ -136,7 +145,7 @@ class PSCGAN:
         self.phases: tuple[Phase, ...] = ()
         self._first_stage = 0
         self._adversarial = False
-        self._made: tuple[Tensor, Tensor] | None = None
+        self._made: Tensor | None = None
         if config.stage1:
             self._load_stage1()
 
@@ -157,7 +166,14 @@ class PSCGAN:
                 adam(config.stage1_learning_rate or rate, config.stage1_beta1),
                 end=first,
             ),
-            Phase("generator", ("generator",), self.generator_step, adam(rate, config.beta1), start=first),
+            Phase(
+                "generator",
+                ("generator",),
+                self.generator_step,
+                adam(rate, config.beta1),
+                start=first,
+                every=config.n_critic or self.loss.n_critic,
+            ),
             Phase(
                 "discriminator",
                 ("discriminator",),
@@ -195,18 +211,22 @@ class PSCGAN:
         of which there is no picture.
         """
         x, labels = batch
-        z = torch.randn(len(x), self.config.latent, device=x.device)
-        total, parts, fake = generator_loss(self.networks, z, labels, self.layout.slices, self.config)
-        self._made = fake, labels
+        total, parts, self._made = generator_loss(
+            self.networks, self._noise(x), labels, self.layout.slices, self.config, self.loss
+        )
         return total, parts
 
     def discriminator_step(self, batch: Batch, step: int) -> tuple[Tensor, Parts]:
-        """Loss of the discriminator, on the faces of this step."""
-        assert self._made is not None, "the generator phase runs first"
-        fake, fake_labels = self._made
-        self._made = None
+        """Loss of the discriminator, on the faces of this step's generator phase, or on new ones if it had none."""
         x, labels = batch
-        return discriminator_loss(self.networks["discriminator"], x, labels, fake, fake_labels, self.config)
+        fake, self._made = self._made, None
+        if fake is None:
+            with torch.no_grad():
+                fake = self._generator(self._noise(x), labels if self.conditional else None)
+        return discriminator_loss(self.networks["discriminator"], x, labels, fake, self.config, self.loss)
+
+    def _noise(self, x: Tensor) -> Tensor:
+        return torch.randn(len(x), self.config.latent, device=x.device)
 
     # --- files -------------------------------------------------------------------------------------------------------
 

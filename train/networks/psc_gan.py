@@ -18,8 +18,9 @@ from torch.nn.functional import adaptive_avg_pool2d, interpolate
 
 from ganlens.engine.errors import TrainingError
 
+from ..config import Norm
 from ..label_groups import slices_of
-from ..layers import initialise
+from ..layers import initialise, make_norm
 
 SIZES = (64, 128, 256)
 WIDTH = 64
@@ -59,7 +60,7 @@ class Encoder(nn.Module):
         super().__init__()
         channels = [3, *_down_channels(size, width)]
         self.layers = nn.ModuleList(
-            _down(inputs, outputs, norm=stage > 0, bias=False)
+            _down(inputs, outputs, norm="bn" if stage else "none", bias=False)
             for stage, (inputs, outputs) in enumerate(pairwise(channels))
         )
         self.projections = nn.ModuleList(nn.Conv2d(c, channels[-1], 1, bias=False) for c in channels[1:-1])
@@ -139,13 +140,17 @@ class Discriminator(nn.Module):
         size: side of the pictures.
         width: channels of the first layer.
         labels: label planes beside the picture (the ablation ``cgan_d``); 0: unconditional, as in PSC-GAN.
+        norm: of all layers but the first and the last; no batch norm where each picture's own gradient is penalised.
     """
 
-    def __init__(self, size: int, width: int = WIDTH, labels: int = 0) -> None:
+    def __init__(self, size: int, width: int = WIDTH, labels: int = 0, norm: Norm = "bn") -> None:
         super().__init__()
         channels = [3 + labels, *_down_channels(size, width)]
         self.layers = nn.Sequential(
-            *(_down(i, o, norm=stage > 0, bias=False) for stage, (i, o) in enumerate(pairwise(channels))),
+            *(
+                _down(i, o, norm=norm if stage else "none", bias=False)
+                for stage, (i, o) in enumerate(pairwise(channels))
+            ),
             nn.Conv2d(channels[-1], 1, BOTTOM, bias=False),
         )
         initialise(self)
@@ -242,8 +247,8 @@ def one_per_group(logits: Tensor, parts: Sequence[slice]) -> Tensor:
     return torch.cat(chosen, dim=1).to(logits.dtype)
 
 
-def _down(inputs: int, outputs: int, *, norm: bool, bias: bool) -> nn.Module:
+def _down(inputs: int, outputs: int, *, norm: Norm, bias: bool) -> nn.Module:
     layers: list[nn.Module] = [nn.Conv2d(inputs, outputs, 4, 2, 1, bias=bias)]
-    if norm:
-        layers.append(nn.BatchNorm2d(outputs))
+    if norm != "none":
+        layers.append(make_norm(norm, outputs))
     return nn.Sequential(*layers, nn.LeakyReLU(SLOPE))
