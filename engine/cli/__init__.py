@@ -128,6 +128,12 @@ def translate(
     codec: Annotated[str | None, typer.Option(help="Video encoder; by default the container's usual one.")] = None,
     crf: Annotated[float | None, typer.Option(help="Quality of the encoder: lower is better and larger.")] = None,
     preset: Annotated[str, typer.Option(help="Speed of the encoder, as x264 names it.")] = "veryfast",
+    decoder: Annotated[
+        str, typer.Option(help="auto, nvdec (on the GPU) or cpu; a named one never falls back.")
+    ] = "auto",
+    encoder: Annotated[
+        str, typer.Option(help="auto, nvenc (on the GPU) or cpu; a named one never falls back.")
+    ] = "auto",
     threads: Annotated[
         int | None, typer.Option(min=1, help="CPU threads of the network; by default all cores.")
     ] = None,

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from ..backends import available
+from ..backends import BackendStatus, available
 from ..models import find_model, read_model_spec, shipped
 from ..onnx_file import parse_value_range
 from ..spec import GeneratorSpec
@@ -117,15 +117,29 @@ def _attributes(spec: GeneratorSpec) -> str:
 
 
 def show_backends(as_json: bool) -> None:
-    """Print which backends run here and how to get the others."""
-    rows = available()
+    """Print which backends, video decoders and encoders run here, and how to get the others."""
+    groups = {"backend": available(), "decoder": [_coder_status("nvdec")], "encoder": [_coder_status("nvenc")]}
     if as_json:
-        print(json.dumps([row._asdict() for row in rows], indent=2))
+        rows = [{"kind": kind, **row._asdict()} for kind, group in groups.items() for row in group]
+        print(json.dumps(rows, indent=2))
         return
     table = Table(box=None, pad_edge=False)
-    for column in ("backend", "runs here", "device", "version", "why not, and the cure"):
+    for column in ("kind", "name", "runs here", "device", "version", "why not, and the cure"):
         table.add_column(column, overflow="fold")
-    for row in rows:
-        why = f"{row.reason.rstrip('.')}. {row.cure}" if row.cure else row.reason
-        table.add_row(row.name, "yes" if row.usable else "no", row.device, row.version, escape(why))
+    for kind, group in groups.items():
+        for number, row in enumerate(group):
+            why = f"{row.reason.rstrip('.')}. {row.cure}" if row.cure else row.reason
+            name = kind if number == 0 else ""
+            table.add_row(name, row.name, "yes" if row.usable else "no", row.device, row.version, escape(why))
     console.print(table)
+
+
+def _coder_status(name: str) -> BackendStatus:
+    """Whether the GPU decodes or encodes H.264 here; found out by doing so."""
+    from ..video import hardware  # brings libav
+
+    problem = hardware.decoder_problem() if name == "nvdec" else hardware.h264_encoder_problem()
+    version = f"FFmpeg {hardware.ffmpeg_version()}"
+    if problem is None:
+        return BackendStatus(name, True, version, "cuda:0")
+    return BackendStatus(name, False, version, reason=problem.reason, cure=problem.cure)

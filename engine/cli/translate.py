@@ -28,6 +28,7 @@ from ..stream import Writer, prefetch
 from ..timing import StageTimes
 from ..translator import Translator
 from ..video import RawSink, RawSource, VideoSink, VideoSource
+from ..video.hardware import DecoderName, EncoderName
 from .interrupt import INTERRUPTED, terminate_as_interrupt
 from .plans import plan_progress
 from .progress import FrameProgress
@@ -65,6 +66,8 @@ class Job:
     codec: str | None
     crf: float | None
     preset: str
+    decoder: DecoderName
+    encoder: EncoderName
     threads: int | None
     in_flight: int | None
     encoder_threads: int | None
@@ -128,6 +131,7 @@ def run(job: Job) -> int:
 def _translate_video(job: Job, path: str, console: Console) -> int:
     output = job.output or _default_output(Path("stdin.mp4" if path == "-" else path), job.model)
     _refuse_same_file(path, output)
+    _refuse_coders(job, decoded=path != "-", encoded=output != "-")
     attributes = job.attributes()
     budget = ThreadBudget.plan(
         network=job.threads,
@@ -142,7 +146,14 @@ def _translate_video(job: Job, path: str, console: Console) -> int:
             source = stack.enter_context(RawSource(sys.stdin.buffer, **_bare_frames(job.raw)))
         else:
             source = stack.enter_context(
-                VideoSource(path, start=job.start, duration=job.duration, threads=budget.decoder, hdr=job.hdr)
+                VideoSource(
+                    path,
+                    start=job.start,
+                    duration=job.duration,
+                    threads=budget.decoder,
+                    decoder=job.decoder,
+                    hdr=job.hdr,
+                )
             )
         info = source.info
         translator = stack.enter_context(_open(job, info.size, budget.network, budget.in_flight, times))
@@ -163,10 +174,15 @@ def _translate_video(job: Job, path: str, console: Console) -> int:
                     crf=job.crf,
                     preset=job.preset,
                     threads=budget.encoder,
+                    encoder=job.encoder,
                     overwrite=job.overwrite,
                 )
             )
-        _say(console, translator, [*info.notes, *sink.notes])
+        coders = {
+            "decoder": source.decoder if isinstance(source, VideoSource) else None,
+            "encoder": sink.encoder if isinstance(sink, VideoSink) else None,
+        }
+        _say(console, translator, [*info.notes, *sink.notes], [coder.line for coder in coders.values() if coder])
         progress = FrameProgress(console, info.frames, times, quiet=job.quiet)
         interrupted = False
 
@@ -196,7 +212,8 @@ def _translate_video(job: Job, path: str, console: Console) -> int:
     if interrupted:
         notes.append(f"Stopped after {progress.frames} frames; the file is finished there and plays.")
         console.print(notes[-1], markup=False)
-    _report(job, console, output, progress.frames, seconds, times, translator, notes)
+    names = {role: coder.name if coder else None for role, coder in coders.items()}
+    _report(job, console, output, progress.frames, seconds, times, translator, notes, names)
     return INTERRUPTED if interrupted else 0
 
 
@@ -204,6 +221,7 @@ def _translate_video(job: Job, path: str, console: Console) -> int:
 
 
 def _translate_pictures(job: Job, console: Console) -> int:
+    _refuse_coders(job, decoded=False, encoded=False)
     if job.image is not None:
         target = Path(job.output or _default_output(job.image, job.model))
         _refuse_same_file(str(job.image), str(target))
@@ -286,10 +304,10 @@ def _open(job: Job, frame_size: tuple[int, int] | None, threads: int, in_flight:
     return translator
 
 
-def _say(console: Console, translator: Translator, notes: list[str]) -> None:
-    """Which backend runs, why the better ones do not, and what a user should know of the input."""
+def _say(console: Console, translator: Translator, notes: list[str], coders: list[str] | None = None) -> None:
+    """Which backend, decoder and encoder run, why the better ones do not, and what a user should know of the input."""
     choice = translator.choice
-    for line in choice.lines if choice else ():
+    for line in (*(choice.lines if choice else ()), *filter(None, coders or ())):
         console.print(line, style="dim", soft_wrap=True, markup=False)
     for note in notes:
         console.print(f"note: {note}", soft_wrap=True, markup=False)
@@ -304,6 +322,7 @@ def _report(
     times: StageTimes,
     translator: Translator,
     notes: list[str],
+    coders: dict[str, str | None] | None = None,
 ) -> None:
     if translator.frames_with_faces is not None:
         what = "frames" if job.video is not None else "pictures"
@@ -335,6 +354,7 @@ def _report(
         "model": translator.spec.name,
         "backend": translator.backend.name,
         "device": translator.backend.device,
+        **(coders or {}),
         "frames": frames,
         "seconds": seconds,
         "fps": fps,
@@ -371,6 +391,13 @@ def _refuse_same_file(source: str, target: str) -> None:
         raise MediaError(f"{target} is a folder; -o needs the name of a file here.")
     if Path(target).exists() and Path(source).exists() and Path(target).samefile(source):
         raise OptionError(f"{target} is the input itself; give another output with -o.")
+
+
+def _refuse_coders(job: Job, *, decoded: bool, encoded: bool) -> None:
+    """A decoder or encoder that was asked for by name, where nothing is there for it to do."""
+    for option, name, used in (("--decoder", job.decoder, decoded), ("--encoder", job.encoder, encoded)):
+        if name not in ("auto", "cpu") and not used:
+            raise OptionError(f"{option} {name} goes with video files, not with pictures or pipes. Leave it out.")
 
 
 def _integers(option: str, text: str, separator: str, names: tuple[str, ...]) -> list[int]:

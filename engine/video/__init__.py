@@ -11,10 +11,12 @@ the colour description, the sample aspect ratio, chapters, titles and languages.
 
 Known limits: Matroska and WebM store times in milliseconds and none below zero: where the priming of the sound begins
 earlier, all streams move later by it, together; the siting of chroma samples is not exposed by PyAV and is
-taken from the codec's default; interlaced pictures are handled as whole frames.
+taken from the codec's default; interlaced pictures are handled as whole frames; AV1 is never decoded by NVDEC, because
+PyAV takes dav1d for it.
 """
 
-from .codecs import CODECS, CONTAINERS, PRESETS
+from .codecs import CODECS, CONTAINERS, NVENC, PRESETS
+from .hardware import Coder
 from .info import ColorTags, StreamInfo, VideoInfo
 from .picture import VideoFrame
 from .raw import RawSink, RawSource
@@ -24,7 +26,9 @@ from .source import VideoSource
 __all__ = [
     "CODECS",
     "CONTAINERS",
+    "NVENC",
     "PRESETS",
+    "Coder",
     "ColorTags",
     "RawSink",
     "RawSource",

@@ -23,11 +23,18 @@ class Encoder(NamedTuple):
             return {"crf": quality, "preset": str(min(13, 12 - speed))}
         if self.library == "ffv1":
             return {"level": "3", "slicecrc": "1"}
+        if self.library.endswith("_nvenc"):
+            if crf == 0:
+                return {"preset": _NVENC_PRESETS[speed], "tune": "lossless"}
+            # "cq" is a quality only where no bit rate is given; 0 would mean "as you like".
+            constant = {"rc": "vbr", "cq": f"{max(float(quality), 1):g}", "b": "0"}
+            return {"preset": _NVENC_PRESETS[speed], "tune": "hq", **constant}
         options = {"crf": quality, "preset": preset}
         return {**options, "x265-params": "log-level=error"} if self.library == "libx265" else options
 
 
 PRESETS = ("ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow")
+_NVENC_PRESETS = ("p1", "p2", "p3", "p4", "p4", "p5", "p6", "p7", "p7")
 
 CODECS: dict[str, Encoder] = {
     "h264": Encoder("libx264", 20, even_only=True),
@@ -36,6 +43,14 @@ CODECS: dict[str, Encoder] = {
     "av1": Encoder("libsvtav1", 32, even_only=True),
     "ffv1": Encoder("ffv1", 0),
 }
+"""Every codec by an encoder for the CPU."""
+
+NVENC: dict[str, Encoder] = {
+    "h264": Encoder("h264_nvenc", 20, even_only=True),
+    "hevc": Encoder("hevc_nvenc", 23, even_only=True),
+    "av1": Encoder("av1_nvenc", 32, even_only=True),
+}
+"""Those that GPUs encode; which of them, and at which sizes, only trying tells."""
 
 
 class ContainerKind(NamedTuple):
@@ -53,5 +68,3 @@ CONTAINERS: dict[str, ContainerKind] = {
     ".mkv": ContainerKind("matroska", "h264", "aac", "subrip"),
     ".webm": ContainerKind("webm", "vp9", "libopus", "webvtt"),
 }
-
-# Written by muxers about the file that they made, not by people about its content.

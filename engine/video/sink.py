@@ -7,17 +7,20 @@ import os
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
+from typing import get_args
 
 import av
 import numpy as np
 from av.codec.context import Flags as CodecFlags
 from av.video.reformatter import VideoReformatter
 
-from ..errors import MediaError, OptionError, did_you_mean, reason
+from ..errors import BackendUnavailable, MediaError, OptionError, did_you_mean, reason
 from ..frame import Frame
 from ..output_file import OutputFile
-from .codecs import CODECS, CONTAINERS, PRESETS, ContainerKind, Encoder
+from . import hardware
+from .codecs import CODECS, CONTAINERS, NVENC, PRESETS, ContainerKind, Encoder
 from .copies import CopiedStreams, written_by_people
+from .hardware import Coder, EncoderName, Problem
 from .info import ColorTags, VideoInfo
 from .picture import BEST, FULL_RANGE, FramePool, VideoFrame, plane_views, rgb_to_yuv
 
@@ -35,9 +38,12 @@ class VideoSink:
         info: of the source: time base, colour tags, pixel aspect; streams, titles and chapters come from ``info.path``.
         size: (height, width) of the frames, if they are not as large as the source's.
         codec: "h264", "hevc", "vp9", "av1" or "ffv1" (lossless, .mkv); None: the container's usual one.
-        crf: constant quality, 0 is best (for h264: lossless); None: 20 for h264.
+        crf: constant quality, 0 is best (for h264, and for all of NVENC's: lossless); None: 20 for h264. NVENC's scale
+            is of the same range, but not the same: files of one number differ in size.
         preset: speed, "ultrafast" to "veryslow".
         threads: encoder threads; 0 lets the encoder choose.
+        encoder: "nvenc" encodes on the GPU or fails; "auto" does so where that works; "cpu". ``encoder`` says which it
+            became, and why.
         overwrite: whether an existing file may be replaced.
 
     ``notes`` says what could not be kept.
@@ -45,6 +51,7 @@ class VideoSink:
     Raises:
         MediaError: the file cannot be written, or the disk is full. An existing file stays as it was.
         OptionError: an unknown codec, preset or suffix.
+        BackendUnavailable: NVENC was asked for by name and does not encode such frames here.
     """
 
     def __init__(
@@ -57,6 +64,7 @@ class VideoSink:
         crf: float | None = None,
         preset: str = "veryfast",
         threads: int = 0,
+        encoder: EncoderName = "cpu",
         overwrite: bool = False,
     ) -> None:
         self.path = Path(path)
@@ -74,6 +82,8 @@ class VideoSink:
             raise OptionError(f"Unknown codec '{name}'. {did_you_mean(name, CODECS)}")
         if preset not in PRESETS:
             raise OptionError(f"Unknown preset '{preset}'. {did_you_mean(preset, PRESETS)}")
+        if encoder not in get_args(EncoderName):
+            raise OptionError(f"encoder is {encoder!r}; expected one of {', '.join(get_args(EncoderName))}")
         self._file = OutputFile(self.path, overwrite=overwrite)
         self._copies: CopiedStreams | None = None
         try:
@@ -84,7 +94,9 @@ class VideoSink:
                 buffer_size=1 << 18,
                 container_options=_movie_options(info.time_base) if kind.format in ("mp4", "mov") else None,
             )
-            self._stream = self._add_video(CODECS[name], kind, size or info.size, crf, preset, threads)
+            size = size or info.size
+            self.encoder, chosen = self._choose_encoder(encoder, name, size, crf, preset)
+            self._stream = self._add_video(chosen, kind, size, crf, preset, threads)
             self._output.metadata.update(written_by_people(info.metadata))
             if info.path is not None:
                 self._copies = CopiedStreams(info, self._output, kind, self.notes)
@@ -99,6 +111,40 @@ class VideoSink:
         self._end = Fraction(0)
         self._pools: dict[tuple[int, int, str], FramePool] = {}
         self._reformatter = VideoReformatter()
+
+    def _choose_encoder(
+        self,
+        wanted: EncoderName,
+        codec: str,
+        size: tuple[int, int],
+        crf: float | None,
+        preset: str,
+    ) -> tuple[Coder, Encoder]:
+        """Who encodes: whoever is wanted and can."""
+        on_cpu = CODECS[codec]
+        if wanted == "cpu":
+            return Coder("cpu"), on_cpu
+        on_gpu = NVENC.get(codec)
+        problem: Problem | None = Problem(f"it makes no {codec}", f"It makes {', '.join(NVENC)}")
+        if on_gpu is not None:
+            problem = self._try_encoder(on_gpu, size, crf, preset)
+        if problem is None:
+            assert on_gpu is not None
+            return Coder("nvenc", f"nvenc: {on_gpu.library} encodes"), on_gpu
+        if wanted == "nvenc":
+            raise BackendUnavailable(
+                f"--encoder nvenc cannot encode {self.path}: {problem} Use --encoder auto, or cpu."
+            )
+        return Coder("cpu", f"nvenc: {problem.reason}; {on_cpu.library} encodes"), on_cpu
+
+    def _try_encoder(self, encoder: Encoder, size: tuple[int, int], crf: float | None, preset: str) -> Problem | None:
+        """Why an encoder does not encode frames of this size here; None: it does."""
+        try:
+            codec = av.codec.Codec(encoder.library, "w")
+            pixel_format = self._pixel_format(encoder, codec, size)
+        except (ValueError, OptionError) as error:
+            return Problem(reason(error).rstrip("."))
+        return hardware.encoder_problem(encoder.library, size, pixel_format, encoder.options(crf, preset))
 
     def _add_video(
         self,
@@ -131,6 +177,11 @@ class VideoSink:
         context.time_base = info.time_base
         context.width, context.height = width, height
         context.pix_fmt = self._pixel_format(encoder, codec, size)
+        if context.pix_fmt == _EVEN_FREE:
+            self.notes.append(
+                f"{size[1]}x{size[0]} is an odd size: encoded as {_EVEN_FREE}, which keeps it but which some players "
+                "cannot show"
+            )
         context.sample_aspect_ratio = info.pixel_aspect
         tags = info.tags
         if info.format == "rgb24" or context.pix_fmt == "rgb24":  # RGB becomes BT.709
@@ -154,10 +205,6 @@ class VideoSink:
                 raise OptionError(
                     f"{encoder.library} cannot encode the odd size {size[1]}x{size[0]}; choose --codec h264 or vp9."
                 )
-            self.notes.append(
-                f"{size[1]}x{size[0]} is an odd size: encoded as {_EVEN_FREE}, which keeps it but which some players "
-                "cannot show"
-            )
             wanted = _EVEN_FREE
         return wanted
 

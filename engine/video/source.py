@@ -8,16 +8,19 @@ import re
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import av
 import av.filter
 import numpy as np
+from av.codec.hwaccel import HWAccel
 from av.stream import Discard, Disposition
 from av.video.reformatter import ColorTrc, VideoReformatter
 
-from ..errors import MediaError, OptionError, reason
+from ..errors import BackendUnavailable, MediaError, OptionError, reason
 from ..frame import Color, Matrix, PixelFormat, Siting
+from . import hardware
+from .hardware import DOWNLOADED, Coder, DecoderName, Problem
 from .info import ColorTags, VideoInfo, stream_info
 from .picture import BEST, FULL_RANGE, FramePool, Orientation, VideoFrame, copy_tags, plane_views
 
@@ -37,17 +40,21 @@ class VideoSource:
     """The frames of a video file, upright and in presentation order.
 
     Frames of ``yuv420p``, ``nv12`` and ``rgb24`` come as views of the decoder's own memory; other pixel formats are
-    converted once (to ``yuv420p``, or ``rgb24`` for RGB, grey and palette pictures), which ``info.notes`` says.
+    converted once (to ``yuv420p``, or ``rgb24`` for RGB, grey and palette pictures), which ``info.notes`` says. NVDEC
+    gives ``nv12``.
 
     Args:
         path: the file.
         start: seconds after the first frame at which to begin; the first frame is the first that begins there or later.
         duration: seconds to read from there; None reads to the end.
-        threads: decoder threads; 0 takes one per core.
+        threads: decoder threads; 0 takes one per core. NVDEC needs none.
+        decoder: "nvdec" decodes on the GPU or fails; "auto" does so where that works; "cpu". ``decoder`` says which it
+            became, and why.
         hdr: "error" refuses PQ and HLG; "tonemap" converts them to standard BT.709.
 
     Raises:
         MediaError: the file cannot be read as a video, or, while iterating, is damaged.
+        BackendUnavailable: NVDEC was asked for by name and does not decode this file here.
     """
 
     def __init__(
@@ -57,6 +64,7 @@ class VideoSource:
         start: float | None = None,
         duration: float | None = None,
         threads: int = 1,
+        decoder: DecoderName = "cpu",
         hdr: Literal["error", "tonemap"] = "error",
     ) -> None:
         if start is not None and start < 0:
@@ -65,6 +73,8 @@ class VideoSource:
             raise OptionError(f"duration is {duration} s; expected more than 0")
         if hdr not in ("error", "tonemap"):
             raise OptionError(f"hdr is {hdr!r}; expected 'error' or 'tonemap'")
+        if decoder not in get_args(DecoderName):
+            raise OptionError(f"decoder is {decoder!r}; expected one of {', '.join(get_args(DecoderName))}")
         self.path = Path(path)
         self._threads = threads
         self._decoded: Iterator[tuple[av.VideoFrame, Fraction]] = iter(())
@@ -72,10 +82,13 @@ class VideoSource:
         self._last: int | None = None  # time of the last decoded one, in ticks
         self._given = 0  # frames given so far
         self._timeless = False  # whether pictures came without a time
+        self._hardware: HWAccel | None = None
+        self._only_hardware = decoder == "nvdec"
         self._container = open_input(self.path)
         self._fresh = True  # whether nothing was given yet
         try:
             self._open_stream()
+            self.decoder = self._choose_decoder(decoder)
             self._tonemap = _ToneMap() if hdr == "tonemap" else None
             self._describe(_seconds(start), _seconds(duration))
         except BaseException:
@@ -95,16 +108,49 @@ class VideoSource:
             if stream.index != self._stream.index:
                 stream.discard = Discard.all
         context = self._stream.codec_context
-        context.thread_count = self._threads
-        context.thread_type = "NONE" if self._threads == 1 else "AUTO"
+        threads = 1 if self._hardware is not None else self._threads
+        context.thread_count = threads
+        context.thread_type = "NONE" if threads == 1 else "AUTO"
         assert self._stream.time_base is not None
         self._tick = self._stream.time_base
         self._rate = self._stream.average_rate or self._stream.base_rate or None
         self._restart()
 
+    def _choose_decoder(self, wanted: DecoderName) -> Coder:
+        """Who decodes: whoever is wanted and can. The stream is open for it afterwards."""
+        context = self._stream.codec_context
+        self._stored_format = context.pix_fmt or ""
+        if wanted == "cpu":
+            return Coder("cpu")
+        problem = hardware.nvdec_problem(context.codec) or self._try_hardware()
+        if problem is None:
+            return Coder("nvdec", f"nvdec: decodes {context.codec.canonical_name}")
+        if wanted == "nvdec":
+            raise BackendUnavailable(
+                f"--decoder nvdec cannot decode {self.path}: {problem} Use --decoder auto, or cpu."
+            )
+        if self._hardware is not None:
+            self._hardware = None
+            self._reopen()
+        return Coder("cpu", f"nvdec: {problem.reason}; the CPU decodes {context.codec.canonical_name}")
+
+    def _try_hardware(self) -> Problem | None:
+        """Open the stream for NVDEC and decode its first picture; why that was not NVDEC's work, or None."""
+        self._hardware = hardware.cuda()
+        first: tuple[av.VideoFrame, Fraction] | None = None
+        error: BaseException | None = None
+        with hardware.complaints() as said:
+            try:
+                self._reopen()
+                first = next(self._decoded, None)
+            except MediaError as caught:
+                error = caught.__cause__ or caught
+        self._waiting = first
+        return hardware.nvdec_refusal(said, error, None if first is None else first[0])
+
     def _describe(self, start: Fraction | None, duration: Fraction | None) -> None:
         """Decode the first frame, which alone says what the frames will be like."""
-        first = next(self._decoded, None)
+        first = self._waiting or next(self._decoded, None)
         if first is None:
             raise MediaError(f"{self.path} has a video stream, but no frame in it can be decoded.")
         self._waiting = first
@@ -121,10 +167,10 @@ class VideoSource:
         else:
             self._tonemap = None
         self._orientation = Orientation.of(picture)
-        stored = picture.format
-        self._target = _target_format(stored)
-        if stored.name not in NATIVE_FORMATS and transfer is None:
-            notes.append(f"pixel format {stored.name} is converted to {self._target}, 8 bit")
+        self._target = _target_format(picture.format)
+        stored = self._stored_format if picture.format.name in DOWNLOADED and self._hardware else picture.format.name
+        if picture.format.name not in NATIVE_FORMATS and transfer is None:
+            notes.append(f"pixel format {stored} is converted to {self._target}, 8 bit")
         if picture.interlaced_frame:
             notes.append("the video is interlaced; its frames are translated whole, not deinterlaced")
         self._reformatter = VideoReformatter()
@@ -154,7 +200,7 @@ class VideoSource:
             path=self.path,
             size=(height, width),
             format=self._target,
-            stored_format=stored.name,
+            stored_format=stored,
             time_base=self._tick,
             rate=self._rate,
             codec=context.codec.name,
@@ -190,7 +236,7 @@ class VideoSource:
 
     def _reopen(self) -> None:
         self._container.close()
-        self._container = open_input(self.path)
+        self._container = open_input(self.path, hardware=self._hardware)
         self._open_stream()
 
     def _decode(self) -> Iterator[tuple[av.VideoFrame, Fraction]]:
@@ -204,9 +250,25 @@ class VideoSource:
                         raise
                     continue  # a stream cut out of a broadcast begins with pictures whose references are missing
                 for picture in pictures:
+                    self._check_hardware(picture)
                     yield picture, self._pts(picture) * self._tick
         except av.FFmpegError as error:
             raise self._damaged(error) from error
+
+    def _check_hardware(self, picture: av.VideoFrame) -> None:
+        """Notice where NVDEC gives up in the middle of a file, and libav goes on in software."""
+        if self._last is None or self._hardware is None or picture.format.name in DOWNLOADED:
+            return
+        if self._only_hardware:
+            problem = MediaError(
+                f"{self.path}: NVDEC cannot decode frame {self._given + 1} and those after it "
+                f"({picture.format.name}). Use --decoder auto, or cpu."
+            )
+            problem.frame_number = self._given + 1
+            raise problem
+        note = "NVDEC gave up in the middle of the file; the CPU decodes the rest"
+        if note not in self.info.notes:
+            self.info.notes.append(note)
 
     def _pts(self, picture: av.VideoFrame) -> int:
         """Presentation time in ticks, strictly rising; estimated where the file has none."""
@@ -231,6 +293,8 @@ class VideoSource:
             # Up to the last good frame, not with it: reading stops at the frame that no longer belongs.
             milliseconds = int((self._last * self._tick - begin) * 1000)
             cure = f" The part before can be translated with --duration {milliseconds / 1000:.3f}."
+        if self._hardware is not None:
+            cure += " It was NVDEC that failed; --decoder cpu may do better."
         problem = MediaError(f"{self.path} is damaged or cut off: decoding failed {at} ({reason(error)}).{cure}")
         problem.frame_number = self._given + 1
         return problem
@@ -373,8 +437,12 @@ class _ToneMap:
         return graph
 
 
-def open_input(path: Path, kind: str = "video") -> av.container.InputContainer:
-    """Open a local file for reading, or say in the user's terms why it is no ``kind``."""
+def open_input(path: Path, kind: str = "video", hardware: HWAccel | None = None) -> av.container.InputContainer:
+    """Open a local file for reading, or say in the user's terms why it is no ``kind``.
+
+    Args:
+        hardware: decodes where it can.
+    """
     if not path.exists():
         raise MediaError(f"{path}: no such file.")
     if path.is_dir():
@@ -383,7 +451,11 @@ def open_input(path: Path, kind: str = "video") -> av.container.InputContainer:
         if path.is_file() and path.stat().st_size == 0:
             raise MediaError(f"{path} is empty (0 bytes).")
         container = av.open(
-            f"file:{path}", "r", metadata_errors="replace", container_options={"protocol_whitelist": "file"}
+            f"file:{path}",
+            "r",
+            metadata_errors="replace",
+            container_options={"protocol_whitelist": "file"},
+            hwaccel=hardware,
         )
     except (av.FFmpegError, OSError) as error:
         if isinstance(error, MediaError):

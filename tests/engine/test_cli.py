@@ -231,7 +231,10 @@ def test_models_and_backends_are_listed(engine):
     assert status == 0
     assert all(name in out for name in ("tensorrt", "cuda", "openvino", "cpu"))
     rows = {row["name"]: row for row in json.loads(engine("backends", "--json")[1])}
-    assert rows["cpu"]["usable"] is True
+    assert rows["cpu"]["usable"] is True and rows["cpu"]["kind"] == "backend"
+    for name, kind in (("nvdec", "decoder"), ("nvenc", "encoder")):
+        assert rows[name]["kind"] == kind and name in out
+        assert rows[name]["usable"] or rows[name]["reason"]
 
 
 def test_version_and_help(engine):
@@ -315,6 +318,11 @@ CASES = {
     "two inputs": (["--video", "a.mp4", "--image", "b.png"], 2, "--video and --image"),
     "unknown option": (["--vidoe", "a.mp4"], 2, "--vidoe"),
     "threads 0": (["--video", "{clip}", "--threads", "0"], 2, "threads"),
+    "unknown decoder": (["--video", "{clip}", "-m", "{model}", "--decoder", "gpu"], 1, "auto, nvdec, cpu"),
+    "unknown encoder": (["--video", "{clip}", "-m", "{model}", "--encoder", "gpu"], 1, "auto, nvenc, cpu"),
+    "nvdec without video": (["--image", "a.png", "--decoder", "nvdec"], 1, "goes with video files"),
+    "nvenc into a pipe": (["--video", "{clip}", "-o", "-", "--encoder", "nvenc"], 1, "goes with video files"),
+    "nvenc without vp9": (["--video", "{clip}", "-o", "o.webm", "--encoder", "nvenc"], 1, "it makes no vp9"),
 }
 
 
