@@ -1,7 +1,7 @@
-"""Puts the newest result of every benchmark into the README, between two marks.
+"""Puts the newest result of every benchmark into the documentation, between two marks.
 
-python -m benchmarks.report                     # all of benchmarks/results/*.json into README.md
-python -m benchmarks.report --check             # exit status 1 if the README differs from the results
+python -m benchmarks.report             # benchmarks/results/*.json into README.md (speed) and docs/studies.md
+python -m benchmarks.report --check     # exit status 1 if one of them differs from the results
 """
 
 from __future__ import annotations
@@ -16,7 +16,14 @@ from typing import Any
 from . import machine, results
 
 BEGIN, END = "<!-- measured:begin (written by `make bench`) -->", "<!-- measured:end -->"
-README = Path(__file__).parents[1] / "README.md"
+ROOT = Path(__file__).parents[1]
+
+PAGES: dict[str, tuple[str, ...]] = {
+    "README.md": ("kernels", "latency", "video", "faces", "gpu"),
+    "docs/studies.md": ("acl-gan", "cyclegan-variants", "psc-gan", "train-speed"),
+    "": ("losses",),  # writes docs/losses.md itself
+}
+"""Page → how the names of its benchmarks begin."""
 
 
 def newest(paths: Iterable[Path]) -> list[dict[str, Any]]:
@@ -62,19 +69,34 @@ def insert(text: str, tables: str) -> str:
     return f"{before}{BEGIN}\n\n{tables}\n{END}{rest.split(END)[1]}"
 
 
+def page_of(name: str) -> str:
+    """The page on which a benchmark's table stands.
+
+    Raises:
+        ValueError: none knows it.
+    """
+    for page, beginnings in PAGES.items():
+        if name.startswith(beginnings):
+            return page
+    raise ValueError(f"no page takes the results of '{name}'; add it to PAGES in benchmarks/report.py")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--results", type=Path, default=results.FOLDER, help="folder of the JSON files")
-    parser.add_argument("--readme", type=Path, default=README)
-    parser.add_argument("--check", action="store_true", help="change nothing; exit with 1 if the README is out of date")
+    parser.add_argument("--root", type=Path, default=ROOT, help="folder that the pages lie in")
+    parser.add_argument("--check", action="store_true", help="change nothing; exit with 1 if a page is out of date")
     options = parser.parse_args()
-    old = options.readme.read_text(encoding="utf-8")
-    new = insert(old, render(newest(sorted(options.results.glob("*.json")))))
-    if options.check:
-        if new != old:
-            sys.exit(f"{options.readme} differs from {options.results}; run: python -m benchmarks.report")
-    else:
-        options.readme.write_text(new, encoding="utf-8")
+    records = newest(sorted(options.results.glob("*.json")))
+    for page in filter(None, PAGES):
+        path = options.root / page
+        old = path.read_text(encoding="utf-8")
+        new = insert(old, render(record for record in records if page_of(record["benchmark"]) == page))
+        if new == old:
+            continue
+        if options.check:
+            sys.exit(f"{path} differs from {options.results}; run: python -m benchmarks.report")
+        path.write_text(new, encoding="utf-8")
 
 
 if __name__ == "__main__":

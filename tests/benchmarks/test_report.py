@@ -90,18 +90,34 @@ def test_missing_marks_are_an_error(text: str) -> None:
         report.insert(text, "new")
 
 
-def test_check_tells_whether_the_readme_is_up_to_date(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    readme = tmp_path / "README.md"
-    readme.write_text(f"{report.BEGIN}\n{report.END}\n")
-    (tmp_path / "a.json").write_text(json.dumps(record("a", "2026")))
-    arguments = ["report", "--results", str(tmp_path), "--readme", str(readme)]
+def test_each_result_goes_to_its_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "docs").mkdir()
+    readme, studies = (tmp_path / page for page in ("README.md", "docs/studies.md"))
+    for page in (readme, studies):
+        page.write_text(f"{report.BEGIN}\n{report.END}\n")
+    for number, name in enumerate(("video frame", "acl-gan-cost", "losses")):
+        (tmp_path / f"{number}.json").write_text(json.dumps(record(name, "2026")))
+    arguments = ["report", "--results", str(tmp_path), "--root", str(tmp_path)]
     monkeypatch.setattr(sys, "argv", [*arguments, "--check"])
-    with pytest.raises(SystemExit, match="differs"):
+    with pytest.raises(SystemExit, match=r"README\.md differs"):
         report.main()
     monkeypatch.setattr(sys, "argv", arguments)
     report.main()
-    assert "| ours | 1 |" in readme.read_text()
+    assert "**video frame**" in readme.read_text()
+    assert "**acl-gan-cost**" in studies.read_text()
+    assert "losses" not in readme.read_text() + studies.read_text()
+    assert "acl-gan" not in readme.read_text()
     monkeypatch.setattr(sys, "argv", [*arguments, "--check"])
+    report.main()
+
+
+def test_result_without_a_page_is_an_error() -> None:
+    with pytest.raises(ValueError, match="no page takes the results of 'weather'"):
+        report.page_of("weather")
+
+
+def test_the_pages_are_up_to_date(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["report", "--check"])
     report.main()
 
 
