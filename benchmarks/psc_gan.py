@@ -71,7 +71,8 @@ def configuration(options: argparse.Namespace, seed: int, variant: str, steps: i
         "threads": options.threads,
     }
     if variant == "stage1":
-        return make_config(PSCGANConfig, {**values, "stage": "1", "stage1_steps": steps})
+        values |= {"stage": "1", "stage1_steps": steps, "stage1_learning_rate": options.stage1_learning_rate}
+        return make_config(PSCGANConfig, values)
     start = "" if variant == "vanilla" else str(folder / "stage1")
     return make_config(PSCGANConfig, {**values, "stage": "2", "stage1": start, "baseline": variant, "steps": steps})
 
@@ -200,6 +201,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--map-init", choices=("random", "codes"), default="random", help="random: as the paper reads")
     parser.add_argument("--stage1-steps", type=int, default=1500)
+    parser.add_argument("--stage1-learning-rate", type=float, default=0.0, help="0: as in stage 2; 1e-3 if it is short")
     parser.add_argument("--steps", type=int, default=3000, help="of each variant, after stage 1")
     parser.add_argument("--count", type=int, default=1000, help="generated faces of each row")
     parser.add_argument("--pairs", type=int, default=1000, help="pairs of a perceptual distance")
