@@ -656,6 +656,7 @@ CONFIGS: dict[str, type[TrainConfig]] = {
 
 CHANGEABLE = frozenset(
     {"out", "epochs", "decay_epochs", "steps", "decay_steps", "log_every", "sample_every", "checkpoint_minutes"}
+    | {"size", "load_size", "border"}
     | {
         "threads",
         "workers",
@@ -689,7 +690,8 @@ CHANGEABLE = frozenset(
     | {"stage1", "lambda_2"}
 )
 """What may differ when a run is resumed: its length, its places, its words, and, when asked for, rates and weights.
-``photos``, ``paintings`` and ``data`` may move; their contents must stay the same."""
+``photos``, ``paintings`` and ``data`` may move; their contents must stay the same. ``size`` may where no network is
+made for one: coarse to fine, a run begins on small pictures, at a fraction of the cost, and ends on large ones."""
 
 
 def make_config(kind: type[C], values: dict[str, Any]) -> C:

@@ -256,7 +256,13 @@ class Trainer:
         own = saved["ranks"][self.accelerator.process_index]
         self.method.load_state_dict(own["method"], self.device)  # first: it knows best why a state does not fit
         for name, network in self.method.networks.items():
-            network.load_state_dict(saved["networks"][name])
+            try:
+                network.load_state_dict(saved["networks"][name])
+            except RuntimeError as error:
+                raise TrainingError(
+                    f"--size cannot change in this run: its {name} is made for pictures of one size. Start a new "
+                    "run in another --out (with acl-gan, --discriminator-size lets a run go on at another --size)."
+                ) from error
         for name, averaged in self.averaged.items():
             averaged.load_state_dict(saved["averaged"][name])
         for name, optimizer in self.optimizers.items():

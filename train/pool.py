@@ -34,7 +34,7 @@ class ImagePool:
             return image
         place = int(torch.randint(self.size, (), generator=self._random))
         old, self.images[place] = self.images[place], image.clone()
-        return old
+        return old if old.shape == image.shape else image  # a run may go on with larger pictures
 
     def state_dict(self) -> dict[str, Any]:
         """Images and random state."""

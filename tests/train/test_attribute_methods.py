@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn.functional import l1_loss
 
-from ganlens.engine.errors import OptionError
+from ganlens.engine.errors import OptionError, TrainingError
 from ganlens.train.attribute_loss import ATTRIBUTE_LOSSES, active_r1_penalty, with_complement
 from ganlens.train.checkpoint import load_generator, load_state
 from ganlens.train.classifier import finish
@@ -117,6 +117,20 @@ def test_resume_is_exact(edit_config: EditConfig, tmp_path: Path, method: str, o
     for part in ("networks", "averaged"):
         for name, network in one[part].items():
             assert all(torch.equal(value, other[part][name][key]) for key, value in network.items())
+
+
+def test_an_edit_is_learned_coarse_to_fine_where_the_discriminator_has_its_own_size(
+    edit_config: EditConfig, tmp_path: Path
+) -> None:
+    assert train(edit_config(discriminator_size=32, steps=2))
+    assert train(edit_config(discriminator_size=32, steps=4, size=64, load_size=72), resume=True)
+    spec = load_generator(tmp_path / "run")[1]
+    assert (spec.size.preferred, spec.frame_border_px) == ((64, 64), 4)
+    assert train(edit_config(out=str(tmp_path / "other"), steps=2))
+    with pytest.raises(
+        TrainingError, match="--size cannot change in this run: its discriminator.*--discriminator-size"
+    ):
+        train(edit_config(out=str(tmp_path / "other"), steps=4, size=64, load_size=72), resume=True)
 
 
 def test_the_generator_moves_in_every_nth_step_only(edit_config: EditConfig) -> None:

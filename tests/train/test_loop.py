@@ -95,6 +95,16 @@ def test_run_folder(make_config: MakeConfig, tmp_path: Path) -> None:
     assert list((run / "tensorboard").iterdir())
 
 
+def test_a_run_goes_on_with_larger_pictures(make_config: MakeConfig, tmp_path: Path) -> None:
+    assert train(make_config(steps=3))
+    larger = make_config(steps=6, size=40, load_size=48)
+    assert train(larger, resume=True)
+    state = load_state(tmp_path / "run")
+    assert state["step"] == 6
+    assert load_config(tmp_path / "run").size == 40
+    assert load_generator(tmp_path / "run")[1].size.preferred == (48, 48)
+
+
 @pytest.mark.parametrize(
     ("asked", "device", "norm", "format"),
     [

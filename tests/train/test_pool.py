@@ -55,3 +55,11 @@ def test_state_continues_exactly() -> None:
     other.load_state_dict(pool.state_dict())
     for value in range(20):
         assert torch.equal(pool(images(float(value))), other(images(float(value))))
+
+
+def test_smaller_pictures_of_an_earlier_size_are_dropped_as_they_come_up() -> None:
+    pool = ImagePool(3)
+    pool(torch.zeros(3, 3, 4, 4))
+    larger = torch.ones(16, 3, 8, 8)
+    assert torch.equal(pool(larger), larger)
+    assert any(image.shape == (3, 8, 8) for image in pool.images)
