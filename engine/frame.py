@@ -72,6 +72,11 @@ class Frame:
                 f"{self.format} planes of shape {came} ({', '.join(str(p.dtype) for p in self.planes)}) came; "
                 f"expected uint8 {expected}"
             )
+        if not all(plane[:1].flags.c_contiguous for plane in self.planes):
+            raise ShapeError(
+                f"{self.format} planes came whose rows are not contiguous in memory, such as a view [..., ::-1] or a "
+                "transposed array; expected contiguous rows. Copy it: numpy.ascontiguousarray(array)"
+            )
 
     @classmethod
     def from_rgb(cls, pixels: NDArray[np.uint8], time: Fraction | None = None) -> Frame:

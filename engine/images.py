@@ -16,7 +16,7 @@ from .output_file import OutputFile
 from .video.picture import Orientation
 from .video.still import IMAGE_SUFFIXES, decode_still, encode_still
 
-__all__ = ["IMAGE_SUFFIXES", "list_images", "read_image", "write_image"]
+__all__ = ["IMAGE_SUFFIXES", "check_target", "list_images", "read_image", "write_image"]
 
 _ORIENTATION_TAG = 0x0112
 # EXIF 2.3, "Orientation": how the rows and columns as stored lie in the picture as seen.
@@ -59,20 +59,33 @@ def write_image(path: str | os.PathLike[str], frame: Frame, *, overwrite: bool =
         MediaError: the file exists, or cannot be written; an existing file stays as it was.
     """
     path = Path(path)
-    suffix = path.suffix.lower()
-    if suffix not in IMAGE_SUFFIXES:
-        raise OptionError(
-            f"{path}: cannot tell the image format from the suffix '{path.suffix}'; "
-            f"expected one of {', '.join(IMAGE_SUFFIXES)}."
-        )
+    check_target(path, overwrite=overwrite)
     if frame.format != "rgb24":
         raise OptionError(f"a frame of pixel format {frame.format} came; images are written from rgb24")
     file = OutputFile(path, overwrite=overwrite)
     try:
-        file.write(encode_still(frame.planes[0], suffix))
+        file.write(encode_still(frame.planes[0], path.suffix.lower()))
         file.commit()
     finally:
         file.discard()
+
+
+def check_target(path: Path, *, overwrite: bool) -> None:
+    """Refuse a name that :func:`write_image` would refuse, before there is a picture to write.
+
+    Raises:
+        OptionError: unknown suffix.
+        MediaError: the file exists, or is a folder.
+    """
+    if path.is_dir():
+        raise MediaError(f"{path} is a folder; expected the name of a file to write.")
+    if path.suffix.lower() not in IMAGE_SUFFIXES:
+        raise OptionError(
+            f"{path}: cannot tell the image format from the suffix '{path.suffix}'; "
+            f"expected one of {', '.join(IMAGE_SUFFIXES)}."
+        )
+    if path.exists() and not overwrite:
+        raise MediaError(f"{path} exists; pass -y to overwrite it.")
 
 
 def list_images(folder_or_pattern: str | os.PathLike[str]) -> list[Path]:

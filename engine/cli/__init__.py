@@ -175,7 +175,7 @@ def translate(
     raise typer.Exit(run(Job(**options)))
 
 
-@app.command()
+@app.command(short_help="Make pictures from noise.")
 def generate(
     model: Model,
     labels: Annotated[
@@ -236,7 +236,7 @@ def models(as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = F
     show_models(as_json)
 
 
-@app.command()
+@app.command(short_help="Show a model's record.")
 def info(
     model: Annotated[str, typer.Argument(help="A name that 'engine models' lists, or an ONNX file.")],
     value_range: Range = None,
@@ -248,7 +248,7 @@ def info(
     show_model(model, value_range, as_json)
 
 
-@app.command()
+@app.command(short_help="Show which backends run here, and how to get the others.")
 def backends(as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False) -> None:
     """Show which backends run here, which do not, and how to get them."""
     from .describe import show_backends
@@ -256,7 +256,7 @@ def backends(as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] =
     show_backends(as_json)
 
 
-@app.command()
+@app.command(short_help="Build the TensorRT plan of a model ahead of time.")
 def build(
     model: Annotated[str, typer.Argument(help="A name that 'engine models' lists, or an ONNX file.")],
     output: Annotated[
@@ -298,7 +298,7 @@ def build(
 _PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 
 
-@app.command(context_settings=_PASS_ON, add_help_option=False)
+@app.command(context_settings=_PASS_ON, add_help_option=False, short_help="Train a generator (extra 'train').")
 def train(ctx: typer.Context) -> None:
     """Train a generator (needs the extra 'train'): engine train --help."""
     try:
@@ -309,7 +309,11 @@ def train(ctx: typer.Context) -> None:
         raise _missing("engine train", error, "train") from error
 
 
-@app.command(context_settings=_PASS_ON, add_help_option=False)
+@app.command(
+    context_settings=_PASS_ON,
+    add_help_option=False,
+    short_help="Turn a training run into a checked ONNX file (extra 'export').",
+)
 def export(ctx: typer.Context) -> None:
     """Turn a training run into a checked ONNX file (needs the extra 'export'): engine export --help."""
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 from rich.console import Console
 from rich.markup import escape
@@ -14,6 +15,8 @@ from ..onnx_file import parse_value_range
 from ..spec import GeneratorSpec
 
 console = Console(highlight=False)
+if not (console.is_terminal or "COLUMNS" in os.environ):
+    console.width = 10_000  # a line is a line for grep and less
 
 
 def show_models(as_json: bool) -> None:
@@ -26,14 +29,13 @@ def show_models(as_json: bool) -> None:
         console.print("No model is shipped with this build. Give a file: engine translate --model model.onnx ...")
         return
     table = Table(box=None, pad_edge=False)
-    for column in ("name", "architecture", "tier", "precision", "made from", "size", "trained on"):
+    for column in ("name", "architecture", "made from", "size"):
         table.add_column(column, overflow="fold")
+    table.add_column("trained on", overflow="fold", min_width=30)
     for card in cards:
         spec = card.spec
         data = spec.training.data if spec.training else ""
-        table.add_row(
-            card.name, spec.architecture, spec.tier, spec.precision, _inputs(spec), str(spec.size), escape(data)
-        )
+        table.add_row(card.name, spec.architecture, _inputs(spec), str(spec.size), escape(data))
     console.print(table)
 
 
@@ -49,7 +51,7 @@ def show_model(model: str, value_range: str | None, as_json: bool) -> None:
     table.add_column(overflow="fold")
     for name, value in _rows(spec):
         table.add_row(name, escape(value))
-    table.add_row("file", f"{path} ({path.stat().st_size / 1e6:.1f} MB)")
+    table.add_row("file", escape(f"{path} ({path.stat().st_size / 1e6:.1f} MB)"))
     console.print(table)
 
 

@@ -166,7 +166,7 @@ def _make_grid(job: Job, generator: Generator, output: str, console: Console) ->
     if path.exists() and not job.overwrite:  # now, not after all pictures have been made
         raise MediaError(f"{path} exists; pass -y to overwrite it.")
     draws = _draws(job, generator)
-    with FrameProgress(console, _count(draws), generator.times, quiet=job.quiet) as progress:
+    with FrameProgress(console, _count(draws), generator.times, quiet=job.quiet, what="pictures") as progress:
         pictures = list(_counted(generator.pictures(**draws), progress))
         captions = [_caption(picture, number, job) for number, picture in enumerate(pictures)]
         with generator.times.measure("encode"):
@@ -193,7 +193,7 @@ def _make_folder(job: Job, generator: Generator, output: str, console: Console) 
         raise MediaError(f"The folder {folder} cannot be made: {error.strerror}.") from error
     entries = []
     status = 0
-    with FrameProgress(console, len(names), generator.times, quiet=job.quiet) as progress:
+    with FrameProgress(console, len(names), generator.times, quiet=job.quiet, what="pictures") as progress:
         try:
             for name, picture in zip(names, pictures, strict=True):
                 with generator.times.measure("encode"):

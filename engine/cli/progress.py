@@ -16,10 +16,13 @@ _LINE_S = 10.0
 
 
 class FrameProgress:
-    """Shows how far a stream of frames is; nothing if ``quiet``."""
+    """Shows how far a stream of frames, or of ``what`` else, is; nothing if ``quiet``."""
 
-    def __init__(self, console: Console, total: int | None, times: StageTimes, *, quiet: bool) -> None:
+    def __init__(
+        self, console: Console, total: int | None, times: StageTimes, *, quiet: bool, what: str = "frames"
+    ) -> None:
         self.frames = 0
+        self._what = what
         self._console = console
         self._total = total
         self._times = times
@@ -55,13 +58,17 @@ class FrameProgress:
         self._shown = now
         speed = self.frames / self.seconds
         if self._bar:
-            self._bar.update(self._task, completed=self.frames, speed=f"{speed:.1f} fps", shares=self._shares())
+            self._bar.update(
+                self._task, completed=self.frames, speed=f"{speed:.1f} {_rate_of(self._what)}", shares=self._shares()
+            )
             self._bar.refresh()
             return
         left = ""
         if self._total:
             left = f" of about {self._total}, {max(0.0, (self._total - self.frames) / speed):.0f} s left"
-        self._console.print(f"{self.frames} frames{left}, {speed:.1f} fps ({self._shares()})")
+        self._console.print(
+            f"{self.frames} {self._what}{left}, {speed:.1f} {_rate_of(self._what)} ({self._shares()})", soft_wrap=True
+        )
 
     def _shares(self) -> str:
         totals = {stage: row.total_s for stage, row in self._times.summary().items()}
@@ -79,3 +86,7 @@ class FrameProgress:
         if self._bar:
             self._bar.update(self._task, completed=self.frames, total=self._total if error else self.frames)
             self._bar.stop()
+
+
+def _rate_of(what: str) -> str:
+    return "fps" if what == "frames" else "a second"

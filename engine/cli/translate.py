@@ -20,7 +20,7 @@ from ..errors import EngineError, MediaError, OptionError
 from ..faces import FaceFraming
 from ..frame import Frame, side_by_side
 from ..framing import Framing
-from ..images import list_images, read_image, write_image
+from ..images import check_target, list_images, read_image, write_image
 from ..models import find_model, read_model_spec
 from ..onnx_file import parse_value_range
 from ..spec import GeneratorSpec
@@ -117,7 +117,8 @@ def run(job: Job) -> int:
     given = [name for name in ("video", "image", "images") if getattr(job, name) is not None]
     if len(given) != 1:
         came = " and ".join(f"--{name}" for name in given) or "none of them"
-        raise typer.BadParameter(f"give one of --video, --image and --images; {came} was given.")
+        raise typer.BadParameter(f"give one of --video, --image and --images; {came} came.")
+    _refuse_misplaced(job)
     console = Console(stderr=True, quiet=job.quiet, highlight=False)
     with terminate_as_interrupt():
         if job.video is not None:
@@ -156,6 +157,8 @@ def _translate_video(job: Job, path: str, console: Console) -> int:
                 )
             )
         info = source.info
+        if job.start is not None and info.duration == 0:
+            raise _beyond_the_end(path, job.start)
         translator = stack.enter_context(_open(job, info.size, budget.network, budget.in_flight, times))
         height, width = info.size
         size = (height, width - width % 2) if job.compare and info.format != "rgb24" else info.size
@@ -197,7 +200,17 @@ def _translate_video(job: Job, path: str, console: Console) -> int:
                 originals.append(frame)
                 yield frame
 
-        with closing(prefetch(times.iterate("decode", source))) as decoded:
+        broken: list[MediaError] = []
+
+        def whole(frames: Iterable[Frame]) -> Iterator[Frame]:
+            """Those before a pipe breaks, which nobody can read again."""
+            try:
+                yield from frames
+            except MediaError as error:
+                broken.append(error)
+
+        given = whole(source) if path == "-" else source
+        with closing(prefetch(times.iterate("decode", given))) as decoded:
             frames = translator.stream(remembered(decoded) if job.compare else decoded, **attributes)
             try:
                 with closing(frames), progress, Writer(encode) as writer:
@@ -206,15 +219,28 @@ def _translate_video(job: Job, path: str, console: Console) -> int:
                         progress.advance()
             except KeyboardInterrupt:
                 interrupted = True
+        if not sink.frames and interrupted:
+            raise KeyboardInterrupt  # nothing to keep
+        if not sink.frames and broken:
+            raise broken[0]
+        if not sink.frames and job.start is not None:
+            raise _beyond_the_end(path, job.start)
         sink.close(complete=not interrupted)
         seconds = progress.seconds
     notes = [*info.notes, *sink.notes]
     if interrupted:
         notes.append(f"Stopped after {progress.frames} frames; the file is finished there and plays.")
-        console.print(notes[-1], markup=False)
+        console.print(notes[-1], markup=False, soft_wrap=True)
+    for error in broken:
+        notes.append(f"{error} The {progress.frames} frames before are kept.")
+        _complain(notes[-1])
     names = {role: coder.name if coder else None for role, coder in coders.items()}
     _report(job, console, output, progress.frames, seconds, times, translator, notes, names)
-    return INTERRUPTED if interrupted else 0
+    return INTERRUPTED if interrupted else 1 if broken else 0
+
+
+_MOST_NOTES = 8
+"""Lines about single pictures, unless asked for all."""
 
 
 # --- pictures --------------------------------------------------------------------------------------------------------
@@ -225,6 +251,7 @@ def _translate_pictures(job: Job, console: Console) -> int:
     if job.image is not None:
         target = Path(job.output or _default_output(job.image, job.model))
         _refuse_same_file(str(job.image), str(target))
+        check_target(target, overwrite=job.overwrite)
         pairs = [(job.image, target)]
     else:
         assert job.images is not None
@@ -232,23 +259,30 @@ def _translate_pictures(job: Job, console: Console) -> int:
         if folder.exists() and not folder.is_dir():
             raise MediaError(f"{folder} is a file; --images writes many pictures and needs a folder.")
         pairs = [(path, folder / path.name) for path in list_images(job.images)]
-        folder.mkdir(parents=True, exist_ok=True)
+        _refuse_same_names(pairs)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise MediaError(f"The folder {folder} cannot be made: {error.strerror}.") from error
         for path, target in pairs:
             _refuse_same_file(str(path), str(target))
     attributes = job.attributes()
     budget = ThreadBudget.plan(network=job.threads)
     times = StageTimes()
     failed = []
+    notes: list[str] = []
     interrupted = False
     first = _first_size(pairs)
     with _open(job, first, budget.network, 1, times) as translator:
         _say(console, translator, [])
-        with FrameProgress(console, len(pairs), times, quiet=job.quiet or len(pairs) == 1) as progress:
+        quiet = job.quiet or len(pairs) == 1
+        with FrameProgress(console, len(pairs), times, quiet=quiet, what="pictures") as progress:
             try:
                 for path, target in pairs:
                     try:
+                        check_target(target, overwrite=job.overwrite)
                         with times.measure("decode"):
-                            frame = read_image(path)
+                            frame = read_image(path, notes)
                         result = translator(frame, **attributes)
                         with times.measure("encode"):
                             shown = side_by_side(frame, result) if job.compare else result
@@ -257,14 +291,19 @@ def _translate_pictures(job: Job, console: Console) -> int:
                         if len(pairs) == 1:
                             raise
                         failed.append(path)
-                        Console(stderr=True, highlight=False).print(f"error: {error}", markup=False)
+                        _complain(str(error))
                         continue
                     progress.advance()
             except KeyboardInterrupt:
                 interrupted = True
             seconds = progress.seconds
     output = str(pairs[0][1] if job.image is not None else pairs[0][1].parent)
-    notes = [f"{len(failed)} of {len(pairs)} pictures failed."] if failed else []
+    if failed:
+        notes.insert(0, f"{len(failed)} of {len(pairs)} pictures failed")
+    for note in notes[:_MOST_NOTES]:
+        console.print(f"note: {note}", markup=False, soft_wrap=True)
+    if len(notes) > _MOST_NOTES:
+        console.print(f"note: {len(notes) - _MOST_NOTES} more of these; --json has them all", markup=False)
     _report(job, console, output, progress.frames, seconds, times, translator, notes)
     return INTERRUPTED if interrupted else 1 if failed else 0
 
@@ -304,6 +343,11 @@ def _open(job: Job, frame_size: tuple[int, int] | None, threads: int, in_flight:
     return translator
 
 
+def _complain(problem: str) -> None:
+    """An error after which the work goes on; said even if quiet."""
+    Console(stderr=True, highlight=False).print(f"error: {problem}", markup=False, soft_wrap=True)
+
+
 def _say(console: Console, translator: Translator, notes: list[str], coders: list[str] | None = None) -> None:
     """Which backend, decoder and encoder run, why the better ones do not, and what a user should know of the input."""
     choice = translator.choice
@@ -327,7 +371,7 @@ def _report(
     if translator.frames_with_faces is not None:
         what = "frames" if job.video is not None else "pictures"
         notes = [*notes, f"{translator.frames_with_faces} of {frames} {what} show a face"]
-        console.print(f"note: {notes[-1]}", markup=False)
+        console.print(f"note: {notes[-1]}", markup=False, soft_wrap=True)
     stages = times.summary()
     fps = frames / seconds if seconds else 0.0
     if stages:
@@ -340,9 +384,9 @@ def _report(
             share = f"{100 * row.total_s / whole:.0f} %"
             table.add_row(name, f"{row.p50_ms:.2f}", f"{row.p95_ms:.2f}", f"{row.p99_ms:.2f}", share)
         console.print(table)
-    what = "frames" if job.video is not None else "pictures"
+    what, rate = ("frames", "fps") if job.video is not None else ("pictures", "a second")
     console.print(
-        f"{frames} {what} in {seconds:.1f} s ({fps:.1f} fps) on {translator.backend.name}: {output}",
+        f"{frames} {what} in {seconds:.1f} s ({fps:.1f} {rate}) on {translator.backend.name}: {output}",
         soft_wrap=True,
         markup=False,
     )
@@ -398,6 +442,35 @@ def _refuse_coders(job: Job, *, decoded: bool, encoded: bool) -> None:
     for option, name, used in (("--decoder", job.decoder, decoded), ("--encoder", job.encoder, encoded)):
         if name not in ("auto", "cpu") and not used:
             raise OptionError(f"{option} {name} goes with video files, not with pictures or pipes. Leave it out.")
+
+
+def _beyond_the_end(path: str, start: float) -> MediaError:
+    return MediaError(f"{path} has no frame at --start {start:g} or later: it is shorter.")
+
+
+def _refuse_misplaced(job: Job) -> None:
+    """An option that would say nothing about this input or output."""
+    pipes_in, pipes_out = job.video == "-", job.output == "-"
+    of_videos = ("raw", "start", "duration", "codec", "crf", "in_flight", "encoder_threads", "decoder_threads")
+    misplaced: list[tuple[tuple[str, ...], str, bool]] = [
+        (of_videos, "goes with --video", job.video is None),
+        (("raw",), "describes standard input; it goes with --video -", not pipes_in),
+        (("start", "duration"), "goes with a file, not with a pipe", pipes_in),
+        (("codec", "crf"), "goes with a file, not with a pipe", pipes_out),
+    ]
+    for names, why, wrong in misplaced:
+        for name in names:
+            if wrong and getattr(job, name) is not None:
+                raise OptionError(f"--{name.replace('_', '-')} {why}. Leave it out.")
+
+
+def _refuse_same_names(pairs: list[tuple[Path, Path]]) -> None:
+    """Pictures of several folders that would become one file."""
+    before: dict[Path, Path] = {}
+    for path, target in pairs:
+        if target in before:
+            raise OptionError(f"{before[target]} and {path} would both become {target}. Take one folder at a time.")
+        before[target] = path
 
 
 def _integers(option: str, text: str, separator: str, names: tuple[str, ...]) -> list[int]:

@@ -12,6 +12,7 @@ class Encoder(NamedTuple):
     crf: int
     even_only: bool = False
     """Whether 4:2:0 pictures must have even sizes."""
+    largest_crf: int = 51
 
     def options(self, crf: float | None, preset: str) -> dict[str, str]:
         """Options of the encoder; its presets other than x264's are steps of the same ladder."""
@@ -39,8 +40,8 @@ _NVENC_PRESETS = ("p1", "p2", "p3", "p4", "p4", "p5", "p6", "p7", "p7")
 CODECS: dict[str, Encoder] = {
     "h264": Encoder("libx264", 20, even_only=True),
     "hevc": Encoder("libx265", 23, even_only=True),
-    "vp9": Encoder("libvpx-vp9", 32),
-    "av1": Encoder("libsvtav1", 32, even_only=True),
+    "vp9": Encoder("libvpx-vp9", 32, largest_crf=63),
+    "av1": Encoder("libsvtav1", 32, even_only=True, largest_crf=63),
     "ffv1": Encoder("ffv1", 0),
 }
 """Every codec by an encoder for the CPU."""

@@ -55,7 +55,7 @@ class RawSource:
         elif size is None or rate is None:
             raise MediaError(
                 "The piped video is not YUV4MPEG2. Pipe it as that (ffmpeg … -f yuv4mpegpipe -pix_fmt yuv420p -), or "
-                "give the size and the rate of its bare frames."
+                "give the size and the rate of its bare frames (--raw WxH@RATE)."
             )
         else:
             exact = Fraction(str(rate))

@@ -84,6 +84,8 @@ class VideoSink:
             raise OptionError(f"Unknown preset '{preset}'. {did_you_mean(preset, PRESETS)}")
         if encoder not in get_args(EncoderName):
             raise OptionError(f"encoder is {encoder!r}; expected one of {', '.join(get_args(EncoderName))}")
+        if crf is not None and not 0 <= crf <= CODECS[name].largest_crf:
+            raise OptionError(f"crf is {crf:g}; {name} takes 0 (best) to {CODECS[name].largest_crf}.")
         self._file = OutputFile(self.path, overwrite=overwrite)
         self._copies: CopiedStreams | None = None
         try:

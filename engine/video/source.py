@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import re
 from collections.abc import Iterator
@@ -67,9 +68,9 @@ class VideoSource:
         decoder: DecoderName = "cpu",
         hdr: Literal["error", "tonemap"] = "error",
     ) -> None:
-        if start is not None and start < 0:
+        if start is not None and not 0 <= start < math.inf:
             raise OptionError(f"start is {start} s; expected 0 or more")
-        if duration is not None and duration <= 0:
+        if duration is not None and not 0 < duration < math.inf:
             raise OptionError(f"duration is {duration} s; expected more than 0")
         if hdr not in ("error", "tonemap"):
             raise OptionError(f"hdr is {hdr!r}; expected 'error' or 'tonemap'")
@@ -171,6 +172,8 @@ class VideoSource:
         stored = self._stored_format if picture.format.name in DOWNLOADED and self._hardware else picture.format.name
         if picture.format.name not in NATIVE_FORMATS and transfer is None:
             notes.append(f"pixel format {stored} is converted to {self._target}, 8 bit")
+        if any(part.is_alpha for part in picture.format.components) or self._stream.metadata.get("alpha_mode") == "1":
+            notes.append("the video's alpha is dropped")  # VP8 and VP9 keep it beside the picture
         if picture.interlaced_frame:
             notes.append("the video is interlaced; its frames are translated whole, not deinterlaced")
         self._reformatter = VideoReformatter()

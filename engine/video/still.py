@@ -44,6 +44,10 @@ def decode_still(path: Path, notes: list[str]) -> NDArray[np.uint8]:
         try:
             picture = next(container.decode(video=0), None)
         except av.FFmpegError as error:
+            if _is_animated_webp(path):
+                raise MediaError(
+                    f"{path} is an animated WebP, which libav does not decode. Convert it to an animated PNG or GIF."
+                ) from error
             raise MediaError(f"{path} is damaged: it cannot be decoded ({reason(error)}).") from error
     if picture is None or picture.is_corrupt:
         raise MediaError(f"{path} is damaged or cut off: no whole picture could be decoded.")
@@ -58,6 +62,13 @@ def decode_still(path: Path, notes: list[str]) -> NDArray[np.uint8]:
             picture, format="rgb24", dst_color_range=ColorRange.JPEG, interpolation=BEST, threads=1
         )
     return np.ascontiguousarray(plane_views(rgb, "rgb24")[0])
+
+
+def _is_animated_webp(path: Path) -> bool:
+    """Whether the extended header of a WebP file has its animation flag (WebP container specification)."""
+    with path.open("rb") as file:
+        head = file.read(21)
+    return head[:4] == b"RIFF" and head[8:16] == b"WEBPVP8X" and bool(head[20:] and head[20] & 0x02)
 
 
 def encode_still(pixels: NDArray[np.uint8], suffix: str) -> bytes:

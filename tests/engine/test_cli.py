@@ -146,7 +146,19 @@ def test_bare_frames_on_standard_input(model):
     assert refused.returncode == 1 and b"not YUV4MPEG2" in refused.stderr
 
 
-@pytest.mark.parametrize("interrupt", [signal.SIGINT, signal.SIGTERM])
+def test_a_pipe_that_breaks_leaves_the_frames_before(model, tmp_path):
+    frames = bytes(2 * 16 * 24 * 3 + 100)
+    command = [*ENGINE, "translate", "-m", model, "--video", "-", "--raw", "24x16@30:rgb24"]
+    result = subprocess.run([*command, "-o", tmp_path / "o.mp4"], input=frames, capture_output=True)
+    assert result.returncode == 1
+    assert b"damaged at frame 3" in result.stderr and b"The 2 frames before are kept." in result.stderr
+    assert len(decode(tmp_path / "o.mp4")) == 2
+    refused = subprocess.run([*command, "-o", tmp_path / "p.mp4"], input=frames[:100], capture_output=True)
+    assert refused.returncode == 1 and b"damaged at frame 1" in refused.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["o.mp4"]
+
+
+@pytest.mark.parametrize("interrupt", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_interrupt_leaves_a_file_that_plays(model, folder, interrupt):
     source = folder / "long.mp4"
     if not source.exists():
@@ -210,8 +222,35 @@ def test_a_bad_picture_among_many_is_named_and_the_rest_is_done(engine, pictures
     write_image(tmp_path / "in" / "b.png", Frame.from_rgb(np.zeros((9, 9, 3), np.uint8)))
     status, _, err = engine("translate", "--images", "in", "-o", "all", "-m", model)
     assert status == 1
-    assert "a.png" in err and "1 of 2 pictures failed" not in err.split("error:")[0]
+    assert "error: " in err and "a.png" in err
+    assert "note: 1 of 2 pictures failed" in err and "1 pictures in" in err
     assert [path.name for path in (tmp_path / "all").iterdir()] == ["b.png"]
+
+
+def test_what_pictures_lose_is_said(engine, model, tmp_path):
+    with av.open(str(tmp_path / "a.png"), "w") as output:
+        stream = output.add_stream("png", width=9, height=9, pix_fmt="rgba")
+        output.mux(stream.encode(av.VideoFrame.from_ndarray(np.zeros((9, 9, 4), np.uint8), "rgba")))
+    status, _, err = engine("translate", "--image", "a.png", "-o", "b.png", "-m", model)
+    assert status == 0 and "note: a.png: the alpha channel is dropped" in err
+
+
+def test_pictures_of_the_same_name_never_replace_each_other(engine, model, tmp_path):
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        write_image(tmp_path / name / "a.png", Frame.from_rgb(np.zeros((9, 9, 3), np.uint8)))
+    status, _, err = engine("translate", "--images", "*/a.png", "-o", "all", "-m", model, "-y")
+    assert status == 1 and "would both become all/a.png" in err
+    assert not (tmp_path / "all").exists()
+
+
+def test_lines_for_a_file_are_not_broken(engine, tmp_path):
+    (tmp_path / "in").mkdir()
+    name = f"{'long ' * 30}[b].png"
+    (tmp_path / "in" / name).write_bytes(b"no picture")
+    (tmp_path / "in" / "other.png").write_bytes(b"no picture")
+    err = engine("translate", "--images", "in", "-o", "all", "-m", "monet")[2]
+    assert sum(name in line and line.endswith(".") for line in err.splitlines()) == 1
 
 
 # --- what is here ----------------------------------------------------------------------------------------------------
@@ -222,6 +261,12 @@ def test_info_shows_the_record(engine, model):
     assert status == 0 and "tiny" in out and "any multiple of" in out
     record = json.loads(engine("info", model, "--json")[1])
     assert (record["name"], record["value_range"]) == ("tiny", [-1.0, 1.0])
+
+
+def test_info_writes_a_line_each_and_names_as_they_are(engine, folder):
+    path = invert_model(folder / f"{'long ' * 20}[bold].onnx", None)
+    out = engine("info", path)[1]
+    assert f"{path} (" in out
 
 
 def test_models_and_backends_are_listed(engine):
@@ -315,6 +360,16 @@ CASES = {
     "raw of words": (["--video", "-", "-o", "o.mp4", "-m", "{model}", "--raw", "big"], 1, "1280x720@30:nv12"),
     "opacity": (["--video", "{clip}", "-m", "{model}", "--opacity", "2"], 1, "between 0 and 1"),
     "nothing given": ([], 2, "--video"),
+    "start beyond the end": (["--video", "{clip}", "-m", "{model}", "--start", "99"], 1, "no frame at --start 99"),
+    "start not a number": (["--video", "{clip}", "-m", "{model}", "--start", "nan"], 1, "expected 0 or more"),
+    "endless duration": (["--video", "{clip}", "-m", "{model}", "--duration", "inf"], 1, "expected more than 0"),
+    "start of a pipe": (["--video", "-", "-o", "o.mp4", "--start", "1"], 1, "not with a pipe"),
+    "start of a picture": (["--image", "a.png", "--start", "1"], 1, "goes with --video"),
+    "raw with a file": (["--video", "{clip}", "--raw", "4x4@30"], 1, "goes with --video -"),
+    "codec of a pipe": (["--video", "{clip}", "-o", "-", "--codec", "h264"], 1, "not with a pipe"),
+    "quality out of range": (["--video", "{clip}", "-o", "o.mp4", "--crf", "99"], 1, "0 (best) to 51"),
+    "folder that cannot be made": (["--images", "{shots}", "-o", "{clip}/all"], 1, "cannot be made"),
+    "picture into a video": (["--image", "{shots}/shot2.png", "-o", "o.mp4"], 1, "image format"),
     "two inputs": (["--video", "a.mp4", "--image", "b.png"], 2, "--video and --image"),
     "unknown option": (["--vidoe", "a.mp4"], 2, "--vidoe"),
     "threads 0": (["--video", "{clip}", "--threads", "0"], 2, "threads"),
@@ -327,10 +382,13 @@ CASES = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_bad_input_is_answered_in_one_line_and_leaves_nothing(engine, bad, clip, model, folder, tmp_path, case):
+def test_bad_input_is_answered_in_one_line_and_leaves_nothing(
+    engine, bad, clip, model, pictures, folder, tmp_path, case
+):
     arguments, expected, words = CASES[case]
     names = {
         "bad": bad,
+        "shots": pictures,
         "clip": clip,
         "model": model,
         "fixed": identity_model(folder / "fixed.onnx"),

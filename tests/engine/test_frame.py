@@ -34,6 +34,15 @@ def test_wrong_planes_are_refused(pixel_format, shapes):
         Frame(planes(*shapes), pixel_format)
 
 
+def test_views_with_scattered_rows_are_refused_with_the_cure():
+    pixels = np.zeros((6, 8, 3), np.uint8)
+    for view in (pixels[..., ::-1], pixels[:, ::-1], pixels[:, ::2], pixels.transpose(1, 0, 2)):
+        with pytest.raises(ShapeError, match="numpy.ascontiguousarray"):
+            Frame.from_rgb(view)
+    for view in (pixels[::-1], pixels[2:, 3:], pixels[::2], pixels[:, :1]):
+        assert Frame.from_rgb(view).planes[0] is view
+
+
 def test_wrong_dtype_and_format_are_refused():
     with pytest.raises(ShapeError, match="expected uint8"):
         Frame((np.zeros((4, 4, 3), np.float32),))

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
 
 from ganlens.engine.errors import MediaError, OptionError
 from ganlens.engine.frame import Frame
@@ -167,6 +168,12 @@ class TestBadInput:
         path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
         with pytest.raises(MediaError, match="damaged|cut off"):
             read_image(path)
+
+    def test_animated_webp_is_called_so(self, tmp_path: Path) -> None:
+        first, *others = (Image.new("RGB", (9, 9), colour) for colour in ("red", "blue"))
+        first.save(tmp_path / "a.webp", save_all=True, append_images=others)
+        with pytest.raises(MediaError, match="a.webp is an animated WebP"):
+            read_image(tmp_path / "a.webp")
 
     def test_folder(self, tmp_path: Path) -> None:
         with pytest.raises(MediaError, match="is a folder; expected a picture file"):

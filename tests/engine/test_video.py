@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import math
 import resource
 from collections.abc import Iterator
 from fractions import Fraction
@@ -477,6 +478,15 @@ class TestGeometry:
 
 
 class TestOtherPixelFormats:
+    def test_dropped_alpha_is_said(self, tmp_path: Path) -> None:
+        source = tmp_path / "in.mkv"
+        with av.open(str(source), "w") as container:
+            stream = container.add_stream("ffv1", rate=25)
+            assert isinstance(stream, av.VideoStream)
+            stream.codec_context.height, stream.codec_context.width, stream.codec_context.pix_fmt = *SIZE, "yuva420p"
+            container.mux([*stream.encode(av.VideoFrame(64, 48, "yuva420p")), *stream.encode(None)])
+        assert "the video's alpha is dropped" in read(source)[2].notes
+
     def test_ten_bits_become_eight(self, tmp_path: Path) -> None:
         source = tmp_path / "in.mkv"
         with av.open(str(source), "w") as container:
@@ -594,7 +604,9 @@ class TestTrim:
             transcode(clip, tmp_path / "out.mp4", start=60.0)
         assert list(tmp_path.iterdir()) == []
 
-    @pytest.mark.parametrize("options", [{"start": -1.0}, {"duration": 0.0}, {"hdr": "no"}])
+    @pytest.mark.parametrize(
+        "options", [{"start": -1.0}, {"start": math.nan}, {"duration": 0.0}, {"duration": math.inf}, {"hdr": "no"}]
+    )
     def test_wrong_options(self, clip: Path, options: dict[str, object]) -> None:
         with pytest.raises(OptionError, match="expected"):
             VideoSource(clip, **options)  # type: ignore[arg-type]
