@@ -8,6 +8,7 @@ Runtime, so that pointers are good in all of them); :meth:`Device.use` makes it 
 from __future__ import annotations
 
 import ctypes
+import gc
 import math
 import weakref
 from collections.abc import Callable
@@ -30,6 +31,8 @@ CAPABILITY_MAJOR, CAPABILITY_MINOR = 75, 76
 EVENT_BLOCKING, EVENT_UNTIMED = 1, 2
 STREAM_NON_BLOCKING = 1
 CAPTURE_THREAD_LOCAL = 1
+DEFAULT_STREAM = 1
+"""The legacy one, which others use unless told otherwise."""
 
 DRIVER_CURE = "Install NVIDIA's driver (see nvidia-smi), or use --backend cpu"
 
@@ -176,6 +179,9 @@ class Device:
         out = self.empty(array.shape, array.dtype)
         if array.nbytes:
             self.call("cuMemcpyHtoD", out.pointer, array.ctypes.data, array.nbytes)
+            # From memory that is not page-locked it returns before all is there, and our streams do not wait for the
+            # default one, on which it runs.
+            self.call("cuStreamSynchronize", DEFAULT_STREAM)
         return out
 
     def download(self, array: DeviceArray) -> NDArray[Any]:
@@ -230,15 +236,23 @@ class Device:
         """
         self.use()
         mode = getattr(self._cuda, "CUstreamCaptureMode", int)(CAPTURE_THREAD_LOCAL)
-        self.call("cuStreamBeginCapture", stream.handle, mode)
+        # To free memory spoils a capture, and the garbage collector may come at any time.
+        collecting = gc.isenabled()
+        gc.disable()
         try:
-            work()
-        except BaseException:
-            status, *graph = self._cuda.cuStreamEndCapture(stream.handle)
-            if int(status) == SUCCESS and graph and int(graph[0]):
-                self._cuda.cuGraphDestroy(graph[0])
-            raise
-        return Graph(self, self.call("cuStreamEndCapture", stream.handle))
+            self.call("cuStreamBeginCapture", stream.handle, mode)
+            try:
+                work()
+            except BaseException:
+                status, *graph = self._cuda.cuStreamEndCapture(stream.handle)
+                if int(status) == SUCCESS and graph and int(graph[0]):
+                    self._cuda.cuGraphDestroy(graph[0])
+                raise
+            recorded = self.call("cuStreamEndCapture", stream.handle)
+        finally:
+            if collecting:
+                gc.enable()
+        return Graph(self, recorded)
 
     def module(self, image: bytes) -> Module:
         """Load a cubin.
@@ -344,7 +358,7 @@ class DeviceArray:
             self.device.use()
             # None: the consumer will use the legacy default stream.
             event = self.stream.record()
-            self.device.call("cuStreamWaitEvent", 1 if stream is None else stream, event.handle, 0)
+            self.device.call("cuStreamWaitEvent", DEFAULT_STREAM if stream is None else stream, event.handle, 0)
         return dlpack.export(self.pointer, self.shape, self.strides, self.dtype, self.__dlpack_device__(), self.owner)
 
     @staticmethod
@@ -367,31 +381,32 @@ class DeviceArray:
             if stream is not None and array.stream is not None:
                 stream.wait(array.stream.record())
             return array
+        # DLPack first: torch says nothing of its stream in the other interface.
+        if hasattr(array, "__dlpack__"):
+            where = tuple(int(number) for number in array.__dlpack_device__())  # type: ignore[attr-defined]
+            if where != (device.kind, device.index):
+                raise ShapeError(f"an array on DLPack device {where} came; expected {(device.kind, device.index)}.")
+            tensor = dlpack.take(array.__dlpack__(**cls.take_options(stream)))
+            return cls(device, tensor.pointer, tensor.shape, tensor.dtype, strides=tensor.strides, owner=tensor)
         interface = getattr(array, "__cuda_array_interface__", None)
-        if interface is not None:
-            producer = interface.get("stream")
-            if stream is not None and producer is not None:
-                event = device.event()
-                device.call("cuEventRecord", event.handle, producer)
-                stream.wait(event)
-            return cls(
-                device,
-                int(interface["data"][0]),
-                interface["shape"],
-                interface["typestr"],
-                strides=interface.get("strides"),
-                owner=array,
-            )
-        if not hasattr(array, "__dlpack__"):
+        if interface is None:
             raise ShapeError(
                 f"{type(array).__name__} came; expected an array on the GPU, with __cuda_array_interface__ or "
                 "__dlpack__."
             )
-        where = tuple(int(number) for number in array.__dlpack_device__())  # type: ignore[attr-defined]
-        if where != (device.kind, device.index):
-            raise ShapeError(f"an array on DLPack device {where} came; expected {(device.kind, device.index)}.")
-        tensor = dlpack.take(array.__dlpack__(**cls.take_options(stream)))
-        return cls(device, tensor.pointer, tensor.shape, tensor.dtype, strides=tensor.strides, owner=tensor)
+        if stream is not None:
+            # Who says nothing is taken to have worked on the default stream, as PyCUDA does.
+            event = device.event()
+            device.call("cuEventRecord", event.handle, interface.get("stream") or DEFAULT_STREAM)
+            stream.wait(event)
+        return cls(
+            device,
+            int(interface["data"][0]),
+            interface["shape"],
+            interface["typestr"],
+            strides=interface.get("strides"),
+            owner=array,
+        )
 
 
 class Stream:

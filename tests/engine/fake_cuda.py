@@ -183,6 +183,8 @@ class FakeCuda:
         return 0, self._allocate(self._allocated, size)
 
     def cuMemFree(self, pointer: int) -> tuple[int]:
+        if self._forbidden():
+            return (CAPTURE_UNSUPPORTED,)
         return self._release(self._allocated, pointer)
 
     def cuMemHostAlloc(self, size: int, flags: int) -> tuple[int, int]:
@@ -194,10 +196,11 @@ class FakeCuda:
         return self._release(self._pinned, pointer)
 
     def cuMemcpyHtoD(self, destination: int, source: int, size: int) -> tuple[int]:
+        """From memory that is not pinned: read at once, but it may arrive later, on the default stream."""
         if not self._holds(self._allocated, destination, size):
             return (INVALID_VALUE,)
-        ctypes.memmove(destination, source, size)
-        return (0,)
+        content = ctypes.string_at(source, size)
+        return self.put(1, lambda: ctypes.memmove(destination, content, size))
 
     def cuMemcpyDtoH(self, destination: int, source: int, size: int) -> tuple[int]:
         if not self._holds(self._allocated, source, size):

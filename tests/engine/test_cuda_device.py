@@ -286,7 +286,58 @@ def test_the_producers_stream_is_waited_for(fake: FakeCuda, producer: int | None
     array = DeviceArray.of(device, Foreign(memory.pointer, producer), stream)
     assert (array.pointer, array.shape, array.contiguous) == (memory.pointer, (2, 3), True)
     stream.synchronize()
-    assert done == (["made"] if producer else [])
+    assert done == ["made"], "who names no stream is taken to work on the default one"
+
+
+def test_dlpack_is_asked_first(fake: FakeCuda) -> None:
+    """torch has both interfaces, and says only in this one what it still has to do."""
+    device = Device(driver=fake)
+    memory, stream, asked = device.upload(np.zeros((2, 3), np.float32)), device.stream(), []
+
+    class Both(Foreign):
+        def __dlpack_device__(self) -> tuple[int, int]:
+            return memory.__dlpack_device__()
+
+        def __dlpack__(self, stream: int | None = None) -> object:
+            asked.append(stream)
+            return memory.__dlpack__()
+
+    assert DeviceArray.of(device, Both(memory.pointer, None), stream).pointer == memory.pointer
+    assert asked == [stream.handle]
+
+
+def test_an_upload_is_there_for_streams_that_do_not_wait(fake: FakeCuda) -> None:
+    device = Device(driver=fake)
+    stream, back = device.stream(), device.pinned((3,), np.float32)
+    stream.to_host(back, device.upload(np.array([1, 2, 3], np.float32)))
+    stream.synchronize()
+    assert back.tolist() == [1, 2, 3]
+
+
+def test_garbage_is_not_collected_while_work_is_recorded(fake: FakeCuda) -> None:
+    """Freeing memory would spoil the graph."""
+    device = Device(driver=fake)
+    stream = device.stream()
+
+    class Round:
+        def __init__(self) -> None:
+            self.memory, self.itself = device.empty((4,)), self
+
+    def work() -> None:
+        Round.__doc__ = str([object() for _ in range(1000)])  # enough for a collection
+
+    Round()
+    before = gc.get_threshold()
+    gc.set_threshold(1)
+    try:
+        graph = device.capture(stream, work)
+    finally:
+        gc.set_threshold(*before)
+    assert gc.isenabled()
+    graph.launch(stream)
+    stream.synchronize()
+    gc.collect()
+    assert fake.live == (0, 0)
 
 
 def test_consumers_wait_for_our_stream(fake: FakeCuda) -> None:
