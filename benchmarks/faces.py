@@ -29,7 +29,9 @@ from .measure import ENGINE, Usage, run_pipeline
 STEADY = (0.0, 0.5, 1.0)
 
 
-def run(options: argparse.Namespace, backend: str, duration: float) -> tuple[Usage, dict[str, object]]:
+def run(
+    options: argparse.Namespace, backend: str, batch: int | None, duration: float
+) -> tuple[Usage, dict[str, object]]:
     """Translate ``duration`` seconds of the clip by the command line."""
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.json"
@@ -37,20 +39,20 @@ def run(options: argparse.Namespace, backend: str, duration: float) -> tuple[Usa
         command = [
             *ENGINE, "translate", "--video", options.video, "--model", options.model, "--framing", "faces", "--quiet",
             "--duration", str(duration), "--backend", backend, "--json", str(report), "-o", f"{folder}/out.mp4",
-            *settings,
+            *settings, *(["--batch", str(batch)] if batch else []),
         ]  # fmt: skip
         usage = run_pipeline([command])
         return usage, json.loads(report.read_text(encoding="utf-8"))
 
 
-def speed(options: argparse.Namespace, backend: str) -> dict[str, object]:
+def speed(options: argparse.Namespace, backend: str, batch: int | None) -> dict[str, object]:
     """Medians over rounds of a long run less a short one."""
     walls, cpus, foreign = [], [], []
     stages: dict[str, object] = {}
     frames = 0
     for _ in range(options.rounds):
-        short, few = run(options, backend, options.short)
-        usage, record = run(options, backend, options.seconds)
+        short, few = run(options, backend, batch, options.short)
+        usage, record = run(options, backend, batch, options.seconds)
         frames = int(str(record["frames"])) - int(str(few["frames"]))
         if frames < 1:
             raise SystemExit(f"{options.video} is too short for --seconds {options.seconds:g}.")
@@ -92,6 +94,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--set", action="append", default=[], metavar="NAME=VALUE", help="an attribute; repeat for more"
     )
     parser.add_argument("--backends", default="cpu,openvino", help="backends, separated by commas")
+    parser.add_argument(
+        "--batch", type=int, action="append", default=[], help="each backend again with so many faces a run; repeat"
+    )
     parser.add_argument("--seconds", type=float, default=10.0, help="of the clip")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--quick", action="store_true", help="one short round, to see that it works")
@@ -105,7 +110,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         frames = copies(source, 20 if options.quick else 90)
     attributes = {name: float(value) for name, _, value in (setting.partition("=") for setting in options.set)}
 
-    speeds = {backend: speed(options, backend) for backend in options.backends.split(",")}
+    speeds = {
+        backend if batch is None else f"{backend} --batch {batch}": speed(options, backend, batch)
+        for backend in options.backends.split(",")
+        for batch in (None, *options.batch)
+    }
     flickers = {strength: flicker(options.model, frames, attributes, strength) for strength in STEADY}
     folder = options.json or results.FOLDER.parents[1] / "out" / "bench"
     today = datetime.date.today()

@@ -5,9 +5,9 @@
 For each generator, precision and batch: the answer's PSNR against PyTorch in float32 on frames of the shipped clip; the
 network alone, as a captured graph between two events, against the floor max(2 MACs / measured matrix rate, bytes /
 measured bandwidth); one 720p frame from host memory to host memory (p50, p95, p99) with one frame in flight; frames per
-second with three; and the share of that time in which the host only waits. PyTorch in float16, eager and compiled, goes
-through the same frame loop. Rows that come after the time is up say so. Weights are random: only speed and agreement
-count here.
+second with three, or three batches; and the share of that time in which the host only waits. PyTorch in float16, eager
+and compiled, goes through the same frame loop. Rows that come after the time is up say so. Weights are random: only
+speed and agreement count here.
 """
 
 from __future__ import annotations
@@ -341,7 +341,7 @@ def measure(
             row.network_ms = network_ms(device, binding)
             if model.batch == 1:
                 row.psnr_db = parity_db(device, binding, model, frames[:: max(1, len(frames) // 4)][:4])
-                measure_frames(row, device, runtime, model, frames, clock, count)
+            measure_frames(row, device, runtime, model, frames, clock, count)
         finally:
             runtime.close()
     except Exception as error:  # one runtime that fails must not cost the others their rows
@@ -353,10 +353,12 @@ def measure(
 def measure_frames(
     row: Row, device: Device, runtime: Runtime, model: Model, frames: Sequence[Frame], clock: Clock, count: int
 ) -> None:
-    """Whole frames: one at a time, then several in flight."""
+    """Whole frames: one at a time, then several in flight; where several share a run, only those."""
     attributes = feeds(model.spec, model.case.side, 1).get("att")
-    for in_flight in (1, IN_FLIGHT):
-        pipeline = FramePipeline(device, runtime, Compositor(model.spec), in_flight=in_flight, spin=in_flight == 1)
+    for in_flight in (1, IN_FLIGHT) if model.batch == 1 else (IN_FLIGHT,):
+        pipeline = FramePipeline(
+            device, runtime, Compositor(model.spec), in_flight=in_flight, spin=in_flight == 1, batch=model.batch
+        )
         if in_flight == 1:
             set_frame_times(row, frame_times(lambda frame, p=pipeline: p(frame, attributes), frames, count, clock))  # type: ignore[misc]
         else:

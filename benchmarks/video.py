@@ -68,11 +68,12 @@ class Job:
 Program = Callable[[Job, Path], list[Command]]
 
 
-def ours(job: Job, output: Path, backend: str = "auto") -> list[Command]:
-    """This project's command line."""
+def ours(job: Job, output: Path, backend: str = "auto", batch: int | None = None) -> list[Command]:
+    """This project's command line, with the decoder and encoder that the peers have too."""
     framing = ["--framing", "crop", "--region", job.region_text] if job.region else ["--framing", "fit"]
     command = [*ENGINE, "translate", "--video", str(job.clip), "-o", str(output), "-y"]
     command += ["--model", job.model, *framing, "--backend", backend, "--crf", str(job.crf), "--preset", job.preset]
+    command += ["--decoder", "cpu", "--encoder", "cpu", *(["--batch", str(batch)] if batch else [])]
     return [[*command, "--json", str(output.with_suffix(".json"))]]
 
 
@@ -190,6 +191,7 @@ def main() -> None:
     parser.add_argument("--clip", type=Path, help="720p clip with sound; default: made from the shipped one")
     parser.add_argument("--mode", choices=["region", "frame"], default="region", help=f"{REGION_SIDE}² or whole frame")
     parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--batch", type=int, action="append", default=[], help="ours again with so many; repeat")
     parser.add_argument("--crf", type=int, default=20)
     parser.add_argument("--preset", default="veryfast")
     parser.add_argument("--vapoursynth", type=Path, help="bin folder of the environment with VapourSynth")
@@ -217,6 +219,8 @@ def main() -> None:
         "ganlens --backend cpu": lambda job, output: ours(job, output, "cpu"),
         "plain OpenCV loop": plain_loop,
     }
+    for batch in options.batch:
+        programs[f"ganlens --batch {batch}"] = partial(ours, batch=batch)
     peer = find_vapoursynth(options.vapoursynth)
     if isinstance(peer, str):
         print(f"Without VapourSynth: {peer}", file=sys.stderr)

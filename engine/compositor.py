@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,10 +40,11 @@ class _Geometry:
     prepare: _kernels.Prepare
     compose: _kernels.Compose
     image: Array
-    """(1, 3, h, w): the generator's input."""
+    """(N, 3, h, w): the generator's input, for the most pictures so far that shared a run."""
     canvas: Output | None
     """Where tiles are put together; None for layouts without tiles."""
     tile: Array | None
+    """(N, 3, h, w)"""
 
 
 class Compositor:
@@ -91,35 +92,58 @@ class Compositor:
 
     def prepare(self, frame: Frame) -> Array:
         """The generator's input for a frame: (1, 3, h, w) float32 in the spec's range; overwritten by the next call."""
-        geometry = self._geometry(frame)
-        geometry.prepare(frame.planes, geometry.image[0])
-        return geometry.image
+        return self.prepare_all([frame])
 
-    def run(self, frame: Frame, image: Array, run: Run) -> Output:
-        """Give the prepared image to the network, whole or in the layout's tiles."""
+    def prepare_all(self, frames: Sequence[Frame], room: int = 1) -> Array:
+        """The generator's input for frames of one size, format and colour.
+
+        Args:
+            room: at least so many pictures; what lies behind the frames' own is left as it is.
+
+        Returns:
+            (N, 3, h, w) float32 in the spec's range; overwritten by the next call.
+        """
+        geometry = self._geometry(frames[0])
+        count = max(len(frames), room)
+        if len(geometry.image) < count:
+            geometry.image = np.zeros((count, 3, *geometry.layout.size), np.float32)
+        for frame, image in zip(frames, geometry.image, strict=False):
+            geometry.prepare(frame.planes, image)
+        return geometry.image[:count]
+
+    def run(self, frame: Frame, image: Array, run: Run, tiles: int = 1) -> Output:
+        """Give the prepared image to the network, whole or in the layout's tiles, up to ``tiles`` of them in a run."""
         geometry = self._geometry(frame)
-        if not geometry.layout.tiles:
+        layout = geometry.layout
+        if not layout.tiles:
             return run(image)
-        assert geometry.canvas is not None and geometry.tile is not None
-        return _run_tiles(geometry.layout, image, geometry.canvas, geometry.tile, run)
+        assert geometry.canvas is not None and layout.tile_size is not None
+        tiles = min(tiles, len(layout.tiles))
+        if geometry.tile is None or len(geometry.tile) != tiles:
+            geometry.tile = np.zeros((tiles, 3, *layout.tile_size), np.float32)
+        return _run_tiles(layout, image, geometry.canvas, geometry.tile, run)
 
-    def compose(self, frame: Frame, output: Output, destination: Frame) -> None:
+    def compose(self, frame: Frame, output: Output, destination: Frame, index: int = 0) -> None:
         """Write the generator's answer into ``destination``, a writable copy of ``frame``.
 
         Pixels outside the layout's region stay as they are, bit for bit.
+
+        Args:
+            index: which picture of the run it was.
         """
         geometry = self._geometry(frame)
-        expected = (1, 3, *geometry.layout.size)
-        if output.translated.shape != expected:
+        expected = (3, *geometry.layout.size)
+        if output.translated.shape[1:] != expected:
             raise ShapeError(
-                f"The model answered an image of shape {output.translated.shape} to an input of shape {expected}. "
-                "Only models whose output has the size of their input can be composed into a frame."
+                f"The model answered an image of shape {output.translated.shape} to an input of shape "
+                f"{(len(output.translated), *expected)}. Only models whose output has the size of their input can be "
+                "composed into a frame."
             )
         geometry.compose(
-            output.translated[0],
+            output.translated[index],
             destination.planes,
-            mask=None if output.mask is None or self.spec.output.kind == "image" else output.mask[0, 0],
-            prepared=geometry.image[0] if self.detail else None,
+            mask=None if output.mask is None or self.spec.output.kind == "image" else output.mask[index, 0],
+            prepared=geometry.image[index] if self.detail else None,
             source=frame.planes,
         )
 
@@ -153,26 +177,30 @@ class Compositor:
     def _make_geometry(self, frame: Frame) -> _Geometry:
         kernels = self.kernels(frame.format, frame.size, frame.color, self._target)
         layout = kernels.layout
-        canvas = tile = None
+        canvas = None
         if layout.tiles:
-            assert layout.tile_size is not None
             mask = np.empty((1, 1, *layout.size), np.float32) if self.spec.output.mask else None
             canvas = Output(np.empty((1, 3, *layout.size), np.float32), mask)
-            tile = np.empty((1, 3, *layout.tile_size), np.float32)
         image = np.empty((1, 3, *layout.size), np.float32)
-        return _Geometry(layout, kernels.prepare, kernels.compose, image, canvas, tile)
+        return _Geometry(layout, kernels.prepare, kernels.compose, image, canvas, None)
 
 
-def _run_tiles(layout: Layout, image: Array, canvas: Output, tile_image: Array, run: Run) -> Output:
-    """Run the network tile by tile and add the answers up with the tiles' weights, which sum to one everywhere."""
+def _run_tiles(layout: Layout, image: Array, canvas: Output, tile_images: Array, run: Run) -> Output:
+    """Run the network on some tiles at a time; add its answers up with their weights, which sum to one everywhere."""
     for part in canvas:
         if part is not None:
             part.fill(0)
-    height, width = tile_image.shape[2:]
-    for tile in layout.tiles:
-        window = (slice(None), slice(None), slice(tile.top, tile.top + height), slice(tile.left, tile.left + width))
-        np.copyto(tile_image, image[window])
-        for part, answer in zip(canvas, run(tile_image), strict=True):
-            if part is not None and answer is not None:
-                part[window] += answer * tile.weight
+    height, width = tile_images.shape[2:]
+    for begin in range(0, len(layout.tiles), len(tile_images)):
+        tiles = layout.tiles[begin : begin + len(tile_images)]
+        windows = [
+            (slice(None), slice(tile.top, tile.top + height), slice(tile.left, tile.left + width)) for tile in tiles
+        ]
+        for tile_image, window in zip(tile_images, windows, strict=False):
+            np.copyto(tile_image, image[0][window])
+        output = run(tile_images)
+        for index, (tile, window) in enumerate(zip(tiles, windows, strict=True)):
+            for part, answer in zip(canvas, output, strict=True):
+                if part is not None and answer is not None:
+                    part[0][window] += answer[index] * tile.weight
     return canvas

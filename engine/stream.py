@@ -12,6 +12,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Generic, TypeVar
 
@@ -113,6 +114,68 @@ def prefetch(items: Iterable[T], depth: int = 4) -> Generator[T, None, None]:
     finally:
         channel.close()
         thread.join(_PATIENCE_S)
+
+
+@dataclass(frozen=True)
+class Group(Generic[T]):
+    """Items that are worked on together."""
+
+    first: int
+    """Number of the first one, from 1."""
+    items: list[T]
+
+
+def grouped(
+    items: Iterable[T], most: int, key: Callable[[T], object] = lambda _: None
+) -> Generator[Group[T], None, None]:
+    """Items in groups of ``most``; the last one, and one after which ``key`` changes, may be smaller.
+
+    An error of the upstream is raised after the group of the items that came before it, with ``frame_number`` set.
+    """
+    iterator = iter(items)
+    first = 1
+    waiting: list[T] = []
+    try:
+        while True:
+            try:
+                item = next(iterator)
+            except StopIteration:
+                break
+            except BaseException as caught:
+                _numbered(caught, first + len(waiting))
+                if waiting:
+                    yield Group(first, waiting)
+                raise
+            if waiting and key(item) != key(waiting[0]):
+                first, waiting, given = first + len(waiting), [], Group(first, waiting)
+                yield given
+                del given
+            waiting.append(item)
+            del item  # or it would live until the next one comes
+            if len(waiting) == most:
+                first, waiting, given = first + len(waiting), [], Group(first, waiting)
+                yield given
+                del given
+        if waiting:
+            yield Group(first, waiting)
+    finally:
+        close = getattr(iterator, "close", None)
+        if close is not None:
+            close()
+
+
+def flattened(groups: Iterable[list[T]]) -> Generator[T, None, None]:
+    """The items of lists one by one; each list is emptied, so that nothing lives longer than it is used."""
+    iterator = iter(groups)
+    try:
+        for group in iterator:
+            group.reverse()
+            while group:
+                yield group.pop()
+    finally:
+        close = getattr(iterator, "close", None)
+        if close is not None:
+            close()
 
 
 def ordered(workers: Sequence[Callable[[T], R]], items: Iterable[T]) -> Generator[R, None, None]:

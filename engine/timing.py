@@ -39,14 +39,15 @@ class StageTimer:
         self.total_s = 0.0
         self.max_s = 0.0
 
-    def add(self, seconds: float) -> None:
-        """Count one frame that took ``seconds``."""
-        index = int(math.log(max(seconds, _SHORTEST_S) / _SHORTEST_S) / _STEP)
+    def add(self, seconds: float, frames: int = 1) -> None:
+        """Count ``frames`` that took ``seconds`` together; each is taken to have its equal share."""
+        share = seconds / frames
+        index = int(math.log(max(share, _SHORTEST_S) / _SHORTEST_S) / _STEP)
         with self._lock:
-            self.frames += 1
+            self.frames += frames
             self.total_s += seconds
-            self.max_s = max(self.max_s, seconds)
-            self._counts[min(index, _BINS - 1)] += 1
+            self.max_s = max(self.max_s, share)
+            self._counts[min(index, _BINS - 1)] += frames
 
     def percentile_s(self, percent: float) -> float:
         """The time that ``percent`` of the frames do not exceed; 0 if there were none."""
@@ -66,12 +67,13 @@ class StageTimer:
 
 
 class _Span:
-    """One frame's work in a stage; not counted when it fails."""
+    """Some frames' work in a stage; not counted when it fails."""
 
-    __slots__ = ("_began", "_timer")
+    __slots__ = ("_began", "_frames", "_timer")
 
-    def __init__(self, timer: StageTimer) -> None:
+    def __init__(self, timer: StageTimer, frames: int) -> None:
         self._timer = timer
+        self._frames = frames
 
     def __enter__(self) -> None:
         self._began = time.perf_counter()
@@ -80,7 +82,7 @@ class _Span:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if kind is None:
-            self._timer.add(time.perf_counter() - self._began)
+            self._timer.add(time.perf_counter() - self._began, self._frames)
 
 
 class StageTimes:
@@ -93,9 +95,9 @@ class StageTimes:
     def __init__(self) -> None:
         self._timers: dict[str, StageTimer] = {}
 
-    def measure(self, stage: str) -> _Span:
-        """Times the body of a ``with`` statement."""
-        return _Span(self._timer(stage))
+    def measure(self, stage: str, frames: int = 1) -> _Span:
+        """Times the body of a ``with`` statement, in which so many frames are worked on together."""
+        return _Span(self._timer(stage), frames)
 
     def _timer(self, stage: str) -> StageTimer:
         timer = self._timers.get(stage)

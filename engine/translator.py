@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +16,7 @@ from .attributes import attribute_vector
 from .backends import default_threads, open_backend
 from .backends.base import Array, Backend, Choice, ModelBackend, Output
 from .compositor import Compositor
-from .errors import BackendError, BackendUnavailable, MissingExtra, OptionError
+from .errors import BackendError, BackendUnavailable, EngineError, MissingExtra, OptionError
 from .faces.follow import Follower
 from .faces.framing import FaceFraming
 from .faces.paste import FaceCompositor, FacedFrame
@@ -24,11 +25,17 @@ from .frame import Color, Frame, PixelFormat
 from .framing import Framing, Mode
 from .models import find_model, read_model_spec
 from .spec import GeneratorSpec, ValueRange
-from .stream import ordered
+from .stream import Group, flattened, grouped, ordered
 from .timing import StageTimes
 
 if TYPE_CHECKING:
     from .cuda import DeviceArray, FramePipeline
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+MOST_FACES_AT_ONCE = 8
+"""Faces come in any number, and runs of 8, 4, 2 and 1 are as many as a backend keeps prepared."""
 
 
 class Translator:
@@ -47,6 +54,7 @@ class Translator:
             time; called when first needed, in a thread of their own.
         pipeline: the way of frames over a GPU, in place of ``lanes``.
         follower: finds the faces for a face compositor; by default one with YuNet.
+        batch: see :meth:`open`.
     """
 
     def __init__(
@@ -56,6 +64,7 @@ class Translator:
         lanes: Sequence[Callable[[], Translator]] = (),
         pipeline: FramePipeline | None = None,
         follower: Follower | None = None,
+        batch: int | None = None,
     ) -> None:
         self.backend = backend
         self.compositor = compositor or Compositor(backend.spec)
@@ -65,6 +74,9 @@ class Translator:
         self._follower = follower
         self._lanes = [_Lane(make) for make in lanes]
         self._pipeline = pipeline
+        self.batch = batch or backend.batch or 1
+        """Frames, or their tiles, that share a run of the network."""
+        self._faces_at_once = min(batch or backend.batch or backend.usual_batch, MOST_FACES_AT_ONCE)
 
     @classmethod
     def open(
@@ -81,6 +93,7 @@ class Translator:
         strict: bool = False,
         value_range: ValueRange | None = None,
         frame_size: tuple[int, int] | None = None,
+        batch: int | None = None,
     ) -> Translator:
         """Open a shipped model by name, or a model file.
 
@@ -103,6 +116,9 @@ class Translator:
                 host memory.
             value_range: for an ONNX file without our record: what the image tensor's values span.
             frame_size: (height, width) of the frames to come, so that the backend is chosen and warmed up for them.
+            batch: pictures that share a run of the network, which must leave their number free: the frames of
+                :meth:`stream`, which then come that many at a time, the tiles of a frame, or faces. None: frames one by
+                one, and the faces of a frame together where the network runs on a GPU.
 
         Raises:
             ModelFileError, BackendUnavailable, OptionError: with the cure in the message.
@@ -116,10 +132,13 @@ class Translator:
             size = layout.tile_size or layout.size
         if in_flight < 1:
             raise OptionError(f"in_flight = {in_flight} came; expected 1 or more.")
+        if batch is not None and batch < 1:
+            raise OptionError(f"batch = {batch} came; expected 1 or more.")
         threads = max(1, (threads or default_threads()) // in_flight)
-        opened = open_backend(
-            path, backend, size=size, threads=threads, spin=spin, value_range=value_range, strict=strict
-        )
+        options: dict[str, Any] = {"size": size, "threads": threads, "spin": spin, "value_range": value_range}
+        # Faces come in any number; runs of one are always among them.
+        options["batch"] = batch if isinstance(chosen, Framing) else None
+        opened = open_backend(path, backend, strict=strict, **options)
 
         def make_compositor(spec: GeneratorSpec) -> Compositor | FaceCompositor:
             if isinstance(chosen, FaceFraming):
@@ -127,15 +146,19 @@ class Translator:
             return Compositor(spec, chosen, detail=detail or 0.0, opacity=opacity)
 
         def lane() -> Translator:
-            again = open_backend(path, opened.name, size=size, threads=threads, spin=spin, value_range=value_range)
-            return cls(again, make_compositor(again.spec))
+            again = open_backend(path, opened.name, **options)
+            return cls(again, make_compositor(again.spec), batch=batch)
 
         try:
+            opened.check_batch(batch)
             compositor = make_compositor(opened.spec)
             pipeline = None
-            if isinstance(compositor, Compositor):  # faces of a frame go through the host, one after the other
-                pipeline = _open_pipeline(opened, compositor, in_flight, spin, strict)
-            return cls(opened, compositor, [] if pipeline else [lane] * (in_flight - 1), pipeline)
+            if isinstance(compositor, Compositor):  # faces of a frame go through the host
+                pipeline = _open_pipeline(
+                    opened, compositor, frame_size, in_flight, spin, strict, batch or opened.batch or 1
+                )
+            lanes = [] if pipeline else [lane] * (in_flight - 1)
+            return cls(opened, compositor, lanes, pipeline, batch=batch)
         except BaseException:
             opened.close()
             raise
@@ -166,8 +189,8 @@ class Translator:
         """
         vector = self._attribute_vector(attributes)
         if isinstance(image, Frame):
-            return self._translate(image, vector)
-        return self._translate(Frame.from_rgb(np.ascontiguousarray(image)), vector).planes[0]
+            return self._translate([image], vector)[0]
+        return self._translate([Frame.from_rgb(np.ascontiguousarray(image))], vector)[0].planes[0]
 
     def stream(self, frames: Iterable[Frame], **attributes: float) -> Generator[Frame, None, None]:
         """Translate frames in their order; each keeps its time, pixel format and colour description.
@@ -182,13 +205,13 @@ class Translator:
         if self._follower is not None:
             low, high = self.spec.value_range
             items = faced(frames, self._follower, self.times, high - low)
-        if not self._lanes:
-            return (self._translate(item, vector) for item in items)
-        workers = [partial(self._translate, attributes=vector)]
+        tiled = isinstance(self.compositor, Compositor) and self.compositor.framing.mode == "tile"
+        groups = grouped(items, 1 if tiled else self.batch, _kind)
+        workers = [partial(self._translate_group, attributes=vector)]
         for lane in self._lanes:
             lane.times = self.times
             workers.append(partial(lane.translate, attributes=vector))
-        return ordered(workers, items)
+        return flattened(ordered(workers, groups) if self._lanes else _one_by_one(workers[0], groups))
 
     @property
     def in_flight(self) -> int:
@@ -242,47 +265,98 @@ class Translator:
     ) -> None:
         self.close()
 
-    def _translate(self, frame: Frame | FacedFrame, attributes: Array | None) -> Frame:
+    def _translate_group(self, group: Group[Frame | FacedFrame], attributes: Array | None) -> list[Frame]:
+        try:
+            return self._translate(group.items, attributes)
+        except EngineError as error:
+            if error.frame_number is None:
+                error.frame_number = group.first
+            raise
+
+    def _translate(self, items: Sequence[Frame | FacedFrame], attributes: Array | None) -> list[Frame]:
+        """Translate frames of one size, format and colour."""
         if isinstance(self.compositor, FaceCompositor):
-            if isinstance(frame, Frame):
-                assert self._follower is not None
-                frame = single(frame, self._follower, self.times)
-            return self._translate_faces(self.compositor, frame, attributes)
-        assert isinstance(frame, Frame)
+            found = [self._find_faces(item) if isinstance(item, Frame) else item for item in items]
+            return self._translate_faces(self.compositor, found, attributes)
+        frames = [item for item in items if isinstance(item, Frame)]
+        assert len(frames) == len(items)
         if self._pipeline is not None:
             self._pipeline.times = self.times
-            return self._pipeline(frame, attributes)
+            return self._pipeline.translate(frames, attributes)
         compositor = self.compositor
-        with self.times.measure("prepare"):
-            image = compositor.prepare(frame)
-        with self.times.measure("run"):
-            output = compositor.run(frame, image, lambda x: self._run(x, attributes))
-        with self.times.measure("compose"):
-            result = frame.copy()
-            compositor.compose(frame, output, result)
-        return result
+        with self.times.measure("prepare", len(frames)):
+            # A group that is not full runs at full size too: no network is prepared for another one.
+            images = compositor.prepare_all(frames, room=self.batch if len(frames) > 1 else 1)
+        with self.times.measure("run", len(frames)):
+            output = compositor.run(frames[0], images, lambda x: self._run(x, attributes), self.batch)
+        results = []
+        with self.times.measure("compose", len(frames)):
+            for index, frame in enumerate(frames):
+                results.append(frame.copy())
+                compositor.compose(frame, output, results[-1], index)
+        return results
 
-    def _translate_faces(self, compositor: FaceCompositor, faced: FacedFrame, attributes: Array | None) -> Frame:
-        """The frame itself, not a copy, where no face shows."""
-        result = faced.frame
+    def _find_faces(self, frame: Frame) -> FacedFrame:
+        assert self._follower is not None
+        return single(frame, self._follower, self.times)
+
+    def _translate_faces(
+        self, compositor: FaceCompositor, items: Sequence[FacedFrame], attributes: Array | None
+    ) -> list[Frame]:
+        """The frames themselves, not copies, where no face shows."""
+        results = [item.frame for item in items]
+        places = [
+            (number, face, link)
+            for number, item in enumerate(items)
+            for face, link in zip(item.faces, item.links, strict=True)
+        ]
         try:
-            for face, link in zip(faced.faces, faced.links, strict=True):
-                with self.times.measure("prepare"):
-                    image = compositor.prepare(faced.frame, face)
-                with self.times.measure("run"):
-                    output = self._run(image, attributes)
-                with self.times.measure("compose"):
-                    if result is faced.frame:
-                        result = faced.frame.copy()
-                    compositor.compose(face, image, output, result, link)
+            for count in self._runs_of(len(places)):
+                chosen, places = places[:count], places[count:]
+                with self.times.measure("prepare", count):
+                    images = compositor.prepare([(items[number].frame, face) for number, face, _ in chosen])
+                with self.times.measure("run", count):
+                    output = self._run(images, attributes)
+                with self.times.measure("compose", count):
+                    for index, (number, face, link) in enumerate(chosen):
+                        if results[number] is items[number].frame:
+                            results[number] = items[number].frame.copy()
+                        image = images[index : index + 1]
+                        compositor.compose(face, image, output.part(index), results[number], link)
         finally:
-            for link in faced.links:
-                if link is not None:
-                    link.release()
-        return result
+            for item in items:
+                for link in item.links:
+                    if link is not None:
+                        link.release()
+        return results
 
-    def _run(self, image: Array, attributes: Array | None) -> Output:
-        return self.backend.run(image, attributes)
+    def _runs_of(self, faces: int) -> list[int]:
+        """How many faces share each run.
+
+        Few different numbers, because a network is prepared for each: the largest, and the powers of two below it.
+        """
+        most = self._faces_at_once
+        if self.backend.batch is not None:  # whatever comes is filled up
+            return [most] * (faces // most) + [faces % most] * (faces % most > 0)
+        runs = []
+        while faces:
+            while most > faces:
+                most = 1 << ((most - 1).bit_length() - 1)
+            runs.append(most)
+            faces -= most
+        return runs
+
+    def _run(self, images: Array, attributes: Array | None) -> Output:
+        """Run the network on (N, 3, h, w); a network made for more pictures is filled up."""
+        count, fixed = len(images), self.backend.batch
+        if fixed is not None and fixed > count:
+            images = np.concatenate([images, np.repeat(images[-1:], fixed - count, axis=0)])
+        if attributes is not None and len(images) > 1:
+            attributes = np.repeat(attributes, len(images), axis=0)
+        output = self.backend.run(images, attributes)
+        if len(images) == count:
+            return output
+        return Output(output.translated[:count], None if output.mask is None else output.mask[:count])
 
     def _attribute_vector(self, values: Mapping[str, float]) -> Array | None:
         port = self.spec.attributes
@@ -305,7 +379,13 @@ def _choose_framing(
 
 
 def _open_pipeline(
-    backend: ModelBackend, compositor: Compositor, in_flight: int, spin: bool, strict: bool
+    backend: ModelBackend,
+    compositor: Compositor,
+    frame_size: tuple[int, int] | None,
+    in_flight: int,
+    spin: bool,
+    strict: bool,
+    batch: int,
 ) -> FramePipeline | None:
     """The way of frames over the GPU, where the backend runs on one and offers it; a line of ``choice`` if it fails."""
     if not hasattr(backend, "bind_device"):
@@ -315,13 +395,28 @@ def _open_pipeline(
     try:
         if compositor.framing.mode == "tile":
             raise OptionError("framing 'tile' puts tiles together there")
-        return FramePipeline(Device(), backend, compositor, in_flight=in_flight, spin=spin)
+        pipeline = FramePipeline(Device(), backend, compositor, in_flight=in_flight, spin=spin, batch=batch)
+        if frame_size is not None:
+            pipeline.warm_up(frame_size)
+        return pipeline
     except (MissingExtra, BackendUnavailable, BackendError, OptionError) as error:
         if strict:
             raise
         line = f"{backend.name}: frames go through host memory: {error}"
         backend.choice = Choice(backend.choice.name, (*backend.choice.lines, line))
         return None
+
+
+def _kind(item: Frame | FacedFrame) -> object:
+    """What frames must have in common to share a run."""
+    frame = item if isinstance(item, Frame) else item.frame
+    return frame.format, frame.size, frame.color
+
+
+def _one_by_one(work: Callable[[T], R], items: Generator[T, None, None]) -> Generator[R, None, None]:
+    with closing(items):
+        for item in items:
+            yield work(item)
 
 
 class _Lane:
@@ -332,11 +427,11 @@ class _Lane:
         self._translator: Translator | None = None
         self.times = StageTimes()
 
-    def translate(self, frame: Frame | FacedFrame, attributes: Array | None) -> Frame:
+    def translate(self, group: Group[Frame | FacedFrame], attributes: Array | None) -> list[Frame]:
         if self._translator is None:
             self._translator = self._make()
         self._translator.times = self.times
-        return self._translator._translate(frame, attributes)
+        return self._translator._translate_group(group, attributes)
 
     def close(self) -> None:
         if self._translator is not None:

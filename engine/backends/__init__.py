@@ -89,6 +89,7 @@ def open_backend(
     spin: bool = False,
     value_range: ValueRange | None = None,
     strict: bool = False,
+    batch: int | None = None,
 ) -> ModelBackend:
     """Open a model, warmed up at ``size``; ``choice`` of the result says which backend runs and why.
 
@@ -101,9 +102,11 @@ def open_backend(
         spin: let idle threads of the library burn their core; see :class:`~.onnxruntime_backend.OnnxRuntimeCpu`.
         value_range: of a model without our record, for example (-1, 1).
         strict: "auto" does not go on to the next backend when one whose library is installed cannot run.
+        batch: pictures of a run that it is warmed up for; None: one, or as many as the model wants.
 
     Raises:
-        OptionError: an unknown backend, fewer than one thread, or a value range that contradicts the record.
+        OptionError: an unknown backend, fewer than one thread, a value range that contradicts the record, or a batch
+            that the model does not take.
         ModelFileError, ShapeError: the file is no model that the engine can run.
         MissingExtra, BackendUnavailable: the backend asked for, or every backend, cannot run here.
     """
@@ -114,17 +117,19 @@ def open_backend(
     path = find_model(model)
     threads = threads or default_threads()
     if path.suffix.lower() in PLANS:
-        return _open_plan(path, backend, size, threads, spin)
+        return _open_plan(path, backend, size, threads, spin, batch)
     file = read_onnx(path)
     spec = spec_of(file, value_range=value_range)
     if backend == AUTO:
-        return _open_auto(file, spec, size, threads, spin, strict)
+        return _open_auto(file, spec, size, threads, spin, strict, batch)
     opened = _open(backend, file, spec, threads, spin)
-    _warm_up(opened, size)
+    _warm_up(opened, size, batch)
     return opened
 
 
-def _open_plan(path: Path, backend: str, size: tuple[int, int] | None, threads: int, spin: bool) -> ModelBackend:
+def _open_plan(
+    path: Path, backend: str, size: tuple[int, int] | None, threads: int, spin: bool, batch: int | None
+) -> ModelBackend:
     """Open a TensorRT plan that was given by path; nothing else can run it, so there is nothing to fall back to."""
     if backend not in (AUTO, "tensorrt"):
         raise OptionError(
@@ -135,7 +140,7 @@ def _open_plan(path: Path, backend: str, size: tuple[int, int] | None, threads: 
 
     record = read_record(path)
     opened = _open("tensorrt", record.onnx(path), record.plan_spec, threads, spin)
-    _warm_up(opened, size)
+    _warm_up(opened, size, batch)
     opened.choice = Choice("tensorrt", (f"tensorrt: runs on {opened.library}",))
     return opened
 
@@ -160,9 +165,9 @@ def _open(name: str, file: OnnxFile, spec: GeneratorSpec, threads: int, spin: bo
     return opened
 
 
-def _warm_up(backend: ModelBackend, size: tuple[int, int] | None) -> None:
+def _warm_up(backend: ModelBackend, size: tuple[int, int] | None, batch: int | None) -> None:
     try:
-        backend.warm_up(size)
+        backend.warm_up(size, batch)
     except EngineError:
         backend.close()
         raise
@@ -172,7 +177,13 @@ def _warm_up(backend: ModelBackend, size: tuple[int, int] | None) -> None:
 
 
 def _open_auto(
-    file: OnnxFile, spec: GeneratorSpec, size: tuple[int, int] | None, threads: int, spin: bool, strict: bool
+    file: OnnxFile,
+    spec: GeneratorSpec,
+    size: tuple[int, int] | None,
+    threads: int,
+    spin: bool,
+    strict: bool,
+    batch: int | None,
 ) -> ModelBackend:
     lines: list[str] = []
     for name in BACKENDS:
@@ -183,7 +194,7 @@ def _open_auto(
         if problem is None:
             try:
                 opened = _open(name, file, spec, threads, spin)
-                _warm_up(opened, size)
+                _warm_up(opened, size, batch)
             except (MissingExtra, BackendUnavailable, BackendError, ModelFileError) as error:
                 problem = str(error)
             else:
@@ -206,7 +217,7 @@ def _open_auto(
             "No backend is installed. Install one with: pip install 'ganlens[cpu]'. "
             + " ".join(f"{line}." for line in lines)
         )
-    return _open_fastest(candidates, file, spec, size, threads, spin, lines)
+    return _open_fastest(candidates, file, spec, size, threads, spin, lines, batch)
 
 
 def _open_fastest(
@@ -217,6 +228,7 @@ def _open_fastest(
     threads: int,
     spin: bool,
     lines: list[str],
+    batch: int | None,
 ) -> ModelBackend:
     """Open the fastest of the CPU backends, by memory or by timing; those that cannot open this model are left out."""
     at = spec.size.round_up(size or spec.size.preferred)
@@ -226,10 +238,10 @@ def _open_fastest(
     if timings and set(timings) == set(candidates):
         fastest = min(timings, key=lambda name: timings[name])
         opened = {fastest: _open(fastest, file, spec, threads, spin)}
-        _warm_up(opened[fastest], size)
+        _warm_up(opened[fastest], size, batch)
         source = "timed at an earlier start"
     else:
-        opened, failures = _open_all(candidates, file, spec, size, threads, spin)
+        opened, failures = _open_all(candidates, file, spec, size, threads, spin, batch)
         lines += [f"{name}: {error}" for name, error in failures.items()]
         if not opened:
             raise failures[candidates[-1]]
@@ -253,7 +265,13 @@ def _open_fastest(
 
 
 def _open_all(
-    names: list[str], file: OnnxFile, spec: GeneratorSpec, size: tuple[int, int] | None, threads: int, spin: bool
+    names: list[str],
+    file: OnnxFile,
+    spec: GeneratorSpec,
+    size: tuple[int, int] | None,
+    threads: int,
+    spin: bool,
+    batch: int | None,
 ) -> tuple[dict[str, ModelBackend], dict[str, EngineError]]:
     """The backends that open the model, and the errors of those that do not."""
     opened: dict[str, ModelBackend] = {}
@@ -261,7 +279,7 @@ def _open_all(
     for name in names:
         try:
             backend = _open(name, file, spec, threads, spin)
-            _warm_up(backend, size)
+            _warm_up(backend, size, batch)
             opened[name] = backend
         except EngineError as error:
             failures[name] = error

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import BackendError, ShapeError
+from ..errors import BackendError, OptionError, ShapeError
 from ..onnx_file import OnnxFile
 from ..spec import GeneratorSpec, SizeRule
 
@@ -30,6 +30,11 @@ class Output(NamedTuple):
     mask: Array | None = None
     """(N, 1, H, W) float32 in [0, 1]; 1 shows ``translated``."""
 
+    def part(self, index: int) -> Output:
+        """What it says of one picture, as a run of that picture alone would."""
+        one = slice(index, index + 1)
+        return Output(self.translated[one], None if self.mask is None else self.mask[one])
+
 
 class Backend(Protocol):
     """Runs one model. Arrays in and out live on ``device``; one call at a time.
@@ -44,6 +49,9 @@ class Backend(Protocol):
     spec: GeneratorSpec
     batch: int | None
     """Pictures that every run must have, where the model fixes their number."""
+    usual_batch: int
+    """Pictures that share a run where several are at hand, the model leaves their number free and nothing else is asked
+    for; 1 where sharing has not been shown to pay."""
 
     def run(self, image: Array | None, attributes: Array | None = None, latent: Array | None = None) -> Output:
         """Run the network once.
@@ -106,6 +114,7 @@ class ModelBackend(ABC):
     library: str
     """Name and version of the library that runs the network."""
     batch: int | None
+    usual_batch = 1
 
     BINDINGS = 4
     """Sets of input shapes that stay prepared; the one unused for longest makes room."""
@@ -153,13 +162,30 @@ class ModelBackend(ABC):
         """Replace the size rule of the spec by one that was found by trying."""
         self.spec = self.spec.model_copy(update={"size": rule})
 
-    def warm_up(self, size: tuple[int, int] | None = None) -> None:
+    def warm_up(self, size: tuple[int, int] | None = None, batch: int | None = None) -> None:
         """Run once on zeros, so that the first frame is no slower than the others.
 
         Args:
             size: (height, width), rounded up to what the model takes; the model's own size by default.
+            batch: pictures in the run; None: one, or as many as the model wants.
+
+        Raises:
+            OptionError: the model is made for another batch.
         """
-        self.run(*zero_inputs(self.spec, size))
+        self.run(*zero_inputs(self.spec, size, self.check_batch(batch)))
+
+    def check_batch(self, batch: int | None) -> int:
+        """The pictures of a run for which ``batch`` are asked; None: one, or as many as the model wants.
+
+        Raises:
+            OptionError: the model is made for another number.
+        """
+        if batch is not None and self.batch not in (None, batch):
+            raise OptionError(
+                f"a batch of {batch} was asked for; {self.file.path.name} is made for a batch of {self.batch}. Leave "
+                "it out, or export the model with --dynamic."
+            )
+        return batch or self.batch or 1
 
     def output_shapes(self, shapes: tuple[Shape, ...]) -> tuple[Shape, ...]:
         """What the outputs must be for inputs of these shapes, in the order of the spec: translated, then the mask."""
@@ -259,14 +285,14 @@ def _check_input(inputs: list[Array], what: str, array: Array | None, wanted: bo
 
 
 def zero_inputs(
-    spec: GeneratorSpec, size: tuple[int, int] | None = None
+    spec: GeneratorSpec, size: tuple[int, int] | None = None, batch: int = 1
 ) -> tuple[Array | None, Array | None, Array | None]:
-    """One picture's inputs for ``run``, all zero, at ``size`` or the spec's own size."""
+    """The inputs of ``batch`` pictures for ``run``, all zero, at ``size`` or the spec's own size."""
     size = spec.size.round_up(size or spec.size.preferred)
     return (
-        np.zeros((1, 3, *size), np.float32) if spec.image else None,
-        np.zeros((1, spec.attributes.length), np.float32) if spec.attributes else None,
-        np.zeros((1, spec.latent.dim), np.float32) if spec.latent else None,
+        np.zeros((batch, 3, *size), np.float32) if spec.image else None,
+        np.zeros((batch, spec.attributes.length), np.float32) if spec.attributes else None,
+        np.zeros((batch, spec.latent.dim), np.float32) if spec.latent else None,
     )
 
 
@@ -283,6 +309,7 @@ class FunctionBackend:
     name = "function"
     device = "cpu"
     batch: int | None = None
+    usual_batch = 1
 
     def __init__(self, spec: GeneratorSpec, function: Callable[..., Array | Output]) -> None:
         self.spec = spec

@@ -124,6 +124,7 @@ class OnnxRuntimeCuda(OnnxRuntimeCpu):
 
     name = "cuda"
     provider = "CUDAExecutionProvider"
+    usual_batch = 4
     memory = "cuda"
     """ONNX Runtime's name for where device arrays lie."""
     _device: Device | None = None

@@ -59,7 +59,7 @@ def _noise_inputs(
     backend: ModelBackend, size: tuple[int, int] | None
 ) -> tuple[Array | None, Array | None, Array | None]:
     """Inputs of ``size`` with noise in the image: zeros can be quicker than pictures."""
-    image, attributes, latent = zero_inputs(backend.spec, size)
+    image, attributes, latent = zero_inputs(backend.spec, size, backend.batch or 1)
     if image is not None:
         low, high = backend.spec.value_range
         image[:] = np.random.default_rng(0).uniform(low, high, image.shape)
@@ -84,7 +84,7 @@ def find_size_rule(backend: ModelBackend) -> SizeRule:
             odd = max(64 // step, 2) // 2 * 2 + 1  # the smallest odd multiple above 64
             height, width = step * odd, step * (odd + 2)
             try:
-                backend.run(*zero_inputs(backend.spec, (height, width)))
+                backend.run(*zero_inputs(backend.spec, (height, width), backend.batch or 1))
             except (BackendError, ShapeError) as error:
                 tried.append(f"{height}x{width}")
                 reason = str(error)

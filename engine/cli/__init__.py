@@ -145,6 +145,14 @@ def translate(
             "pipes, where no frame should wait.",
         ),
     ] = None,
+    batch: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Pictures that share a run of the network: frames, tiles or faces. For models of a free batch, where "
+            "frames may wait for each other.",
+        ),
+    ] = None,
     encoder_threads: Annotated[int | None, typer.Option(min=1, help="Threads of the encoder.")] = None,
     decoder_threads: Annotated[int | None, typer.Option(min=1, help="Threads of the decoder.")] = None,
     spin: Annotated[

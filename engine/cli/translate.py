@@ -70,6 +70,7 @@ class Job:
     encoder: EncoderName
     threads: int | None
     in_flight: int | None
+    batch: int | None
     encoder_threads: int | None
     decoder_threads: int | None
     spin: bool
@@ -338,6 +339,7 @@ def _open(job: Job, frame_size: tuple[int, int] | None, threads: int, in_flight:
             strict=job.strict,
             value_range=value_range,
             frame_size=frame_size,
+            batch=job.batch,
         )
     translator.times = times
     return translator
@@ -398,6 +400,7 @@ def _report(
         "model": translator.spec.name,
         "backend": translator.backend.name,
         "device": translator.backend.device,
+        "batch": translator.batch,
         **(coders or {}),
         "frames": frames,
         "seconds": seconds,

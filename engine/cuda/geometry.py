@@ -181,7 +181,7 @@ class Geometry:
 
         Args:
             block: address of the frame's block in device memory.
-            out: (1, 3, h, w) float32 or float16.
+            out: (3, h, w) float32 or float16.
             places: where the planes are, if not in a block of ours.
         """
         tables = PrepareTables(low=self._options["value_range"][0], high=self._options["value_range"][1])
@@ -209,7 +209,7 @@ class Geometry:
         """Put the launch of compose into a stream; the frame at ``block`` is changed in place.
 
         Args:
-            translated: (1, 3, h, w), mask: (1, 1, h, w), prepared: what prepare gave, for detail; all of one dtype.
+            translated: (3, h, w), mask: (1, h, w), prepared: what prepare gave, for detail; all of one dtype.
         """
         parts = self._compose["parts"]
         if not parts:  # the region lies outside the frame

@@ -2,7 +2,8 @@
 
 With one frame in flight all of it is one CUDA graph on one stream: the shortest way for a single frame. With more, the
 copies have streams of their own, so that one frame's upload and another's download run beside a third one's network;
-marks in the streams keep the order. Frames already in the GPU's memory are translated where they are.
+marks in the streams keep the order. Several frames may share a run of the network, which makes fewer and larger kernels
+of it. Frames already in the GPU's memory are translated where they are.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from ..compositor import MAX_GEOMETRIES, Compositor
 from ..errors import BackendError, EngineError, OptionError, ShapeError
 from ..frame import Color, Frame, PixelFormat, plane_shapes
 from ..spec import GeneratorSpec
+from ..stream import grouped
 from ..timing import StageTimes
 from .binding import DeviceBackend, DeviceBinding
 from .compiler import load_kernels
@@ -43,6 +45,8 @@ class FramePipeline:
         compositor: says how frames enter the generator, with which blending; its own kernels are not used.
         in_flight: frames under way at a time. 1: the lowest latency. 2 or 3: the highest throughput.
         spin: wait with a busy thread, which sees the end some 20-50 µs earlier and takes a core.
+        batch: frames that share a run of the network, which must take so many. "In flight" then counts such groups; one
+            that is not full takes as long as a full one.
     """
 
     def __init__(
@@ -53,11 +57,14 @@ class FramePipeline:
         *,
         in_flight: int = 1,
         spin: bool = False,
+        batch: int = 1,
     ) -> None:
-        if in_flight < 1:
-            raise OptionError(f"in_flight = {in_flight} came; expected 1 or more.")
+        for name, value in (("in_flight", in_flight), ("batch", batch)):
+            if value < 1:
+                raise OptionError(f"{name} = {value} came; expected 1 or more.")
         self.device = device
         self.in_flight = in_flight
+        self.batch = batch
         self.compositor = compositor
         self.times = StageTimes()
         self._backend = backend
@@ -74,65 +81,91 @@ class FramePipeline:
         """The generator's record."""
         return self.compositor.spec
 
+    def warm_up(self, frame_size: tuple[int, int]) -> None:
+        """Bind the network for frames of (height, width), so that what is wrong with it shows before the first frame.
+
+        Raises:
+            DeviceMemoryError, BackendError: the device or the library refused, or the network's tensors do not suit.
+        """
+        self.device.use()
+        self._network_for(self.compositor.layout(frame_size).size, self.batch)
+
     def __call__(self, frame: Frame, attributes: NDArray[np.float32] | None = None) -> Frame:
-        """Translate one frame.
+        """Translate one frame; a stream that is stopped meanwhile goes on unharmed.
 
         Raises:
             DeviceMemoryError, DeviceLost, BackendError: the device or the network failed.
         """
-        self.start(frame, attributes)
-        return self.finish()
+        return self.translate([frame], attributes)[0]
+
+    def translate(self, frames: Sequence[Frame], attributes: NDArray[np.float32] | None = None) -> list[Frame]:
+        """Translate up to ``batch`` frames of one size, format and colour; as of :meth:`__call__`."""
+        self.start(frames, attributes)
+        return self._land(self._flying.pop())
 
     def stream(
         self, frames: Iterable[Frame], attributes: NDArray[np.float32] | None = None
     ) -> Generator[Frame, None, None]:
-        """Translate frames in their order; each answer comes when ``in_flight`` - 1 later frames are under way."""
+        """Translate frames in their order; each answer comes when ``in_flight`` - 1 later groups are under way."""
+        groups = grouped(frames, self.batch, lambda frame: (frame.format, frame.size, frame.color))
         try:
-            for frame in frames:
-                self.start(frame, attributes)
-                if len(self._flying) == self.in_flight:
-                    yield self.finish()
+            with contextlib.closing(groups):
+                for group in groups:
+                    self.start(group.items, attributes)
+                    del group  # or its frames would live until the next ones come
+                    if len(self._flying) == self.in_flight:
+                        yield from self.finish()
             while self._flying:
-                yield self.finish()
+                yield from self.finish()
         finally:
             self.drain()
 
-    def start(self, frame: Frame, attributes: NDArray[np.float32] | None = None) -> None:
-        """Begin a frame; the caller sees to it that fewer than ``in_flight`` are under way."""
+    def start(self, frames: Sequence[Frame], attributes: NDArray[np.float32] | None = None) -> None:
+        """Begin up to ``batch`` frames of one size, format and colour.
+
+        The caller sees to it that fewer than ``in_flight`` such groups are under way.
+        """
         if len(self._flying) >= self.in_flight:
             raise RuntimeError(f"{self.in_flight} frames are under way; finish one first")
+        if not 1 <= len(frames) <= self.batch:
+            raise ShapeError(f"{len(frames)} frames came; expected 1 to {self.batch}.")
         self.device.use()
-        route = self._route(frame)
-        with self.times.measure("upload"):
+        route = self._route(frames[0])
+        with self.times.measure("upload", len(frames)):
             slot = route.slots.popleft()
             try:
-                for ours, theirs in zip(slot.views, route.geometry.views(frame.planes), strict=True):
-                    np.copyto(ours, theirs)
+                for frame, views in zip(frames, slot.views, strict=False):
+                    for ours, theirs in zip(views, route.geometry.views(frame.planes), strict=True):
+                        np.copyto(ours, theirs)
                 if slot.attributes is not None and attributes is not None:
                     np.copyto(slot.attributes, attributes, casting="same_kind")
                 for step in slot.steps:
                     step()
+                # While the GPU works: all that it does not change.
+                self._flying.append(_Flight(route, slot, [frame.copy() for frame in frames]))
             except BaseException:
                 self._abandon()
                 raise
-            # While the GPU works: all that it does not change.
-            self._flying.append(_Flight(route, slot, frame.copy()))
 
-    def finish(self) -> Frame:
-        """Wait for the oldest frame under way."""
+    def finish(self) -> list[Frame]:
+        """Wait for the oldest group under way."""
+        return self._land(self._flying.popleft())
+
+    def _land(self, flight: _Flight) -> list[Frame]:
         self.device.use()
-        route, slot, result = self._flying.popleft()
+        route, slot, results = flight
         try:
-            with self.times.measure("wait"):
+            with self.times.measure("wait", len(results)):
                 slot.done.synchronize()
         except BaseException:
             self._abandon()
             raise
-        with self.times.measure("download"):
-            for theirs, ours in zip(route.geometry.views(result.planes), slot.views, strict=True):
-                np.copyto(theirs, ours)
+        with self.times.measure("download", len(results)):
+            for result, views in zip(results, slot.views, strict=False):
+                for theirs, ours in zip(route.geometry.views(result.planes), views, strict=True):
+                    np.copyto(theirs, ours)
         route.slots.append(slot)
-        return result
+        return results
 
     def drain(self) -> None:
         """Wait for all frames under way and forget them."""
@@ -163,17 +196,20 @@ class FramePipeline:
         """
         self.device.use()
         stream = self._compute
+        for plane in planes:
+            if getattr(plane, "__cuda_array_interface__", {}).get("data", (0, False))[1]:
+                raise ShapeError("an array came that must not be written; expected planes to translate in place.")
         arrays = [DeviceArray.of(self.device, plane, stream) for plane in planes]
         size = check_planes(arrays, format)
         route = self._route_of((format, size, color or Color()))
+        network = self._network_for(route.geometry.size, 1)
         base = arrays[0].pointer
         places = [Place(array.pointer - base, array.strides[0]) for array in arrays]
-        network = route.network
         if network.extra is not None and attributes is not None:
             stream.to_device(network.extra, network.stage(attributes, stream))
         route.geometry.prepare(stream, base, network.image, places)
         network.run(stream)
-        route.geometry.compose(stream, *network.answer(), base, places)
+        route.geometry.compose(stream, *network.answer(0), base, places)
         return tuple(
             DeviceArray(
                 self.device, array.pointer, array.shape, array.dtype, strides=array.strides, owner=array, stream=stream
@@ -184,6 +220,8 @@ class FramePipeline:
     def close(self) -> None:
         """Wait for what is under way and free all of it."""
         self.drain()
+        with contextlib.suppress(EngineError):  # frames translated in place are waited for by nobody else
+            self.device.synchronize()
         self._routes.clear()
         self._networks.clear()
 
@@ -192,6 +230,12 @@ class FramePipeline:
         with contextlib.suppress(EngineError):
             self.device.synchronize()
         self._routes.clear()
+
+    def _make_room(self, kept: OrderedDict[Any, Any]) -> None:
+        """Let the one go that was unused for longest, once nothing on the GPU needs its memory any more."""
+        if len(kept) >= MAX_GEOMETRIES:
+            self.device.synchronize()
+            kept.popitem(last=False)
 
     # --- what is made once --------------------------------------------------------------------------------------------
 
@@ -206,8 +250,7 @@ class FramePipeline:
     def _route_of(self, key: Key) -> _Route:
         route = self._routes.get(key)
         if route is None:
-            if len(self._routes) == MAX_GEOMETRIES:
-                self._routes.popitem(last=False)
+            self._make_room(self._routes)
             route = self._make_route(*key)
             self._routes[key] = route
         elif len(self._routes) > 1:
@@ -220,21 +263,26 @@ class FramePipeline:
             raise OptionError("Frames cut into tiles cannot be translated inside the GPU; use another framing.")
         kernels = self.compositor.kernels(format, size, color, target="scalar")
         geometry = Geometry(self.device, self._module, kernels.prepare, kernels.compose, kernels.options)
-        shapes: Shapes = ((1, 3, *layout.size),)
+        return _Route(geometry)
+
+    def _network_for(self, size: tuple[int, int], batch: int) -> _Network:
+        shapes: Shapes = ((batch, 3, *size),)
         if self.spec.attributes is not None:
-            shapes = (*shapes, (1, self.spec.attributes.length))
+            shapes = (*shapes, (batch, self.spec.attributes.length))
         network = self._networks.get(shapes)
         if network is None:
-            if len(self._networks) == MAX_GEOMETRIES:
-                self._networks.popitem(last=False)
+            self._make_room(self._networks)
             binding = self._backend.bind_device(self.device, shapes)
             network = self._networks[shapes] = _Network(self.device, binding, self.spec, self.compositor.detail > 0)
-        return _Route(geometry, network)
+        elif len(self._networks) > 1:
+            self._networks.move_to_end(shapes)
+        return network
 
     def _make_slot(self, route: _Route) -> _Slot:
-        device, geometry, network = self.device, route.geometry, route.network
-        host = device.pinned((geometry.block_bytes,))
-        block = device.empty((geometry.block_bytes,), np.uint8)
+        device, geometry = self.device, route.geometry
+        network = self._network_for(geometry.size, self.batch)
+        host = device.pinned((self.batch, geometry.block_bytes))
+        block = device.empty((self.batch, geometry.block_bytes), np.uint8)
         attributes = None if network.extra is None else device.pinned(network.extra.shape, network.extra.dtype)
 
         def upload() -> None:
@@ -243,13 +291,15 @@ class FramePipeline:
         def prepare() -> None:
             if network.extra is not None and attributes is not None:
                 self._compute.to_device(network.extra, attributes)
-            geometry.prepare(self._compute, block.pointer, network.image)
+            for index in range(self.batch):
+                geometry.prepare(self._compute, block.item(index).pointer, network.image.item(index))
 
         def run() -> None:
             network.binding.enqueue(self._compute.handle)
 
         def compose() -> None:
-            geometry.compose(self._compute, *network.answer(), block.pointer)
+            for index in range(self.batch):
+                geometry.compose(self._compute, *network.answer(index), block.item(index).pointer)
 
         def download() -> None:
             self._down.to_host(host, block)
@@ -268,7 +318,8 @@ class FramePipeline:
             part.stream.synchronize()
         done = device.event(blocking=not self._spin)
         steps = [*record(device, parts), lambda: _mark(self._down, done)]
-        return _Slot(host, geometry.block_views(host), block, attributes, tuple(steps), done)
+        views = [geometry.block_views(part) for part in host]
+        return _Slot(host, views, block, network, attributes, tuple(steps), done)
 
 
 class _Part(NamedTuple):
@@ -345,10 +396,14 @@ class _Network:
                 "input's size."
             )
 
-    def answer(self) -> tuple[DeviceArray, DeviceArray | None, DeviceArray | None]:
-        """What compose reads: the image, the mask, and what prepare gave."""
+    def answer(self, index: int) -> tuple[DeviceArray, DeviceArray | None, DeviceArray | None]:
+        """What compose reads for one frame: the image, the mask, and what prepare gave."""
         outputs = self.binding.outputs
-        return outputs[0], outputs[1] if self._masked else None, self.image if self._detailed else None
+        return (
+            outputs[0].item(index),
+            outputs[1].item(index) if self._masked else None,
+            self.image.item(index) if self._detailed else None,
+        )
 
     def run(self, stream: Stream) -> None:
         """Put it into a stream; as a graph if it can be one."""
@@ -370,12 +425,15 @@ class _Network:
 
 
 class _Slot(NamedTuple):
-    """The memory of one frame under way, and what starts it."""
+    """The memory of one group of frames under way, and what starts it."""
 
     host: NDArray[np.uint8]
-    views: list[NDArray[np.uint8]]
-    """Of ``host``: the planes' windows."""
+    """(batch, bytes of a frame)"""
+    views: list[list[NDArray[np.uint8]]]
+    """Of ``host``: each frame's planes' windows."""
     block: DeviceArray
+    network: _Network
+    """Keeps the memory that the steps refer to."""
     attributes: NDArray[Any] | None
     steps: tuple[Step, ...]
     done: Event
@@ -384,19 +442,18 @@ class _Slot(NamedTuple):
 class _Route:
     """What frames of one size, format and colour need."""
 
-    def __init__(self, geometry: Geometry, network: _Network) -> None:
+    def __init__(self, geometry: Geometry) -> None:
         self.geometry = geometry
-        self.network = network
         self.slots: deque[_Slot] = deque()
         self.made = False
 
 
 class _Flight(NamedTuple):
-    """A frame under way."""
+    """Frames under way."""
 
     route: _Route
     slot: _Slot
-    result: Frame
+    results: list[Frame]
 
 
 def check_planes(planes: Sequence[DeviceArray], format: PixelFormat) -> tuple[int, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,17 +66,18 @@ class FaceCompositor:
         self._opacity = opacity
         self._kernels: dict[tuple[PixelFormat, tuple[int, int], Color], tuple[WarpPrepare, WarpCompose]] = {}
 
-    def prepare(self, frame: Frame, face: Placed) -> Array:
-        """The generator's input for a face: (1, 3, h, w) float32 in the spec's range."""
-        image = np.empty((1, 3, *self.size), np.float32)
-        self._kernels_for(frame)[0](frame.planes, face.square.tensor(self.size), image[0])
-        return image
+    def prepare(self, faces: Sequence[tuple[Frame, Placed]]) -> Array:
+        """The generator's input for faces, each of its frame: (N, 3, h, w) float32 in the spec's range."""
+        images = np.empty((len(faces), 3, *self.size), np.float32)
+        for (frame, face), image in zip(faces, images, strict=True):
+            self._kernels_for(frame)[0](frame.planes, face.square.tensor(self.size), image)
+        return images
 
     def compose(self, face: Placed, image: Array, output: Output, destination: Frame, link: Link | None) -> None:
         """Write what the generator changed into ``destination``, a writable copy of the frame.
 
         Args:
-            image: what :meth:`prepare` gave.
+            image: (1, 3, h, w), the part of this face in what :meth:`prepare` gave.
             output: the generator's answer to it.
             link: to the same face in the frame before, for steady changes.
         """

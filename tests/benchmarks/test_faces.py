@@ -23,12 +23,14 @@ def test_speed_and_flicker_of_a_face_model(tmp_path: Path, capsys: pytest.Captur
             put_face(pixels, (120 + number, 110), 150)
             output.mux(video.encode(av.VideoFrame.from_ndarray(pixels)))
         output.mux(video.encode())
-    model = tint_model(tmp_path / "tint.onnx")
+    model = tint_model(tmp_path / "tint.onnx", batch="n")
     options = ["--video", str(clip), "--model", str(model), "--set", "smiling=1", "--backends", "cpu", "--quick"]
+    options += ["--batch", "2"]
     main([*options, "--json", str(tmp_path)])
     (speed,) = (json.loads(path.read_text()) for path in tmp_path.glob("faces-speed-*.json"))
-    assert speed["details"]["cpu"]["frames"] == 18
-    assert speed["details"]["cpu"]["stages"]["detect"]["frames"] == 24
+    for name in ("cpu", "cpu --batch 2"):
+        assert speed["details"][name]["frames"] == 18
+        assert speed["details"][name]["stages"]["detect"]["frames"] == 24
     (flicker,) = (json.loads(path.read_text()) for path in tmp_path.glob("faces-flicker-*.json"))
     assert set(flicker["details"]) == {"0.0", "0.5", "1.0"}
     assert "CPU ms a frame" in capsys.readouterr().out

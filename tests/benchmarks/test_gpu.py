@@ -119,7 +119,8 @@ def test_attributes_and_batches(fake: FakeCuda, frames: list[Frame]) -> None:
         (2, "fp32", ""),
     ]
     assert rows[0].psnr_db is not None and rows[0].psnr_db > 40
-    assert rows[2].psnr_db is None and rows[2].fps is None and rows[2].network_ms is not None
+    assert rows[2].psnr_db is None and rows[2].frame_p50_ms is None and rows[2].network_ms is not None
+    assert rows[2].fps is not None and rows[2].fps > 0 and rows[2].host_waits is not None
 
 
 def test_a_wrong_network_is_seen(fake: FakeCuda, frames: list[Frame], tmp_path: Path) -> None:

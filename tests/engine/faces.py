@@ -81,7 +81,9 @@ def backdrop(height: int, width: int, seed: int = 0) -> Pixels:
 NAMES = ("Smiling", "Blond_Hair", "Black_Hair")
 
 
-def tint_model(path: Path, size: int = 64, *, border: int = 4, kind: str = "image", aligned: bool = True) -> Path:
+def tint_model(
+    path: Path, size: int = 64, *, border: int = 4, kind: str = "image", aligned: bool = True, batch: int | str = 1
+) -> Path:
     """A face model: red rises with Smiling, green with Blond_Hair, blue with Black_Hair, inside a round mask.
 
     The vector has its complement; an attribute at 0.5 does nothing.
@@ -96,7 +98,9 @@ def tint_model(path: Path, size: int = 64, *, border: int = 4, kind: str = "imag
         helper.make_node("Reshape", ["tint", "shape"], ["tint4"]),
         helper.make_node("Add", ["x", "tint4"], ["wide"]),
         helper.make_node("Clip", ["wide", "low", "high"], ["segment"]),
-        helper.make_node("Identity", ["m"], ["mask"]),
+        helper.make_node("ReduceSum", ["x", "channels"], ["sum"]),
+        helper.make_node("Mul", ["sum", "zero"], ["nothing"]),
+        helper.make_node("Add", ["m", "nothing"], ["mask"]),  # once for each picture
     ]
     if kind == "image":
         nodes += [
@@ -110,6 +114,8 @@ def tint_model(path: Path, size: int = 64, *, border: int = 4, kind: str = "imag
         constant("tints", np.concatenate([np.eye(3), -np.eye(3)])),
         constant("shape", [-1, 3, 1, 1], np.int64),
         constant("m", mask),
+        constant("channels", [1], np.int64),
+        constant("zero", 0.0),
         constant("low", -1.0),
         constant("high", 1.0),
     ]
@@ -124,8 +130,8 @@ def tint_model(path: Path, size: int = 64, *, border: int = 4, kind: str = "imag
     return save_graph(
         path,
         nodes,
-        [tensor("x", (1, 3, size, size)), tensor("att", (1, 6))],
-        [tensor("y", (1, 3, size, size)), tensor("mask", (1, 1, size, size))],
+        [tensor("x", (batch, 3, size, size)), tensor("att", (batch, 6))],
+        [tensor("y", (batch, 3, size, size)), tensor("mask", (batch, 1, size, size))],
         weights,
         spec,
     )

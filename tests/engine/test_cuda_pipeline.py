@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from onnx import TensorProto, helper
 
 from ganlens.engine import (
     Color,
@@ -42,7 +43,14 @@ from ganlens.engine.errors import (
 from ganlens.engine.spec import AttributeInput, ImageOutput, SizeRule
 from tests.engine.fake_cuda import FakeCuda, OnnxRuntimeOnFake, kept_cubins
 from tests.engine.test_kernels import FORMATS, make_planes
-from tests.helpers import attribute_model, half_mask_model, half_precision_model, network_model
+from tests.helpers import (
+    attribute_model,
+    half_mask_model,
+    half_precision_model,
+    network_model,
+    save_graph,
+    tensor,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -185,11 +193,11 @@ def test_attributes_reach_their_frame(in_flight: int) -> None:
     vectors = [np.array([[index / 6, 0.25]], np.float32) for index in range(6)]
     answers = []
     for frame, vector in zip(given, vectors, strict=True):
-        pipeline.start(frame, vector)
+        pipeline.start([frame], vector)
         if len(pipeline._flying) == in_flight:
-            answers.append(pipeline.finish())
+            answers += pipeline.finish()
     while len(answers) < 6:
-        answers.append(pipeline.finish())
+        answers += pipeline.finish()
     for frame, vector, answer in zip(given, vectors, answers, strict=True):
         assert_same(answer, on_cpu(shifted, frame, Framing(), record, vector))
 
@@ -379,6 +387,10 @@ def test_torch_gives_and_takes_frames_without_a_copy(monkeypatch: pytest.MonkeyP
 def test_wrong_planes_on_the_gpu_are_named() -> None:
     pipeline = make(FunctionNetwork(FakeCuda(), negative))
     upload = pipeline.device.upload
+    constant = Borrowed(pipeline.device, np.zeros((8, 8, 3), np.uint8))
+    constant.__cuda_array_interface__["data"] = (constant.memory.pointer, True)
+    with pytest.raises(ShapeError, match="must not be written"):
+        pipeline.on_device([constant], "rgb24")
     with pytest.raises(
         ShapeError, match=r"nv12 planes of shape \[\(8, 8\)\].*expected uint8 \[\(8, 8\), \(4, 4, 2\)\]"
     ):
@@ -465,9 +477,114 @@ def test_no_frame_at_all_in_flight_is_refused() -> None:
         make(FunctionNetwork(FakeCuda(), negative), in_flight=0)
     pipeline = make(FunctionNetwork(FakeCuda(), negative))
     (frame,) = frames("rgb24", (40, 40), 1)
-    pipeline.start(frame)
+    pipeline.start([frame])
     with pytest.raises(RuntimeError, match="1 frames are under way"):
-        pipeline.start(frame)
+        pipeline.start([frame])
+
+
+# ---------------------------------------------------------------------------------------------- several in one run
+
+
+def shifted_each(image: NDArray[np.float32], attributes: NDArray[np.float32]) -> tuple[NDArray[np.float32], ...]:
+    return (image * 0.5 + attributes[:, :1, None, None] - attributes[:, 1:, None, None],)
+
+
+@pytest.mark.parametrize("capturable", [True, False])
+@pytest.mark.parametrize("in_flight", [1, 2])
+@pytest.mark.parametrize("format", FORMATS)
+def test_frames_that_share_a_run_are_those_of_the_cpu(format: str, in_flight: int, capturable: bool) -> None:
+    """The last run is not full; what lies in its other places must not show."""
+    record = spec(output=ImageOutput(kind="segment", mask="mask"))
+    network = FunctionNetwork(FakeCuda(), masked, outputs=2, capturable=capturable)
+    pipeline = make(network, FRAMINGS["crop"], record, in_flight=in_flight, batch=3, detail=0.7)
+    given = frames(format, (51, 67), 8)
+    answers = list(pipeline.stream(given))
+    assert len(answers) == 8 and network.bound == [((3, 3, *pipeline.compositor.layout((51, 67)).size),)]
+    for frame, answer in zip(given, answers, strict=True):
+        assert_same(answer, on_cpu(masked, frame, FRAMINGS["crop"], record, detail=0.7))
+    assert_same(pipeline(given[0]), answers[0])
+    assert pipeline.times.summary()["wait"].frames == 9
+
+
+def test_attributes_reach_every_frame_of_a_run() -> None:
+    record = spec(attributes=AttributeInput(names=("brighter", "darker")))
+    pipeline = make(FunctionNetwork(FakeCuda(), shifted_each), None, record, batch=2)
+    vector = np.array([[0.75, 0.25]], np.float32)
+    given = frames("nv12", (40, 56), 4)
+    for frame, answer in zip(given, pipeline.stream(given, vector), strict=True):
+        assert_same(answer, on_cpu(shifted, frame, Framing(), record, vector))
+
+
+def test_a_run_of_several_frames_is_one_launch() -> None:
+    fake = FakeCuda()
+    pipeline = make(FunctionNetwork(fake, negative), batch=4)
+    given = frames("yuv420p", (48, 64), 12)
+    list(pipeline.stream(given[:4]))
+    before, live = fake.calls.copy(), fake.live
+    assert len(list(pipeline.stream(given[4:]))) == 8
+    assert (fake.calls - before)["cuGraphLaunch"] == 2 and fake.live == live
+
+
+def test_frames_of_another_size_begin_a_run_of_their_own() -> None:
+    pipeline = make(FunctionNetwork(FakeCuda(), negative), in_flight=2, batch=3)
+    given = [*frames("rgb24", (40, 40), 2), *frames("rgb24", (32, 48), 4), *frames("nv12", (40, 40), 2)]
+    for frame, answer in zip(given, pipeline.stream(given), strict=True):
+        assert_same(answer, on_cpu(negative, frame, Framing(), spec()))
+
+
+def test_a_frame_on_the_gpu_goes_alone_beside_runs_of_several() -> None:
+    network = FunctionNetwork(FakeCuda(), negative)
+    pipeline = make(network, batch=3)
+    (frame,) = frames("rgb24", (40, 40), 1)
+    (array,) = pipeline.on_device([pipeline.device.upload(frame.planes[0].copy())], "rgb24")
+    expected = on_cpu(negative, frame, Framing(), spec())
+    assert np.array_equal(pipeline.device.download(array), expected.planes[0])
+    assert_same(pipeline(frame), expected)
+    assert [shapes[0][0] for shapes in network.bound] == [1, 3]
+
+
+def test_a_run_takes_so_many_frames() -> None:
+    with pytest.raises(OptionError, match="batch = 0"):
+        make(FunctionNetwork(FakeCuda(), negative), batch=0)
+    pipeline = make(FunctionNetwork(FakeCuda(), negative), batch=2)
+    with pytest.raises(ShapeError, match="3 frames came; expected 1 to 2"):
+        pipeline.start(frames("rgb24", (40, 40), 3))
+
+
+@pytest.mark.parametrize("in_flight", [1, 2, 3])
+def test_a_single_frame_while_a_stream_stands_still(in_flight: int) -> None:
+    """It must not get the answer to a frame of the stream, nor take one from there."""
+    pipeline = make(FunctionNetwork(FakeCuda(), negative), in_flight=in_flight)
+    *given, other = frames("rgb24", (40, 40), 7)
+    answers = []
+    for answer in pipeline.stream(given):
+        answers.append(answer)
+        assert_same(pipeline(other), on_cpu(negative, other, Framing(), spec()))
+    for frame, answer in zip(given, answers, strict=True):
+        assert_same(answer, on_cpu(negative, frame, Framing(), spec()))
+
+
+def test_closing_waits_for_frames_on_the_gpu() -> None:
+    fake = FakeCuda()
+    pipeline = make(FunctionNetwork(fake, negative))
+    (frame,) = frames("rgb24", (40, 40), 1)
+    source = pipeline.device.upload(frame.planes[0].copy())
+    pipeline.on_device([source], "rgb24")
+    pipeline.close()  # frees memory that the network may still read
+    assert np.array_equal(host_view(source), on_cpu(negative, frame, Framing(), spec()).planes[0])
+
+
+def test_a_frame_that_cannot_be_copied_costs_no_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    pipeline = make(FunctionNetwork(FakeCuda(), negative))
+    (frame,) = frames("rgb24", (40, 40), 1)
+
+    def full(_: Frame) -> Frame:
+        raise MemoryError
+
+    with monkeypatch.context() as patch, pytest.raises(MemoryError):
+        patch.setattr(Frame, "copy", full)
+        pipeline(frame)
+    assert_same(pipeline(frame), on_cpu(negative, frame, Framing(), spec()))
 
 
 # ---------------------------------------------------------------------------------------------- ONNX Runtime
@@ -551,6 +668,18 @@ def test_the_translator_takes_the_way_over_the_gpu(open_on_fake: Callable[..., T
             assert np.array_equal(ours._pipeline.device.download(array), plane)  # type: ignore[union-attr]
 
 
+@pytest.mark.parametrize("in_flight", [1, 2])
+def test_the_translator_passes_the_batch_on(open_on_fake: Callable[..., Translator], in_flight: int) -> None:
+    given = frames("nv12", (32, 48), 5)
+    with open_on_fake(in_flight=in_flight, batch=2) as ours:
+        assert (ours.batch, ours._pipeline.batch) == (2, 2)  # type: ignore[union-attr]
+        reference = Translator(ours.backend, Compositor(ours.spec, target="scalar"))
+        for frame, answer in zip(given, ours.stream(given), strict=True):
+            for one, other in zip(answer.planes, reference(frame).planes, strict=True):
+                assert np.abs(one.astype(int) - other).max() <= 1  # the library may add up in another order
+        assert ours.times.summary()["wait"].frames == 5
+
+
 def test_what_cannot_go_over_the_gpu_goes_through_host_memory(open_on_fake: Callable[..., Translator]) -> None:
     with open_on_fake(framing="tile") as ours:
         assert ours.choice is not None
@@ -558,6 +687,28 @@ def test_what_cannot_go_over_the_gpu_goes_through_host_memory(open_on_fake: Call
         assert ours(frames("rgb24", (40, 40), 1)[0]).size == (40, 40)
         with pytest.raises(OptionError, match="Arrays on a GPU need a backend that runs there; .* 'cuda'"):
             ours.on_device([], "rgb24")
+
+
+def test_tensors_that_do_not_suit_are_seen_before_the_first_frame(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Float16 in and float32 out: with detail, compose would have to read both. Frames then go through host memory."""
+    dims = ("n", 3, "h", "w")
+    nodes = [helper.make_node("Cast", ["x"], ["y"], to=TensorProto.FLOAT)]
+    record = spec(size=SizeRule(preferred=(16, 24)))
+    outputs = [tensor("y", dims)]
+    path = save_graph(tmp_path / "m.onnx", nodes, [tensor("x", dims, TensorProto.FLOAT16)], outputs, spec=record)
+    fake = FakeCuda()
+    monkeypatch.setattr(translator, "open_backend", lambda *_, **__: OnnxRuntimeOnFake(path, fake))
+    monkeypatch.setattr(cuda, "Device", lambda: Device(driver=fake))
+    with Translator.open(path, detail=1.0, frame_size=(32, 48)) as ours:
+        assert ours._pipeline is None and ours.choice is not None
+        assert "frames go through host memory: The network's tensors are float32, float16" in ours.choice.lines[-1]
+        assert ours(frames("rgb24", (32, 48), 1)[0]).size == (32, 48)
+    with pytest.raises(BackendError, match="must all be float16 or all float32"):
+        Translator.open(path, detail=1.0, frame_size=(32, 48), strict=True)
+    with Translator.open(path, frame_size=(32, 48)) as ours:
+        assert ours._pipeline is not None
 
 
 def test_a_missing_compiler_is_said(open_on_fake: Callable[..., Translator], monkeypatch: pytest.MonkeyPatch) -> None:

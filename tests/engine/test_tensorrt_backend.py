@@ -202,6 +202,40 @@ def test_the_translator_takes_frames_through_the_plan(monkeypatch, tmp_path, rel
     assert machine.trt.builds == 1
 
 
+@pytest.mark.parametrize("batch", [3, 6])
+def test_frames_that_share_a_run_have_one_plan_for_all_numbers(machine, monkeypatch, tmp_path, batch):
+    monkeypatch.setattr(cuda, "Device", lambda: Device(driver=machine.gpu))
+    given = [
+        Frame(make_planes("nv12", (32, 48), seed), "nv12", Color(), Fraction(seed, 25)) for seed in range(batch + 2)
+    ]
+    path = network_model(tmp_path / "m.onnx", None)
+    with Translator.open(path, backend="tensorrt", batch=batch, frame_size=(32, 48)) as ours:
+        reference = Translator(ours.backend, Compositor(ours.spec, target="scalar"))
+        allocations = machine.gpu.calls["cuMemAlloc"]
+        answers = list(ours.stream(given))
+        assert machine.gpu.calls["cuMemAlloc"] == allocations + 2, (
+            "tables and frames: the network was bound at the start"
+        )
+        for frame, answer in zip(given, answers, strict=True):
+            for a, b in zip(answer.planes, reference(frame).planes, strict=True):
+                assert np.abs(a.astype(int) - b).max() <= 1  # the library may add up in another order
+    assert machine.trt.builds == 1  # of 1 to 4 pictures, or to as many as were asked for
+
+
+@each_release
+def test_a_model_of_a_fixed_batch_opens(monkeypatch, tmp_path, release):
+    machine = Machine(monkeypatch, release)
+    dims = (3, 3, *SIZE)
+    nodes = [helper.make_node("Neg", ["x"], ["y"])]
+    path = save_graph(tmp_path / "m.onnx", nodes, [tensor("x", dims)], [tensor("y", dims)], spec=make_spec(SIZE))
+    with machine.open(path) as backend:
+        image = noise_image(SIZE, batch=3)
+        np.testing.assert_array_equal(backend.run(image).translated, -image)
+    with pytest.raises(OptionError, match="batch of 2 was asked for; m.onnx is made for a batch of 3"):
+        machine.open(path, batch=2)
+    assert machine.trt.builds == 1
+
+
 # --- plans
 
 

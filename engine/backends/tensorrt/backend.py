@@ -16,7 +16,7 @@ from .builder import BuildOptions, build_into, make_key
 from .library import TITLES, Kernels, Library, check_installed, load
 from .observer import observer
 from .plans import Plan, PlanCache, PlanKey, PlanRecord, read_plan
-from .profile import Extent, make_profile
+from .profile import BATCHES, Extent, make_profile
 
 
 class TensorRt(ModelBackend):
@@ -26,6 +26,7 @@ class TensorRt(ModelBackend):
     """
 
     name = "tensorrt"
+    usual_batch = BATCHES
 
     def __init__(
         self,
@@ -83,9 +84,10 @@ class TensorRt(ModelBackend):
         opened = self._open(dict(zip(input_names(self.spec), shapes, strict=True)))
         return PlanBinding(self, self._trt, opened, device, shapes)
 
-    def warm_up(self, size: tuple[int, int] | None = None) -> None:
+    def warm_up(self, size: tuple[int, int] | None = None, batch: int | None = None) -> None:
         """Bind and run once; whoever asks for these shapes first, pipeline or :meth:`run`, gets this binding."""
-        shapes = tuple(array.shape for array in zero_inputs(self.spec, size) if array is not None)
+        inputs = zero_inputs(self.spec, size, self.check_batch(batch))
+        shapes = tuple(array.shape for array in inputs if array is not None)
         self._warm = (shapes, self.bind_device(self._gpu, shapes))
 
     def _bind(self, shapes: tuple[Shape, ...]) -> _HostBinding:
