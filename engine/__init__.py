@@ -109,10 +109,25 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name == "__version__":
         return _version()
+    if name == "_kernels":
+        return _native()
     home = _HOME.get(name)
     if home is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f".{home}", __name__), name)
+
+
+def _native() -> Any:
+    try:
+        return import_module("._kernels", __name__)
+    except ModuleNotFoundError as error:
+        from pathlib import Path
+
+        checkout = Path(__file__).parents[1]
+        raise ImportError(
+            f"{checkout} is a checkout of ganlens without its compiled module. If ganlens is installed, start Python "
+            f"in another folder than {checkout.parent}, from where the checkout hides it; else: pip install '.[cpu]'"
+        ) from error
 
 
 def _version() -> str:

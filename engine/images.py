@@ -75,7 +75,7 @@ def check_target(path: Path, *, overwrite: bool) -> None:
 
     Raises:
         OptionError: unknown suffix.
-        MediaError: the file exists, or is a folder.
+        MediaError: the file exists, is a folder, or has none to lie in.
     """
     if path.is_dir():
         raise MediaError(f"{path} is a folder; expected the name of a file to write.")
@@ -86,6 +86,8 @@ def check_target(path: Path, *, overwrite: bool) -> None:
         )
     if path.exists() and not overwrite:
         raise MediaError(f"{path} exists; pass -y to overwrite it.")
+    if not path.absolute().parent.is_dir():
+        raise MediaError(f"{path} cannot be written: the folder {path.parent} does not exist; create it first.")
 
 
 def list_images(folder_or_pattern: str | os.PathLike[str]) -> list[Path]:

@@ -149,8 +149,8 @@ def translate(
         int | None,
         typer.Option(
             min=1,
-            help="Pictures that share a run of the network: frames, tiles or faces. For models of a free batch, where "
-            "frames may wait for each other.",
+            help="Frames, or tiles or faces, that share a run of the network; frames then wait for each other. The "
+            "model must leave their number free.",
         ),
     ] = None,
     encoder_threads: Annotated[int | None, typer.Option(min=1, help="Threads of the encoder.")] = None,

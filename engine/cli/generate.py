@@ -16,7 +16,7 @@ from ..errors import MediaError, OptionError
 from ..frame import Frame
 from ..generator import Generator, Picture, read_noise_spec
 from ..grid import make_grid
-from ..images import IMAGE_SUFFIXES, write_image
+from ..images import IMAGE_SUFFIXES, check_target, write_image
 from ..latents import read_latents
 from ..models import find_model
 from ..spec import GeneratorSpec
@@ -31,6 +31,7 @@ from .threads import ThreadBudget
 
 PICTURES = 16
 """Unless asked for another number."""
+MOST_IN_A_GRID = 4096
 SECONDS_EACH = 1.0
 """How long a walk takes from one picture to the next, unless its length is asked for."""
 
@@ -163,9 +164,12 @@ def _count(draws: dict[str, Any]) -> int:
 
 def _make_grid(job: Job, generator: Generator, output: str, console: Console) -> Result:
     path = Path(output)
-    if path.exists() and not job.overwrite:  # now, not after all pictures have been made
-        raise MediaError(f"{path} exists; pass -y to overwrite it.")
+    check_target(path, overwrite=job.overwrite)  # now, not after all pictures have been made
     draws = _draws(job, generator)
+    if _count(draws) > MOST_IN_A_GRID:
+        raise OptionError(
+            f"{_count(draws)} pictures came for one grid; expected up to {MOST_IN_A_GRID}. Give a folder: -o pictures/"
+        )
     with FrameProgress(console, _count(draws), generator.times, quiet=job.quiet, what="pictures") as progress:
         pictures = list(_counted(generator.pictures(**draws), progress))
         captions = [_caption(picture, number, job) for number, picture in enumerate(pictures)]

@@ -89,4 +89,4 @@ class FrameProgress:
 
 
 def _rate_of(what: str) -> str:
-    return "fps" if what == "frames" else "a second"
+    return "fps" if what == "frames" else "per second"

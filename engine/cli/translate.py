@@ -386,7 +386,7 @@ def _report(
             share = f"{100 * row.total_s / whole:.0f} %"
             table.add_row(name, f"{row.p50_ms:.2f}", f"{row.p95_ms:.2f}", f"{row.p99_ms:.2f}", share)
         console.print(table)
-    what, rate = ("frames", "fps") if job.video is not None else ("pictures", "a second")
+    what, rate = ("frames", "fps") if job.video is not None else ("pictures", "per second")
     console.print(
         f"{frames} {what} in {seconds:.1f} s ({fps:.1f} {rate}) on {translator.backend.name}: {output}",
         soft_wrap=True,

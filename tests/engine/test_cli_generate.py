@@ -121,6 +121,14 @@ def test_files_are_not_overwritten_unless_told(generate, tmp_path):
     assert status == 1 and "grid.png exists; pass -y" in err
 
 
+def test_a_grid_that_nobody_could_open_is_refused_before_it_is_made(generate, tmp_path):
+    status, _, err = generate("-n", 5000, "-o", "grid.png")
+    assert status == 1 and "up to 4096. Give a folder" in err
+    status, _, err = generate("-o", "nowhere/grid.png")
+    assert status == 1 and "the folder nowhere does not exist" in err
+    assert list(tmp_path.glob("*.png")) == []
+
+
 def test_latents_from_a_file_give_files_named_after_it(generate, tmp_path):
     np.save(tmp_path / "z.npy", np.zeros((2, 6)))
     assert generate("--latent", "z.npy", "--labels", "male,wavy", "-o", "out")[0] == 0

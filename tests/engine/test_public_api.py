@@ -33,3 +33,10 @@ def test_imports_stay_light(code, banned):
     check = f"import sys\n{code}\nprint([m for m in {banned.split()!r} if m in sys.modules])"
     result = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
+
+
+def test_a_checkout_that_hides_the_installed_package_says_so(monkeypatch):
+    monkeypatch.delattr(engine, "_kernels")
+    monkeypatch.setitem(sys.modules, "ganlens.engine._kernels", None)  # as where it is not built
+    with pytest.raises(ImportError, match="is a checkout of ganlens without its compiled module.*another folder than"):
+        from ganlens.engine import _kernels  # noqa: F401
