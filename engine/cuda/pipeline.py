@@ -46,7 +46,7 @@ class FramePipeline:
         in_flight: frames under way at a time. 1: the lowest latency. 2 or 3: the highest throughput.
         spin: wait with a busy thread, which sees the end some 20-50 µs earlier and takes a core.
         batch: frames that share a run of the network, which must take so many. "In flight" then counts such groups; one
-            that is not full takes as long as a full one.
+            that is not full takes as long as a full one, but for a single frame, which goes alone.
     """
 
     def __init__(
@@ -130,9 +130,10 @@ class FramePipeline:
         if not 1 <= len(frames) <= self.batch:
             raise ShapeError(f"{len(frames)} frames came; expected 1 to {self.batch}.")
         self.device.use()
-        route = self._route(frames[0])
+        route = self._route_of((frames[0].format, frames[0].size, frames[0].color))
+        slots = self._slots(route, 1 if len(frames) == 1 else self.batch)
         with self.times.measure("upload", len(frames)):
-            slot = route.slots.popleft()
+            slot = slots.popleft()
             try:
                 for frame, views in zip(frames, slot.views, strict=False):
                     for ours, theirs in zip(views, route.geometry.views(frame.planes), strict=True):
@@ -164,7 +165,7 @@ class FramePipeline:
             for result, views in zip(results, slot.views, strict=False):
                 for theirs, ours in zip(route.geometry.views(result.planes), views, strict=True):
                     np.copyto(theirs, ours)
-        route.slots.append(slot)
+        route.slots[len(slot.views)].append(slot)
         return results
 
     def drain(self) -> None:
@@ -176,7 +177,7 @@ class FramePipeline:
             except EngineError:  # the one that stopped the stream is on its way to the user
                 self._abandon()
             else:
-                route.slots.append(slot)
+                route.slots[len(slot.views)].append(slot)
 
     def on_device(
         self,
@@ -239,13 +240,11 @@ class FramePipeline:
 
     # --- what is made once --------------------------------------------------------------------------------------------
 
-    def _route(self, frame: Frame) -> _Route:
-        route = self._route_of((frame.format, frame.size, frame.color))
-        if not route.made:
-            route.made = True
-            for _ in range(self.in_flight):
-                route.slots.append(self._make_slot(route))
-        return route
+    def _slots(self, route: _Route, batch: int) -> deque[_Slot]:
+        slots = route.slots.get(batch)
+        if slots is None:
+            slots = route.slots[batch] = deque(self._make_slot(route, batch) for _ in range(self.in_flight))
+        return slots
 
     def _route_of(self, key: Key) -> _Route:
         route = self._routes.get(key)
@@ -278,11 +277,11 @@ class FramePipeline:
             self._networks.move_to_end(shapes)
         return network
 
-    def _make_slot(self, route: _Route) -> _Slot:
+    def _make_slot(self, route: _Route, batch: int) -> _Slot:
         device, geometry = self.device, route.geometry
-        network = self._network_for(geometry.size, self.batch)
-        host = device.pinned((self.batch, geometry.block_bytes))
-        block = device.empty((self.batch, geometry.block_bytes), np.uint8)
+        network = self._network_for(geometry.size, batch)
+        host = device.pinned((batch, geometry.block_bytes))
+        block = device.empty((batch, geometry.block_bytes), np.uint8)
         attributes = None if network.extra is None else device.pinned(network.extra.shape, network.extra.dtype)
 
         def upload() -> None:
@@ -291,14 +290,14 @@ class FramePipeline:
         def prepare() -> None:
             if network.extra is not None and attributes is not None:
                 self._compute.to_device(network.extra, attributes)
-            for index in range(self.batch):
+            for index in range(batch):
                 geometry.prepare(self._compute, block.item(index).pointer, network.image.item(index))
 
         def run() -> None:
             network.binding.enqueue(self._compute.handle)
 
         def compose() -> None:
-            for index in range(self.batch):
+            for index in range(batch):
                 geometry.compose(self._compute, *network.answer(index), block.item(index).pointer)
 
         def download() -> None:
@@ -444,8 +443,8 @@ class _Route:
 
     def __init__(self, geometry: Geometry) -> None:
         self.geometry = geometry
-        self.slots: deque[_Slot] = deque()
-        self.made = False
+        self.slots: dict[int, deque[_Slot]] = {}
+        """By the number of frames that share a run: those that are free."""
 
 
 class _Flight(NamedTuple):

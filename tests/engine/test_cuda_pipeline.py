@@ -417,6 +417,18 @@ def test_too_little_memory() -> None:
     pipeline(frames("rgb24", (40, 40), 1)[0])
 
 
+def test_memory_that_was_missing_is_asked_for_again() -> None:
+    fake = FakeCuda()
+    pipeline = make(FunctionNetwork(fake, negative), in_flight=2)
+    (frame,) = frames("rgb24", (40, 40), 1)
+    fake.fail["cuMemHostAlloc"] = OUT_OF_MEMORY
+    for _ in range(2):
+        with pytest.raises(DeviceMemoryError):
+            pipeline(frame)
+    fake.fail.clear()
+    assert_same(pipeline(frame), on_cpu(negative, frame, Framing(), spec()))
+
+
 @pytest.mark.parametrize("in_flight", [1, 2])
 @pytest.mark.parametrize("function", ["cuGraphLaunch", "cuEventSynchronize"])
 def test_a_lost_gpu(function: str, in_flight: int) -> None:
@@ -540,6 +552,7 @@ def test_a_frame_on_the_gpu_goes_alone_beside_runs_of_several() -> None:
     expected = on_cpu(negative, frame, Framing(), spec())
     assert np.array_equal(pipeline.device.download(array), expected.planes[0])
     assert_same(pipeline(frame), expected)
+    list(pipeline.stream(frames("rgb24", (40, 40), 4)))  # three, and one alone
     assert [shapes[0][0] for shapes in network.bound] == [1, 3]
 
 
