@@ -66,6 +66,8 @@ class Frame:
 
     def __post_init__(self) -> None:
         expected = plane_shapes(self.size, self.format)
+        if min(self.size) < 1:
+            raise ShapeError(f"an image of (height, width) {self.size} came; expected at least one pixel")
         came = [plane.shape for plane in self.planes]
         if came != expected or any(plane.dtype != np.uint8 for plane in self.planes):
             raise ShapeError(
@@ -113,6 +115,14 @@ class Frame:
             bgr=False,
         )(self.planes, planar)
         return np.ascontiguousarray(np.rint(planar).astype(np.uint8).transpose(1, 2, 0))
+
+
+def not_a_frame(item: object) -> ShapeError:
+    """The error for a stream of something else, most likely of arrays."""
+    return ShapeError(
+        f"a {type(item).__name__} came in a stream; expected frames. Frame.from_rgb(array) makes one of an (H, W, 3) "
+        "uint8 RGB array"
+    )
 
 
 def side_by_side(left: Frame, right: Frame) -> Frame:

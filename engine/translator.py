@@ -7,7 +7,7 @@ from contextlib import closing
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeVar, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,7 @@ from .faces.follow import Follower
 from .faces.framing import FaceFraming
 from .faces.paste import FaceCompositor, FacedFrame
 from .faces.stream import faced, single
-from .frame import Color, Frame, PixelFormat
+from .frame import Color, Frame, PixelFormat, not_a_frame
 from .framing import Framing, Mode
 from .models import find_model, read_model_spec
 from .spec import GeneratorSpec, ValueRange
@@ -130,10 +130,9 @@ class Translator:
         if isinstance(chosen, Framing) and spec.image is not None and frame_size is not None:
             layout = chosen.layout(frame_size, spec.size)
             size = layout.tile_size or layout.size
-        if in_flight < 1:
-            raise OptionError(f"in_flight = {in_flight} came; expected 1 or more.")
-        if batch is not None and batch < 1:
-            raise OptionError(f"batch = {batch} came; expected 1 or more.")
+        for option, number in (("in_flight", in_flight), ("batch", batch), ("threads", threads)):
+            if number is not None and number < 1:
+                raise OptionError(f"{option} = {number} came; expected 1 or more.")
         threads = max(1, (threads or default_threads()) // in_flight)
         options: dict[str, Any] = {"size": size, "threads": threads, "spin": spin, "value_range": value_range}
         # Faces come in any number; runs of one are always among them.
@@ -195,7 +194,8 @@ class Translator:
     def stream(self, frames: Iterable[Frame], **attributes: float) -> Generator[Frame, None, None]:
         """Translate frames in their order; each keeps its time, pixel format and colour description.
 
-        With several in flight, ``frames`` is read by threads other than the caller's.
+        With several in flight, ``frames`` is read by threads other than the caller's. ``Frame.from_rgb`` makes a frame
+        of an array.
         """
         vector = self._attribute_vector(attributes)
         if self._pipeline is not None:
@@ -257,6 +257,11 @@ class Translator:
         for lane in self._lanes:
             lane.close()
 
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            "A Translator holds a loaded network and cannot be pickled or copied; open one in each process."
+        )
+
     def __enter__(self) -> Translator:
         return self
 
@@ -279,7 +284,8 @@ class Translator:
             found = [self._find_faces(item) if isinstance(item, Frame) else item for item in items]
             return self._translate_faces(self.compositor, found, attributes)
         frames = [item for item in items if isinstance(item, Frame)]
-        assert len(frames) == len(items)
+        if len(frames) != len(items):
+            raise not_a_frame(next(item for item in items if not isinstance(item, Frame)))
         if self._pipeline is not None:
             self._pipeline.times = self.times
             return self._pipeline.translate(frames, attributes)
@@ -409,6 +415,8 @@ def _open_pipeline(
 
 def _kind(item: Frame | FacedFrame) -> object:
     """What frames must have in common to share a run."""
+    if not isinstance(item, Frame | FacedFrame):
+        raise not_a_frame(item)
     frame = item if isinstance(item, Frame) else item.frame
     return frame.format, frame.size, frame.color
 

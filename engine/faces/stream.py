@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterable
 
-from ..frame import Frame
+from ..frame import Frame, not_a_frame
 from ..timing import StageTimes
 from .follow import Follower
 from .paste import FacedFrame
@@ -24,6 +24,8 @@ def faced(
     links: dict[int, Link] = {}
     try:
         for frame in frames:
+            if not isinstance(frame, Frame):
+                raise not_a_frame(frame)
             with times.measure("detect"):
                 faces = follower.update(frame)
             links = {face.number: Link(links.get(face.number), steady, span) for face in faces} if steady else {}

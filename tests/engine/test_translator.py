@@ -1,5 +1,6 @@
 """Translator and compositor on functions in place of networks: geometry, colour, formats, attributes."""
 
+import pickle
 import threading
 import time
 from fractions import Fraction
@@ -239,3 +240,24 @@ def test_wrong_attributes_are_refused():
         attribute_vector(port, {"smiling": 7})
     with translator(lambda x: x) as identity, pytest.raises(OptionError, match="has no attributes; smiling was given"):
         identity(picture(8, 8), smiling=1.0)
+
+
+def test_arrays_in_a_stream_are_answered_with_the_cure():
+    with translator(lambda x: x) as identity, pytest.raises(ShapeError, match="a ndarray came.*Frame.from_rgb"):
+        list(identity.stream([picture(8, 8)]))
+
+
+def test_an_empty_picture_is_refused():
+    with translator(lambda x: x) as identity, pytest.raises(ShapeError, match="at least one pixel"):
+        identity(np.zeros((0, 8, 3), np.uint8))
+
+
+def test_a_translator_cannot_be_pickled_and_says_why():
+    with translator(lambda x: x) as identity, pytest.raises(TypeError, match="open one in each process"):
+        pickle.dumps(identity)
+
+
+@pytest.mark.parametrize("option", ["threads", "in_flight", "batch"])
+def test_numbers_below_one_are_refused(option):
+    with pytest.raises(OptionError, match=f"{option} = 0 came; expected 1 or more"):
+        Translator.open("monet", **{option: 0})
