@@ -29,9 +29,9 @@ def show_models(as_json: bool) -> None:
         console.print("No model is shipped with this build. Give a file: engine translate --model model.onnx ...")
         return
     table = Table(box=None, pad_edge=False)
-    for column in ("name", "architecture", "made from", "size"):
-        table.add_column(column, overflow="fold")
-    table.add_column("trained on", overflow="fold", min_width=30)
+    for column in ("name", "architecture", "made from", "size", "trained on"):
+        narrow = 16 if console.width < 120 and column in ("made from", "size") else None  # room for the last one
+        table.add_column(column, overflow="fold", max_width=narrow)
     for card in cards:
         spec = card.spec
         data = spec.training.data if spec.training else ""

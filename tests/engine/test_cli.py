@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from ganlens.engine import Frame, read_image, write_image
+from ganlens.engine.cli import describe
 from tests.helpers import attribute_model, identity_model, invert_model
 
 ENGINE = [sys.executable, "-c", "from ganlens.engine.cli import main; main()"]
@@ -267,6 +268,14 @@ def test_info_writes_a_line_each_and_names_as_they_are(engine, folder):
     path = invert_model(folder / f"{'long ' * 20}[bold].onnx", None)
     out = engine("info", path)[1]
     assert f"{path} (" in out
+
+
+def test_a_narrow_terminal_shows_models_whole(engine, monkeypatch):
+    monkeypatch.setattr(describe.console, "_width", 80)
+    out = engine("models")[1]
+    assert max(map(len, out.splitlines())) <= 80
+    words = {word for line in out.splitlines() for word in line.split()}
+    assert {"monet", "cyclegan", "image", "CelebA,", "paintings"} <= words
 
 
 def test_models_and_backends_are_listed(engine):
