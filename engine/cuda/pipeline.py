@@ -68,6 +68,8 @@ class FramePipeline:
         self.compositor = compositor
         self.times = StageTimes()
         self._backend = backend
+        self._alone = 1 if getattr(backend, "batch", None) is None else batch
+        """Pictures in the run of a single frame: a model that fixes their number has no smaller one."""
         self._spin = spin
         self._module = load_kernels(device)
         self._compute = device.stream()
@@ -131,7 +133,7 @@ class FramePipeline:
             raise ShapeError(f"{len(frames)} frames came; expected 1 to {self.batch}.")
         self.device.use()
         route = self._route_of((frames[0].format, frames[0].size, frames[0].color))
-        slots = self._slots(route, 1 if len(frames) == 1 else self.batch)
+        slots = self._slots(route, self._alone if len(frames) == 1 else self.batch)
         with self.times.measure("upload", len(frames)):
             slot = slots.popleft()
             try:
@@ -203,7 +205,7 @@ class FramePipeline:
         arrays = [DeviceArray.of(self.device, plane, stream) for plane in planes]
         size = check_planes(arrays, format)
         route = self._route_of((format, size, color or Color()))
-        network = self._network_for(route.geometry.size, 1)
+        network = self._network_for(route.geometry.size, self._alone)
         base = arrays[0].pointer
         places = [Place(array.pointer - base, array.strides[0]) for array in arrays]
         if network.extra is not None and attributes is not None:

@@ -702,6 +702,27 @@ def test_what_cannot_go_over_the_gpu_goes_through_host_memory(open_on_fake: Call
             ours.on_device([], "rgb24")
 
 
+@pytest.mark.parametrize("in_flight", [1, 2])
+def test_a_model_of_a_fixed_batch_is_filled_up_there_too(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, in_flight: int
+) -> None:
+    dims = (3, 3, 16, 24)
+    nodes = [helper.make_node("Neg", ["x"], ["y"])]
+    record = spec(size=SizeRule(fixed=(16, 24), preferred=(16, 24)))
+    path = save_graph(tmp_path / "m.onnx", nodes, [tensor("x", dims)], [tensor("y", dims)], spec=record)
+    fake = FakeCuda()
+    monkeypatch.setattr(translator, "open_backend", lambda *_, **__: OnnxRuntimeOnFake(path, fake))
+    monkeypatch.setattr(cuda, "Device", lambda: Device(driver=fake))
+    given = frames("rgb24", (32, 48), 4)
+    with Translator.open(path, in_flight=in_flight, frame_size=(32, 48)) as ours:
+        assert ours._pipeline is not None and ours.batch == 3
+        expected = [on_cpu(negative, frame, Framing(), record) for frame in given]
+        for answer, wanted in zip([*ours.stream(given), ours(given[0])], [*expected, expected[0]], strict=True):
+            assert_same(answer, wanted)
+        (array,) = ours.on_device([ours._pipeline.device.upload(given[1].planes[0].copy())], "rgb24")
+        assert np.array_equal(ours._pipeline.device.download(array), expected[1].planes[0])
+
+
 def test_tensors_that_do_not_suit_are_seen_before_the_first_frame(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
