@@ -255,7 +255,7 @@ class Study:
         name = "-".join([kind.model_fields["method"].default, *(f"{value:g}" for value in weights.values()), str(seed)])
         config = self.config(kind, name, seed=seed, **weights)
         self._train(config)
-        evaluation, seconds = self._evaluate(config)
+        evaluation, seconds = self._evaluate(config, self.scale.judged)
         rows = evaluation.rows.values()
         assert evaluation.frechet is not None
         return {
@@ -276,12 +276,12 @@ class Study:
         if not _finished(config) and not train(config, resume=(config.run / STATE_NAME).exists()):
             raise SystemExit("Stopped. The same command goes on from here.")
 
-    def _evaluate(self, config: EditorConfig) -> tuple[EditEvaluation, float]:
+    def _evaluate(self, config: EditorConfig, count: int) -> tuple[EditEvaluation, float]:
         generator, spec = load_generator(config.run)
         # StarGAN has no border of its own; it is judged where ACL-GAN keeps one.
         editor = Editor(generator, spec)
         editor.border_px = editor.border_px or round(config.size / 16)
-        faces = held_out_faces(config.run, editor.attributes.names, count=self.scale.judged)
+        faces = held_out_faces(config.run, editor.attributes.names, count=count)
         return evaluate_edits(
             editor, faces, self.judge, self.extractor
         ), spec.training.seconds if spec.training else 0.0
@@ -333,7 +333,7 @@ class Study:
         own = {"tier": "growing", "decay_steps": 1, **self.scale.growing, **options}
         config = self.config(ACLGANConfig, f"{name.replace(' ', '-')}-{seed}", seed=seed, steps=steps, **own)
         self._train(config)
-        evaluation, seconds = self._evaluate(config)
+        evaluation, seconds = self._evaluate(config, max(1, self.scale.judged // 4))  # there are many looks
         assert evaluation.frechet is not None
         edited = statistics.mean(row.edited for row in evaluation.rows.values())
         return {"steps": steps, "seconds": seconds, "frechet": evaluation.frechet.value, "edited": edited}
