@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import logging
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -74,17 +75,22 @@ def _told_in_one_line() -> Iterator[None]:
 
 
 def _tell_end(finished: bool, config: TrainConfig) -> None:
+    run = shlex.quote(config.out)  # the lines are there to be copied
     if finished and isinstance(config, PSCGANConfig) and not config.has_stage2:
         _console.print(
-            f"Finished. Next: engine train psc-gan --stage 2 --stage1 {config.out} --data {config.data} "
+            f"Finished. Next: engine train psc-gan --stage 2 --stage1 {run} --data {shlex.quote(config.data)} "
             f"--size {config.size}",
             soft_wrap=True,
+            markup=False,
         )
     elif finished:
-        _console.print(f"Finished. Next: engine export {config.out} -o {config.model_name}.onnx", soft_wrap=True)
+        text = f"Finished. Next: engine export {run} -o {shlex.quote(config.model_name)}.onnx"
+        _console.print(text, soft_wrap=True, markup=False)
     else:
         _console.print(
-            f"Stopped and saved. Continue: engine train {config.method} --out {config.out} --resume", soft_wrap=True
+            f"Stopped and saved. Continue: engine train {config.method} --out {run} --resume",
+            soft_wrap=True,
+            markup=False,
         )
 
 

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
 from ganlens.engine.errors import TrainingError
+from ganlens.train import cli
 from ganlens.train.checkpoint import load_generator, load_state
 from ganlens.train.cli import app, merge
-from ganlens.train.config import CycleGANConfig, load_config, save_config
+from ganlens.train.config import CycleGANConfig, load_config, make_config, save_config
 
 runner = CliRunner()
 
@@ -101,3 +104,13 @@ def test_evaluate_says_what_is_missing(folders: tuple[Path, Path], tmp_path: Pat
     result = runner.invoke(app, [*words, "--weights", str(tmp_path / "vgg.safetensors")])
     assert result.exit_code == 1
     assert "There is no checkpoint" in result.output
+
+
+def test_the_next_command_can_be_copied_whatever_the_folder_is_called(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(cli, "_console", Console())
+    config = make_config(CycleGANConfig, {"photos": "a", "paintings": "b", "out": "my runs [x]"})
+    cli._tell_end(False, config)
+    cli._tell_end(True, config)
+    stopped, finished = capsys.readouterr().out.splitlines()
+    assert shlex.split(stopped)[-3:] == ["--out", "my runs [x]", "--resume"]
+    assert shlex.split(finished)[4:] == ["my runs [x]", "-o", "my runs [x].onnx"]
