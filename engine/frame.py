@@ -117,6 +117,17 @@ class Frame:
         return np.ascontiguousarray(np.rint(planar).astype(np.uint8).transpose(1, 2, 0))
 
 
+def kind_of(frame: Frame) -> tuple[PixelFormat, tuple[int, int], Color]:
+    """What frames must have in common to share a run: format, size (height, width) and colour.
+
+    Raises:
+        ShapeError: it is no frame.
+    """
+    if not isinstance(frame, Frame):
+        raise not_a_frame(frame)
+    return frame.format, frame.size, frame.color
+
+
 def not_a_frame(item: object) -> ShapeError:
     """The error for a stream of something else, most likely of arrays."""
     return ShapeError(

@@ -21,7 +21,7 @@ from .faces.follow import Follower
 from .faces.framing import FaceFraming
 from .faces.paste import FaceCompositor, FacedFrame
 from .faces.stream import faced, single
-from .frame import Color, Frame, PixelFormat, not_a_frame
+from .frame import Color, Frame, PixelFormat, kind_of, not_a_frame
 from .framing import Framing, Mode
 from .models import find_model, read_model_spec
 from .spec import GeneratorSpec, ValueRange
@@ -414,11 +414,7 @@ def _open_pipeline(
 
 
 def _kind(item: Frame | FacedFrame) -> object:
-    """What frames must have in common to share a run."""
-    if not isinstance(item, Frame | FacedFrame):
-        raise not_a_frame(item)
-    frame = item if isinstance(item, Frame) else item.frame
-    return frame.format, frame.size, frame.color
+    return kind_of(item.frame if isinstance(item, FacedFrame) else item)
 
 
 def _one_by_one(work: Callable[[T], R], items: Generator[T, None, None]) -> Generator[R, None, None]:

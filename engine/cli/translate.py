@@ -16,6 +16,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from ..attributes import plain
 from ..errors import EngineError, MediaError, OptionError
 from ..faces import FaceFraming
 from ..frame import Frame, side_by_side
@@ -81,13 +82,17 @@ class Job:
 
     def attributes(self) -> dict[str, float]:
         """``--set`` as values by name."""
-        values = {}
+        values: dict[str, float] = {}
+        given: set[str] = set()
         for setting in self.settings or []:
             name, _, text = setting.partition("=")
             try:
                 values[name.strip()] = float(text)
             except ValueError:
                 raise OptionError(f"--set {setting}: expected NAME=VALUE with a value from 0 to 1.") from None
+            if plain(name) in given:
+                raise OptionError(f"--set {setting}: {name.strip()} was given before; give each attribute once.")
+            given.add(plain(name))
         return values
 
     def make_framing(self, spec: GeneratorSpec) -> Framing | FaceFraming:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from ..compositor import MAX_GEOMETRIES, Compositor
 from ..errors import BackendError, EngineError, OptionError, ShapeError
-from ..frame import Color, Frame, PixelFormat, plane_shapes
+from ..frame import Color, Frame, PixelFormat, kind_of, plane_shapes
 from ..spec import GeneratorSpec
 from ..stream import grouped
 from ..timing import StageTimes
@@ -109,7 +109,7 @@ class FramePipeline:
         self, frames: Iterable[Frame], attributes: NDArray[np.float32] | None = None
     ) -> Generator[Frame, None, None]:
         """Translate frames in their order; each answer comes when ``in_flight`` - 1 later groups are under way."""
-        groups = grouped(frames, self.batch, lambda frame: (frame.format, frame.size, frame.color))
+        groups = grouped(frames, self.batch, kind_of)
         try:
             with contextlib.closing(groups):
                 for group in groups:
@@ -132,7 +132,7 @@ class FramePipeline:
         if not 1 <= len(frames) <= self.batch:
             raise ShapeError(f"{len(frames)} frames came; expected 1 to {self.batch}.")
         self.device.use()
-        route = self._route_of((frames[0].format, frames[0].size, frames[0].color))
+        route = self._route_of(kind_of(frames[0]))
         slots = self._slots(route, self._alone if len(frames) == 1 else self.batch)
         with self.times.measure("upload", len(frames)):
             slot = slots.popleft()

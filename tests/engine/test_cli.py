@@ -357,6 +357,7 @@ CASES = {
     "set without attributes": (["--video", "{clip}", "-m", "{model}", "--set", "smiling=1"], 1, "no attributes"),
     "unknown attribute": (["--video", "{clip}", "-m", "{attributes}", "--set", "smilng=1"], 1, "smilng"),
     "attribute of words": (["--video", "{clip}", "-m", "{attributes}", "--set", "a=blue"], 1, "NAME=VALUE"),
+    "attribute twice": (["--video", "{clip}", "-m", "{attributes}", "--set", "a=1", "--set", "A=0"], 1, "given before"),
     "foreign without range": (["--video", "{clip}", "-m", "{foreign}"], 1, "--range"),
     "wrong range": (["--video", "{clip}", "-m", "{foreign}", "--range", "5..1"], 1, "5..1"),
     "no folder for output": (["--video", "{clip}", "-m", "{model}", "-o", "no/such/o.mp4"], 1, "no/such"),

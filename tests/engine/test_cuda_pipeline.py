@@ -577,6 +577,13 @@ def test_a_single_frame_while_a_stream_stands_still(in_flight: int) -> None:
         assert_same(answer, on_cpu(negative, frame, Framing(), spec()))
 
 
+def test_an_array_in_a_stream_is_answered_with_the_cure() -> None:
+    pipeline = make(FunctionNetwork(FakeCuda(), negative))
+    arrays: list[Any] = [np.zeros((40, 40, 3), np.uint8)]
+    with pytest.raises(ShapeError, match=r"a ndarray came in a stream.*Frame\.from_rgb"):
+        list(pipeline.stream(arrays))
+
+
 def test_closing_waits_for_frames_on_the_gpu() -> None:
     fake = FakeCuda()
     pipeline = make(FunctionNetwork(fake, negative))
