@@ -77,6 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--scale", choices=SCALES, default="cpu")
     parser.add_argument("--seeds", type=int, help="runs of each variant; default: the scale's")
     parser.add_argument("--steps", type=int, help="training steps of each run; default: the scale's")
+    parser.add_argument("--beside", type=Path, help="a trained generator (run or file) for a row of its own")
     parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0: PyTorch's choice")
     parser.add_argument(
         "--work", type=Path, default=Path("out/bench/cyclegan-variants"), help="runs, cells, sample grid"
@@ -88,12 +89,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     study = Study(options)
     cells = Cells(options.work / "cells.json", study.settings)
     rows = {name: cells.run(name, lambda name=name: study.floor(name)) for name in ("identity", "colour transfer")}
+    if options.beside is not None:
+        generator, spec = load_generator(options.beside)
+        rows[spec.name] = cells.run(f"beside: {spec.weights_sha256}", lambda: study.measure(generator))
+    floors = list(rows)
     for seed in range(study.seeds):
         for variant in VARIANTS:
             name = f"{variant}, seed {seed}"
             rows[name] = cells.run(name, lambda variant=variant, seed=seed: study.train(variant, seed))
     study.save_grid(options.work / "samples.png")
-    columns, table = make_table(rows, study.seeds)
+    columns, table = make_table(rows, study.seeds, floors)
     results.write(
         options.json or results.FOLDER / f"cyclegan-variants-{options.scale}.json",
         "cyclegan-variants",
@@ -213,16 +218,16 @@ class Study:
         return folder
 
 
-def make_table(rows: dict[str, Cell], seeds: int) -> tuple[list[str], list[list[str]]]:
-    """Columns and rows: floors, then the variants with their differences to base, ours and the paper's."""
+def make_table(
+    rows: dict[str, Cell], seeds: int, others: Sequence[str] = ("identity", "colour transfer")
+) -> tuple[list[str], list[list[str]]]:
+    """Columns and rows: the others, then the variants with their differences to base, ours and the paper's."""
     names = [name for name in rows["identity"] if name.startswith(("FID", "FD-"))]
     columns = ["variant"]
     for name in names:
         columns += [name, "to base"]
     columns.append("paper's FID to base")
-    table = [
-        [floor, *(cell for n in names for cell in (f"{rows[floor][n]:.1f}", "–")), "–"] for floor in list(rows)[:2]
-    ]
+    table = [[other, *(cell for n in names for cell in (f"{rows[other][n]:.1f}", "–")), "–"] for other in others]
     for variant in VARIANTS:
         line = [variant]
         for name in names:
