@@ -202,7 +202,8 @@ class Study:
         rows.append(["ACL-GAN / StarGAN", rows[1][1] / rows[0][1], round(ratio, 3), round(rows[1][3] / rows[0][3], 3)])  # type: ignore[operator]
         self.save(
             "cost",
-            f"ACL-GAN beside StarGAN: a generator step at {self.scale.size} px, batch {self.scale.batch}; goal for the ratio: 0.65 or less",
+            f"ACL-GAN beside StarGAN: a generator step at {self.scale.size} px, batch {self.scale.batch}; goal for the "
+            "ratio: 0.65 or less",
             ["method", "generator passes", "ms, median", "MiB kept for the backward pass"],
             rows,
             {"milliseconds": times},
@@ -244,7 +245,8 @@ class Study:
         )
         self.save(
             "weights",
-            f"ACL-GAN beside StarGAN, one weight or three: {self.scale.images} pictures, {self.scale.size} px, {self.scale.seeds} seeds, {floor['faces']} held out",
+            f"ACL-GAN beside StarGAN, one weight or three: {self.scale.images} pictures, {self.scale.size} px, "
+            f"{self.scale.seeds} seeds, {floor['faces']} held out",
             ["method and weights", "edited as wished", "others kept", floor["distance"], "largest change in the border",
              "mean change", "training, s"],
             rows,
@@ -321,7 +323,8 @@ class Study:
             rows.append([seed, round(goal, 3), *map(round, seconds), round(seconds[1] / seconds[0], 2), *distances])
         self.save(
             "growing",
-            f"ACL-GAN with and without growing: training until so many edits are as wished, {self.scale.size} px, at most {images} pictures",
+            f"ACL-GAN with and without growing: training until so many edits are as wished, {self.scale.size} px, "
+            f"at most {images} pictures",
             ["seed", "edited as wished, both", "fixed size, s", "growing, s", "growing / fixed",
              "distance, fixed", "distance, growing"],
             rows,
