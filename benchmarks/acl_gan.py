@@ -291,10 +291,10 @@ class Study:
     # --- growing -----------------------------------------------------------------------------------------------------
 
     def growing(self) -> None:
-        """Training time until as many edits are as wished as in the best moment of the run that does worse.
+        """Training time until the edits are as near to real faces as the run that does worse ever comes.
 
-        Not until a Fréchet distance, which stands beside: unedited faces have the smallest. Both have equal networks;
-        those of a fixed size have grown after the first picture.
+        Unedited faces are the nearest of all, so the share of edits that are as wished stands beside. Both runs have
+        equal networks; those of a fixed size have grown after the first picture.
         """
         images, looks = self.scale.growing_images or self.scale.images, self.scale.looks
         cells = Cells(self.options.work / "growing.json", self.settings)
@@ -316,17 +316,17 @@ class Study:
         rows: list[list[results.Cell]] = []
         for seed in range(self.scale.seeds):
             fixed, grown = curves["fixed size", seed], curves["growing", seed]
-            goal = min(max(cell["edited"] for cell in curve) for curve in (fixed, grown))
-            reached = [next(cell for cell in curve if cell["edited"] >= goal) for curve in (fixed, grown)]
+            goal = max(min(cell["frechet"] for cell in curve) for curve in (fixed, grown))
+            reached = [next(cell for cell in curve if cell["frechet"] <= goal) for curve in (fixed, grown)]
             seconds = [cell["seconds"] for cell in reached]
-            distances = [round(cell["frechet"], 1) for cell in reached]
-            rows.append([seed, round(goal, 3), *map(round, seconds), round(seconds[1] / seconds[0], 2), *distances])
+            edited = [f"{cell['edited']:.3f}" for cell in reached]
+            rows.append([seed, round(goal, 1), *map(round, seconds), round(seconds[1] / seconds[0], 2), *edited])
         self.save(
             "growing",
-            f"ACL-GAN with and without growing: training until so many edits are as wished, {self.scale.size} px, "
-            f"at most {images} pictures",
-            ["seed", "edited as wished, both", "fixed size, s", "growing, s", "growing / fixed",
-             "distance, fixed", "distance, growing"],
+            f"ACL-GAN with and without growing: training until a distance, {self.scale.size} px, at most {images} "
+            "pictures",
+            ["seed", "distance that both reach", "fixed size, s", "growing, s", "growing / fixed",
+             "edited as wished then, fixed", "growing"],
             rows,
             {f"{name}, seed {seed}": curve for (name, seed), curve in curves.items()},
         )  # fmt: skip
