@@ -336,7 +336,7 @@ class Study:
         own = {"tier": "growing", "decay_steps": 1, **self.scale.growing, **options}
         config = self.config(ACLGANConfig, f"{name.replace(' ', '-')}-{seed}", seed=seed, steps=steps, **own)
         self._train(config)
-        evaluation, seconds = self._evaluate(config, max(1, self.scale.judged // 4))  # there are many looks
+        evaluation, seconds = self._evaluate(config, max(2, self.scale.judged // 4))  # there are many looks
         assert evaluation.frechet is not None
         edited = statistics.mean(row.edited for row in evaluation.rows.values())
         return {"steps": steps, "seconds": seconds, "frechet": evaluation.frechet.value, "edited": edited}

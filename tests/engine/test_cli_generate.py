@@ -205,7 +205,7 @@ def test_info_shows_noise_and_labels(engine, model):
         (("--latent", "short.npy"), "short.npy of shape (5,) came; expected (6,) or (N, 6)"),
         (("-o", "out.gif"), "-o out.gif: expected a picture"),
         (("-o", "file"), "file is a file; expected a folder"),
-        (("-o", "no/grid.png"), "The folder"),
+        (("-o", "no/grid.png"), "the folder no does not exist"),
         (("--fps", 10), "--fps goes with a video"),
         (("-o", "o.mp4", "--fps", 0), "--fps 0 came; expected 0.1 to 240"),
         (("-o", "o.mp4", "--fps", "nan"), "--fps nan came"),
