@@ -477,26 +477,28 @@ class TestGeometry:
         assert caught.value.frame_number == 4
 
 
+def one_frame(path: Path, frame: av.VideoFrame) -> None:
+    """A lossless video of one frame, in its own pixel format."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("ffv1", rate=25)
+        assert isinstance(stream, av.VideoStream)
+        context = stream.codec_context
+        context.width, context.height, context.pix_fmt = frame.width, frame.height, frame.format.name
+        container.mux([*stream.encode(frame), *stream.encode(None)])
+
+
 class TestOtherPixelFormats:
     def test_dropped_alpha_is_said(self, tmp_path: Path) -> None:
         source = tmp_path / "in.mkv"
-        with av.open(str(source), "w") as container:
-            stream = container.add_stream("ffv1", rate=25)
-            assert isinstance(stream, av.VideoStream)
-            stream.codec_context.height, stream.codec_context.width, stream.codec_context.pix_fmt = *SIZE, "yuva420p"
-            container.mux([*stream.encode(av.VideoFrame(64, 48, "yuva420p")), *stream.encode(None)])
+        one_frame(source, av.VideoFrame(64, 48, "yuva420p"))
         assert "the video's alpha is dropped" in read(source)[2].notes
 
     def test_ten_bits_become_eight(self, tmp_path: Path) -> None:
         source = tmp_path / "in.mkv"
-        with av.open(str(source), "w") as container:
-            stream = container.add_stream("ffv1", rate=25)
-            assert isinstance(stream, av.VideoStream)
-            stream.codec_context.height, stream.codec_context.width, stream.codec_context.pix_fmt = *SIZE, "yuv420p10le"
-            frame = av.VideoFrame(64, 48, "yuv420p10le")
-            for plane, value in zip(frame.planes, (400, 300, 700), strict=True):
-                plane.update(np.full(plane.buffer_size // 2, value, np.uint16).tobytes())
-            container.mux([*stream.encode(frame), *stream.encode(None)])
+        frame = av.VideoFrame(64, 48, "yuv420p10le")
+        for plane, value in zip(frame.planes, (400, 300, 700), strict=True):
+            plane.update(np.full(plane.buffer_size // 2, value, np.uint16).tobytes())
+        one_frame(source, frame)
         _, planes, info = read(source)
         assert info.format == "yuv420p" and info.stored_format == "yuv420p10le"
         assert info.notes == ["pixel format yuv420p10le is converted to yuv420p, 8 bit"]
