@@ -72,7 +72,12 @@ class Scale:
 SCALES = {
     # In a run this short a weight of 1 for attributes leaves all faces as they are, so the grid lies a decade higher.
     "cpu": Scale(
-        *(64, 16, 19_200, 16, 16, 4),
+        size=64,
+        batch=16,
+        images=19_200,
+        generator_width=16,
+        discriminator_width=16,
+        discriminator_layers=4,
         lambda_att=(1, 3, 10, 30),
         stargan=((1, 10), (3, 10), (1, 3)),
         seeds=2,
@@ -85,7 +90,12 @@ SCALES = {
         growing_images=9_600,
     ),
     "gpu": Scale(
-        *(128, 16, 1_600_000, 64, 64, 6),
+        size=128,
+        batch=16,
+        images=1_600_000,
+        generator_width=64,
+        discriminator_width=64,
+        discriminator_layers=6,
         lambda_att=(0.1, 0.3, 1, 3),
         stargan=((1, 10), (0.3, 10), (3, 10), (1, 3)),
         seeds=3,

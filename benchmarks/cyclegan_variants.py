@@ -92,13 +92,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.beside is not None:
         generator, spec = load_generator(options.beside)
         rows[spec.name] = cells.run(f"beside: {spec.weights_sha256}", lambda: study.measure(generator))
-    floors = list(rows)
+    others = list(rows)
     for seed in range(study.seeds):
         for variant in VARIANTS:
             name = f"{variant}, seed {seed}"
             rows[name] = cells.run(name, lambda variant=variant, seed=seed: study.train(variant, seed))
     study.save_grid(options.work / "samples.png")
-    columns, table = make_table(rows, study.seeds, floors)
+    columns, table = make_table(rows, study.seeds, others)
     results.write(
         options.json or results.FOLDER / f"cyclegan-variants-{options.scale}.json",
         "cyclegan-variants",

@@ -44,8 +44,15 @@ def write(
         "details": dict(details),
     }
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    path.write_text(to_json(record), encoding="utf-8")
     print(markdown(title, columns, rows))
+
+
+def to_json(record: Mapping[str, object]) -> str:
+    """As JSON, the details on one line: nobody reads curves of thousands of numbers line by line."""
+    parts = {name: json.dumps(part, indent=1) for name, part in record.items() if name != "details"}
+    parts["details"] = json.dumps(record["details"])
+    return "{\n" + ",\n".join(f"{json.dumps(name)}: {part}" for name, part in parts.items()) + "\n}\n"
 
 
 def markdown(title: str, columns: Sequence[str], rows: Sequence[Sequence[Cell]]) -> str:

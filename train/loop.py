@@ -397,7 +397,7 @@ class _Bar:
 def memory_format(config: TrainConfig, device: torch.device, networks: Iterable[nn.Module]) -> torch.memory_format:
     """The layout of a run's pictures and weights: as asked for, or the faster one.
 
-    On a CPU channels last is faster (1.1-1.4x, ``benchmarks/train_speed.py``), but not with instance norm, which
+    On a CPU channels last is faster (1.2-1.5x, ``benchmarks/train_speed.py``), but not with instance norm, which
     PyTorch computes there on a rearranged copy.
     """
     if config.memory_format != "auto":
