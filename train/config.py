@@ -350,7 +350,7 @@ class ACLGANConfig(EditorConfig):
     lambda_con: Weight = Field(10.0, description="Weight of the content loss.")
     open_share: Annotated[float, Field(ge=0, lt=1)] = Field(
         0.0,
-        description="Share of the wished attributes that are left open: the generator gets 0.5, as from a user who "
+        description="Share of the wished attributes that are left open: the generator gets what a user gives it who "
         "names only some, and no head asks.",
     )
     lambda_shift: Weight = Field(

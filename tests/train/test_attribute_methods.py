@@ -370,3 +370,8 @@ def test_open_wishes_reach_the_generator_as_a_half_and_no_head() -> None:
 
     all_asked = acl_gan.ACLGAN(make_config(ACLGANConfig, {**NEEDED, "discriminator_width": 2}))._draw(att)
     assert all_asked.active is all_asked.target
+
+    plain = acl_gan.ACLGAN(config.model_copy(update={"complement": False}))
+    _, target, active = plain._draw(att)
+    assert set(target.unique().tolist()) == {0, 1}  # nothing lies between off and on where absence has no label
+    assert torch.all(active <= target)

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, l1_loss
 
+from ganlens.engine.attributes import NEUTRAL
 from ganlens.engine.spec import GeneratorSpec, SizeRule
 
 from ..attribute_loss import PENALTIES, AttributeLoss, attribute_loss, with_complement
@@ -37,10 +38,6 @@ SHIFTED_SHARE = 4
 
 CLOSED_STEPS = 2000
 """Steps with closed masks after which a word is due."""
-
-
-OPEN = 0.5
-"""What the generator is given for an attribute that nobody asked for, here as in the runtime: leave it as it is."""
 
 
 class Wishes(NamedTuple):
@@ -310,13 +307,14 @@ class ACLGAN:
         return pooled(batch[0], resolution), batch[1]
 
     def _draw(self, att: Tensor) -> Wishes:
-        """Targets for a batch; some of their attributes are left open, in the middle, where no head asks for them."""
+        """Targets for a batch; some of their attributes are left open, where no head asks for them."""
         labels = draw_targets(att, self.config.targets)
         if not self.config.open_share:
             target = self._condition(labels)
             return Wishes(labels, target, target)
         asked = (torch.rand_like(labels) >= self.config.open_share).to(labels.dtype)
-        target = self._condition(torch.where(asked > 0, labels, OPEN))
+        neutral = NEUTRAL if self.config.complement else 0.0  # as the runtime gives it
+        target = self._condition(torch.where(asked > 0, labels, neutral))
         heads = torch.cat([asked, asked], dim=1) if self.config.complement else asked
         return Wishes(labels, target, self._condition(labels) * heads)
 
