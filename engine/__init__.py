@@ -125,8 +125,7 @@ def _native() -> Any:
 
         checkout = Path(__file__).parents[1]
         raise ImportError(
-            f"{checkout} is a checkout of ganlens without its compiled module. If ganlens is installed, start Python "
-            f"in another folder than {checkout.parent}, from where the checkout hides it; else: pip install '.[cpu]'"
+            f"{checkout} is a checkout of ganlens without its compiled module. Install it there: pip install '.[cpu]'"
         ) from error
 
 

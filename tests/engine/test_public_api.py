@@ -35,8 +35,15 @@ def test_imports_stay_light(code, banned):
     assert result.stdout.strip() == "[]"
 
 
-def test_a_checkout_that_hides_the_installed_package_says_so(monkeypatch):
+def test_a_checkout_that_is_not_installed_says_so(monkeypatch):
     monkeypatch.delattr(engine, "_kernels")
     monkeypatch.setitem(sys.modules, "ganlens.engine._kernels", None)  # as where it is not built
-    with pytest.raises(ImportError, match="is a checkout of ganlens without its compiled module.*another folder than"):
+    with pytest.raises(ImportError, match="checkout of ganlens without its compiled module. Install it there"):
         from ganlens.engine import _kernels  # noqa: F401
+
+
+def test_a_folder_called_ganlens_does_not_hide_the_installed_package(tmp_path):
+    (tmp_path / "ganlens" / "engine").mkdir(parents=True)  # such as a clone of the repository
+    code = "import ganlens.engine; print(ganlens.engine.__file__)"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert str(tmp_path) not in result.stdout

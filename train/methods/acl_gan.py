@@ -105,7 +105,11 @@ def generator_loss(
 
 
 def shift_on_some(generator: nn.Module, x: Tensor, target: Tensor, edited: Tensor, border_px: int) -> Tensor:
-    """Distance between the edit of a piece and that piece of the edit; the border stays out of it."""
+    """Distance between the edit of a piece and that piece of the edit; the border stays out of it.
+
+    The piece is nearly the whole picture: half a face is another picture, with other statistics in every norm, and what
+    its edit may not differ in is then every edit that looks at the whole face.
+    """
     window = frame_mask(torch.ones_like(x[:, :1]), border_px)
 
     def edit_piece(cut: Callable[[Tensor], Tensor]) -> Tensor:
@@ -115,7 +119,7 @@ def shift_on_some(generator: nn.Module, x: Tensor, target: Tensor, edited: Tenso
         segment, mask = answer
         return compose(cut(x), segment, mask * cut(window))
 
-    return shift_loss(edit_piece, x, edited)
+    return shift_loss(edit_piece, x, edited, steps=1)
 
 
 def discriminator_loss(
