@@ -70,7 +70,7 @@ def _told_in_one_line() -> Iterator[None]:
     try:
         yield
     except EngineError as error:
-        _console.print(f"engine train: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
+        _console.print(f"error: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
         raise typer.Exit(1) from error
 
 

@@ -61,7 +61,9 @@ class TrainConfig(BaseModel):
     )
     learning_rate: Annotated[float, Field(gt=0)] = Field(2e-4, description="Adam's learning rate.")
     beta1: Annotated[float, Field(ge=0, lt=1)] = Field(0.5, description="Adam's first beta; the second is 0.999.")
-    ema: Annotated[float, Field(ge=0, lt=1)] = Field(0.999, description="Decay of the averaged weights that ship.")
+    ema: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.999, description="Decay of the averaged weights that ship; less in the first steps, so that short runs show."
+    )
     seed: int = Field(0, description="Seed of everything random.")
 
     precision: Literal["no", "fp16", "bf16"] = Field("no", description="Mixed precision: no, fp16 or bf16.")

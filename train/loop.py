@@ -6,7 +6,7 @@ import logging
 import signal
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -40,7 +40,7 @@ from .data import Pictures, Positions, TrainingData, UnpairedDataset, make_loade
 from .methods import Batch, Phase, StagedMethod, make_method
 from .randomness import get_random_state, seed_all, set_random_state
 from .records import training_record
-from .schedule import Schedule
+from .schedule import Schedule, average_decay
 
 logger = logging.getLogger(__name__)
 
@@ -82,9 +82,8 @@ class Trainer:
         layout = memory_format(config, self.device, self.method.networks.values())
         for network in self.method.networks.values():
             network.to(device=self.device, memory_format=layout)  # type: ignore[call-overload]
-        ema_function = get_ema_multi_avg_fn(config.ema)  # type: ignore[no-untyped-call]
         self.averaged = {
-            name: AveragedModel(self.method.networks[name], multi_avg_fn=ema_function, use_buffers=True)
+            name: AveragedModel(self.method.networks[name], multi_avg_fn=moving_average(config.ema), use_buffers=True)
             for name in self.method.averaged
         }
         for network in self.method.fixed.values():
@@ -404,6 +403,16 @@ def memory_format(config: TrainConfig, device: torch.device, networks: Iterable[
         return torch.channels_last if config.memory_format == "channels_last" else torch.contiguous_format
     by_picture = any(isinstance(layer, nn.InstanceNorm2d) for network in networks for layer in network.modules())
     return torch.contiguous_format if by_picture and device.type == "cpu" else torch.channels_last
+
+
+def moving_average(ema: float) -> Callable[[Any, Any, Tensor], None]:
+    """How :class:`AveragedModel` moves: exponentially, with :func:`.schedule.average_decay`."""
+
+    def move(averaged: Any, current: Any, count: Tensor) -> None:
+        function = get_ema_multi_avg_fn(average_decay(ema, int(count)))  # type: ignore[no-untyped-call]
+        function(averaged, current, count)
+
+    return move
 
 
 def train(config: TrainConfig, *, resume: bool = False, console: Console | None = None) -> bool:

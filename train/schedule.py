@@ -12,6 +12,14 @@ def decay_factor(done: int, constant: int, decay: int) -> float:
     return max(0.0, 1.0 - max(0, done + 1 - constant) / (decay + 1))
 
 
+def average_decay(ema: float, count: int) -> float:
+    """Decay of the averaged weights after ``count`` updates of them: less than ``ema`` at the start.
+
+    With 0.999 from the beginning, more than half of the average after 600 steps are still the first, random weights.
+    """
+    return min(ema, (1 + count) / (10 + count))
+
+
 class Schedule(NamedTuple):
     """How many steps a run has and what the learning rate is in each."""
 

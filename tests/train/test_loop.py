@@ -16,6 +16,7 @@ from ganlens.engine.errors import TrainingError
 from ganlens.train.checkpoint import load_generator, load_state
 from ganlens.train.config import CycleGANConfig, load_config
 from ganlens.train.loop import Trainer, memory_format, train
+from ganlens.train.schedule import average_decay
 from tests.train.interrupt import interrupt_after
 
 MakeConfig = Callable[..., CycleGANConfig]
@@ -138,7 +139,17 @@ def test_average_lags_behind(make_config: MakeConfig) -> None:
     first = parameter.detach().clone()
     trainer.update(batch)
     averaged = next(trainer.averaged["to_painting"].module.parameters())
-    assert torch.allclose(averaged, (first + parameter) / 2, atol=1e-7)
+    old, new = 2 / 11, 9 / 11  # less of the old than ema at the start
+    assert torch.allclose(averaged, old * first + new * parameter, atol=1e-7)
+
+
+def test_a_short_run_forgets_its_first_weights() -> None:
+    share = 1.0
+    for count in range(1, 600):
+        share *= average_decay(0.999, count)
+    assert share < 1e-6 < 0.5 < 0.999**600
+    assert average_decay(0.999, 20_000) == 0.999
+    assert average_decay(0.0, 0) == 0.0  # the weights as they are
 
 
 def test_learning_rate_follows_the_schedule(make_config: MakeConfig) -> None:

@@ -51,7 +51,7 @@ def test_errors_take_one_line(folders: tuple[Path, Path], tmp_path: Path) -> Non
     words = ["cyclegan", *options(folders, tmp_path / "run"), "--photos", str(tmp_path / "nowhere")]
     result = runner.invoke(app, words)
     assert result.exit_code == 1
-    assert result.output.startswith("engine train: There is no folder")
+    assert result.output.startswith("error: There is no folder")
     assert result.output.count("\n") == 1
 
 
