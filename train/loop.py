@@ -405,10 +405,10 @@ def memory_format(config: TrainConfig, device: torch.device, networks: Iterable[
     return torch.contiguous_format if by_picture and device.type == "cpu" else torch.channels_last
 
 
-def moving_average(ema: float) -> Callable[[Any, Any, Tensor], None]:
+def moving_average(ema: float) -> Callable[[Any, Any, Tensor | int], None]:
     """How :class:`AveragedModel` moves: exponentially, with :func:`.schedule.average_decay`."""
 
-    def move(averaged: Any, current: Any, count: Tensor) -> None:
+    def move(averaged: Any, current: Any, count: Tensor | int) -> None:
         function = get_ema_multi_avg_fn(average_decay(ema, int(count)))  # type: ignore[no-untyped-call]
         function(averaged, current, count)
 
