@@ -36,6 +36,11 @@ class TrainConfig(BaseModel):
     method: str
     out: str = Field(description="Run folder; made if missing.")
     name: str = Field("", description="Name of the generator in its record; default: the run folder's name.")
+    start_from: str = Field(
+        "",
+        description="Run folder whose generators this one begins with, for another style, other data or another "
+        "discriminator, which starts new. Not for psc-gan (see --stage1) and classifier.",
+    )
     tier: Literal["nano", "mobile", "light", "resnet6", "resnet9", "stargan", "growing"] = Field(
         "mobile", description="Generator network."
     )

@@ -24,10 +24,11 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.tensorboard import SummaryWriter
 
 from ganlens.engine.errors import TrainingError
+from ganlens.engine.spec import GeneratorSpec
 
 from .attribute_data import FaceDataset
 from .attribute_table import has_table, picture_folder
-from .checkpoint import STATE_NAME, load_state, save_generator, save_state
+from .checkpoint import STATE_NAME, load_generator, load_state, save_generator, save_state
 from .config import (
     CONFIG_NAME,
     DCGANConfig,
@@ -37,7 +38,7 @@ from .config import (
     save_config,
 )
 from .data import Pictures, Positions, TrainingData, UnpairedDataset, make_loader, to_pixels
-from .methods import Batch, Phase, StagedMethod, make_method
+from .methods import Batch, Method, Phase, StagedMethod, make_method
 from .randomness import get_random_state, seed_all, set_random_state
 from .records import training_record
 from .schedule import Schedule, average_decay
@@ -82,6 +83,8 @@ class Trainer:
         layout = memory_format(config, self.device, self.method.networks.values())
         for network in self.method.networks.values():
             network.to(device=self.device, memory_format=layout)  # type: ignore[call-overload]
+        if config.start_from and saved is None:
+            take_generators(self.method, config)
         self.averaged = {
             name: AveragedModel(self.method.networks[name], multi_avg_fn=moving_average(config.ema), use_buffers=True)
             for name in self.method.averaged
@@ -413,6 +416,36 @@ def moving_average(ema: float) -> Callable[[Any, Any, Tensor | int], None]:
         function(averaged, current, count)
 
     return move
+
+
+def take_generators(method: Method, config: TrainConfig) -> None:
+    """Give a new run the averaged generators of the one that ``start_from`` names.
+
+    Raises:
+        TrainingError: the method has none to give, or they are of another kind.
+        ModelFileError: there are none in that folder.
+    """
+    files = {} if isinstance(method, StagedMethod) else method.specs()
+    if not files:
+        raise TrainingError(f"--start-from {config.start_from}: {config.method} does not start from a generator.")
+    for stem, (name, spec) in files.items():
+        generator, given = load_generator(Path(config.start_from) / f"{stem}.safetensors")
+        if given.attributes != spec.attributes:
+            raise TrainingError(
+                f"--start-from {config.start_from}: its generator takes {_names(given)}; this run's takes "
+                f"{_names(spec)}. Give the same --attributes, in the same order."
+            )
+        try:
+            method.networks[name].load_state_dict(generator.state_dict())
+        except RuntimeError as error:
+            raise TrainingError(
+                f"--start-from {config.start_from}: its {stem} is a {given.tier} network ({given.options}), this run's "
+                f"is {spec.tier} ({spec.options}). Give the same --tier, --norm and --activation."
+            ) from error
+
+
+def _names(spec: GeneratorSpec) -> str:
+    return ", ".join(spec.attributes.names) if spec.attributes else "no attributes"
 
 
 def train(config: TrainConfig, *, resume: bool = False, console: Console | None = None) -> bool:

@@ -375,3 +375,29 @@ def test_open_wishes_reach_the_generator_as_a_half_and_no_head() -> None:
     _, target, active = plain._draw(att)
     assert set(target.unique().tolist()) == {0, 1}  # nothing lies between off and on where absence has no label
     assert torch.all(active <= target)
+
+
+def test_a_run_starts_from_the_generator_of_another(edit_config: EditConfig, tmp_path: Path) -> None:
+    first, second = str(tmp_path / "first"), str(tmp_path / "second")
+    train(edit_config("acl-gan", out=first, steps=2))
+    trainer = Trainer(edit_config("acl-gan", out=second, start_from=first, discriminator_width=6))
+    shipped, _ = load_generator(first)
+    assert torch.equal(snapshot(trainer.method.networks["generator"]), snapshot(shipped))
+    assert torch.equal(snapshot(trainer.averaged["generator"].module), snapshot(shipped))
+
+
+@pytest.mark.parametrize(
+    ("method", "changes", "message"),
+    [
+        ("acl-gan", {"tier": "mobile"}, "--start-from .*its generator is a nano network .*is mobile"),
+        ("acl-gan", {"attributes": "Young,Smiling"}, "its generator takes .*Give the same --attributes"),
+        ("classifier", {}, "classifier does not start from a generator"),
+    ],
+)
+def test_a_start_that_does_not_fit_is_refused(
+    edit_config: EditConfig, tmp_path: Path, method: str, changes: dict[str, Any], message: str
+) -> None:
+    first = str(tmp_path / "first")
+    train(edit_config("acl-gan", out=first, steps=1))
+    with pytest.raises(TrainingError, match=message):
+        Trainer(edit_config(method, out=str(tmp_path / "second"), start_from=first, **changes))
