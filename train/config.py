@@ -367,6 +367,11 @@ class ACLGANConfig(EditorConfig):
     )
     lambda_mask: Weight = Field(0.0, description="Weight of the mask's mean; not needed by default.")
     lambda_tv: Weight = Field(0.0, description="Weight of the mask's total variation; not needed by default.")
+    lambda_smooth: Weight = Field(
+        0.0,
+        description="Weight of the total variation of the change (edit - picture); against blocks and dots finer than "
+        "what a discriminator with --discriminator-size sees.",
+    )
     instance_noise: Weight = Field(
         0.0,
         description="Deviation of noise added to all that the discriminator sees, in units of [-1, 1]: hides the dots "
@@ -692,7 +697,7 @@ CHANGEABLE = frozenset(
         "vgg",
     }
     | {"data", "table", "identities", "classifier"}
-    | {"lambda_att", "lambda_con", "lambda_mask", "lambda_tv", "lambda_gp", "lambda_cls", "lambda_rec"}
+    | {"lambda_att", "lambda_con", "lambda_mask", "lambda_tv", "lambda_smooth", "lambda_gp", "lambda_cls", "lambda_rec"}
     | {"open_share", "discriminator_shift"}
     | {"stage1", "lambda_2"}
 )

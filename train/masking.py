@@ -52,7 +52,7 @@ def edit(generator: nn.Module, x: Tensor, condition: Tensor, border_px: int = 0)
     return Edit(compose(x, segment, framed), framed)
 
 
-def total_variation(mask: Tensor) -> Tensor:
-    """Mean absolute difference of neighbouring pixels, down plus across."""
-    down = (mask[:, :, 1:] - mask[:, :, :-1]).abs().mean()
-    return down + (mask[:, :, :, 1:] - mask[:, :, :, :-1]).abs().mean()
+def total_variation(image: Tensor) -> Tensor:
+    """Mean absolute difference of neighbouring pixels of (N, C, H, W), down plus across."""
+    down = (image[:, :, 1:] - image[:, :, :-1]).abs().mean()
+    return down + (image[:, :, :, 1:] - image[:, :, :, :-1]).abs().mean()

@@ -26,7 +26,7 @@ from ganlens.train.config import (
     make_config,
 )
 from ganlens.train.loop import Trainer, train
-from ganlens.train.masking import edit
+from ganlens.train.masking import edit, total_variation
 from ganlens.train.methods import acl_gan, stargan
 from tests.train.interrupt import interrupt_after
 
@@ -177,7 +177,7 @@ def test_acl_gan_needs_one_generator_pass_and_stargan_two(edit_config: EditConfi
 
 
 def test_acl_generator_loss_is_the_weighted_sum(edit_config: EditConfig) -> None:
-    config = edit_config(lambda_att=0.5, lambda_con=4.0, lambda_mask=2.0)
+    config = edit_config(lambda_att=0.5, lambda_con=4.0, lambda_mask=2.0, lambda_tv=3.0, lambda_smooth=5.0)
     assert isinstance(config, ACLGANConfig)
     method = acl_gan.ACLGAN(config)
     x, att = torch.rand(2, 3, 32, 32), with_complement(torch.tensor([[1.0, 0.0], [0.0, 0.0]]))
@@ -188,6 +188,7 @@ def test_acl_generator_loss_is_the_weighted_sum(edit_config: EditConfig) -> None
     assert mask is not None
     attribute = ((scores - 1) ** 2 * att).sum(1).mean()
     expected = 0.5 * attribute + 4 * l1_loss(image, x) + 2 * mask.mean()
+    expected += 3 * total_variation(mask) + 5 * total_variation(image - x)
     assert torch.allclose(total, expected)
     assert torch.equal(made.image, image)
     assert parts["mask"].item() == pytest.approx(mask.mean().item())

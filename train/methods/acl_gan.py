@@ -94,6 +94,12 @@ def generator_loss(
         total = total + config.lambda_shift * shift
         parts["shift"] = shift
 
+    # smoothness: what is finer than the discriminator sees, it cannot judge; off by default
+    if config.lambda_smooth > 0:
+        smooth = total_variation(edited.image - x)
+        total = total + config.lambda_smooth * smooth
+        parts["smooth"] = smooth
+
     # mask: off by default, the content loss keeps it small
     if edited.mask is not None:
         means = edited.mask.mean(dim=(1, 2, 3))
