@@ -239,6 +239,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     settings = {name: value for name, value in vars(options).items() if name not in paths}
     images = options.steps * options.batch
     where = f"{options.size} px, width {options.width}, {images} images in stage 2, {options.seeds} seeds"
+    suffix = "-codes" if options.map_init == "codes" else ""
+    where += ", the map begun from the codes" if suffix else ""
     if "vanilla" in variants:
         columns, rows = table_1(late)
         nearer, runs = stability(
@@ -246,8 +248,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             {seed: run["vanilla"] for seed, run in late.items()},
         )
         results.write(
-            folder / f"psc-gan-table-1-{today}.json",
-            "psc-gan-table-1",
+            folder / f"psc-gan-table-1{suffix}-{today}.json",
+            f"psc-gan-table-1{suffix}",
             title=f"Vanilla against pre-trained decoder: {where}; nearer after a third than vanilla at the end: "
             f"{nearer} of {runs} runs",
             columns=columns,
@@ -259,8 +261,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         conditions = list(configuration(options, 0, "psc", 1).layout.conditions)
         columns, rows = table_3(late, conditions)
         results.write(
-            folder / f"psc-gan-table-3-{today}.json",
-            "psc-gan-table-3",
+            folder / f"psc-gan-table-3{suffix}-{today}.json",
+            f"psc-gan-table-3{suffix}",
             title=f"Ablation (concatenation) / PSC-GAN: {where}",
             columns=columns,
             rows=rows,
