@@ -113,8 +113,8 @@ def generator_loss(
 def shift_on_some(generator: nn.Module, x: Tensor, target: Tensor, edited: Tensor, border_px: int) -> Tensor:
     """Distance between the edit of a piece and that piece of the edit; the border stays out of it.
 
-    The piece is nearly the whole picture: half a face is another picture, with other statistics in every norm, and what
-    its edit may not differ in is then every edit that looks at the whole face.
+    The piece is nearly the whole picture: part of a face has other statistics in every norm, and an edit that looks at
+    the whole face could never be the same on it.
     """
     window = frame_mask(torch.ones_like(x[:, :1]), border_px)
 
