@@ -78,19 +78,19 @@ int16_t Axis::weight_16384(int output, int tap) const {
     return tap < taps_ ? int16_t(std::lround(weight_[size_t(output) * taps_ + tap] * 16384)) : int16_t(0);
 }
 
-// Groups of `size` outputs whose first inputs differ by at most `reach`; false if there is a group that does not.
-bool Axis::make_groups(int size, int reach, int origin) {
+// Groups of `size` outputs whose first inputs differ by at most `reach`, shuffled by `bytes` (an int16, or a pair of
+// them) each; false if there is a group that does not.
+bool Axis::make_groups(int size, int bytes, int reach, int origin) {
     const int groups = (count_ + 15) / 16 * 16 / size;
     base_.resize(groups);
-    control_.resize(size_t(groups) * 16);
+    control_.resize(size_t(groups) * size * bytes);
     for (int g = 0; g < groups; ++g) {
         const int start = std::min(g * size, count_ - 1);
         base_[g] = first_[start] - origin;
         for (int j = 0; j < size; ++j) {
             const int output = std::min(g * size + j, count_ - 1), offset = first_[output] - first_[start];
             if (offset > reach) return false;
-            const int bytes = 16 / size;  // one int16, or a pair of them
-            for (int b = 0; b < bytes; ++b) control_[size_t(g) * 16 + j * bytes + b] = uint8_t(2 * offset + b);
+            for (int b = 0; b < bytes; ++b) control_[size_t(g * size + j) * bytes + b] = uint8_t(2 * offset + b);
         }
     }
     return true;
@@ -107,13 +107,14 @@ Resampler Axis::resampler(int origin, bool to_floats, float gain) {
     const int padded = (count_ + 15) / 16 * 16;  // whole vectors of outputs
     relative_.resize(padded, relative_.back());
     r.first = relative_.data();
-    if (!to_floats && taps_ <= 2 && make_groups(8, 7, origin)) {
-        r.kind = Resampler::Kind::lerp;
+    const bool lerp = !to_floats && taps_ <= 2, near = lerp && make_groups(16, 2, 6, origin);
+    if (near || (lerp && make_groups(8, 2, 7, origin))) {
+        r.kind = near ? Resampler::Kind::near : Resampler::Kind::lerp;
         r.groups = int(base_.size());
-        table_.assign(size_t(r.groups) * 8, 0);
+        table_.assign(size_t(padded), 0);
         for (int i = 0; i < count_ && taps_ == 2; ++i)
             table_[i] = int16_t(std::lround(weight_[size_t(i) * 2 + 1] * 32767));
-    } else if (taps_ <= 6 && make_groups(4, 6, origin)) {
+    } else if (taps_ <= 6 && make_groups(4, 4, 6, origin)) {
         r.kind = taps_ == 1 && advances_by(1) ? Resampler::Kind::ones
                  : advances_by(2)             ? Resampler::Kind::twos
                                               : Resampler::Kind::pairs;
@@ -128,7 +129,10 @@ Resampler Axis::resampler(int origin, bool to_floats, float gain) {
         r.fixed_taps = (taps_ + 7) / 8 * 8;
         table_.assign(size_t(padded) * r.fixed_taps, 0);
         for (int i = 0; i < count_; ++i)
-            for (int k = 0; k < taps_; ++k) table_[size_t(i) * r.fixed_taps + k] = weight_16384(i, k);
+            for (int k = 0; k < taps_; ++k) {
+                const size_t half = size_t(i / 8 * 4 + i % 4) * r.fixed_taps / 8 + k / 8;
+                table_[half * 16 + i / 4 % 2 * 8 + k % 8] = weight_16384(i, k);
+            }
     } else {
         r.kind = Resampler::Kind::general;
     }

@@ -36,7 +36,7 @@ class Axis {
 
   private:
     void find_exact_weights(const std::vector<std::vector<double>>& weights);
-    bool make_groups(int size, int reach, int origin);
+    bool make_groups(int size, int bytes, int reach, int origin);
     bool advances_by(int step) const;
     int16_t weight_16384(int output, int tap) const;
 

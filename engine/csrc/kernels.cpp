@@ -32,11 +32,6 @@ struct Span {
     }
 };
 
-// Regions end in the middle of rows, where hardware prefetchers lose the track.
-void prefetch(const uint8_t* row, ptrdiff_t bytes) {
-    for (ptrdiff_t at = 0; at < bytes; at += 64) __builtin_prefetch(row + at);
-}
-
 Row scratch(int count) { return Row(size_t(count) + kSlack); }
 
 }  // namespace
@@ -242,10 +237,15 @@ void Compose::operator()(const float* translated, const Planes& destination, con
 // Resample a row of the generator's samples horizontally into the ring of a part.
 void Compose::add(Part& part, int row, bool masked) {
     const int slot = row % part.down.taps();
-    for (int c = 0; c < part.layer.channels; ++c)
-        options.rows->resample(samples_[part.layer.first_channel + c].data(), part.resampler,
-                               part.ring[c][slot].data());
-    if (masked) options.rows->resample(samples_[3].data(), part.resampler, part.ring[3][slot].data());
+    const int16_t* in[4];
+    int16_t* out[4];
+    int rows = 0;
+    for (int c = 0; c < 4; ++c) {
+        if (c == 3 ? !masked : c >= part.layer.channels) continue;
+        in[rows] = samples_[c == 3 ? 3 : part.layer.first_channel + c].data();
+        out[rows++] = part.ring[c][slot].data();
+    }
+    options.rows->resample(in, rows, part.resampler, out);
 }
 
 void Compose::write(Part& part, int row, const Planes& destination, const Planes& source, bool masked) {
@@ -280,37 +280,39 @@ void Compose::write(Part& part, int row, const Planes& destination, const Planes
                          weights_.data());
         weights = weights_.data();
     }
-    Store store{};
-    store.count = count;
+    Store store;  // without initial values, which would cost more than a short row
     store.lerp = lerp;
     store.detail = part.detailed ? detail_.data() : nullptr;
     store.channels = layer.interleaved ? layer.channels : 1;
     const int planes = layer.interleaved ? 1 : layer.channels;
     for (int plane = 0; plane < planes; ++plane) {
         store.row = destination[layer.first_plane + plane].row(y) + offset;
-        if (row + 1 < part.down.count())
-            prefetch(destination[layer.first_plane + plane].row(y + 1) + offset, ptrdiff_t(count) * store.channels);
+        // Regions end in the middle of rows, where hardware prefetchers lose the track.
+        store.ahead =
+            row + 1 < part.down.count() ? destination[layer.first_plane + plane].row(y + 1) + offset : nullptr;
         for (int c = 0; c < store.channels; ++c) store.above[c] = above[plane + c], store.below[c] = below[plane + c];
         blend(part, store, weights);
     }
 }
 
 // Write a row; without weights of its own it has those of the columns, and is not read where they are 1.
-void Compose::blend(const Part& part, const Store& store, const int16_t* weights) {
-    const auto columns = [&](int begin, int end, const int16_t* blend) {
-        if (begin == end) return;
-        Store s = store;
-        s.row += ptrdiff_t(begin) * store.channels;
-        s.count = end - begin;
-        for (int c = 0; c < store.channels; ++c) s.above[c] += begin, s.below[c] += begin;
-        if (s.detail) s.detail += begin;
-        s.blend = blend ? blend + begin : nullptr;
-        options.rows->store(s);
+void Compose::blend(const Part& part, Store store, const int16_t* weights) {
+    int at = 0;
+    const auto columns = [&](int end, const int16_t* blend) {
+        store.count = end - at;
+        store.blend = blend ? blend + at : nullptr;
+        if (store.count) options.rows->store(store);
+        at = end;
+        store.row += ptrdiff_t(store.count) * store.channels;
+        if (store.ahead) store.ahead += ptrdiff_t(store.count) * store.channels;
+        for (int c = 0; c < store.channels; ++c) store.above[c] += store.count, store.below[c] += store.count;
+        if (store.detail) store.detail += store.count;
     };
-    if (weights) return columns(0, store.count, weights);
-    columns(0, part.ramp_end, part.column_ramp.data());
-    columns(part.ramp_end, part.ramp_begin, nullptr);
-    columns(part.ramp_begin, store.count, part.column_ramp.data());
+    const int count = part.across.count();
+    if (weights) return columns(count, weights);
+    columns(part.ramp_end, part.column_ramp.data());
+    columns(part.ramp_begin, nullptr);
+    columns(count, part.column_ramp.data());
 }
 
 }  // namespace ganlens

@@ -111,7 +111,7 @@ class Compose {
   private:
     void add(Part& part, int row, bool masked);
     void write(Part& part, int row, const Planes& destination, const Planes& source, bool masked);
-    void blend(const Part& part, const Store& store, const int16_t* weights);
+    void blend(const Part& part, Store store, const int16_t* weights);
 
     std::mutex mutex_;
     Coding coding_;

@@ -38,19 +38,21 @@ struct Ahead {
 
 // How a row of samples becomes another by a triangle filter; the tables of class Axis.
 struct Resampler {
-    enum class Kind { lerp, ones, twos, pairs, dot, general };
+    enum class Kind { near, lerp, ones, twos, pairs, dot, general };
     Kind kind;
     int count;            // outputs
     int taps;             // inputs per output
     const int* first;     // (count) first input of each output
     const float* weight;  // (count, taps)
 
-    // lerp: groups of 8 outputs whose inputs lie in base[g] .. base[g] + 8, fixed: (groups, 8) second weight, 32767
-    // parts. pairs: groups of 4 outputs with inputs in base[g] .. base[g] + 7 (+ 2 per further pair),
+    // near, lerp: groups of 16 outputs whose inputs lie in base[g] .. base[g] + 7, or of 8 and base[g] + 8,
+    //        fixed: (count) second weight, 32767 parts.
+    // pairs: groups of 4 outputs with inputs in base[g] .. base[g] + 7 (+ 2 per further pair),
     //        fixed: (pairs, groups, 4, 2) weights, 16384 parts.
-    // Both: control: (groups, 16) byte shuffle of 8 int16.
+    // All three: control: (groups, 32 or 16) byte shuffle of 8 int16.
     // ones, twos: like pairs, with one tap and each output's input one further than that of the output before, or any
-    //        taps and two further. dot: fixed: (count, fixed_taps), 16384 parts.
+    //        taps and two further. dot: fixed: (count / 8, 4, fixed_taps / 8, 2, 8) weights of the outputs i and i + 4,
+    //        16384 parts.
     int groups;
     int fixed_taps;
     const int* base;
@@ -68,6 +70,7 @@ struct Store {
     int16_t lerp;           // 32767 parts
     const int16_t* detail;  // value * 64, or null
     const int16_t* blend;   // 32767 parts, or null: `row` is not read
+    const uint8_t* ahead;   // where the same pixels of the next row lie, to be fetched meanwhile, or null
 };
 
 struct Rows {
@@ -77,7 +80,8 @@ struct Rows {
     void (*mix_bytes)(const uint8_t* const* rows, const Taps& taps, int count, int16_t* out, const Ahead& ahead);
     // Interleaved samples of `channels` (2 or 3) to rows of their own.
     void (*split)(const int16_t* in, int channels, int count, int16_t* const* out);
-    void (*resample)(const int16_t* in, const Resampler& resampler, int16_t* out);
+    // `rows` (1 to 4) rows alike
+    void (*resample)(const int16_t* const* in, int rows, const Resampler& resampler, int16_t* const* out);
     // out = clip(affine(resampled in)); three rows each, `out` belongs to the caller
     void (*to_floats)(const int16_t* const* in, const Resampler* const* resamplers, const Affine& affine, float low,
                       float high, int16_t* const* scratch, float* const* out);

@@ -17,17 +17,18 @@ void split(const int16_t* in, int channels, int count, int16_t* const* out) {
         for (int c = 0; c < channels; ++c) out[c][i] = in[channels * i + c];
 }
 
-void resample(const int16_t* in, const Resampler& r, int16_t* out) {
-    for (int i = 0; i < r.count; ++i) {
-        float sum = 0;
-        for (int k = 0; k < r.taps; ++k) sum += r.weight[i * r.taps + k] * float(in[r.first[i] + k]);
-        out[i] = to_int16(sum);
-    }
+void resample(const int16_t* const* in, int rows, const Resampler& r, int16_t* const* out) {
+    for (int row = 0; row < rows; ++row)
+        for (int i = 0; i < r.count; ++i) {
+            float sum = 0;
+            for (int k = 0; k < r.taps; ++k) sum += r.weight[i * r.taps + k] * float(in[row][r.first[i] + k]);
+            out[row][i] = to_int16(sum);
+        }
 }
 
 void to_floats(const int16_t* const* in, const Resampler* const* resamplers, const Affine& affine, float low,
                float high, int16_t* const* scratch, float* const* out) {
-    for (int c = 0; c < 3; ++c) resample(in[c], *resamplers[c], scratch[c]);
+    for (int c = 0; c < 3; ++c) resample(in + c, 1, *resamplers[c], scratch + c);
     for (int i = 0; i < resamplers[0]->count; ++i)
         for (int c = 0; c < 3; ++c)
             out[c][i] = clip(apply(affine, c, scratch[0][i] * kPrepareUnit, scratch[1][i] * kPrepareUnit,

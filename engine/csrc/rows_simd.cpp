@@ -9,6 +9,9 @@
 #include <simde/x86/fma.h>
 #include <string.h>
 
+// Where a call would pass vectors through memory.
+#define GANLENS_INLINE inline __attribute__((always_inline))
+
 namespace ganlens {
 namespace {
 
@@ -93,7 +96,7 @@ struct Vectors3 {
 
 // Swap between three vectors of interleaved bytes and three of blends, one per channel. The same blends do both ways:
 // channel c comes from vector v where (v + i) mod 3 == c.
-Vectors3 rotate_in(const __m256i* in) {
+GANLENS_INLINE Vectors3 rotate_in(const __m256i* in) {
     const __m256i m1 = repeat(byte3.mask[1]), m2 = repeat(byte3.mask[2]);
     const auto pick = [&](__m256i at0, __m256i at1, __m256i at2) {  // by i mod 3
         return _mm256_blendv_epi8(_mm256_blendv_epi8(at0, at1, m1), at2, m2);
@@ -102,7 +105,7 @@ Vectors3 rotate_in(const __m256i* in) {
     return {{pick(in[0], in[2], in[1]), pick(in[1], in[0], in[2]), pick(in[2], in[1], in[0])}};
 }
 
-Vectors3 rotate_out(const __m256i* in) {
+GANLENS_INLINE Vectors3 rotate_out(const __m256i* in) {
     const __m256i m1 = repeat(byte3.mask[1]), m2 = repeat(byte3.mask[2]);
     const auto pick = [&](__m256i at0, __m256i at1, __m256i at2) {
         return _mm256_blendv_epi8(_mm256_blendv_epi8(at0, at1, m1), at2, m2);
@@ -112,14 +115,14 @@ Vectors3 rotate_out(const __m256i* in) {
 }
 
 // 32 pixels of 3 bytes to a vector per channel, and back.
-Vectors3 load_rgb(const uint8_t* p) {
+GANLENS_INLINE Vectors3 load_rgb(const uint8_t* p) {
     const __m256i in[3] = {load2(p, p + 48), load2(p + 16, p + 64), load2(p + 32, p + 80)};
     Vectors3 out = rotate_in(in);
     for (int c = 0; c < 3; ++c) out.v[c] = _mm256_shuffle_epi8(out.v[c], repeat(byte3.gather[c]));
     return out;
 }
 
-void save_rgb(uint8_t* p, const __m256i* channels) {
+GANLENS_INLINE void save_rgb(uint8_t* p, const __m256i* channels) {
     __m256i spread[3];
     for (int c = 0; c < 3; ++c) spread[c] = _mm256_shuffle_epi8(channels[c], repeat(byte3.spread[c]));
     const Vectors3 out = rotate_out(spread);
@@ -238,13 +241,38 @@ void split(const int16_t* in, int channels, int count, int16_t* const* out) {
     }
 }
 
-void resample_lerp(const int16_t* in, const Resampler& r, int16_t* out) {
-    for (int g = 0; g < r.groups; g += 2) {
-        const int16_t *low = in + r.base[g], *high = in + r.base[g + 1];
-        const __m256i control = load(r.control + 16 * g);
-        const __m256i a = _mm256_shuffle_epi8(load2(low, high), control);
-        const __m256i b = _mm256_shuffle_epi8(load2(low + 1, high + 1), control);
-        save(out + 8 * g, lerp(a, b, load(r.fixed + 8 * g)));
+// Between neighbours; `rows` rows share the tables.
+template <int rows, bool near>
+void resample_between(const int16_t* const* in, const Resampler& r, int16_t* const* out) {
+    const int16_t *from[rows], *fixed = r.fixed;
+    int16_t* to[rows];
+    for (int c = 0; c < rows; ++c) from[c] = in[c], to[c] = out[c];
+    const int *base = r.base, groups = r.groups;
+    const __m256i next = _mm256_set1_epi8(2);
+    for (int g = 0, at = 0; g < groups; g += near ? 1 : 2, at += 16) {
+        const int low = base[g], high = base[near ? g : g + 1];
+        const __m256i control = load(r.control + 2 * at), weights = load(fixed + at);
+        const __m256i control_b = _mm256_add_epi8(control, next);
+        for (int c = 0; c < rows; ++c) {
+            const __m256i x = near ? repeat(from[c] + low) : load2(from[c] + low, from[c] + high);
+            const __m256i y = near ? x : load2(from[c] + low + 1, from[c] + high + 1);
+            save(to[c] + at,
+                 lerp(_mm256_shuffle_epi8(x, control), _mm256_shuffle_epi8(y, near ? control_b : control), weights));
+        }
+    }
+}
+
+template <bool near>
+void resample_lerp(const int16_t* const* in, int rows, const Resampler& r, int16_t* const* out) {
+    switch (rows) {
+        case 1:
+            return resample_between<1, near>(in, r, out);
+        case 2:
+            return resample_between<2, near>(in, r, out);
+        case 3:
+            return resample_between<3, near>(in, r, out);
+        default:
+            return resample_between<4, near>(in, r, out);
     }
 }
 
@@ -325,11 +353,10 @@ class Dots {
     __m256i dot(const int16_t* in, int i) const {
         const int taps = fixed_taps ? fixed_taps : r_.fixed_taps;
         const int16_t *low = in + r_.first[i], *high = in + r_.first[i + 4];
-        const int16_t* weights = r_.fixed + size_t(i) * taps;
+        const int16_t* weights = r_.fixed + size_t(i / 8 * 4 + i % 4) * 2 * taps;
         __m256i total = _mm256_setzero_si256();
         for (int k = 0; k < taps; k += 8)
-            total = _mm256_add_epi32(
-                total, _mm256_madd_epi16(load2(low + k, high + k), load2(weights + k, weights + 4 * taps + k)));
+            total = _mm256_add_epi32(total, _mm256_madd_epi16(load2(low + k, high + k), load(weights + 2 * k)));
         return total;
     }
     const Resampler r_;
@@ -354,18 +381,21 @@ bool with_eight(const Resampler& r, const Use& use) {
     }
 }
 
-void resample(const int16_t* in, const Resampler& r, int16_t* out) {
-    if (r.kind == Resampler::Kind::lerp) return resample_lerp(in, r, out);
+void resample(const int16_t* const* in, int rows, const Resampler& r, int16_t* const* out) {
+    if (r.kind == Resampler::Kind::near) return resample_lerp<true>(in, rows, r, out);
+    if (r.kind == Resampler::Kind::lerp) return resample_lerp<false>(in, rows, r, out);
     const bool done = with_eight(r, [&](const auto& eight) {
-        const auto rounded = [&](int at) {
-            __m256i sum;
-            eight.template operator()<1>(&in, at, &sum);
-            return _mm256_srai_epi32(_mm256_add_epi32(sum, _mm256_set1_epi32(1 << 13)), 14);
-        };
-        for (int at = 0; at < r.count; at += 16) save(out + at, pack(rounded(at), rounded(at + 8)));
+        for (int row = 0; row < rows; ++row) {
+            const auto rounded = [&](int at) {
+                __m256i sum;
+                eight.template operator()<1>(in + row, at, &sum);
+                return _mm256_srai_epi32(_mm256_add_epi32(sum, _mm256_set1_epi32(1 << 13)), 14);
+            };
+            for (int at = 0; at < r.count; at += 16) save(out[row] + at, pack(rounded(at), rounded(at + 8)));
+        }
         return true;
     });
-    if (!done) scalar_rows().resample(in, r, out);
+    if (!done) scalar_rows().resample(in, rows, r, out);
 }
 
 // 8 pixels at a time: eight(x, v) gives the samples from pixel x on, in `parts` of a value each.
@@ -424,7 +454,7 @@ void to_floats(const int16_t* const* in, const Resampler* const* resamplers, con
         });
     }
     if (done) return;
-    for (int c = 0; c < 3; ++c) resample(in[c], *resamplers[c], scratch[c]);
+    for (int c = 0; c < 3; ++c) resample(in + c, 1, *resamplers[c], scratch + c);
     const auto eight = [&](int at, __m256* v) {
         for (int c = 0; c < 3; ++c)
             v[c] = _mm256_cvtepi32_ps(
@@ -554,7 +584,7 @@ void luma(const uint8_t* row, int channels, const int16_t* factors, int count, i
 
 // 32 pixels of each channel in `row`, as bytes in vectors of their own.
 template <int channels>
-Vectors3 load_pixels(const uint8_t* row) {
+GANLENS_INLINE Vectors3 load_pixels(const uint8_t* row) {
     if (channels == 3) return load_rgb(row);
     if (channels == 1) return {{load(row), load(row), load(row)}};
     const __m256i a = load(row), b = load(row + 32), low = _mm256_set1_epi16(255);
@@ -564,7 +594,7 @@ Vectors3 load_pixels(const uint8_t* row) {
 }
 
 template <int channels>
-void save_pixels(uint8_t* row, const __m256i* v) {
+GANLENS_INLINE void save_pixels(uint8_t* row, const __m256i* v) {
     if (channels == 3) return save_rgb(row, v);
     if (channels == 1) return save(row, v[0]);
     const __m256i a = _mm256_unpacklo_epi8(v[0], v[1]), b = _mm256_unpackhi_epi8(v[0], v[1]);
@@ -600,7 +630,11 @@ void store_row(const Store& store) {
         save_pixels<channels>(row, after.v);
     };
     int at = 0;
-    for (; at + 32 <= s.count; at += 32) block(s.row + channels * at, at);
+    for (; at + 32 <= s.count; at += 32) {
+        if (s.ahead)
+            for (int line = 0; line < 32 * channels; line += 64) __builtin_prefetch(s.ahead + channels * at + line);
+        block(s.row + channels * at, at);
+    }
     if (at == s.count) return;
     uint8_t end[32 * channels] = {};
     memcpy(end, s.row + channels * at, size_t(channels) * (s.count - at));
