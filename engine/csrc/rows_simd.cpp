@@ -133,7 +133,7 @@ GANLENS_INLINE void save_rgb(uint8_t* p, const __m256i* channels) {
 
 // block(at) for 32 samples each; the last block may overlap the one before.
 template <class Block>
-void each_32(int count, const Ahead& ahead, const Block& block) {
+void each_32(int count, Ahead ahead, const Block& block) {
     int at = 0;
     for (; at + 64 <= count; at += 64) {
         ahead.fetch(at);
@@ -149,8 +149,12 @@ void each_32(int count, const Ahead& ahead, const Block& block) {
 template <int known>
 void mix_bytes_row(const uint8_t* const* rows, const Taps& taps, int count, int16_t* out, const Ahead& ahead) {
     const int taps_count = known ? known : taps.count;
+    const uint8_t* row[known ? known : kMaxFixedTaps];  // a copy, which writes of samples cannot change
     __m256i weights[known ? known : kMaxFixedTaps];
-    for (int k = 0; k < taps_count; ++k) weights[k] = _mm256_set1_epi16(int16_t(taps.fixed[k]));
+    for (int k = 0; k < taps_count; ++k) {
+        row[k] = rows[k];
+        weights[k] = _mm256_set1_epi16(int16_t(taps.fixed[k]));
+    }
     const __m256i zero = _mm256_setzero_si256();
     // Each product is cut off, by half a unit on average.
     const __m256i bias = _mm256_set1_epi16(int16_t(taps_count / 2));
@@ -158,7 +162,7 @@ void mix_bytes_row(const uint8_t* const* rows, const Taps& taps, int count, int1
         __m256i low = bias, high = bias;
         for (int k = 0; k < taps_count; ++k) {
             // A byte in the upper half times 32768 parts, upper half of the product: * 128.
-            const __m256i bytes = load(rows[k] + at);
+            const __m256i bytes = load(row[k] + at);
             low = _mm256_add_epi16(low, _mm256_mulhi_epu16(_mm256_unpacklo_epi8(zero, bytes), weights[k]));
             high = _mm256_add_epi16(high, _mm256_mulhi_epu16(_mm256_unpackhi_epi8(zero, bytes), weights[k]));
         }
@@ -171,13 +175,15 @@ void mix_bytes_row(const uint8_t* const* rows, const Taps& taps, int count, int1
 template <int known>
 void mix_bytes_exact(const uint8_t* const* rows, const Taps& taps, int count, int16_t* out, const Ahead& ahead) {
     const int taps_count = known ? known : taps.count;
+    const uint8_t* row[known ? known : kMaxFixedTaps];
     __m256i weights[known ? (known + 1) / 2 : kMaxFixedTaps / 2];
+    for (int k = 0; k < taps_count; ++k) row[k] = rows[k];
     for (int k = 0; k < taps_count; k += 2)
         weights[k / 2] = _mm256_set1_epi16(int16_t(taps.exact[k] | (k + 1 < taps_count ? taps.exact[k + 1] << 8 : 0)));
     each_32(count, ahead, [&](int at) {
         __m256i low = _mm256_setzero_si256(), high = low;
         for (int k = 0; k < taps_count; k += 2) {
-            const __m256i a = load(rows[k] + at), b = k + 1 < taps_count ? load(rows[k + 1] + at) : a;
+            const __m256i a = load(row[k] + at), b = k + 1 < taps_count ? load(row[k + 1] + at) : a;
             low = _mm256_add_epi16(low, _mm256_maddubs_epi16(_mm256_unpacklo_epi8(a, b), weights[k / 2]));
             high = _mm256_add_epi16(high, _mm256_maddubs_epi16(_mm256_unpackhi_epi8(a, b), weights[k / 2]));
         }
