@@ -118,6 +118,8 @@ class ModelBackend(ABC):
 
     BINDINGS = 4
     """Sets of input shapes that stay prepared; the one unused for longest makes room."""
+    runs_to_bind = False
+    """Whether preparing for a set of input shapes runs the network already."""
 
     def __init__(self, file: OnnxFile, spec: GeneratorSpec, *, threads: int) -> None:
         self.file = file
@@ -143,7 +145,10 @@ class ModelBackend(ABC):
         if self._closed:
             raise BackendError(f"{self.file.path.name} was closed; open it again.")
         inputs = check_inputs(self.spec, image, attributes, latent)
-        shapes = tuple(array.shape for array in inputs)
+        return Output(*self._binding(tuple(array.shape for array in inputs))(inputs))
+
+    def _binding(self, shapes: tuple[Shape, ...]) -> Binding:
+        """The network prepared for inputs of these shapes, now or earlier."""
         binding = self._bindings.get(shapes)
         if binding is None:
             if self.batch is not None and shapes[0][0] != self.batch:
@@ -156,7 +161,7 @@ class ModelBackend(ABC):
                 self._bindings.popitem(last=False)
         elif len(self._bindings) > 1:
             self._bindings.move_to_end(shapes)
-        return Output(*binding(inputs))
+        return binding
 
     def set_size_rule(self, rule: SizeRule) -> None:
         """Replace the size rule of the spec by one that was found by trying."""
@@ -172,7 +177,11 @@ class ModelBackend(ABC):
         Raises:
             OptionError: the model is made for another batch.
         """
-        self.run(*zero_inputs(self.spec, size, self.check_batch(batch)))
+        inputs = zero_inputs(self.spec, size, self.check_batch(batch))
+        if self.runs_to_bind:
+            self._binding(tuple(array.shape for array in check_inputs(self.spec, *inputs)))
+        else:
+            self.run(*inputs)
 
     def check_batch(self, batch: int | None) -> int:
         """The pictures of a run for which ``batch`` are asked; None: one, or as many as the model wants.

@@ -51,6 +51,7 @@ class OnnxRuntimeCpu(ModelBackend):
 
     name = "cpu"
     provider = "CPUExecutionProvider"
+    runs_to_bind = True
 
     def __init__(self, file: OnnxFile, spec: GeneratorSpec, *, threads: int, spin: bool = False) -> None:
         """Open a model.

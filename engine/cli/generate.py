@@ -24,8 +24,7 @@ from ..stream import Writer
 from ..timing import StageTimes
 from ..video import CONTAINERS, VideoInfo, VideoSink
 from .interrupt import INTERRUPTED, terminate_as_interrupt
-from .plans import plan_progress
-from .progress import FrameProgress
+from .progress import FrameProgress, plan_progress
 from .record import write_record
 from .threads import ThreadBudget
 

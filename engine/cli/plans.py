@@ -1,84 +1,33 @@
-"""``engine build`` and ``engine cache``: TensorRT plans, how far a build is, and the folder they are in."""
+"""``engine build`` and ``engine cache``: TensorRT plans, and the folder they are in."""
 
 from __future__ import annotations
 
 import json
 import re
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 from pydantic import ByteSize, TypeAdapter, ValidationError
 from rich.console import Console
 from rich.filesize import decimal
 from rich.markup import escape
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from ..backends.tensorrt import (
     THIS_GPU,
     BuildOptions,
-    BuildProgress,
     Entry,
     MadePlan,
     PlanCache,
     PlanKey,
     make_plan,
-    observed,
     parse_extent,
     record_path,
 )
 from ..errors import OptionError
 from ..onnx_file import parse_value_range
+from .progress import plan_progress
 
 UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
-
-_LINE_S = 10.0
-"""Without a terminal: a plain line this often."""
-
-
-@contextmanager
-def plan_progress(console: Console, *, quiet: bool = False) -> Iterator[None]:
-    """Show what happens to plans inside the ``with`` block: lines, how far a build is and how long it still takes."""
-    bar: Progress | None = None
-    task: Any = None
-    shown = time.perf_counter()
-
-    def say(line: str) -> None:
-        if not quiet:
-            console.print(line, style="dim", soft_wrap=True, markup=False, highlight=False)
-
-    def report(now: BuildProgress) -> None:
-        nonlocal bar, task, shown
-        if quiet:
-            return
-        if not console.is_terminal:
-            if time.perf_counter() - shown > _LINE_S:
-                shown = time.perf_counter()
-                left = "" if now.left_s is None else f", about {now.left_s:.0f} s left"
-                say(f"{100 * now.fraction:.0f} % after {now.seconds:.0f} s{left}: {now.phase}")
-            return
-        if bar is None:
-            bar = Progress(
-                BarColumn(bar_width=30),
-                TextColumn("{task.percentage:.0f} %"),
-                TextColumn("left"),
-                TimeRemainingColumn(),
-                TextColumn("[dim]{task.fields[phase]}"),
-                console=console,
-                transient=True,
-            )
-            task = bar.add_task("", total=1.0, phase="")
-            bar.start()
-        bar.update(task, completed=now.fraction, phase=escape(now.phase))
-
-    try:
-        with observed(say, report):
-            yield
-    finally:
-        if bar is not None:
-            bar.stop()
 
 
 def build(options: dict[str, Any]) -> None:

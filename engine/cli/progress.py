@@ -1,13 +1,18 @@
-"""Progress on standard error: frames, speed, time left and the share of each stage."""
+"""Progress on standard error: of frames, with speed, time left and the share of each stage; of a plan's build."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
+from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from ..backends.observer import BuildProgress, observed
 from ..timing import StageTimes
 
 _REFRESH_S = 0.25
@@ -90,3 +95,46 @@ class FrameProgress:
 
 def _rate_of(what: str) -> str:
     return "fps" if what == "frames" else "per second"
+
+
+@contextmanager
+def plan_progress(console: Console, *, quiet: bool = False) -> Iterator[None]:
+    """Show what happens to plans inside the ``with`` block: lines, how far a build is and how long it still takes."""
+    bar: Progress | None = None
+    task: Any = None
+    shown = time.perf_counter()
+
+    def say(line: str) -> None:
+        if not quiet:
+            console.print(line, style="dim", soft_wrap=True, markup=False, highlight=False)
+
+    def report(now: BuildProgress) -> None:
+        nonlocal bar, task, shown
+        if quiet:
+            return
+        if not console.is_terminal:
+            if time.perf_counter() - shown > _LINE_S:
+                shown = time.perf_counter()
+                left = "" if now.left_s is None else f", about {now.left_s:.0f} s left"
+                say(f"{100 * now.fraction:.0f} % after {now.seconds:.0f} s{left}: {now.phase}")
+            return
+        if bar is None:
+            bar = Progress(
+                BarColumn(bar_width=30),
+                TextColumn("{task.percentage:.0f} %"),
+                TextColumn("left"),
+                TimeRemainingColumn(),
+                TextColumn("[dim]{task.fields[phase]}"),
+                console=console,
+                transient=True,
+            )
+            task = bar.add_task("", total=1.0, phase="")
+            bar.start()
+        bar.update(task, completed=now.fraction, phase=escape(now.phase))
+
+    try:
+        with observed(say, report):
+            yield
+    finally:
+        if bar is not None:
+            bar.stop()

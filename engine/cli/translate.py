@@ -31,8 +31,7 @@ from ..translator import Translator
 from ..video import RawSink, RawSource, VideoSink, VideoSource
 from ..video.hardware import DecoderName, EncoderName
 from .interrupt import INTERRUPTED, terminate_as_interrupt
-from .plans import plan_progress
-from .progress import FrameProgress
+from .progress import FrameProgress, plan_progress
 from .record import write_record
 from .threads import ThreadBudget
 

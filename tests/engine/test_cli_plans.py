@@ -14,10 +14,11 @@ from typer.testing import CliRunner, Result
 
 pytest.importorskip("tensorrt_rtx", reason="needs tensorrt-rtx (Linux on x86-64)")
 
+from ganlens.engine.backends.observer import observer
 from ganlens.engine.backends.tensorrt import BuildProgress, PlanCache, load, read_plan
-from ganlens.engine.backends.tensorrt.observer import observer
 from ganlens.engine.cli import app
-from ganlens.engine.cli.plans import duration, parse_bytes, parse_duration, plan_progress
+from ganlens.engine.cli.plans import duration, parse_bytes, parse_duration
+from ganlens.engine.cli.progress import plan_progress
 from ganlens.engine.errors import MediaError, ModelFileError, OptionError
 from tests.helpers import identity_model, network_model
 
@@ -159,7 +160,7 @@ def test_words_for_times_and_sizes():
 @pytest.mark.parametrize("terminal", [True, False])
 def test_progress(terminal, monkeypatch):
     """A bar on a terminal, a line now and then without one."""
-    monkeypatch.setattr("ganlens.engine.cli.plans._LINE_S", -1.0)
+    monkeypatch.setattr("ganlens.engine.cli.progress._LINE_S", -1.0)
     text = io.StringIO()
     console = Console(file=text, force_terminal=terminal, width=120)
     with plan_progress(console):

@@ -3,14 +3,13 @@
 Neither TensorRT nor CUDA is imported with this package; :func:`load` does.
 """
 
+from ..observer import BuildProgress, Report, observed
 from .backend import PlanBinding, TensorRt, is_plan, status
 from .builder import THIS_GPU, BuildOptions, Built, build, build_into, make_key
 from .library import RTX_TARGETS, Library, load
 from .make import MadePlan, gpu_for, make_plan
-from .observer import observed
 from .plans import Entry, Plan, PlanCache, PlanKey, PlanRecord, read_plan, read_record, record_path, write_plan
 from .profile import Extent, Profile, ShapeRange, make_profile, parse_extent
-from .progress import BuildProgress, Report
 
 __all__ = [
     "RTX_TARGETS",

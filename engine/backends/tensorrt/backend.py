@@ -12,9 +12,9 @@ from ...models import PLANS
 from ...onnx_file import OnnxFile
 from ...spec import GeneratorSpec
 from ..base import Array, BackendStatus, ModelBackend, Shape, input_names, output_names, zero_inputs
+from ..observer import observer
 from .builder import BuildOptions, build_into, make_key
 from .library import TITLES, Kernels, Library, check_installed, load
-from .observer import observer
 from .plans import Plan, PlanCache, PlanKey, PlanRecord, read_plan
 from .profile import BATCHES, Extent, make_profile
 

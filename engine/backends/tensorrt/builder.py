@@ -16,10 +16,11 @@ from ...cuda import Device
 from ...errors import BackendError, BackendUnavailable, ModelFileError, OptionError, did_you_mean, reason
 from ...onnx_file import OnnxFile
 from ...spec import GeneratorSpec
+from ..observer import Report
 from .library import RTX_TARGETS, Library, clean, host_bytes
 from .plans import Plan, PlanCache, PlanKey, PlanRecord, model_sha256, tensors
 from .profile import Profile
-from .progress import Progress, Report
+from .progress import Progress
 
 THIS_GPU = "this GPU"
 SHORTEST_WORKSPACE = 1 << 20

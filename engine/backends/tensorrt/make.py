@@ -10,9 +10,9 @@ from ...errors import BackendUnavailable, MediaError, MissingExtra
 from ...models import find_model
 from ...onnx_file import read_onnx, spec_of
 from ...spec import ValueRange
+from ..observer import observer
 from .builder import BuildOptions, build, build_into, make_key
 from .library import Library, load
-from .observer import observer
 from .plans import Plan, PlanCache, record_path, write_plan
 from .profile import Extent, make_profile
 
@@ -37,7 +37,7 @@ def make_plan(
 ) -> MadePlan:
     """Build the plan of an ONNX model for this machine, or find it in the cache.
 
-    Progress goes to :func:`~.observer.observed`. Without a GPU only TensorRT for RTX builds.
+    Progress goes to :func:`~..observer.observed`. Without a GPU only TensorRT for RTX builds.
 
     Args:
         model: path of an ONNX file, or the name of a shipped model.

@@ -24,13 +24,11 @@ from pydantic import Field, ValidationError
 from ...errors import MissingExtra, PlanError, reason
 from ...onnx_file import GraphValue, OnnxFile
 from ...spec import GeneratorSpec, Record, SizeRule
+from ..observer import Say
 from ..selection import cache_folder
 from .profile import Profile, Shape, ShapeRange
 
 FORMAT_VERSION = 1
-
-Say = Callable[[str], None]
-"""Takes one line for the user."""
 
 
 class PlanKey(Record):

@@ -2,13 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import NamedTuple
 
-from .plans import Say
-from .progress import Report
+Say = Callable[[str], None]
+"""Takes one line for the user."""
+
+
+class BuildProgress(NamedTuple):
+    """A moment of a build."""
+
+    fraction: float
+    """0..1; never falls."""
+    phase: str
+    """What the library does, in its own words."""
+    seconds: float
+    """Since the start."""
+
+    @property
+    def left_s(self) -> float | None:
+        """Seconds to the end at the speed so far; None where it is too early to tell."""
+        if self.fraction < 0.02 or self.seconds < 0.2:
+            return None
+        return self.seconds * (1 - self.fraction) / self.fraction
+
+
+Report = Callable[[BuildProgress], "bool | None"]
+"""Called at each step, from the thread that builds; False stops the build."""
 
 
 class Observer(NamedTuple):
