@@ -77,6 +77,18 @@ def run_pipeline(commands: Sequence[Command], environment: Mapping[str, str] | N
     return Usage(wall, cpu, memory.mib(), foreign)
 
 
+def run_steps(steps: Sequence[Sequence[Command]], environment: Mapping[str, str] | None = None) -> Usage:
+    """Run pipelines one after the other, and add up what they took; the largest peak counts."""
+    usages = [run_pipeline(commands, environment) for commands in steps]
+    wall = sum(usage.wall for usage in usages)
+    return Usage(
+        wall,
+        sum(usage.cpu for usage in usages),
+        max(usage.peak_mib for usage in usages),
+        sum(usage.foreign * usage.wall for usage in usages) / wall,
+    )
+
+
 class PeakMemory:
     """Watches the largest resident size of processes while they run.
 

@@ -2,7 +2,8 @@
 
     python -m benchmarks.video --model monet --mode region --rounds 10
 
-Every program gets the same clip, the same network at the same size and, but for the plain loop, the same x264 settings.
+Every program gets the same clip, the same network at the same size and, but for the plain loop (whose OpenCV has no
+x264), the same x264 settings; so the loop is measured once more with an ffmpeg after it that makes such a file.
 Before the clock runs, each output is checked: all frames there, ours with exact timestamps and untouched sound, and the
 peers' pictures near ours. Peers that are not installed are named and left out; README.md beside this file says how to
 get them.
@@ -34,7 +35,7 @@ from ganlens.engine.onnx_file import read_spec
 
 from . import clip as clips
 from . import results
-from .measure import ENGINE, Command, Usage, bound, cores, interleave, median_usage, paired_ratio, run_pipeline
+from .measure import ENGINE, Command, Usage, bound, cores, interleave, median_usage, paired_ratio, run_steps
 
 PEERS = Path(__file__).parent / "peers"
 REGION_SIDE = 512
@@ -65,26 +66,40 @@ class Job:
         return ",".join(map(str, self.region or ()))
 
 
-Program = Callable[[Job, Path], list[Command]]
+Program = Callable[[Job, Path], list[list[Command]]]
+"""The pipelines of processes to run one after the other for a job and its output."""
 
 
-def ours(job: Job, output: Path, backend: str = "auto", batch: int | None = None) -> list[Command]:
+def ours(job: Job, output: Path, backend: str = "auto", batch: int | None = None) -> list[list[Command]]:
     """This project's command line, with the decoder and encoder that the peers have too."""
     framing = ["--framing", "crop", "--region", job.region_text] if job.region else ["--framing", "fit"]
     command = [*ENGINE, "translate", "--video", str(job.clip), "-o", str(output), "-y"]
     command += ["--model", job.model, *framing, "--backend", backend, "--crf", str(job.crf), "--preset", job.preset]
     command += ["--decoder", "cpu", "--encoder", "cpu", *(["--batch", str(batch)] if batch else [])]
-    return [[*command, "--json", str(output.with_suffix(".json"))]]
+    return [[[*command, "--json", str(output.with_suffix(".json"))]]]
 
 
-def plain_loop(job: Job, output: Path) -> list[Command]:
+def plain_loop(job: Job, output: Path) -> list[list[Command]]:
     """cv2.VideoCapture, onnxruntime, cv2.VideoWriter."""
     region = [str(number) for number in job.region[:3]] if job.region else []
     script = str(PEERS / "plain_loop.py")
-    return [[sys.executable, script, str(job.clip), str(output), str(job.onnx), *map(str, job.size), *region]]
+    return [[[sys.executable, script, str(job.clip), str(output), str(job.onnx), *map(str, job.size), *region]]]
 
 
-def vapoursynth(job: Job, output: Path, vspipe: str, ffmpeg: str) -> list[Command]:
+def plain_loop_and_ffmpeg(job: Job, output: Path, ffmpeg: str) -> list[list[Command]]:
+    """The same, and what its users then do for the file that ours writes: H.264, and the clip's sound."""
+    silent = output.with_suffix(".silent.mp4")
+    finish = [ffmpeg, "-v", "error", "-y", "-i", str(silent), *_finish(job), str(output)]
+    return [*plain_loop(job, silent), [finish]]
+
+
+def _finish(job: Job) -> list[str]:
+    """Arguments of an ffmpeg whose first input is the translated video: our x264 settings, the clip's sound."""
+    sound = ["-i", str(job.clip), "-map", "0:v", "-map", "1:a", "-c:a", "copy"]
+    return [*sound, "-c:v", "libx264", "-preset", job.preset, "-crf", str(job.crf)]
+
+
+def vapoursynth(job: Job, output: Path, vspipe: str, ffmpeg: str) -> list[list[Command]]:
     """vspipe with vs-mlrt's ONNX Runtime, piped to ffmpeg, which copies the sound."""
     values = {
         "clip": job.clip.resolve(),
@@ -95,11 +110,11 @@ def vapoursynth(job: Job, output: Path, vspipe: str, ffmpeg: str) -> list[Comman
         **({"region": ",".join(map(str, job.region[:3]))} if job.region else {}),
     }
     arguments = [part for name, value in values.items() for part in ("-a", f"{name}={value}")]
-    sound = ["-i", str(job.clip), "-map", "0:v", "-map", "1:a", "-c:a", "copy"]
-    video = ["-c:v", "libx264", "-preset", job.preset, "-crf", str(job.crf)]
     return [
-        [vspipe, "-c", "y4m", *arguments, str(PEERS / "vapoursynth_mlrt.vpy"), "-"],
-        [ffmpeg, "-v", "error", "-y", "-i", "-", *sound, *video, str(output)],
+        [
+            [vspipe, "-c", "y4m", *arguments, str(PEERS / "vapoursynth_mlrt.vpy"), "-"],
+            [ffmpeg, "-v", "error", "-y", "-i", "-", *_finish(job), str(output)],
+        ]
     ]
 
 
@@ -219,6 +234,11 @@ def main() -> None:
         "ganlens --backend cpu": lambda job, output: ours(job, output, "cpu"),
         "plain OpenCV loop": plain_loop,
     }
+    ffmpeg = shutil.which("ffmpeg")
+    if ffmpeg is None:
+        print("Without the plain loop that ffmpeg finishes: ffmpeg was not found", file=sys.stderr)
+    else:
+        programs["plain OpenCV loop, then ffmpeg"] = lambda job, output: plain_loop_and_ffmpeg(job, output, ffmpeg)
     for batch in options.batch:
         programs[f"ganlens --batch {batch}"] = partial(ours, batch=batch)
     peer = find_vapoursynth(options.vapoursynth)
@@ -236,7 +256,7 @@ def report(job: Job, programs: Mapping[str, Program], folder: Path, rounds: int,
     environment = {"GANLENS_CACHE": str(folder)}  # auto decides now, in the check, and remembers it for the rounds
 
     def run(name: str) -> Usage:
-        return run_pipeline(programs[name](job, outputs[name]), environment)
+        return run_steps(programs[name](job, outputs[name]), environment)
 
     for name in programs:
         run(name)

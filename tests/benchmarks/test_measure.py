@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from benchmarks.measure import Usage, bound, interleave, median_usage, paired_ratio, run_pipeline
+from benchmarks.measure import Usage, bound, interleave, median_usage, paired_ratio, run_pipeline, run_steps
 
 PYTHON = sys.executable
 
@@ -20,6 +21,17 @@ def test_pipeline_joins_processes_and_adds_their_processor_time() -> None:
     assert usage.wall >= 0.1
     assert usage.peak_mib > 2
     assert 0 <= usage.foreign <= 1
+
+
+def test_steps_run_one_after_the_other_and_add_up(tmp_path: Path) -> None:
+    hold = "import sys, time; from pathlib import Path; x = b'1' * {} * 2**20; time.sleep(0.1); "
+    first = hold.format(1) + f"Path({str(tmp_path / 'made')!r}).touch()"
+    second = hold.format(101) + f"assert Path({str(tmp_path / 'made')!r}).exists()"
+    usage = run_steps([[[PYTHON, "-c", first]], [[PYTHON, "-c", second]]])
+    assert usage.wall >= 0.2
+    assert 95 < usage.peak_mib < 160
+    with pytest.raises(RuntimeError, match="ended with status 1"):
+        run_steps([[[PYTHON, "-c", "raise SystemExit(1)"]], [[PYTHON, "-c", "open('never')"]]])
 
 
 def test_peak_is_the_processes_own() -> None:
