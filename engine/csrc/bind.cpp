@@ -27,6 +27,9 @@ constexpr double kLargestCoordinate = 1 << 20;
 std::vector<const Rows*> usable() {
     std::vector<const Rows*> out{&scalar_rows()};
     if (const Rows* simd = simd_rows()) out.push_back(simd);
+#if defined(__x86_64__)
+    if (const Rows* wide = avx512_rows()) out.push_back(wide);
+#endif
     return out;
 }
 

@@ -12,8 +12,8 @@ using uint16_t = unsigned short;
 
 #if defined(__CUDACC__)
 #define GANLENS_HD __host__ __device__ inline
-#else
-#define GANLENS_HD inline
+#else  // always: or the linker may take one instruction set's copy for all
+#define GANLENS_HD inline __attribute__((always_inline))
 #endif
 
 namespace ganlens {

@@ -101,6 +101,8 @@ struct Rows {
 };
 
 const Rows& scalar_rows();
-const Rows* simd_rows();  // null where the build has none or the CPU cannot run it
+// Null where the build has none or the CPU cannot run it.
+const Rows* simd_rows();    // AVX2 or NEON
+const Rows* avx512_rows();  // x86-64 only
 
 }  // namespace ganlens
