@@ -27,7 +27,7 @@ from ..models import PLANS, find_model
 from ..onnx_file import OnnxFile, read_onnx, spec_of
 from ..spec import GeneratorSpec, ValueRange
 from .base import Array, Backend, BackendStatus, Choice, FunctionBackend, ModelBackend, Output
-from .selection import QUIET, cache_key, cpu_time_share, find_size_rule, recall, remember, time_backends
+from .selection import QUIET, cache_key, cpu_time_share, find_size_rule, pick, recall, remember, time_backends
 
 __all__ = [
     "AUTO",
@@ -230,15 +230,15 @@ def _open_fastest(
     lines: list[str],
     batch: int | None,
 ) -> ModelBackend:
-    """Open the fastest of the CPU backends, by memory or by timing; those that cannot open this model are left out."""
+    """Open the one of the CPU backends that :func:`pick` takes, by memory or by timing, of those that open this model."""
     at = spec.size.round_up(size or spec.size.preferred)
     libraries = [f"{name} {_installed(name)}" for name in candidates]
     key = cache_key(file.sha256, at, threads, [*libraries, *(["spin"] if spin else [])])
     timings = recall(key) if len(candidates) > 1 else {}
     if timings and set(timings) == set(candidates):
-        fastest = min(timings, key=lambda name: timings[name])
-        opened = {fastest: _open(fastest, file, spec, threads, spin)}
-        _warm_up(opened[fastest], size, batch)
+        taken = pick(timings)
+        opened = {taken: _open(taken, file, spec, threads, spin)}
+        _warm_up(opened[taken], size, batch)
         source = "timed at an earlier start"
     else:
         opened, failures = _open_all(candidates, file, spec, size, threads, spin, batch)
@@ -248,19 +248,20 @@ def _open_fastest(
         wall, cpu = time.perf_counter(), time.process_time()
         timings = time_backends(list(opened.values()), size) if len(opened) > 1 else {}
         share = cpu_time_share(time.perf_counter() - wall, time.process_time() - cpu, threads)
-        fastest = min(timings, key=lambda name: timings[name]) if timings else next(iter(opened))
+        taken = pick(timings) if timings else next(iter(opened))
         if len(timings) == len(candidates) > 1 and share >= QUIET:
             remember(key, timings)
         source = "timed just now"
     for name, backend in opened.items():
-        if name != fastest:
+        if name != taken:
             backend.close()
-    chosen = opened[fastest]
+    chosen = opened[taken]
     unit = f"ms a picture of {at[0]}x{at[1]} on {threads} thread{'s' * (threads > 1)}, {source}"
     for name, seconds in timings.items():
-        if name != fastest:
-            lines.append(f"{name}: slower, {seconds * 1e3:.1f} against {timings[fastest] * 1e3:.1f} {unit}")
-    chosen.choice = Choice(fastest, (*lines, f"{fastest}: runs on {chosen.library}"))
+        if name != taken:
+            how = "slower" if seconds >= timings[taken] else "hardly faster"
+            lines.append(f"{name}: {how}, {seconds * 1e3:.1f} against {timings[taken] * 1e3:.1f} {unit}")
+    chosen.choice = Choice(taken, (*lines, f"{taken}: runs on {chosen.library}"))
     return chosen
 
 

@@ -22,6 +22,7 @@ from ganlens.engine.backends import (
     selection,
 )
 from ganlens.engine.backends.base import ModelBackend
+from ganlens.engine.backends.selection import pick
 from ganlens.engine.errors import (
     BackendError,
     BackendUnavailable,
@@ -319,6 +320,18 @@ def test_auto_takes_the_fastest_and_says_why(tmp_path, monkeypatch, fastest):
     other = {"cpu": "openvino", "openvino": "cpu"}[fastest]
     assert lines[2] == f"{other}: slower, 20.0 against 10.0 ms a picture of 16x24 on 2 threads, timed just now"
     assert lines[3].startswith(f"{fastest}: runs on O")
+
+
+@needs_both
+@on_cpu
+def test_auto_leaves_a_backend_that_is_hardly_faster_than_the_default(tmp_path, monkeypatch):
+    """Which starts sooner and takes less memory."""
+    fake_clock(monkeypatch, {"cpu": 0.02, "openvino": 0.0194})
+    with open_backend(identity_model(tmp_path / "m.onnx"), threads=2) as backend:
+        assert backend.name == "cpu"
+        assert backend.choice.lines[2].startswith("openvino: hardly faster, 19.4 against 20.0 ms")
+    assert pick({"cpu": 0.02, "openvino": 0.0189}) == "openvino"
+    assert pick({"openvino": 0.03}) == "openvino"
 
 
 @needs_both
