@@ -230,7 +230,7 @@ def _open_fastest(
     lines: list[str],
     batch: int | None,
 ) -> ModelBackend:
-    """Open the one of the CPU backends that :func:`pick` takes, by memory or by timing, of those that open this model."""
+    """Open that CPU backend which :func:`pick` takes, by memory or by timing, of those that open this model."""
     at = spec.size.round_up(size or spec.size.preferred)
     libraries = [f"{name} {_installed(name)}" for name in candidates]
     key = cache_key(file.sha256, at, threads, [*libraries, *(["spin"] if spin else [])])

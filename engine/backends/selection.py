@@ -27,8 +27,8 @@ MEMORY = 200
 """Decisions that are remembered."""
 DEFAULT = "cpu"
 WORTH = 0.95
-"""Share of the default backend's time that another must stay below: the default starts 0.2 s sooner than OpenVINO and takes
-50 MiB less."""
+"""Share of the default backend's time that another must stay below: the default starts 0.2 s sooner than OpenVINO and
+takes 50 MiB less."""
 
 STEPS = (1, 2, 4, 8, 16, 32, 64)
 
