@@ -289,7 +289,7 @@ class Gathered {
   public:
     explicit Gathered(const Resampler& r) : r_(r) {}
     template <int rows>
-    void operator()(const int16_t* const* in, int at, __m256i* out) const {
+    GANLENS_INLINE void operator()(const int16_t* const* in, int at, __m256i* out) const {
         const int g = at / 4, low = r_.base[g], high = r_.base[g + 1];
         const __m256i control = load(r_.control + 16 * g);
         for (int c = 0; c < rows; ++c) out[c] = _mm256_setzero_si256();
@@ -311,7 +311,7 @@ class Twos {
   public:
     explicit Twos(const Resampler& r) : r_(r), first_(r.first[0]) {}
     template <int rows>
-    void operator()(const int16_t* const* in, int at, __m256i* out) const {
+    GANLENS_INLINE void operator()(const int16_t* const* in, int at, __m256i* out) const {
         for (int c = 0; c < rows; ++c) out[c] = _mm256_setzero_si256();
         for (int p = 0; p < pairs; ++p) {
             const __m256i weights = load(r_.fixed + 8 * p * r_.groups + 2 * at);
@@ -329,7 +329,7 @@ class Ones {
   public:
     explicit Ones(const Resampler& r) : fixed_(r.fixed), first_(r.first[0]) {}
     template <int rows>
-    void operator()(const int16_t* const* in, int at, __m256i* out) const {
+    GANLENS_INLINE void operator()(const int16_t* const* in, int at, __m256i* out) const {
         const __m256i weights = load(fixed_ + 2 * at);
         for (int c = 0; c < rows; ++c) {
             const auto samples = reinterpret_cast<const __m128i*>(in[c] + first_ + at);
@@ -347,7 +347,7 @@ class Dots {
   public:
     explicit Dots(const Resampler& r) : r_(r) {}
     template <int rows>
-    void operator()(const int16_t* const* in, int at, __m256i* out) const {
+    GANLENS_INLINE void operator()(const int16_t* const* in, int at, __m256i* out) const {
         for (int c = 0; c < rows; ++c) {
             const __m256i a = _mm256_hadd_epi32(dot(in[c], at), dot(in[c], at + 1));
             const __m256i b = _mm256_hadd_epi32(dot(in[c], at + 2), dot(in[c], at + 3));
@@ -357,7 +357,7 @@ class Dots {
 
   private:
     // Products of the outputs i and i + 4.
-    __m256i dot(const int16_t* in, int i) const {
+    GANLENS_INLINE __m256i dot(const int16_t* in, int i) const {
         const int taps = fixed_taps ? fixed_taps : r_.fixed_taps;
         const int16_t *low = in + r_.first[i], *high = in + r_.first[i + 4];
         const int16_t* weights = r_.fixed + size_t(i / 8 * 4 + i % 4) * 2 * taps;
