@@ -171,9 +171,10 @@ def test_an_interrupt_leaves_a_file_that_plays(model, folder, interrupt):
             output.mux(video.encode())
     target = folder / f"cut-{interrupt.name}.mp4"
     command = [*ENGINE, "translate", "--video", str(source), "-o", str(target), "-m", model, "--framing", "native"]
-    # A shell starts background jobs with SIGINT ignored, and children inherit it: the test must not depend on that.
+    # A shell starts background jobs with SIGINT ignored, nohup with SIGHUP, and children inherit it: the test must not
+    # depend on that.
     process = subprocess.Popen(
-        command, stderr=subprocess.PIPE, text=True, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)
+        command, stderr=subprocess.PIPE, text=True, preexec_fn=lambda: signal.signal(interrupt, signal.SIG_DFL)
     )
     deadline = time.monotonic() + 60
     while not any(part.stat().st_size for part in folder.glob(f".{target.stem}*")) and time.monotonic() < deadline:
