@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
 
 from ..backends.observer import BuildProgress, observed
 from ..timing import StageTimes
@@ -18,6 +18,12 @@ from ..timing import StageTimes
 _REFRESH_S = 0.25
 _LINE_S = 10.0
 """Without a terminal: a plain line this often."""
+
+
+def _columns(done: Iterable[ProgressColumn], detail: str) -> list[ProgressColumn]:
+    """A bar, how much is ``done``, the time left, and a field of the task."""
+    end = (TextColumn("left"), TimeRemainingColumn(), TextColumn(f"[dim]{{task.fields[{detail}]}}"))
+    return [BarColumn(bar_width=30), *done, *end]
 
 
 class FrameProgress:
@@ -35,16 +41,8 @@ class FrameProgress:
         self._began = self._shown = time.perf_counter()
         self._bar: Progress | None = None
         if console.is_terminal and not quiet:
-            self._bar = Progress(
-                BarColumn(bar_width=30),
-                MofNCompleteColumn(),
-                TextColumn("{task.fields[speed]}"),
-                TextColumn("left"),
-                TimeRemainingColumn(),
-                TextColumn("[dim]{task.fields[shares]}"),
-                console=console,
-                auto_refresh=False,
-            )
+            done = (MofNCompleteColumn(), TextColumn("{task.fields[speed]}"))
+            self._bar = Progress(*_columns(done, "shares"), console=console, auto_refresh=False)
             self._task = self._bar.add_task("", total=total, speed="", shares="")
 
     @property
@@ -119,15 +117,8 @@ def plan_progress(console: Console, *, quiet: bool = False) -> Iterator[None]:
                 say(f"{100 * now.fraction:.0f} % after {now.seconds:.0f} s{left}: {now.phase}")
             return
         if bar is None:
-            bar = Progress(
-                BarColumn(bar_width=30),
-                TextColumn("{task.percentage:.0f} %"),
-                TextColumn("left"),
-                TimeRemainingColumn(),
-                TextColumn("[dim]{task.fields[phase]}"),
-                console=console,
-                transient=True,
-            )
+            done = (TextColumn("{task.percentage:.0f} %"),)
+            bar = Progress(*_columns(done, "phase"), console=console, transient=True)
             task = bar.add_task("", total=1.0, phase="")
             bar.start()
         bar.update(task, completed=now.fraction, phase=escape(now.phase))
