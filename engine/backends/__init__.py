@@ -217,10 +217,10 @@ def _open_auto(
             "No backend is installed. Install one with: pip install 'ganlens[cpu]'. "
             + " ".join(f"{line}." for line in lines)
         )
-    return _open_fastest(candidates, file, spec, size, threads, spin, lines, batch)
+    return _open_on_cpu(candidates, file, spec, size, threads, spin, lines, batch)
 
 
-def _open_fastest(
+def _open_on_cpu(
     candidates: list[str],
     file: OnnxFile,
     spec: GeneratorSpec,
