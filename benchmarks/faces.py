@@ -21,7 +21,7 @@ from pathlib import Path
 from ganlens.engine import Frame, Translator, VideoSource
 from ganlens.engine.backends import default_threads
 from ganlens.engine.faces import FaceFraming
-from ganlens.engine.faces.steady import Flicker, measure_flicker
+from ganlens.engine.faces.temporal_smoothing import Flicker, measure_flicker
 
 from . import results
 from .measure import ENGINE, Usage, run_pipeline

@@ -21,8 +21,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ganlens.engine import reference
 from ganlens.engine._kernels import Compose, Prepare, targets
+from ganlens.engine.pixels import reference_kernels as reference
 
 from . import results
 from .measure import interleave, paired_ratio

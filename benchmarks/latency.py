@@ -23,8 +23,8 @@ import numpy as np
 from ganlens.engine import Translator
 from ganlens.engine.backends import available, default_threads, open_backend
 from ganlens.engine.errors import EngineError
-from ganlens.engine.frame import Frame
-from ganlens.engine.models import find_model
+from ganlens.engine.model import find_model
+from ganlens.engine.pixels.frame import Frame
 
 from . import clip as clips
 from . import results

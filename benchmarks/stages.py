@@ -24,11 +24,11 @@ from pathlib import Path
 import av
 
 from ganlens.engine import Translator
-from ganlens.engine.cli.threads import ThreadBudget
-from ganlens.engine.framing import Framing
-from ganlens.engine.stream import ordered
-from ganlens.engine.video import VideoSource
-from ganlens.engine.video.picture import VideoFrame
+from ganlens.engine.cli.cpu_budget import ThreadBudget
+from ganlens.engine.media import VideoSource
+from ganlens.engine.media.av_frames import VideoFrame
+from ganlens.engine.pixels.framing import Framing
+from ganlens.engine.threads import ordered
 
 from .clip import RATE
 from .measure import cores

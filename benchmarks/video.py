@@ -29,9 +29,9 @@ from pathlib import Path
 import av
 import numpy as np
 
-from ganlens.engine.framing import Framing
-from ganlens.engine.models import find_model
-from ganlens.engine.onnx_file import read_spec
+from ganlens.engine.model import find_model
+from ganlens.engine.model.description import read_spec
+from ganlens.engine.pixels.framing import Framing
 
 from . import clip as clips
 from . import results

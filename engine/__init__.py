@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .backends import available, open_backend
     from .backends.base import Backend, FunctionBackend, Output
-    from .compositor import Compositor
     from .errors import (
         BackendError,
         BackendUnavailable,
@@ -28,16 +27,17 @@ if TYPE_CHECKING:
         TrainingError,
         UnknownModel,
     )
-    from .frame import Color, Frame
-    from .framing import Framing
     from .generator import Generator
-    from .images import read_image, write_image
-    from .models import find_model
-    from .onnx_file import read_spec
+    from .media import VideoSink, VideoSource
+    from .media.pictures import read_image, write_image
+    from .model import find_model
+    from .model.description import read_spec
+    from .pixels.compositor import Compositor
+    from .pixels.frame import Color, Frame
+    from .pixels.framing import Framing
     from .spec import GeneratorSpec
-    from .stream import prefetch
+    from .threads import prefetch
     from .translator import Translator
-    from .video import VideoSink, VideoSource
 
 __version__: str
 
@@ -45,11 +45,11 @@ _HOME = {
     "Backend": "backends.base",
     "BackendError": "errors",
     "BackendUnavailable": "errors",
-    "Color": "frame",
-    "Compositor": "compositor",
+    "Color": "pixels.frame",
+    "Compositor": "pixels.compositor",
     "EngineError": "errors",
-    "Frame": "frame",
-    "Framing": "framing",
+    "Frame": "pixels.frame",
+    "Framing": "pixels.framing",
     "FunctionBackend": "backends.base",
     "Generator": "generator",
     "GeneratorSpec": "spec",
@@ -62,15 +62,15 @@ _HOME = {
     "TrainingError": "errors",
     "Translator": "translator",
     "UnknownModel": "errors",
-    "VideoSink": "video",
-    "VideoSource": "video",
+    "VideoSink": "media",
+    "VideoSource": "media",
     "available": "backends",
-    "find_model": "models",
+    "find_model": "model",
     "open_backend": "backends",
-    "prefetch": "stream",
-    "read_image": "images",
-    "read_spec": "onnx_file",
-    "write_image": "images",
+    "prefetch": "threads",
+    "read_image": "media.pictures",
+    "read_spec": "model.description",
+    "write_image": "media.pictures",
 }
 
 __all__ = [

@@ -10,13 +10,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .attributes import label_names, label_vectors
 from .backends import open_backend
 from .backends.base import Array, Backend, Choice
 from .errors import ModelFileError, OptionError
-from .latents import between, check_latents, draw, seeded, seeds_from
-from .models import PLANS, find_model, read_model_spec
-from .onnx_file import read_onnx
+from .model import PLANS, find_model, read_model_spec
+from .model.attributes import label_names, label_vectors
+from .model.description import read_onnx
+from .model.latents import between, check_latents, draw, seeded, seeds_from
 from .spec import METADATA_KEY, GeneratorSpec
 from .timing import StageTimes
 
@@ -112,7 +112,7 @@ class Generator:
         Args:
             labels: names that hold in all of them, at most one of each group, as a sequence or between commas; the
                 case does not matter. A group of exactly one that is left open is drawn for each picture, see
-                :func:`~ganlens.engine.attributes.label_vectors`.
+                :func:`~ganlens.engine.model.attributes.label_vectors`.
             seed: of the first picture; the others have the seeds after it.
             n: number of pictures; None: one, or as many as there are latents.
             latent: (dim,) or (n, dim); takes the place of the latents drawn from the seeds.
@@ -158,7 +158,7 @@ class Generator:
     ) -> Iterator[Pixels]:
         """Frames on the way through the pictures of :meth:`__call__` and back to the first, at an even pace.
 
-        Latents move as :func:`~ganlens.engine.latents.between` says; labels fade from one to the other.
+        Latents move as :func:`~ganlens.engine.model.latents.between` says; labels fade from one to the other.
 
         Args:
             frames: number of frames of the whole round.

@@ -12,20 +12,20 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeVar, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from .attributes import attribute_vector
 from .backends import default_threads, open_backend
 from .backends.base import Array, Backend, Choice, ModelBackend, Output
-from .compositor import Compositor
 from .errors import BackendError, BackendUnavailable, EngineError, MissingExtra, OptionError
-from .faces.follow import Follower
+from .faces.face_compositor import FaceCompositor, FacedFrame
 from .faces.framing import FaceFraming
-from .faces.paste import FaceCompositor, FacedFrame
 from .faces.stream import faced, single
-from .frame import Color, Frame, PixelFormat, kind_of, not_a_frame
-from .framing import Framing, Mode
-from .models import find_model, read_model_spec
+from .faces.tracker import Follower
+from .model import find_model, read_model_spec
+from .model.attributes import attribute_vector
+from .pixels.compositor import Compositor
+from .pixels.frame import Color, Frame, PixelFormat, kind_of, not_a_frame
+from .pixels.framing import Framing, Mode
 from .spec import GeneratorSpec, ValueRange
-from .stream import Group, flattened, grouped, ordered
+from .threads import Group, flattened, grouped, ordered
 from .timing import StageTimes
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class Translator:
     Args:
         backend: runs the network; closed with the translator.
         compositor: by default the whole frame through the network and back; a
-            :class:`~ganlens.engine.faces.paste.FaceCompositor` gives it the faces.
+            :class:`~ganlens.engine.faces.face_compositor.FaceCompositor` gives it the faces.
         lanes: make more translators of the same kind, one each, for frames that :meth:`stream` translates at the same
             time; called when first needed, in a thread of their own.
         pipeline: the way of frames over a GPU, in place of ``lanes``.
@@ -100,12 +100,12 @@ class Translator:
         Args:
             model: a name that ``engine models`` lists, or the path of an ONNX file.
             backend: "auto", or one of those that ``engine backends`` lists; a named backend never falls back.
-            framing: "fit", "crop", "tile", "native", or a :class:`~ganlens.engine.framing.Framing` with its options;
+            framing: "fit", "crop", "tile", "native", or a :class:`~ganlens.engine.Framing` with its options;
                 "faces" or a :class:`~ganlens.engine.faces.FaceFraming`. None: "faces" for a model whose record says
                 that it takes an aligned face, else "fit".
-            detail: see :class:`~ganlens.engine.compositor.Compositor`; None: 1 for faces, whose change is added to the
+            detail: see :class:`~ganlens.engine.Compositor`; None: 1 for faces, whose change is added to the
                 frame's own pixels, 0 for all else.
-            opacity: see :class:`~ganlens.engine.compositor.Compositor`.
+            opacity: see :class:`~ganlens.engine.Compositor`.
             threads: CPU threads of the network; None: all cores.
             in_flight: frames that :meth:`stream` translates at the same time, sharing ``threads`` among them: more
                 frames per second, each later. A single picture is translated by one share of the threads. On a GPU
@@ -180,7 +180,7 @@ class Translator:
         """Translate one picture; the input is not changed.
 
         Args:
-            image: (H, W, 3) uint8 RGB, or a :class:`~ganlens.engine.frame.Frame` in its own pixel format.
+            image: (H, W, 3) uint8 RGB, or a :class:`~ganlens.engine.pixels.frame.Frame` in its own pixel format.
             attributes: values in 0..1 by name, for models that have attributes; case and underscores do not matter.
 
         Returns:
@@ -229,9 +229,9 @@ class Translator:
         """Translate a frame that lies in the GPU's memory, in place and without waiting for it.
 
         Args:
-            planes: as of :class:`~ganlens.engine.frame.Frame`, but arrays of CuPy, torch, PyCUDA, PyNvVideoCodec or
+            planes: as of :class:`~ganlens.engine.Frame`, but arrays of CuPy, torch, PyCUDA, PyNvVideoCodec or
                 any library with ``__cuda_array_interface__`` or DLPack; rows may be padded. They are written.
-            format, color: as of :class:`~ganlens.engine.frame.Frame`.
+            format, color: as of :class:`~ganlens.engine.Frame`.
             attributes: as of :meth:`__call__`.
 
         Returns:

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ganlens.engine.backends.tensorrt import gpu_for, load, make_plan
-from ganlens.engine.cli.plans import plan_lines, plan_values
+from ganlens.engine.cli.build import plan_lines, plan_values
 from ganlens.engine.cli.progress import plan_progress
 from ganlens.engine.errors import ExportError, OptionError
 from ganlens.engine.spec import Parity, Size

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from ganlens.engine.attributes import label_vectors
+from ganlens.engine.model.attributes import label_vectors
 from ganlens.engine.spec import AttributeInput, GeneratorSpec, Parity
 
 from .wrapper import MASK

@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 from ganlens.engine.errors import ExportError, MediaError, ModelFileError, OptionError
-from ganlens.engine.latents import draw, seeded
+from ganlens.engine.model.latents import draw, seeded
 from ganlens.engine.spec import GeneratorSpec, Parity, Size
 from ganlens.train.checkpoint import weights_sha256
 

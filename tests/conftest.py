@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-if str(ROOT) not in sys.path:  # for "from tests.helpers import …", however pytest was started
+if str(ROOT) not in sys.path:  # for "from tests.kit.models import …", however pytest was started
     sys.path.insert(0, str(ROOT))
 
 

@@ -23,11 +23,11 @@ from ..errors import (
     OptionError,
     did_you_mean,
 )
-from ..models import PLANS, find_model
-from ..onnx_file import OnnxFile, read_onnx, spec_of
+from ..model import PLANS, find_model
+from ..model.description import OnnxFile, read_onnx, spec_of
 from ..spec import GeneratorSpec, ValueRange
+from .auto import QUIET, cache_key, cpu_time_share, find_size_rule, pick, recall, remember, time_backends
 from .base import Array, Backend, BackendStatus, Choice, FunctionBackend, ModelBackend, Output
-from .selection import QUIET, cache_key, cpu_time_share, find_size_rule, pick, recall, remember, time_backends
 
 __all__ = [
     "AUTO",

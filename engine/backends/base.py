@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import BackendError, OptionError, ShapeError
-from ..onnx_file import OnnxFile
+from ..model.description import OnnxFile
 from ..spec import GeneratorSpec, SizeRule
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import BackendError, BackendUnavailable, MissingExtra, ModelFileError
-from ..onnx_file import FLOAT16, OnnxFile
+from ..model.description import FLOAT16, OnnxFile
 from ..spec import GeneratorSpec
 from .base import Array, BackendStatus, ModelBackend, Shape, input_names, output_names
 
@@ -132,7 +132,7 @@ class OnnxRuntimeCuda(OnnxRuntimeCpu):
     _stream: Stream | None = None
 
     def bind_device(self, device: Device, shapes: tuple[Shape, ...]) -> DeviceRun:
-        """See :class:`~ganlens.engine.cuda.binding.DeviceBackend`.
+        """See :class:`~ganlens.engine.cuda.device_protocol.DeviceBackend`.
 
         Raises:
             BackendUnavailable: the session runs on another GPU, or on a stream of its own.
@@ -242,7 +242,7 @@ class DeviceRun:
         stream.synchronize()
 
     def enqueue(self, stream: int) -> None:
-        """See :class:`~ganlens.engine.cuda.binding.DeviceBinding`."""
+        """See :class:`~ganlens.engine.cuda.device_protocol.DeviceBinding`."""
         call = self._device.call
         call("cuEventRecord", self._before.handle, stream)
         self._stream.wait(self._before)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import BackendError, BackendUnavailable, MissingExtra, ModelFileError
-from ..onnx_file import OnnxFile
+from ..model.description import OnnxFile
 from ..spec import GeneratorSpec
 from .base import Array, BackendStatus, ModelBackend, Shape, input_names, output_names
 

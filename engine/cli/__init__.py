@@ -241,7 +241,7 @@ def generate(
 @app.command()
 def models(as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False) -> None:
     """List the models that come with ganlens."""
-    from .describe import show_models
+    from .info import show_models
 
     show_models(as_json)
 
@@ -253,7 +253,7 @@ def info(
     as_json: Annotated[bool, typer.Option("--json", help="The record as JSON.")] = False,
 ) -> None:
     """Show a model's record: inputs, sizes, training data, licence, measured parity."""
-    from .describe import show_model
+    from .info import show_model
 
     show_model(model, value_range, as_json)
 
@@ -261,7 +261,7 @@ def info(
 @app.command(short_help="Show which backends run here, and how to get the others.")
 def backends(as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False) -> None:
     """Show which backends run here, which do not, and how to get them."""
-    from .describe import show_backends
+    from .info import show_backends
 
     show_backends(as_json)
 
@@ -300,7 +300,7 @@ def build(
     engine build face.onnx -o face.plan
     """
     options = locals()
-    from .plans import build
+    from .build import build
 
     build(options)
 

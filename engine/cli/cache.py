@@ -19,7 +19,7 @@ Json = Annotated[bool, typer.Option("--json", help="As JSON.")]
 @app.command("list")
 def list_plans(as_json: Json = False) -> None:
     """Show the plans: model, shapes, GPU, size, last use."""
-    from .plans import show_cache
+    from .build import show_cache
 
     show_cache(as_json)
 
@@ -33,7 +33,7 @@ def prune(
     as_json: Json = False,
 ) -> None:
     """Remove plans; a plan that is needed again is built again."""
-    from .plans import prune_cache
+    from .build import prune_cache
 
     prune_cache(older_than, max_size, everything, dry_run, as_json)
 
@@ -41,6 +41,6 @@ def prune(
 @app.command()
 def where(as_json: Json = False) -> None:
     """Show the folder; GANLENS_CACHE names another."""
-    from .plans import show_folder
+    from .build import show_folder
 
     show_folder(as_json)

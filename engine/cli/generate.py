@@ -11,22 +11,22 @@ from typing import Any
 
 from rich.console import Console
 
-from ..attributes import groups_text
 from ..errors import MediaError, OptionError
-from ..frame import Frame
 from ..generator import Generator, Picture, read_noise_spec
-from ..grid import make_grid
-from ..images import IMAGE_SUFFIXES, check_target, write_image
-from ..latents import read_latents
-from ..models import find_model
+from ..media import CONTAINERS, VideoInfo, VideoSink
+from ..media.contact_sheet import make_grid
+from ..media.pictures import IMAGE_SUFFIXES, check_target, write_image
+from ..model import find_model
+from ..model.attributes import groups_text
+from ..model.latents import read_latents
+from ..pixels.frame import Frame
 from ..spec import GeneratorSpec
-from ..stream import Writer
+from ..threads import Writer
 from ..timing import StageTimes
-from ..video import CONTAINERS, VideoInfo, VideoSink
+from .cpu_budget import ThreadBudget
 from .interrupt import INTERRUPTED, terminate_as_interrupt
 from .progress import FrameProgress, plan_progress
-from .record import write_record
-from .threads import ThreadBudget
+from .report import write_record
 
 PICTURES = 16
 """Unless asked for another number."""

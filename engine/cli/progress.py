@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
 
-from ..backends.observer import BuildProgress, observed
+from ..backends.build_progress import BuildProgress, observed
 from ..timing import StageTimes
 
 _REFRESH_S = 0.25

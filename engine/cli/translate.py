@@ -16,24 +16,24 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from ..attributes import plain
 from ..errors import EngineError, MediaError, OptionError
 from ..faces import FaceFraming
-from ..frame import Frame, side_by_side
-from ..framing import Framing
-from ..images import check_target, list_images, read_image, write_image
-from ..models import find_model, read_model_spec
-from ..onnx_file import parse_value_range
+from ..media import RawSink, RawSource, VideoSink, VideoSource
+from ..media.file.hardware import DecoderName, EncoderName
+from ..media.pictures import check_target, list_images, read_image, write_image
+from ..model import find_model, read_model_spec
+from ..model.attributes import plain
+from ..model.description import parse_value_range
+from ..pixels.frame import Frame, side_by_side
+from ..pixels.framing import Framing
 from ..spec import GeneratorSpec
-from ..stream import Writer, prefetch
+from ..threads import Writer, prefetch
 from ..timing import StageTimes
 from ..translator import Translator
-from ..video import RawSink, RawSource, VideoSink, VideoSource
-from ..video.hardware import DecoderName, EncoderName
+from .cpu_budget import ThreadBudget
 from .interrupt import INTERRUPTED, terminate_as_interrupt
 from .progress import FrameProgress, plan_progress
-from .record import write_record
-from .threads import ThreadBudget
+from .report import write_record
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """CUDA without torch and without nvcc: the driver's C interface, our kernels compiled at run time, captured graphs."""
 
-from .binding import DeviceBinding
+from ..ways.gpu import FramePipeline
 from .device import Device, DeviceArray, Event, Graph, Kernel, Module, Stream
-from .pipeline import FramePipeline
+from .device_protocol import DeviceBinding
 
 __all__ = ["Device", "DeviceArray", "DeviceBinding", "Event", "FramePipeline", "Graph", "Kernel", "Module", "Stream"]

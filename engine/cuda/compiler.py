@@ -9,11 +9,11 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from ..backends.selection import cache_folder
+from ..backends.auto import cache_folder
 from ..errors import BackendError, BackendUnavailable, MissingExtra
 from .device import Device, Module
 
-SOURCES = (Path(__file__).parent / "kernels.cu", Path(__file__).parents[1] / "csrc" / "pixel_math.h")
+SOURCES = (Path(__file__).parent / "kernels.cu", Path(__file__).parents[1] / "pixels" / "csrc" / "pixel_math.h")
 """The program, then the headers that it includes."""
 
 OPTIONS = ("--std=c++17", "--fmad=false")

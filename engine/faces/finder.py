@@ -6,9 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._kernels import Prepare, WarpPrepare
-from ..frame import Frame
+from ..pixels.frame import Frame
+from .detector import FaceDetector
 from .geometry import Similarity, sidewise
-from .opencv import FaceDetector
 
 SMALLEST_PX = 16.0
 """Faces narrower than this in the frame are left alone: the model's picture would be mostly invented."""

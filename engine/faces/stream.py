@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterable
 
-from ..frame import Frame, not_a_frame
+from ..pixels.frame import Frame, not_a_frame
 from ..timing import StageTimes
-from .follow import Follower
-from .paste import FacedFrame
-from .steady import Link
+from .face_compositor import FacedFrame
+from .temporal_smoothing import Link
+from .tracker import Follower
 
 
 def faced(

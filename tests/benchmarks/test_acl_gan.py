@@ -12,9 +12,9 @@ from benchmarks import acl_gan
 from ganlens.train.classifier import finish
 from ganlens.train.config import ClassifierConfig, make_config
 from ganlens.train.loop import train
-from tests.train.faces import save_faces
-from tests.train.fresh import fresh_process
-from tests.train.vgg import save_vgg
+from tests.kit.fresh_process import fresh_process
+from tests.kit.training_faces import save_faces
+from tests.kit.vgg import save_vgg
 
 
 @pytest.fixture(autouse=True)

@@ -12,7 +12,7 @@ from PIL import Image
 
 from benchmarks import cyclegan_variants
 from benchmarks.cyclegan_variants import VARIANTS, main, make_table
-from tests.train.vgg import save_vgg
+from tests.kit.vgg import save_vgg
 
 
 def save_pictures(folder: Path, count: int, noise: float) -> Path:

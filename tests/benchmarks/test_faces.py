@@ -10,7 +10,7 @@ import av
 import pytest
 
 from benchmarks.faces import main
-from tests.engine.faces import backdrop, put_face, tint_model
+from tests.kit.faces import backdrop, put_face, tint_model
 
 
 def test_speed_and_flicker_of_a_face_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -18,10 +18,10 @@ from benchmarks import gpu
 from benchmarks.gpu import Case, Clock, Model, Rates, Row, make_model, verdicts
 from ganlens.engine import Frame
 from ganlens.engine.cuda import Device
-from ganlens.engine.onnx_file import read_onnx, read_spec
+from ganlens.engine.model.description import read_onnx, read_spec
 from ganlens.export.wrapper import ExportGenerator, graph_spec
-from tests.engine.fake_cuda import FakeCuda, OnnxRuntimeOnFake, kept_cubins
-from tests.helpers import IR_VERSION, OPSET, constant, tensor
+from tests.fakes.cuda import FakeCuda, OnnxRuntimeOnFake, kept_cubins
+from tests.kit.models import IR_VERSION, OPSET, constant, tensor
 
 TINY = Case("tiny", "nano", 32)
 LABELLED = Case("labelled", "mobile", 32, attributes=2)

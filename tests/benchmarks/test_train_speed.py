@@ -13,7 +13,7 @@ from benchmarks.train_speed import BareLoop, OurLoop, PlainCycleGAN, configure, 
 from ganlens.train.config import CycleGANConfig
 from ganlens.train.losses import LEAST_SQUARES
 from ganlens.train.methods.cyclegan import Fakes, discriminator_loss, generator_loss
-from tests.train.fresh import fresh_process
+from tests.kit.fresh_process import fresh_process
 
 
 @pytest.fixture(autouse=True)

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 from ganlens.engine import FunctionBackend, Generator, Translator, read_spec
-from ganlens.engine.attributes import attribute_vector
 from ganlens.engine.backends import available
 from ganlens.engine.errors import MediaError, ModelFileError, OptionError, ShapeError
-from ganlens.engine.latents import LARGEST_SEED, between, draw, read_latents, seeded
+from ganlens.engine.model.attributes import attribute_vector
+from ganlens.engine.model.latents import LARGEST_SEED, between, draw, read_latents, seeded
 from ganlens.engine.spec import LatentInput
-from tests.helpers import FACE_LABELS, invert_model, make_spec, noise_model
+from tests.kit.models import FACE_LABELS, invert_model, make_spec, noise_model
 
 USABLE = [status.name for status in available() if status.usable]
 NORMAL, UNIFORM = LatentInput(dim=6), LatentInput(dim=6, distribution="uniform")

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from ganlens.engine import Color, Compositor, Frame, Framing, FunctionBackend, GeneratorSpec, Output, Translator
-from ganlens.engine.attributes import attribute_vector
 from ganlens.engine.errors import OptionError, ShapeError
+from ganlens.engine.model.attributes import attribute_vector
 from ganlens.engine.spec import AttributeInput, ImageOutput, LatentInput, SizeRule
 
 FREE = SizeRule(multiple_of=8, minimum=8, preferred=(64, 64))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.export.tiny import draw_picture
+from tests.kit.tiny_generator import draw_picture
 
 
 @pytest.fixture(scope="session")

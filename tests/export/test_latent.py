@@ -14,13 +14,13 @@ from typer.testing import CliRunner
 from ganlens.engine import Generator, Translator
 from ganlens.engine.backends import available
 from ganlens.engine.errors import ExportError, OptionError
-from ganlens.engine.latents import draw, seeded
+from ganlens.engine.model.latents import draw, seeded
 from ganlens.engine.spec import AttributeInput, GeneratorSpec, LatentInput, SizeRule
 from ganlens.export import ExportOptions, ExportReport, export_onnx, run, to_onnx
 from ganlens.export.cli import app
 from ganlens.export.parity import inputs_text
 from ganlens.export.run import Run, pictures_of
-from tests.export.tiny import make_tiny
+from tests.kit.tiny_generator import make_tiny
 
 LABELS = AttributeInput(
     name="c",

@@ -17,8 +17,8 @@ pytest.importorskip("tensorrt_rtx", reason="needs tensorrt-rtx (Linux on x86-64)
 from ganlens.engine.backends.tensorrt import PlanCache, load, make_plan, read_plan
 from ganlens.engine.backends.tensorrt.builder import parse
 from ganlens.engine.errors import BackendUnavailable, ExportError, MissingExtra, ModelFileError, OptionError
-from ganlens.engine.models import shipped
-from ganlens.engine.onnx_file import read_onnx, read_spec
+from ganlens.engine.model import shipped
+from ganlens.engine.model.description import read_onnx, read_spec
 from ganlens.engine.spec import GeneratorSpec, Parity, SizeRule
 from ganlens.export import ExportOptions, ExportReport, export_onnx
 from ganlens.export.cli import app
@@ -26,7 +26,7 @@ from ganlens.export.parity import THRESHOLDS
 from ganlens.export.precision import NORMS, to_fp16
 from ganlens.train.checkpoint import GENERATOR_NAME, save_generator
 from ganlens.train.networks import make_generator
-from tests.helpers import identity_model
+from tests.kit.models import identity_model
 
 pytestmark = pytest.mark.skipif(load().flavour != "tensorrt_rtx", reason="TensorRT itself is installed")
 

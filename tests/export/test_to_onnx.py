@@ -17,7 +17,7 @@ from ganlens.engine.errors import EngineError, ExportError, MediaError, ModelFil
 from ganlens.engine.spec import GeneratorSpec
 from ganlens.export import ExportOptions, ExportReport, export_onnx, to_onnx
 from ganlens.export.pictures import load_picture
-from tests.export.tiny import make_tiny
+from tests.kit.tiny_generator import make_tiny
 
 FAMILIES: dict[str, dict[str, Any]] = {
     "instance norm": {},

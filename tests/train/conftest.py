@@ -11,13 +11,13 @@ import pytest
 from PIL import Image
 
 from ganlens.train.config import CONFIGS, AttributeConfig, CycleGANConfig
-from tests.train.faces import save_faces
-from tests.train.fresh import fresh_process
+from tests.kit.fresh_process import fresh_process
+from tests.kit.training_faces import save_faces
 
 
 @pytest.fixture(autouse=True)
 def fresh() -> Iterator[None]:
-    """See :func:`tests.train.fresh.fresh_process`."""
+    """See :func:`tests.kit.fresh_process.fresh_process`."""
     with fresh_process():
         yield
 
@@ -62,7 +62,7 @@ def make_config(folders: tuple[Path, Path], tmp_path: Path) -> Callable[..., Cyc
 
 @pytest.fixture
 def faces(tmp_path: Path) -> Path:
-    """See :func:`tests.train.faces.save_faces`."""
+    """See :func:`tests.kit.training_faces.save_faces`."""
     return save_faces(tmp_path / "faces")
 
 

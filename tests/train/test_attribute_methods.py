@@ -28,7 +28,7 @@ from ganlens.train.config import (
 from ganlens.train.loop import Trainer, train
 from ganlens.train.masking import edit, total_variation
 from ganlens.train.methods import acl_gan, stargan
-from tests.train.interrupt import interrupt_after
+from tests.kit.interrupt import interrupt_after
 
 EditConfig = Callable[..., AttributeConfig]
 NEEDED = {"data": "faces", "out": "run"}

@@ -19,7 +19,7 @@ from ganlens.train.loop import Trainer, make_dataset, train
 from ganlens.train.losses import BEGAN, FAMILIES
 from ganlens.train.methods.dcgan import DCGAN, class_names, classes_of, draw_noise
 from ganlens.train.networks import AutoencoderCritic, DCGANGenerator, ScoreCritic
-from tests.train.interrupt import interrupt_after
+from tests.kit.interrupt import interrupt_after
 
 Config = Callable[..., DCGANConfig]
 

@@ -20,7 +20,7 @@ from ganlens.train.evaluate import evaluate, evaluate_files, make_grid
 from ganlens.train.extractors import open_extractor
 from ganlens.train.features import LAYERS, MEAN_RGB, VGG16
 from ganlens.train.networks import make_generator
-from tests.train.vgg import save_vgg
+from tests.kit.vgg import save_vgg
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ from ganlens.train.checkpoint import load_generator, load_state
 from ganlens.train.config import CycleGANConfig, load_config
 from ganlens.train.loop import Trainer, memory_format, train
 from ganlens.train.schedule import average_decay
-from tests.train.interrupt import interrupt_after
+from tests.kit.interrupt import interrupt_after
 
 MakeConfig = Callable[..., CycleGANConfig]
 

@@ -29,7 +29,7 @@ from ganlens.train.networks.psc_gan import (
     LabelledGenerator,
     one_per_group,
 )
-from tests.train.interrupt import interrupt_after
+from tests.kit.interrupt import interrupt_after
 
 Make = Callable[..., PSCGANConfig]
 

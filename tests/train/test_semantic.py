@@ -20,7 +20,7 @@ from ganlens.train.losses import LEAST_SQUARES
 from ganlens.train.methods.cyclegan import CycleGAN, generator_loss
 from ganlens.train.networks import ResNetGenerator
 from ganlens.train.semantic import random_piece, semantic_loss
-from tests.train.vgg import save_vgg
+from tests.kit.vgg import save_vgg
 
 Config = Callable[..., CycleGANConfig]
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, l1_loss
 
-from ganlens.engine.attributes import NEUTRAL
+from ganlens.engine.model.attributes import NEUTRAL
 from ganlens.engine.spec import GeneratorSpec, SizeRule
 
 from ..attribute_loss import PENALTIES, AttributeLoss, attribute_loss, with_complement

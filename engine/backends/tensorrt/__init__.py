@@ -3,7 +3,7 @@
 Neither TensorRT nor CUDA is imported with this package; :func:`load` does.
 """
 
-from ..observer import BuildProgress, Report, observed
+from ..build_progress import BuildProgress, Report, observed
 from .backend import PlanBinding, TensorRt, is_plan, status
 from .builder import THIS_GPU, BuildOptions, Built, build, build_into, make_key
 from .library import RTX_TARGETS, Library, load

@@ -8,11 +8,11 @@ import numpy as np
 
 from ...cuda import Device
 from ...errors import PlanError, ShapeError
-from ...models import PLANS
-from ...onnx_file import OnnxFile
+from ...model import PLANS
+from ...model.description import OnnxFile
 from ...spec import GeneratorSpec
 from ..base import Array, BackendStatus, ModelBackend, Shape, input_names, output_names, zero_inputs
-from ..observer import observer
+from ..build_progress import observer
 from .builder import BuildOptions, build_into, make_key
 from .library import TITLES, Kernels, Library, check_installed, load
 from .plans import Plan, PlanCache, PlanKey, PlanRecord, read_plan

@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 
 from ...cuda import Device
 from ...errors import BackendError, BackendUnavailable, ModelFileError, OptionError, did_you_mean, reason
-from ...onnx_file import OnnxFile
+from ...model.description import OnnxFile
 from ...spec import GeneratorSpec
-from ..observer import Report
+from ..build_progress import Report
 from .library import RTX_TARGETS, Library, clean, host_bytes
 from .plans import Plan, PlanCache, PlanKey, PlanRecord, model_sha256, tensors
 from .profile import Profile

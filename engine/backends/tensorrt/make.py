@@ -7,10 +7,10 @@ from typing import NamedTuple
 
 from ...cuda import Device
 from ...errors import BackendUnavailable, MediaError, MissingExtra
-from ...models import find_model
-from ...onnx_file import read_onnx, spec_of
+from ...model import find_model
+from ...model.description import read_onnx, spec_of
 from ...spec import ValueRange
-from ..observer import observer
+from ..build_progress import observer
 from .builder import BuildOptions, build, build_into, make_key
 from .library import Library, load
 from .plans import Plan, PlanCache, record_path, write_plan

@@ -22,10 +22,10 @@ from typing import NamedTuple
 from pydantic import Field, ValidationError
 
 from ...errors import MissingExtra, PlanError, reason
-from ...onnx_file import GraphValue, OnnxFile
+from ...model.description import GraphValue, OnnxFile
 from ...spec import GeneratorSpec, Record, SizeRule
-from ..observer import Say
-from ..selection import cache_folder
+from ..auto import cache_folder
+from ..build_progress import Say
 from .profile import Profile, Shape, ShapeRange
 
 FORMAT_VERSION = 1

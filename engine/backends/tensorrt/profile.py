@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from ...errors import OptionError
-from ...onnx_file import OnnxFile
+from ...model.description import OnnxFile
 from ...spec import GeneratorSpec
 
 Shape = tuple[int, ...]

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from ..observer import BuildProgress, Report
+from ..build_progress import BuildProgress, Report
 
 
 @dataclass

@@ -1,0 +1,220 @@
+"""``engine build`` and ``engine cache``: TensorRT plans, and the folder they are in."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+from pydantic import ByteSize, TypeAdapter, ValidationError
+from rich.console import Console
+from rich.filesize import decimal
+from rich.markup import escape
+from rich.table import Table
+
+from ..backends.tensorrt import (
+    THIS_GPU,
+    BuildOptions,
+    Entry,
+    MadePlan,
+    PlanCache,
+    PlanKey,
+    make_plan,
+    parse_extent,
+    record_path,
+)
+from ..errors import OptionError
+from ..model.description import parse_value_range
+from .progress import plan_progress
+
+UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
+
+
+def build(options: dict[str, Any]) -> None:
+    """``engine build``."""
+    console = Console(stderr=True)
+    shapes = {
+        name: parse_extent(f"--{option}", options[option]) if options[option] else None
+        for name, option in (("smallest", "min"), ("fastest", "opt"), ("largest", "max"))
+    }
+    with plan_progress(console, quiet=options["quiet"]):
+        made = make_plan(
+            options["model"],
+            options["output"],
+            **shapes,
+            options=BuildOptions(
+                workspace=parse_bytes("--workspace", options["workspace"]) if options["workspace"] else 0,
+                target=options["target"],
+                version_compatible=options["version_compatible"],
+            ),
+            value_range=parse_value_range(options["value_range"]) if options["value_range"] else None,
+            overwrite=options["overwrite"],
+        )
+    if options["as_json"]:
+        print(json.dumps(plan_values(made), indent=2))
+    else:
+        for line in plan_lines(made):
+            print(line)
+
+
+def plan_lines(made: MadePlan) -> list[str]:
+    """What a user should know of a plan that was made."""
+    record = made.plan.record
+    how = f"built in {record.build_seconds:.1f} s" if made.built else "found in the cache"
+    return [
+        f"{record.spec.name}: {record.key.precision} plan for {record.profile}, {decimal(record.plan_bytes)}",
+        f"{how} with {record.key.library}, for {_reach(record.key)}",
+        str(made.plan.path),
+    ]
+
+
+def _reach(key: PlanKey) -> str:
+    """What a plan runs on, in words."""
+    reach = {
+        "portable": "GPUs of compute capability 8.0 and newer",
+        "ampere": f"Ampere and newer (built on {key.gpu})",
+        "same": f"compute capability {key.compute_capability} (built on {key.gpu})",
+        THIS_GPU: f"{key.gpu}, {key.driver}",
+    }
+    return reach.get(key.target, key.target)
+
+
+def plan_values(made: MadePlan) -> dict[str, Any]:
+    """A plan that was made, as JSON values."""
+    record = made.plan.record
+    return {
+        "path": str(made.plan.path),
+        "record": str(record_path(made.plan.path)),
+        "built": made.built,
+        "bytes": record.plan_bytes,
+        "seconds": record.build_seconds,
+        "precision": record.key.precision,
+        "key": record.key.model_dump(mode="json"),
+        "shapes": {name: shapes._asdict() for name, shapes in record.shapes.items()},
+        "sha256": record.plan_sha256,
+    }
+
+
+# --- the cache ----------------------------------------------------------------------------------------------------
+
+
+def show_cache(as_json: bool) -> None:
+    """``engine cache list``."""
+    cache = PlanCache()
+    entries = cache.entries()
+    if as_json:
+        stray = [{"path": str(path), "bytes": path.stat().st_size} for path in cache.stray()]
+        rows = [_values(entry) for entry in entries]
+        print(json.dumps({"folder": str(cache.folder), "plans": rows, "others": stray}, indent=2))
+        return
+    if not entries:
+        print(f"No plan is in {cache.folder}. Make one with: engine build MODEL")
+        return
+    table = Table(box=None, pad_edge=False)
+    for column in ("model", "precision", "fastest at", "up to", "runs on", "built with", "size", "used"):
+        table.add_column(column, overflow="fold", justify="right" if column in ("size", "used") else "left")
+    for entry in entries:
+        size, used = decimal(entry.bytes), f"{duration(entry.age_s)} ago"
+        if entry.record is None:
+            table.add_row("?", "", "", "", escape(entry.problem), "", size, used)
+            continue
+        key, shapes = entry.record.key, next(iter(entry.record.shapes.values()))
+        model, runs_on = escape(entry.record.spec.name), escape(key.gpu or key.target)
+        table.add_row(model, key.precision, _short(shapes.opt), _short(shapes.max), runs_on, key.library, size, used)
+    console = Console(highlight=False)
+    console.print(table)
+    total = decimal(sum(entry.bytes for entry in entries))
+    console.print(f"{_count(len(entries))}, {total} in {cache.folder}", markup=False)
+
+
+def _short(shape: tuple[int, ...]) -> str:
+    """(batch, 3, height, width) as users give it: ``4x256x256``."""
+    return "x".join(map(str, (shape[0], *shape[2:]) if len(shape) == 4 else shape))
+
+
+def prune_cache(older_than: str, max_size: str, everything: bool, dry_run: bool, as_json: bool) -> None:
+    """``engine cache prune``."""
+    if not (older_than or max_size or everything):
+        raise OptionError("Nothing to prune by came; give --older-than 30d, --max-size 2GB, or --all.")
+    cache = PlanCache()
+    chosen = cache.choose(
+        older_than_s=parse_duration("--older-than", older_than) if older_than else None,
+        max_bytes=parse_bytes("--max-size", max_size) if max_size else None,
+        everything=everything,
+    )
+    others = cache.stray() if everything else []
+    freed = sum(entry.bytes for entry in chosen) + sum(path.stat().st_size for path in others)
+    if not dry_run:
+        for entry in chosen:
+            cache.remove(entry)
+        for path in others:
+            path.unlink(missing_ok=True)
+    if as_json:
+        rows = [_values(entry) for entry in chosen]
+        print(json.dumps({"removed": not dry_run, "bytes": freed, "plans": rows}, indent=2))
+        return
+    for entry in chosen:
+        name = entry.record.spec.name if entry.record else "?"
+        print(f"{entry.path.name}  {name}  {decimal(entry.bytes)}  used {duration(entry.age_s)} ago")
+    what = "would be removed" if dry_run else "removed"
+    print(f"{_count(len(chosen))} {what}, {decimal(freed)}")
+
+
+def show_folder(as_json: bool) -> None:
+    """``engine cache where``."""
+    folder = PlanCache().folder
+    print(json.dumps({"folder": str(folder)}) if as_json else folder)
+
+
+def _count(number: int) -> str:
+    return f"{number} plan{'s' * (number != 1)}"
+
+
+def _values(entry: Entry) -> dict[str, Any]:
+    values: dict[str, Any] = {
+        "path": str(entry.path),
+        "bytes": entry.bytes,
+        "age_s": round(entry.age_s),
+        "problem": entry.problem,
+    }
+    if entry.record is not None:
+        values |= {
+            "model": entry.record.spec.name,
+            "key": entry.record.key.model_dump(mode="json"),
+            "shapes": {name: shapes._asdict() for name, shapes in entry.record.shapes.items()},
+            "built": entry.record.built,
+            "build_seconds": entry.record.build_seconds,
+        }
+    return values
+
+
+def parse_bytes(option: str, text: str) -> int:
+    """``"2GB"`` (10^9) or ``"2GiB"`` (2^30) in bytes.
+
+    Raises:
+        OptionError: it is neither.
+    """
+    try:
+        return int(TypeAdapter(ByteSize).validate_python(text))
+    except ValidationError:
+        raise OptionError(f"{option} {text} came; expected a size as 500MB or 2GiB.") from None
+
+
+def parse_duration(option: str, text: str) -> float:
+    """``"30d"`` in seconds; s, m, h, d or w.
+
+    Raises:
+        OptionError: it is no such time.
+    """
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smhdw])", text.strip().lower())
+    if not found:
+        raise OptionError(f"{option} {text} came; expected a time as 30d, 12h or 2w.")
+    return float(found[1]) * UNITS_S[found[2]]
+
+
+def duration(seconds: float) -> str:
+    """In the largest unit that gives 1 or more: ``"3 d"``."""
+    for unit in ("d", "h", "m"):
+        if seconds >= UNITS_S[unit]:
+            return f"{seconds / UNITS_S[unit]:.0f} {'min' if unit == 'm' else unit}"
+    return f"{seconds:.0f} s"

@@ -1,0 +1,160 @@
+"""Pictures of libav as frames: views of their planes, a pool to use them again, and turning them upright."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import av
+import numpy as np
+from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
+from numpy.typing import NDArray
+
+from ..pixels.frame import Frame, PixelFormat
+
+Planes = tuple[NDArray[np.uint8], ...]
+
+FULL_RANGE = 2
+"""libav's number for samples that use all of 0 to 255."""
+BEST = Interpolation.BICUBIC
+if hasattr(
+    Interpolation, "ACCURATE_RND"
+):  # PyAV 18; before (Python 3.10) the exactness of swscale could not be asked for
+    BEST = BEST | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT | Interpolation.FULL_CHR_H_INP
+"""How libswscale is asked to convert pixel formats."""
+
+
+def _holders(items: list[Any], index: int) -> int:
+    """How many hold an item, counting the list and this call."""
+    return sys.getrefcount(items[index])
+
+
+_ALONE = _holders([object()], 0)
+
+
+class FramePool:
+    """Pictures that are used again, so that a stream allocates none per frame.
+
+    A fresh 1080p picture costs a millisecond of page faults, a used one nothing. A picture is free when the pool alone
+    refers to it: each plane view refers to its picture, so a view that somebody kept also keeps its pixels.
+    """
+
+    def __init__(self, width: int, height: int, format: str, limit: int = 16) -> None:
+        self._shape = (width, height, format)
+        self._limit = limit
+        self._pictures: list[av.VideoFrame] = []
+
+    def take(self) -> av.VideoFrame:
+        """A writable picture with undefined pixels, no time and no tags."""
+        for index in range(len(self._pictures)):
+            if _holders(self._pictures, index) == _ALONE:
+                picture = self._pictures[index]
+                picture.make_writable()  # a new buffer, should an encoder still hold the old one
+                picture.pts, picture.duration = None, 0
+                return picture
+        picture = av.VideoFrame(*self._shape)
+        if len(self._pictures) < self._limit:
+            self._pictures.append(picture)
+        return picture
+
+
+@dataclass(frozen=True, eq=False)
+class VideoFrame(Frame):
+    """A frame whose planes are views of a libav picture. Planes of a decoded frame are read-only: see :meth:`copy`."""
+
+    picture: av.VideoFrame | None = None
+    pool: FramePool | None = None
+
+    def copy(self) -> VideoFrame:
+        """A frame with writable planes, which :class:`VideoSink` encodes without another copy."""
+        assert self.picture is not None and self.pool is not None
+        picture = self.pool.take()
+        picture.duration = self.picture.duration
+        copy_tags(self.picture, picture)
+        planes = plane_views(picture, self.format)
+        for target, plane in zip(planes, self.planes, strict=True):
+            np.copyto(target, plane)
+        return replace(self, planes=planes, picture=picture)
+
+
+def plane_views(picture: av.VideoFrame, format: PixelFormat, *, writable: bool = True) -> Planes:
+    """Views of a picture's planes, without padding; the views keep the picture alive."""
+    views = []
+    for index, plane in enumerate(picture.planes):
+        samples = 3 if format == "rgb24" else 2 if format == "nv12" and index == 1 else 1
+        shape = (plane.height, plane.width) if samples == 1 else (plane.height, plane.width, samples)
+        strides = (abs(plane.line_size), 1) if samples == 1 else (abs(plane.line_size), samples, 1)
+        buffer: Any = plane
+        view: NDArray[np.uint8] = np.ndarray(shape, np.uint8, buffer, strides=strides)
+        if plane.line_size < 0:  # stored bottom up; PyAV's buffer starts at the lowest address
+            view = view[::-1]
+        view.flags.writeable = writable
+        views.append(view)
+    return tuple(views)
+
+
+def copy_tags(source: av.VideoFrame, target: av.VideoFrame) -> None:
+    target.colorspace, target.color_range = source.colorspace, source.color_range
+    target.color_primaries, target.color_trc = source.color_primaries, source.color_trc
+
+
+def rgb_to_yuv(
+    reformatter: VideoReformatter,
+    picture: av.VideoFrame,
+    format: str,
+    *,
+    matrix: Colorspace = Colorspace.ITU709,
+    full_range: bool = False,
+) -> av.VideoFrame:
+    """An RGB picture as Y'CbCr."""
+    return reformatter.reformat(
+        picture,
+        format=format,
+        dst_colorspace=matrix,
+        src_color_range=ColorRange.JPEG,
+        dst_color_range=ColorRange.JPEG if full_range else ColorRange.MPEG,
+        interpolation=BEST,
+        threads=1,
+    )
+
+
+class Orientation(NamedTuple):
+    """How stored pictures must be turned to be upright: transpose first, then flip."""
+
+    transpose: bool = False
+    flip_rows: bool = False
+    flip_columns: bool = False
+
+    @classmethod
+    def of(cls, picture: av.VideoFrame) -> Orientation:
+        """The orientation that a decoded picture's display matrix asks for; upright if it has none."""
+        try:
+            side_data: Any = picture.side_data
+            matrix = np.frombuffer(bytes(side_data["DISPLAYMATRIX"]), np.int32).reshape(3, 3)
+        except KeyError:
+            return cls()
+        except ValueError:  # PyAV 18 cannot list side data of kinds that it does not know (EXIF)
+            return cls.rotated(picture.rotation)
+        (a, b), (c, d) = (int(n) for n in matrix[0, :2]), (int(n) for n in matrix[1, :2])
+        if abs(b) > abs(a):  # x' = c y, y' = b x
+            return cls(True, b < 0, c < 0)
+        return cls(False, d < 0, a < 0)  # x' = a x, y' = d y
+
+    @classmethod
+    def rotated(cls, degrees: int) -> Orientation:
+        """The orientation of a rotation by ``degrees`` counterclockwise, to the nearest quarter turn."""
+        return (cls(), cls(True, True, False), cls(False, True, True), cls(True, False, True))[round(degrees / 90) % 4]
+
+    @property
+    def degrees(self) -> int:
+        """Counterclockwise rotation, leaving mirroring aside."""
+        if self.transpose:
+            return 90 if self.flip_rows else 270
+        return 180 if self.flip_rows else 0
+
+    def apply(self, plane: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """The upright view of a plane (H, W) or (H, W, C), without a copy."""
+        if self.transpose:
+            plane = plane.swapaxes(0, 1)
+        return plane[:: -1 if self.flip_rows else 1, :: -1 if self.flip_columns else 1]

@@ -1,0 +1,1 @@
+"""Video files: reading, writing, and passing on what is not translated."""

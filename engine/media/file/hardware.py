@@ -1,0 +1,203 @@
+"""Decoding and encoding on an NVIDIA GPU: NVDEC and NVENC, as libav offers them.
+
+A list of decoders names what libav was built with, not what the machine has: a driver may be missing or without its
+video libraries, data-centre GPUs (A100, H100) have no encoder, and neither takes every size and profile. So the answer
+comes from trying: :func:`encoder_problem` encodes a few pictures just as they will be, and
+:class:`~ganlens.engine.media.VideoSource` decodes the first picture of its file.
+
+Both work through host memory: libav downloads what NVDEC decoded (NV12, whole pictures) and uploads what NVENC encodes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from fractions import Fraction
+from typing import Any, Literal, NamedTuple
+
+import av
+import av.logging
+from av.codec import Codec, CodecContext
+from av.codec.hwaccel import HWAccel, HWDeviceType
+
+from ...errors import reason
+from .codecs import NVENC
+
+DecoderName = Literal["auto", "nvdec", "cpu"]
+EncoderName = Literal["auto", "nvenc", "cpu"]
+
+DOWNLOADED = ("nv12", "p010le", "p016le", "nv16", "p210le", "p216le")
+"""Pixel formats of pictures from NVDEC in host memory. Software decoders of the same codecs give none of these: a
+picture's format tells which of the two decoded it. 4:4:4 is the same from both, and counts as not decoded by NVDEC."""
+
+TRIED = 4
+"""Pictures by which an encoder is tried."""
+
+DRIVER_CURE = "Install NVIDIA's driver (see nvidia-smi)"
+
+
+class Coder(NamedTuple):
+    """What decodes or encodes a video, and why not the GPU."""
+
+    name: str
+    """As in ``--decoder`` and ``--encoder``: "nvdec", "nvenc" or "cpu"."""
+    line: str = ""
+    """For the user; empty where there was no choice."""
+
+
+class Problem(NamedTuple):
+    """Why the GPU cannot do it."""
+
+    reason: str
+    cure: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.reason}. {self.cure}." if self.cure else f"{self.reason}."
+
+
+_MEANINGS = (
+    (("libcuda", "dynamically load CUDA"), Problem("there is no NVIDIA driver here", DRIVER_CURE)),
+    (
+        ("nvcuvid", "libnvidia-encode"),
+        Problem(
+            "the driver's video libraries are not here",
+            "Install the whole driver; a container needs NVIDIA_DRIVER_CAPABILITIES=video,compute,utility",
+        ),
+    ),
+    (
+        ("unsupported device", "No capable devices", "no encode device"),
+        Problem("this GPU has no encoder, as data-centre GPUs have none"),
+    ),
+    (("API version",), Problem("the NVIDIA driver is too old for this build of FFmpeg", "Install a newer driver")),
+)
+"""Words of libav, and what they mean; of several, the first here is the cause."""
+
+
+def cuda() -> HWAccel:
+    """The GPU, for :func:`av.open`; pictures that it refuses are decoded in software, and show that by their format."""
+    return HWAccel("cuda", allow_software_fallback=True)
+
+
+def nvdec_problem(codec: Codec) -> Problem | None:
+    """Why NVDEC decodes nothing of this codec here, as far as shows without a picture; None: nothing speaks against it.
+
+    Args:
+        codec: the decoder that libav would take.
+    """
+    if HWDeviceType.cuda not in [way.device_type for way in codec.hardware_configs or () if way.is_supported]:
+        return Problem(f"{codec.name} has no way over NVDEC")
+    with complaints() as said:
+        try:
+            cuda().create(codec)
+        except (av.FFmpegError, NotImplementedError, ValueError) as error:
+            return explain(said, error)
+    return None
+
+
+def nvdec_refusal(said: list[Said], error: BaseException | None, picture: av.VideoFrame | None) -> Problem | None:
+    """Why NVDEC did not decode a picture that was asked of it; None: it did.
+
+    Args:
+        said, error: what libav said and raised meanwhile.
+        picture: the one that came.
+    """
+    if picture is not None and picture.format.name in DOWNLOADED:
+        return None
+    if picture is not None and not said:
+        return Problem(f"NVDEC does not decode such pictures ({picture.format.name})")
+    return explain(said, error)
+
+
+def encoder_problem(library: str, size: tuple[int, int], pixel_format: str, options: dict[str, str]) -> Problem | None:
+    """Why an encoder does not encode such pictures here; None: it just did.
+
+    Args:
+        library: libav's name of it, for example "h264_nvenc".
+        size: (height, width).
+        pixel_format: libav's name.
+        options: of the encoder.
+    """
+    with complaints() as said:
+        try:
+            packets = len(_encoded(library, size, pixel_format, options))
+        except (av.FFmpegError, ValueError) as error:
+            return explain(said, error)
+    return None if packets == TRIED else Problem(f"{library} gave {packets} pictures for {TRIED}")
+
+
+def decoder_problem() -> Problem | None:
+    """Why NVDEC does not decode H.264 here; None: it just did."""
+    decoder = Codec("h264", "r")
+    problem = nvdec_problem(decoder)
+    if problem is not None:
+        return problem
+    try:
+        packets = _encoded("libx264", (256, 256), "yuv420p", {"preset": "ultrafast"})
+    except (av.FFmpegError, ValueError) as error:
+        return Problem(f"there is nothing to try it on: libx264 failed ({reason(error)})")
+    with complaints() as said:
+        try:
+            context: Any = CodecContext.create(decoder, "r", cuda())
+            context.thread_type = "NONE"
+            pictures = [picture for packet in [*packets, None] for picture in context.decode(packet)]
+        except av.FFmpegError as error:
+            return explain(said, error)
+        return nvdec_refusal(said, None, pictures[0] if pictures else None)
+
+
+def h264_encoder_problem() -> Problem | None:
+    """Why NVENC does not encode H.264 here; None: it just did."""
+    encoder = NVENC["h264"]
+    return encoder_problem(encoder.library, (256, 256), "nv12", encoder.options(None, "veryfast"))
+
+
+def ffmpeg_version() -> str:
+    """Of the libav libraries that PyAV brings."""
+    return str(av.ffmpeg_version_info)
+
+
+def _encoded(library: str, size: tuple[int, int], pixel_format: str, options: dict[str, str]) -> list[Any]:
+    """A few pictures of an encoder, opened as :class:`~ganlens.engine.media.VideoSink` does."""
+    context: Any = CodecContext.create(library, "w")
+    context.height, context.width = size
+    context.pix_fmt = pixel_format
+    context.framerate, context.time_base = 25, Fraction(1, 25)
+    context.options = dict(options)
+    packets: list[Any] = []
+    for number in range(TRIED):
+        picture = av.VideoFrame(size[1], size[0], pixel_format)
+        picture.pts, picture.time_base = number, context.time_base
+        packets += context.encode(picture)
+    return [*packets, *context.encode(None)]
+
+
+# --- what libav says --------------------------------------------------------------------------------------------------
+
+Said = tuple[int, str, str]
+"""Level, who, what."""
+
+
+@contextlib.contextmanager
+def complaints() -> Iterator[list[Said]]:
+    """Collects libav's errors of this thread. Otherwise its log stays off, as PyAV advises programs with threads."""
+    before = av.logging.get_level(), av.logging.get_skip_repeated()
+    av.logging.set_level(av.logging.ERROR)
+    av.logging.set_skip_repeated(False)  # or the same reason would not be heard twice
+    try:
+        with av.logging.Capture() as said:
+            yield said
+    finally:
+        av.logging.set_level(before[0])
+        av.logging.set_skip_repeated(before[1])
+
+
+def explain(said: list[Said], error: BaseException | None) -> Problem:
+    """What libav said, in the user's terms."""
+    texts = [text.strip().rstrip(".") for _, _, text in said]
+    for words, meaning in _MEANINGS:
+        for text in texts:
+            if any(word in text for word in words):
+                return meaning._replace(reason=f"{meaning.reason} ({text})")
+    if texts:
+        return Problem(texts[0])
+    return Problem("it gave no picture" if error is None else reason(error))

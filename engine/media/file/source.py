@@ -1,0 +1,496 @@
+"""Reading videos."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import re
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Literal, get_args
+
+import av
+import av.filter
+import numpy as np
+from av.codec.hwaccel import HWAccel
+from av.stream import Discard, Disposition
+from av.video.reformatter import ColorTrc, VideoReformatter
+
+from ...errors import BackendUnavailable, MediaError, OptionError, reason
+from ...pixels.frame import Color, Matrix, PixelFormat, Siting
+from ..av_frames import BEST, FULL_RANGE, FramePool, Orientation, VideoFrame, copy_tags, plane_views
+from . import hardware
+from .hardware import DOWNLOADED, Coder, DecoderName, Problem
+from .info import ColorTags, VideoInfo, stream_info
+
+NATIVE_FORMATS: dict[str, PixelFormat] = {
+    "yuv420p": "yuv420p",
+    "yuvj420p": "yuv420p",
+    "nv12": "nv12",
+    "rgb24": "rgb24",
+}
+_MATRICES: dict[int, Matrix] = {1: "bt709", 4: "bt601", 5: "bt601", 6: "bt601", 7: "bt709", 9: "bt2020", 10: "bt2020"}
+_DURATION_TAG = re.compile(r"(\d+):(\d+):(\d+(?:\.\d+)?)$")
+_CENTER_SITED = {"mjpeg", "mpeg1video", "theora", "vp8", "webp"}
+_HDR = {int(ColorTrc.SMPTE2084): "PQ (HDR10)", int(ColorTrc.ARIB_STD_B67): "HLG"}
+
+
+class VideoSource:
+    """The frames of a video file, upright and in presentation order.
+
+    Frames of ``yuv420p``, ``nv12`` and ``rgb24`` come as views of the decoder's own memory; other pixel formats are
+    converted once (to ``yuv420p``, or ``rgb24`` for RGB, grey and palette pictures), which ``info.notes`` says. NVDEC
+    gives ``nv12``.
+
+    Args:
+        path: the file.
+        start: seconds after the first frame at which to begin; the first frame is the first that begins there or later.
+        duration: seconds to read from there; None reads to the end.
+        threads: decoder threads; 0 takes one per core. NVDEC needs none.
+        decoder: "nvdec" decodes on the GPU or fails; "auto" does so where that works; "cpu". ``decoder`` says which it
+            became, and why.
+        hdr: "error" refuses PQ and HLG; "tonemap" converts them to standard BT.709.
+
+    Raises:
+        MediaError: the file cannot be read as a video, or, while iterating, is damaged.
+        BackendUnavailable: NVDEC was asked for by name and does not decode this file here.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        start: float | None = None,
+        duration: float | None = None,
+        threads: int = 1,
+        decoder: DecoderName = "cpu",
+        hdr: Literal["error", "tonemap"] = "error",
+    ) -> None:
+        if start is not None and not 0 <= start < math.inf:
+            raise OptionError(f"start is {start} s; expected 0 or more")
+        if duration is not None and not 0 < duration < math.inf:
+            raise OptionError(f"duration is {duration} s; expected more than 0")
+        if hdr not in ("error", "tonemap"):
+            raise OptionError(f"hdr is {hdr!r}; expected 'error' or 'tonemap'")
+        if decoder not in get_args(DecoderName):
+            raise OptionError(f"decoder is {decoder!r}; expected one of {', '.join(get_args(DecoderName))}")
+        self.path = Path(path)
+        self._threads = threads
+        self._decoded: Iterator[tuple[av.VideoFrame, Fraction]] = iter(())
+        self._waiting: tuple[av.VideoFrame, Fraction] | None = None  # decoded, not yet given
+        self._last: int | None = None  # time of the last decoded one, in ticks
+        self._given = 0  # frames given so far
+        self._timeless = False  # whether pictures came without a time
+        self._hardware: HWAccel | None = None
+        self._only_hardware = decoder == "nvdec"
+        self._container = open_input(self.path)
+        self._fresh = True  # whether nothing was given yet
+        try:
+            self._open_stream()
+            self.decoder = self._choose_decoder(decoder)
+            self._tonemap = _ToneMap() if hdr == "tonemap" else None
+            self._describe(_seconds(start), _seconds(duration))
+        except BaseException:
+            self._container.close()
+            raise
+
+    def _open_stream(self) -> None:
+        streams = [s for s in self._container.streams.video if not s.disposition & Disposition.attached_pic]
+        if not streams:
+            kinds = sorted({stream.type for stream in self._container.streams})
+            raise MediaError(f"{self.path} has no video{', only ' + ' and '.join(kinds) if kinds else ''}.")
+        best = self._container.streams.best("video")
+        self._stream = next((s for s in streams if best is not None and s.index == best.index), streams[0])
+        if self._stream.codec_context is None:
+            raise MediaError(f"{self.path}: this build of PyAV has no decoder for its video.")
+        for stream in self._container.streams:
+            if stream.index != self._stream.index:
+                stream.discard = Discard.all
+        context = self._stream.codec_context
+        threads = 1 if self._hardware is not None else self._threads
+        context.thread_count = threads
+        context.thread_type = "NONE" if threads == 1 else "AUTO"
+        assert self._stream.time_base is not None
+        self._tick = self._stream.time_base
+        self._rate = self._stream.average_rate or self._stream.base_rate or None
+        self._restart()
+
+    def _choose_decoder(self, wanted: DecoderName) -> Coder:
+        """Who decodes: whoever is wanted and can. The stream is open for it afterwards."""
+        context = self._stream.codec_context
+        self._stored_format = context.pix_fmt or ""
+        if wanted == "cpu":
+            return Coder("cpu")
+        problem = hardware.nvdec_problem(context.codec) or self._try_hardware()
+        if problem is None:
+            return Coder("nvdec", f"nvdec: decodes {context.codec.canonical_name}")
+        if wanted == "nvdec":
+            raise BackendUnavailable(
+                f"--decoder nvdec cannot decode {self.path}: {problem} Use --decoder auto, or cpu."
+            )
+        if self._hardware is not None:
+            self._hardware = None
+            self._reopen()
+        return Coder("cpu", f"nvdec: {problem.reason}; the CPU decodes {context.codec.canonical_name}")
+
+    def _try_hardware(self) -> Problem | None:
+        """Open the stream for NVDEC and decode its first picture; why that was not NVDEC's work, or None."""
+        self._hardware = hardware.cuda()
+        first: tuple[av.VideoFrame, Fraction] | None = None
+        error: BaseException | None = None
+        with hardware.complaints() as said:
+            try:
+                self._reopen()
+                first = next(self._decoded, None)
+            except MediaError as caught:
+                error = caught.__cause__ or caught
+        self._waiting = first
+        return hardware.nvdec_refusal(said, error, None if first is None else first[0])
+
+    def _describe(self, start: Fraction | None, duration: Fraction | None) -> None:
+        """Decode the first frame, which alone says what the frames will be like."""
+        first = self._waiting or next(self._decoded, None)
+        if first is None:
+            raise MediaError(f"{self.path} has a video stream, but no frame in it can be decoded.")
+        self._waiting = first
+        picture, time = first
+        transfer = _HDR.get(picture.color_trc)
+        notes = []
+        if transfer is not None and self._tonemap is None:
+            raise MediaError(
+                f"{self.path} is high dynamic range video, {transfer}; the generators know standard range only. "
+                "Let it be converted with --hdr tonemap."
+            )
+        if transfer is not None:
+            notes.append(f"high dynamic range video, {transfer}, is tone-mapped to standard BT.709")
+        else:
+            self._tonemap = None
+        self._orientation = Orientation.of(picture)
+        self._target = _target_format(picture.format)
+        stored = self._stored_format if picture.format.name in DOWNLOADED and self._hardware else picture.format.name
+        if picture.format.name not in NATIVE_FORMATS and transfer is None:
+            notes.append(f"pixel format {stored} is converted to {self._target}, 8 bit")
+        if any(part.is_alpha for part in picture.format.components) or self._stream.metadata.get("alpha_mode") == "1":
+            notes.append("the video's alpha is dropped")  # VP8 and VP9 keep it beside the picture
+        if picture.interlaced_frame:
+            notes.append("the video is interlaced; its frames are translated whole, not deinterlaced")
+        self._reformatter = VideoReformatter()
+        self._colors: dict[tuple[int, int, str], Color] = {}
+        picture = self._native(picture)
+        width, height = picture.width, picture.height
+        if self._orientation.transpose:
+            width, height = height, width
+        self._pool = FramePool(width, height, self._target)
+        self._stored_size = (picture.width, picture.height)
+
+        stream, context = self._stream, self._stream.codec_context
+        if self._timeless and picture.duration:  # bare streams say how long a picture lasts, their demuxers guess
+            self._rate = 1 / (picture.duration * self._tick)
+        self._origin = time
+        begin = time + (start or 0)
+        end = None if duration is None else begin + duration
+        whole = self._length()
+        part = whole if whole is None else max(Fraction(0), whole - (start or 0))
+        if duration is not None:
+            part = duration if part is None else min(part, duration)
+        frames = stream.frames or None
+        if (start or duration or not frames) and part is not None and self._rate:
+            frames = round(part * self._rate)
+        aspect = stream.sample_aspect_ratio or Fraction(1)
+        self.info = VideoInfo(
+            path=self.path,
+            size=(height, width),
+            format=self._target,
+            stored_format=stored,
+            time_base=self._tick,
+            rate=self._rate,
+            codec=context.codec.name,
+            container=self._container.format.name,
+            color=self._color(picture),
+            tags=ColorTags(picture.colorspace, picture.color_range, picture.color_primaries, picture.color_trc),
+            pixel_aspect=1 / aspect if self._orientation.transpose else aspect,
+            rotation=self._orientation.degrees,
+            duration=part,
+            frames=frames,
+            trim=None if start is None and duration is None else (begin, end),
+            stream_index=stream.index,
+            streams=[stream_info(s) for s in self._container.streams],
+            metadata=dict(self._container.metadata),
+            notes=notes,
+        )
+
+    def _length(self) -> Fraction | None:
+        """Seconds that the file states for the video, or else for the longest stream."""
+        if self._stream.duration:
+            return self._stream.duration * self._tick
+        stated = _DURATION_TAG.match(self._stream.metadata.get("DURATION", ""))
+        if stated:
+            return 3600 * Fraction(stated[1]) + 60 * Fraction(stated[2]) + Fraction(stated[3])
+        if self._container.duration:
+            return Fraction(self._container.duration, 1_000_000)
+        return None
+
+    def _restart(self) -> None:
+        self._waiting = None
+        self._last = None
+        self._decoded = self._decode()
+
+    def _reopen(self) -> None:
+        self._container.close()
+        self._container = open_input(self.path, hardware=self._hardware)
+        self._open_stream()
+
+    def _decode(self) -> Iterator[tuple[av.VideoFrame, Fraction]]:
+        """Pictures as decoded, with their times."""
+        try:
+            for packet in self._container.demux(self._stream):
+                try:
+                    pictures = packet.decode()
+                except av.error.InvalidDataError:
+                    if self._last is not None:
+                        raise
+                    continue  # a stream cut out of a broadcast begins with pictures whose references are missing
+                for picture in pictures:
+                    self._check_hardware(picture)
+                    yield picture, self._pts(picture) * self._tick
+        except av.FFmpegError as error:
+            raise self._damaged(error) from error
+
+    def _check_hardware(self, picture: av.VideoFrame) -> None:
+        """Notice where NVDEC gives up in the middle of a file, and libav goes on in software."""
+        if self._last is None or self._hardware is None or picture.format.name in DOWNLOADED:
+            return
+        if self._only_hardware:
+            problem = MediaError(
+                f"{self.path}: NVDEC cannot decode frame {self._given + 1} and those after it "
+                f"({picture.format.name}). Use --decoder auto, or cpu."
+            )
+            problem.frame_number = self._given + 1
+            raise problem
+        note = "NVDEC gave up in the middle of the file; the CPU decodes the rest"
+        if note not in self.info.notes:
+            self.info.notes.append(note)
+
+    def _pts(self, picture: av.VideoFrame) -> int:
+        """Presentation time in ticks, strictly rising; estimated where the file has none."""
+        pts = picture.pts if picture.pts is not None else picture.dts
+        step = picture.duration or (round(1 / (self._rate * self._tick)) if self._rate else 1) or 1
+        if pts is None:
+            self._timeless = True
+            pts = 0 if self._last is None else self._last + step
+        elif self._last is not None and pts <= self._last:
+            note = "some frame times do not rise; they were moved by one tick"
+            if note not in self.info.notes:
+                self.info.notes.append(note)
+            pts = self._last + 1
+        self._last = pts
+        return pts
+
+    def _damaged(self, error: Exception) -> MediaError:
+        at = f"after frame {self._given}" if self._given else "before the first frame"
+        cure = ""
+        if self._last is not None and self._given > 1:
+            begin = self.info.trim[0] if self.info.trim else self._origin
+            # Up to the last good frame, not with it: reading stops at the frame that no longer belongs.
+            milliseconds = int((self._last * self._tick - begin) * 1000)
+            cure = f" The part before can be translated with --duration {milliseconds / 1000:.3f}."
+        if self._hardware is not None:
+            cure += " It was NVDEC that failed; --decoder cpu may do better."
+        problem = MediaError(f"{self.path} is damaged or cut off: decoding failed {at} ({reason(error)}).{cure}")
+        problem.frame_number = self._given + 1
+        return problem
+
+    def __iter__(self) -> Iterator[VideoFrame]:
+        """Frames from the start of the wanted part; each call begins again."""
+        begin, end = self.info.trim or (None, None)
+        if not self._fresh:
+            self._reopen()
+        self._fresh, self._given = False, 0
+        half = self._tick / 2
+        if begin is not None and begin > self._origin and not self._timeless:
+            self._seek(begin)
+        for picture, time in self._upcoming():
+            if begin is not None and time < begin - half:
+                continue
+            if end is not None and time >= end - half:
+                return
+            frame = self._frame(picture, time)
+            self._given += 1
+            yield frame
+        self._check_end()
+
+    def _seek(self, begin: Fraction) -> None:
+        """Go to the key frame before ``begin``; if the file's index misleads, back to the beginning."""
+        try:
+            self._container.seek(int(begin / self._tick), stream=self._stream)
+            self._restart()
+            landed = next(self._decoded, None)
+        except (av.FFmpegError, MediaError):
+            landed = None
+        if landed is None or landed[1] > begin:
+            self._reopen()
+        else:
+            self._waiting = landed
+
+    def _upcoming(self) -> Iterator[tuple[av.VideoFrame, Fraction]]:
+        if self._waiting is not None:
+            waiting, self._waiting = self._waiting, None
+            yield waiting
+        yield from self._decoded
+
+    def _check_end(self) -> None:
+        """Say so when the frames end well before the length that the file states."""
+        stated = self._stream.duration or "DURATION" in self._stream.metadata
+        length = self._length() if stated else None
+        if length is None or self._last is None or self.info.trim is not None:
+            return
+        seen = self._last * self._tick - self._origin
+        if length - seen > max(Fraction(1), length / 20):
+            self.info.notes.append(
+                f"the frames end at {float(seen):.2f} s, though the file states {float(length):.2f} s; "
+                "it may be cut off"
+            )
+
+    def _frame(self, picture: av.VideoFrame, time: Fraction) -> VideoFrame:
+        duration = picture.duration
+        picture = self._native(picture)
+        if (picture.width, picture.height) != self._stored_size:
+            problem = MediaError(
+                f"{self.path}: the picture size changes from {self._stored_size[0]}x{self._stored_size[1]} to "
+                f"{picture.width}x{picture.height} at frame {self._given + 1}. Cut the file there, or scale it to one "
+                "size."
+            )
+            problem.frame_number = self._given + 1
+            raise problem
+        color = self._color(picture)
+        planes = plane_views(picture, self._target, writable=False)
+        upright = self._orientation == Orientation()
+        if not upright or any(plane.strides[0] < 0 for plane in planes):
+            turned = self._pool.take()
+            copy_tags(picture, turned)
+            targets = plane_views(turned, self._target)
+            for target, plane in zip(targets, planes, strict=True):
+                np.copyto(target, self._orientation.apply(plane))
+            picture, planes = turned, targets
+        picture.duration = duration
+        return VideoFrame(planes, self._target, color, time, picture, self._pool)
+
+    def _native(self, picture: av.VideoFrame) -> av.VideoFrame:
+        """The picture in a format that the kernels read."""
+        if self._tonemap is not None:
+            return self._tonemap(picture)
+        if NATIVE_FORMATS.get(picture.format.name) == self._target:
+            return picture
+        return self._reformatter.reformat(picture, format=self._target, interpolation=BEST, threads=1)
+
+    def _color(self, picture: av.VideoFrame) -> Color:
+        key = (picture.colorspace, picture.color_range, picture.format.name)
+        if key not in self._colors:
+            matrix = _MATRICES.get(picture.colorspace)
+            if matrix is None:  # players guess by the size as well
+                matrix = "bt601" if self._stream.codec_context.height < 720 else "bt709"
+            full = picture.color_range == FULL_RANGE or picture.format.name.startswith("yuvj")
+            siting: Siting = "left"
+            # Turned left-siting is none of the three that Color knows; the centre is nearest to all its turns.
+            if self._stream.codec_context.codec.name in _CENTER_SITED or self._orientation != Orientation():
+                siting = "center"
+            self._colors[key] = Color(matrix, full, siting)
+        return self._colors[key]
+
+    def close(self) -> None:
+        """Close the file; frames already given stay valid."""
+        self._container.close()
+
+    def __enter__(self) -> VideoSource:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class _ToneMap:
+    """PQ or HLG to 8-bit BT.709, by the perceptual intent of libswscale."""
+
+    def __init__(self) -> None:
+        self._graph: av.filter.Graph | None = None
+
+    def __call__(self, picture: av.VideoFrame) -> av.VideoFrame:
+        if self._graph is None:
+            self._graph = self._build(picture)
+        self._graph.vpush(picture)
+        return self._graph.vpull()
+
+    @staticmethod
+    def _build(picture: av.VideoFrame) -> av.filter.Graph:
+        graph = av.filter.Graph()
+        graph.threads = 1  # each thread would compute the table for itself, which takes seconds
+        source = (
+            f"video_size={picture.width}x{picture.height}:pix_fmt={picture.format.name}:time_base=1/1000:"
+            f"pixel_aspect=1/1:colorspace={picture.colorspace}:range={picture.color_range}"
+        )
+        scale = "out_color_matrix=bt709:out_transfer=bt709:out_primaries=bt709:out_range=tv:intent=perceptual:threads=1"
+        graph.link_nodes(
+            graph.add("buffer", source),
+            graph.add("scale", scale),
+            graph.add("format", "pix_fmts=yuv420p"),
+            graph.add("buffersink"),
+        ).configure()
+        return graph
+
+
+def open_input(path: Path, kind: str = "video", hardware: HWAccel | None = None) -> av.container.InputContainer:
+    """Open a local file for reading, or say in the user's terms why it is no ``kind``.
+
+    Args:
+        hardware: decodes where it can.
+    """
+    if not path.exists():
+        raise MediaError(f"{path}: no such file.")
+    if path.is_dir():
+        raise MediaError(f"{path} is a folder; expected a {kind} file. Pictures of a folder are read with --images.")
+    try:
+        if path.is_file() and path.stat().st_size == 0:
+            raise MediaError(f"{path} is empty (0 bytes).")
+        container = av.open(
+            f"file:{path}",
+            "r",
+            metadata_errors="replace",
+            container_options={"protocol_whitelist": "file"},
+            hwaccel=hardware,
+        )
+    except (av.FFmpegError, OSError) as error:
+        if isinstance(error, MediaError):
+            raise
+        if isinstance(error, PermissionError):
+            raise MediaError(f"{path} cannot be read: permission denied.") from error
+        raise MediaError(f"{path} cannot be read as a {kind} ({reason(error)}): {_what_it_is(path, kind)}.") from error
+    if container.format.name == "tty":  # libav draws text files as pictures
+        container.close()
+        raise MediaError(f"{path} is a text file; expected a {kind}.")
+    return container
+
+
+def _what_it_is(path: Path, kind: str) -> str:
+    """A guess why libav refuses a file."""
+    with contextlib.suppress(OSError), path.open("rb") as file:
+        head = file.read(512)
+        if head[4:8] == b"ftyp":
+            return "it begins like an MP4 file, but its index (moov) is missing or damaged; it was probably cut off"
+        if head and all(byte >= 32 or byte in b"\t\r\n" for byte in head):
+            return "it contains text"
+    return f"it is damaged, cut off, or not a {kind}"
+
+
+def _seconds(value: float | None) -> Fraction | None:
+    """Decimal seconds as the user wrote them: 0.1 is a tenth."""
+    return None if value is None else Fraction(str(value))
+
+
+def _target_format(format: av.VideoFormat) -> PixelFormat:
+    native = NATIVE_FORMATS.get(format.name)
+    if native is not None:
+        return native
+    colors = len(format.components) - bool(format.name.startswith(("ya", "rgba", "bgra", "argb", "abgr", "gbrap")))
+    return "rgb24" if format.is_rgb or format.has_palette or colors < 3 else "yuv420p"

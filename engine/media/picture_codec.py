@@ -1,0 +1,95 @@
+"""Single pictures through libav."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
+from numpy.typing import NDArray
+
+from ..errors import MediaError, reason
+from .av_frames import BEST, FramePool, plane_views, rgb_to_yuv
+from .file.source import open_input
+
+_IMAGE_FORMATS = {"image2", "mjpeg", "apng"}
+_ENCODERS: dict[str, tuple[str, str, dict[str, str]]] = {
+    ".png": ("png", "rgb24", {}),
+    ".jpg": ("mjpeg", "yuvj444p", {"qmin": "2", "qmax": "2"}),
+    ".webp": ("libwebp", "yuv420p", {"quality": "92"}),
+    ".bmp": ("bmp", "bgr24", {}),
+    ".tif": ("tiff", "rgb24", {"compression_algo": "deflate"}),
+}
+_ENCODERS |= {".jpeg": _ENCODERS[".jpg"], ".tiff": _ENCODERS[".tif"]}
+
+IMAGE_SUFFIXES = tuple(sorted(_ENCODERS))
+
+
+def decode_still(path: Path, notes: list[str]) -> NDArray[np.uint8]:
+    """The picture of a file as stored, (H, W, 3) uint8 RGB; ``notes`` gets what was lost.
+
+    Raises:
+        MediaError: the file is no picture, or is damaged.
+    """
+    with open_input(path, "picture") as container:
+        name = container.format.name
+        if not (name.endswith("_pipe") or name in _IMAGE_FORMATS) or not container.streams.video:
+            raise MediaError(f"{path} is not a picture but {name}; a video is translated with --video.")
+        context = container.streams.video[0].codec_context
+        context.thread_count = 1
+        if context.codec.name == "mjpeg":  # whose decoder paints what is missing from a cut file grey
+            context.options = {"err_detect": "explode"}
+        try:
+            picture = next(container.decode(video=0), None)
+        except av.FFmpegError as error:
+            if _is_animated_webp(path):
+                raise MediaError(
+                    f"{path} is an animated WebP, which libav does not decode. Convert it to an animated PNG or GIF."
+                ) from error
+            raise MediaError(f"{path} is damaged: it cannot be decoded ({reason(error)}).") from error
+    if picture is None or picture.is_corrupt:
+        raise MediaError(f"{path} is damaged or cut off: no whole picture could be decoded.")
+    stored = picture.format
+    if any(component.is_alpha for component in stored.components):
+        notes.append(f"{path.name}: the alpha channel is dropped")
+    if any(component.bits > 8 for component in stored.components):
+        notes.append(f"{path.name}: {max(c.bits for c in stored.components)} bits are rounded to 8")
+    rgb = picture
+    if stored.name != "rgb24":
+        rgb = VideoReformatter().reformat(
+            picture, format="rgb24", dst_color_range=ColorRange.JPEG, interpolation=BEST, threads=1
+        )
+    return np.ascontiguousarray(plane_views(rgb, "rgb24")[0])
+
+
+def _is_animated_webp(path: Path) -> bool:
+    """Whether the extended header of a WebP file has its animation flag (WebP container specification)."""
+    with path.open("rb") as file:
+        head = file.read(21)
+    return head[:4] == b"RIFF" and head[8:16] == b"WEBPVP8X" and bool(head[20:] and head[20] & 0x02)
+
+
+def encode_still(pixels: NDArray[np.uint8], suffix: str) -> bytes:
+    """The content of an image file of the kind that ``suffix`` names; ``pixels`` are (H, W, 3) uint8 RGB."""
+    library, format, options = _ENCODERS[suffix]
+    height, width = pixels.shape[:2]
+    picture = FramePool(width, height, "rgb24").take()
+    np.copyto(plane_views(picture, "rgb24")[0], pixels)
+    reformatter = VideoReformatter()
+    if format.startswith("yuv"):
+        picture = rgb_to_yuv(
+            reformatter, picture, format, matrix=Colorspace.ITU601, full_range=format.startswith("yuvj")
+        )
+    elif format != "rgb24":
+        picture = reformatter.reformat(picture, format=format, threads=1)
+    context = av.CodecContext.create(library, "w")
+    assert isinstance(context, av.VideoCodecContext)
+    context.width, context.height, context.pix_fmt = width, height, format
+    context.time_base = Fraction(1, 25)
+    context.thread_count = 1
+    context.options = options
+    picture.pts = 0
+    packets = [*context.encode(picture), *context.encode(None)]
+    return b"".join(bytes(packet) for packet in packets)

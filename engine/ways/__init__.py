@@ -1,0 +1,1 @@
+"""How frames pass a network."""

@@ -1,0 +1,477 @@
+"""One frame's way over the GPU: upload, prepare, network, compose, download, recorded once and then only started.
+
+With one frame in flight all of it is one CUDA graph on one stream: the shortest way for a single frame. With more, the
+copies have streams of their own, so that one frame's upload and another's download run beside a third one's network;
+marks in the streams keep the order. Several frames may share a run of the network, which makes fewer and larger kernels
+of it. Frames already in the GPU's memory are translated where they are.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections import OrderedDict, deque
+from collections.abc import Callable, Generator, Iterable, Sequence
+from itertools import groupby
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..cuda.compiler import load_kernels
+from ..cuda.device import Device, DeviceArray, Event, Stream
+from ..cuda.device_protocol import DeviceBackend, DeviceBinding
+from ..errors import BackendError, EngineError, OptionError, ShapeError
+from ..pixels.compositor import MAX_GEOMETRIES, Compositor
+from ..pixels.frame import Color, Frame, PixelFormat, kind_of, plane_shapes
+from ..spec import GeneratorSpec
+from ..threads import grouped
+from ..timing import StageTimes
+from .gpu_geometry import Geometry, Place
+
+Step = Callable[[], None]
+Key = tuple[PixelFormat, tuple[int, int], Color]
+Shapes = tuple[tuple[int, ...], ...]
+
+
+class FramePipeline:
+    """Translates frames with a network in the GPU's memory.
+
+    Not for concurrent use. What depends on a frame's size, format and colour is made at the first such frame and kept
+    for the last few; between frames nothing is allocated.
+
+    Args:
+        device: where the network runs.
+        backend: binds the network to memory of the device.
+        compositor: says how frames enter the generator, with which blending; its own kernels are not used.
+        in_flight: frames under way at a time. 1: the lowest latency. 2 or 3: the highest throughput.
+        spin: wait with a busy thread, which sees the end some 20-50 µs earlier and takes a core.
+        batch: frames that share a run of the network, which must take so many. "In flight" then counts such groups; one
+            that is not full takes as long as a full one, but for a single frame, which goes alone.
+    """
+
+    def __init__(
+        self,
+        device: Device,
+        backend: DeviceBackend,
+        compositor: Compositor,
+        *,
+        in_flight: int = 1,
+        spin: bool = False,
+        batch: int = 1,
+    ) -> None:
+        for name, value in (("in_flight", in_flight), ("batch", batch)):
+            if value < 1:
+                raise OptionError(f"{name} = {value} came; expected 1 or more.")
+        self.device = device
+        self.in_flight = in_flight
+        self.batch = batch
+        self.compositor = compositor
+        self.times = StageTimes()
+        self._backend = backend
+        self._alone = 1 if getattr(backend, "batch", None) is None else batch
+        """Pictures in the run of a single frame: a model that fixes their number has no smaller one."""
+        self._spin = spin
+        self._module = load_kernels(device)
+        self._compute = device.stream()
+        self._up, self._down = (self._compute, self._compute) if in_flight == 1 else (device.stream(), device.stream())
+        self._routes: OrderedDict[Key, _Route] = OrderedDict()
+        self._networks: OrderedDict[Shapes, _Network] = OrderedDict()
+        self._flying: deque[_Flight] = deque()
+
+    @property
+    def spec(self) -> GeneratorSpec:
+        """The generator's record."""
+        return self.compositor.spec
+
+    def warm_up(self, frame_size: tuple[int, int]) -> None:
+        """Bind the network for frames of (height, width), so that what is wrong with it shows before the first frame.
+
+        Raises:
+            DeviceMemoryError, BackendError: the device or the library refused, or the network's tensors do not suit.
+        """
+        self.device.use()
+        self._network_for(self.compositor.layout(frame_size).size, self.batch)
+
+    def __call__(self, frame: Frame, attributes: NDArray[np.float32] | None = None) -> Frame:
+        """Translate one frame; a stream that is stopped meanwhile goes on unharmed.
+
+        Raises:
+            DeviceMemoryError, DeviceLost, BackendError: the device or the network failed.
+        """
+        return self.translate([frame], attributes)[0]
+
+    def translate(self, frames: Sequence[Frame], attributes: NDArray[np.float32] | None = None) -> list[Frame]:
+        """Translate up to ``batch`` frames of one size, format and colour; as of :meth:`__call__`."""
+        self.start(frames, attributes)
+        return self._land(self._flying.pop())
+
+    def stream(
+        self, frames: Iterable[Frame], attributes: NDArray[np.float32] | None = None
+    ) -> Generator[Frame, None, None]:
+        """Translate frames in their order; each answer comes when ``in_flight`` - 1 later groups are under way."""
+        groups = grouped(frames, self.batch, kind_of)
+        try:
+            with contextlib.closing(groups):
+                for group in groups:
+                    self.start(group.items, attributes)
+                    del group  # or its frames would live until the next ones come
+                    if len(self._flying) == self.in_flight:
+                        yield from self.finish()
+            while self._flying:
+                yield from self.finish()
+        finally:
+            self.drain()
+
+    def start(self, frames: Sequence[Frame], attributes: NDArray[np.float32] | None = None) -> None:
+        """Begin up to ``batch`` frames of one size, format and colour.
+
+        The caller sees to it that fewer than ``in_flight`` such groups are under way.
+        """
+        if len(self._flying) >= self.in_flight:
+            raise RuntimeError(f"{self.in_flight} frames are under way; finish one first")
+        if not 1 <= len(frames) <= self.batch:
+            raise ShapeError(f"{len(frames)} frames came; expected 1 to {self.batch}.")
+        self.device.use()
+        route = self._route_of(kind_of(frames[0]))
+        slots = self._slots(route, self._alone if len(frames) == 1 else self.batch)
+        with self.times.measure("upload", len(frames)):
+            slot = slots.popleft()
+            try:
+                for frame, views in zip(frames, slot.views, strict=False):
+                    for ours, theirs in zip(views, route.geometry.views(frame.planes), strict=True):
+                        np.copyto(ours, theirs)
+                if slot.attributes is not None and attributes is not None:
+                    np.copyto(slot.attributes, attributes, casting="same_kind")
+                for step in slot.steps:
+                    step()
+                # While the GPU works: all that it does not change.
+                self._flying.append(_Flight(route, slot, [frame.copy() for frame in frames]))
+            except BaseException:
+                self._abandon()
+                raise
+
+    def finish(self) -> list[Frame]:
+        """Wait for the oldest group under way."""
+        return self._land(self._flying.popleft())
+
+    def _land(self, flight: _Flight) -> list[Frame]:
+        self.device.use()
+        route, slot, results = flight
+        try:
+            with self.times.measure("wait", len(results)):
+                slot.done.synchronize()
+        except BaseException:
+            self._abandon()
+            raise
+        with self.times.measure("download", len(results)):
+            for result, views in zip(results, slot.views, strict=False):
+                for theirs, ours in zip(route.geometry.views(result.planes), views, strict=True):
+                    np.copyto(theirs, ours)
+        route.slots[len(slot.views)].append(slot)
+        return results
+
+    def drain(self) -> None:
+        """Wait for all frames under way and forget them."""
+        while self._flying:
+            route, slot, _ = self._flying.popleft()
+            try:
+                slot.done.synchronize()
+            except EngineError:  # the one that stopped the stream is on its way to the user
+                self._abandon()
+            else:
+                route.slots[len(slot.views)].append(slot)
+
+    def on_device(
+        self,
+        planes: Sequence[object],
+        format: PixelFormat,
+        color: Color | None = None,
+        attributes: NDArray[np.float32] | None = None,
+    ) -> tuple[DeviceArray, ...]:
+        """Translate a frame in the GPU's memory, in place, and return without waiting.
+
+        Args:
+            planes: as in :class:`~ganlens.engine.pixels.frame.Frame`, but arrays on the GPU, with
+                ``__cuda_array_interface__`` or DLPack; rows may be padded. They are written.
+
+        Returns:
+            The planes. Libraries that read them through DLPack or ``__cuda_array_interface__`` wait for their content.
+        """
+        self.device.use()
+        stream = self._compute
+        for plane in planes:
+            if getattr(plane, "__cuda_array_interface__", {}).get("data", (0, False))[1]:
+                raise ShapeError("an array came that must not be written; expected planes to translate in place.")
+        arrays = [DeviceArray.of(self.device, plane, stream) for plane in planes]
+        size = check_planes(arrays, format)
+        route = self._route_of((format, size, color or Color()))
+        network = self._network_for(route.geometry.size, self._alone)
+        base = arrays[0].pointer
+        places = [Place(array.pointer - base, array.strides[0]) for array in arrays]
+        if network.extra is not None and attributes is not None:
+            stream.to_device(network.extra, network.stage(attributes, stream))
+        route.geometry.prepare(stream, base, network.image, places)
+        network.run(stream)
+        route.geometry.compose(stream, *network.answer(0), base, places)
+        return tuple(
+            DeviceArray(
+                self.device, array.pointer, array.shape, array.dtype, strides=array.strides, owner=array, stream=stream
+            )
+            for array in arrays
+        )
+
+    def close(self) -> None:
+        """Wait for what is under way and free all of it."""
+        self.drain()
+        with contextlib.suppress(EngineError):  # frames translated in place are waited for by nobody else
+            self.device.synchronize()
+        self._routes.clear()
+        self._networks.clear()
+
+    def _abandon(self) -> None:
+        """After an error: let the GPU come to rest before the memory goes that it may still use."""
+        with contextlib.suppress(EngineError):
+            self.device.synchronize()
+        self._routes.clear()
+
+    def _make_room(self, kept: OrderedDict[Any, Any]) -> None:
+        """Let the one go that was unused for longest, once nothing on the GPU needs its memory any more."""
+        if len(kept) >= MAX_GEOMETRIES:
+            self.device.synchronize()
+            kept.popitem(last=False)
+
+    # --- what is made once --------------------------------------------------------------------------------------------
+
+    def _slots(self, route: _Route, batch: int) -> deque[_Slot]:
+        slots = route.slots.get(batch)
+        if slots is None:
+            slots = route.slots[batch] = deque(self._make_slot(route, batch) for _ in range(self.in_flight))
+        return slots
+
+    def _route_of(self, key: Key) -> _Route:
+        route = self._routes.get(key)
+        if route is None:
+            self._make_room(self._routes)
+            route = self._make_route(*key)
+            self._routes[key] = route
+        elif len(self._routes) > 1:
+            self._routes.move_to_end(key)
+        return route
+
+    def _make_route(self, format: PixelFormat, size: tuple[int, int], color: Color) -> _Route:
+        layout = self.compositor.layout(size)
+        if layout.tiles:
+            raise OptionError("Frames cut into tiles cannot be translated inside the GPU; use another framing.")
+        kernels = self.compositor.kernels(format, size, color, target="scalar")
+        geometry = Geometry(self.device, self._module, kernels.prepare, kernels.compose, kernels.options)
+        return _Route(geometry)
+
+    def _network_for(self, size: tuple[int, int], batch: int) -> _Network:
+        shapes: Shapes = ((batch, 3, *size),)
+        if self.spec.attributes is not None:
+            shapes = (*shapes, (batch, self.spec.attributes.length))
+        network = self._networks.get(shapes)
+        if network is None:
+            self._make_room(self._networks)
+            binding = self._backend.bind_device(self.device, shapes)
+            network = self._networks[shapes] = _Network(self.device, binding, self.spec, self.compositor.detail > 0)
+        elif len(self._networks) > 1:
+            self._networks.move_to_end(shapes)
+        return network
+
+    def _make_slot(self, route: _Route, batch: int) -> _Slot:
+        device, geometry = self.device, route.geometry
+        network = self._network_for(geometry.size, batch)
+        host = device.pinned((batch, geometry.block_bytes))
+        block = device.empty((batch, geometry.block_bytes), np.uint8)
+        attributes = None if network.extra is None else device.pinned(network.extra.shape, network.extra.dtype)
+
+        def upload() -> None:
+            self._up.to_device(block, host)
+
+        def prepare() -> None:
+            if network.extra is not None and attributes is not None:
+                self._compute.to_device(network.extra, attributes)
+            for index in range(batch):
+                geometry.prepare(self._compute, block.item(index).pointer, network.image.item(index))
+
+        def run() -> None:
+            network.binding.enqueue(self._compute.handle)
+
+        def compose() -> None:
+            for index in range(batch):
+                geometry.compose(self._compute, *network.answer(index), block.item(index).pointer)
+
+        def download() -> None:
+            self._down.to_host(host, block)
+
+        parts = [
+            _Part(self._up, upload, True),
+            _Part(self._compute, prepare, True),
+            _Part(self._compute, run, network.binding.capturable),
+            _Part(self._compute, compose, True),
+            _Part(self._down, download, True),
+        ]
+        if attributes is not None:
+            attributes.fill(0)
+        for part in parts:  # all that is loaded on first use is loaded before anything is recorded
+            part.work()
+            part.stream.synchronize()
+        done = device.event(blocking=not self._spin)
+        steps = [*record(device, parts), lambda: _mark(self._down, done)]
+        views = [geometry.block_views(part) for part in host]
+        return _Slot(host, views, block, network, attributes, tuple(steps), done)
+
+
+class _Part(NamedTuple):
+    """A piece of a frame's way."""
+
+    stream: Stream
+    work: Step
+    capturable: bool
+
+
+def record(device: Device, parts: Sequence[_Part]) -> list[Step]:
+    """What starts ``parts``: one graph for each stretch on one stream, and marks where the stream changes."""
+    steps: list[Step] = []
+    before: Stream | None = None
+    for (stream, capturable), group in groupby(parts, lambda part: (part.stream, part.capturable)):
+        works = [part.work for part in group]
+        if before is not None and before is not stream:
+            event = device.event()
+            steps.append(_bind(_pass, before, stream, event))
+        if capturable:
+            graph = device.capture(stream, _bind(_run_all, works))
+            steps.append(_bind(graph.launch, stream))
+        else:
+            steps += works
+        before = stream
+    return steps
+
+
+def _bind(function: Callable[..., None], *arguments: Any) -> Step:
+    return lambda: function(*arguments)
+
+
+def _run_all(works: Sequence[Step]) -> None:
+    for work in works:
+        work()
+
+
+def _pass(before: Stream, after: Stream, event: Event) -> None:
+    before.record(event)
+    after.wait(event)
+
+
+def _mark(stream: Stream, event: Event) -> None:
+    stream.record(event)
+
+
+class _Network:
+    """A bound network, and how compose reads its answer."""
+
+    def __init__(self, device: Device, binding: DeviceBinding, spec: GeneratorSpec, detailed: bool) -> None:
+        self.binding = binding
+        self.image = binding.inputs[0]
+        self.extra = binding.inputs[1] if len(binding.inputs) > 1 else None
+        """The attributes."""
+        self._masked = spec.output.mask is not None and spec.output.kind != "image"
+        self._detailed = detailed
+        self._device = device
+        self._staged: NDArray[Any] | None = None
+        self._graph: tuple[Stream, Step] | None = None
+        read = [
+            binding.outputs[0],
+            *([binding.outputs[1]] if self._masked else []),
+            *([self.image] if detailed else []),
+        ]
+        types = {array.dtype for array in read}
+        if len(types) > 1 or not types <= {np.dtype(np.float16), np.dtype(np.float32)}:
+            raise BackendError(
+                f"The network's tensors are {', '.join(str(array.dtype) for array in read)}; inside the GPU they must "
+                "all be float16 or all float32. Export the model again with --precision fp16 or fp32."
+            )
+        if binding.outputs[0].shape != self.image.shape:
+            raise ShapeError(
+                f"The network answers {binding.outputs[0].shape} to {self.image.shape}; expected an image of its "
+                "input's size."
+            )
+
+    def answer(self, index: int) -> tuple[DeviceArray, DeviceArray | None, DeviceArray | None]:
+        """What compose reads for one frame: the image, the mask, and what prepare gave."""
+        outputs = self.binding.outputs
+        return (
+            outputs[0].item(index),
+            outputs[1].item(index) if self._masked else None,
+            self.image.item(index) if self._detailed else None,
+        )
+
+    def run(self, stream: Stream) -> None:
+        """Put it into a stream; as a graph if it can be one."""
+        if self._graph is None or self._graph[0] is not stream:
+            part = _Part(stream, _bind(self.binding.enqueue, stream.handle), self.binding.capturable)
+            self._graph = (stream, record(self._device, [part])[0])
+        self._graph[1]()
+
+    def stage(self, attributes: NDArray[np.float32], stream: Stream) -> NDArray[Any]:
+        """The attributes in pinned memory; new ones wait until the last ones have been copied from there."""
+        assert self.extra is not None
+        if self._staged is None:
+            self._staged = self._device.pinned(self.extra.shape, self.extra.dtype)
+            self._staged.fill(np.nan)
+        if not np.array_equal(self._staged, attributes.astype(self._staged.dtype)):
+            stream.synchronize()
+            np.copyto(self._staged, attributes, casting="same_kind")
+        return self._staged
+
+
+class _Slot(NamedTuple):
+    """The memory of one group of frames under way, and what starts it."""
+
+    host: NDArray[np.uint8]
+    """(batch, bytes of a frame)"""
+    views: list[list[NDArray[np.uint8]]]
+    """Of ``host``: each frame's planes' windows."""
+    block: DeviceArray
+    network: _Network
+    """Keeps the memory that the steps refer to."""
+    attributes: NDArray[Any] | None
+    steps: tuple[Step, ...]
+    done: Event
+
+
+class _Route:
+    """What frames of one size, format and colour need."""
+
+    def __init__(self, geometry: Geometry) -> None:
+        self.geometry = geometry
+        self.slots: dict[int, deque[_Slot]] = {}
+        """By the number of frames that share a run: those that are free."""
+
+
+class _Flight(NamedTuple):
+    """Frames under way."""
+
+    route: _Route
+    slot: _Slot
+    results: list[Frame]
+
+
+def check_planes(planes: Sequence[DeviceArray], format: PixelFormat) -> tuple[int, int]:
+    """(height, width) of a frame whose planes these are.
+
+    Raises:
+        ShapeError: they are not.
+    """
+    size = (planes[0].shape[0], planes[0].shape[1]) if planes and len(planes[0].shape) >= 2 else (0, 0)
+    expected = plane_shapes(size, format)
+    dense = all(
+        plane.strides[1:] == tuple(int(np.prod(plane.shape[axis + 1 :])) for axis in range(1, len(plane.shape)))
+        for plane in planes
+    )
+    if [plane.shape for plane in planes] != expected or any(p.dtype != np.uint8 for p in planes) or not dense:
+        raise ShapeError(
+            f"{format} planes of shape {[plane.shape for plane in planes]} "
+            f"({', '.join(str(plane.dtype) for plane in planes)}) came; expected uint8 {expected} with dense rows"
+        )
+    return size

@@ -1,0 +1,429 @@
+"""The engine command: what a user types, what comes out, and what bad input answers."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from ganlens.engine import Frame, read_image, write_image
+from ganlens.engine.cli import info as describe
+from tests.kit.models import attribute_model, identity_model, invert_model
+
+ENGINE = [sys.executable, "-c", "from ganlens.engine.cli import main; main()"]
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("cli")
+
+
+@pytest.fixture(scope="session")
+def model(folder):
+    return str(invert_model(folder / "invert.onnx", None))
+
+
+@pytest.fixture(scope="session")
+def clip(folder):
+    """Twelve frames of 48x64 that brighten, with a second of AAC sound."""
+    path = folder / "clip.mp4"
+    with av.open(str(path), "w") as output:
+        video = output.add_stream("libx264", rate=Fraction(12))
+        video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
+        video.options = {"crf": "5"}
+        audio = output.add_stream("aac", rate=48000, layout="mono")
+        for i in range(12):
+            level = np.full((48, 64, 3), 20 * i, np.uint8)
+            output.mux(video.encode(av.VideoFrame.from_ndarray(level)))
+        output.mux(video.encode())
+        for i in range(46):
+            wave = np.sin(np.arange(1024 * i, 1024 * (i + 1)) / 20).astype(np.float32)[None]
+            sound = av.AudioFrame.from_ndarray(wave, "fltp", "mono")
+            sound.sample_rate, sound.pts, sound.time_base = 48000, 1024 * i, Fraction(1, 48000)
+            output.mux(audio.encode(sound))
+        output.mux(audio.encode())
+    return path
+
+
+def decode(path: Path) -> list[np.ndarray]:
+    with av.open(str(path)) as container:
+        return [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+
+
+def times(path: Path) -> list[Fraction]:
+    with av.open(str(path)) as container:
+        return [frame.pts * frame.time_base for frame in container.decode(video=0)]
+
+
+def audio_packets(path: Path) -> list[bytes]:
+    with av.open(str(path)) as container:
+        return [bytes(packet) for packet in container.demux(audio=0) if packet.size]
+
+
+# --- video -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_video_is_translated_with_its_times_and_sound(engine, clip, model, tmp_path):
+    status, out, err = engine(
+        "translate", "--video", clip, "-o", "out.mp4", "-m", model, "--framing", "native", "--crf", 5
+    )
+    assert status == 0, err
+    assert out == ""
+    assert "12 frames" in err and "out.mp4" in err and "p99" in err
+    result = tmp_path / "out.mp4"
+    for before, after in zip(decode(clip), decode(result), strict=True):
+        assert np.abs(255 - before.astype(int) - after).mean() < 4
+    assert times(result) == times(clip)
+    assert audio_packets(result) == audio_packets(clip)
+    assert [path.name for path in tmp_path.iterdir()] == ["out.mp4"], "no temporary file is left"
+
+
+def test_the_output_has_a_sensible_default_name(engine, clip, model, tmp_path):
+    assert engine("translate", "--video", clip, "-m", model)[0] == 0
+    assert (tmp_path / "clip-invert.mp4").exists()
+
+
+@pytest.mark.parametrize("framing", ["fit", "crop", "tile", "native"])
+def test_each_framing_runs(engine, clip, model, tmp_path, framing):
+    status, _, err = engine("translate", "--video", clip, "-o", "o.mp4", "-m", model, "--framing", framing, "-q")
+    assert (status, err) == (0, "")
+    assert len(decode(tmp_path / "o.mp4")) == 12
+
+
+def test_json_says_what_was_done(engine, clip, model):
+    status, out, _ = engine("translate", "--video", clip, "-o", "o.mp4", "-m", model, "--backend", "cpu", "--json", "-")
+    record = json.loads(out)
+    assert status == 0
+    assert (record["frames"], record["backend"], record["output"]) == (12, "cpu", "o.mp4")
+    assert set(record["stages"]) == {"decode", "prepare", "run", "compose", "encode"}
+    assert all(row["p50_ms"] <= row["p95_ms"] <= row["p99_ms"] for row in record["stages"].values())
+
+
+def test_start_and_duration_cut_out_a_part(engine, clip, model, tmp_path):
+    engine("translate", "--video", clip, "-o", "o.mp4", "-m", model, "--start", 0.25, "--duration", 0.5, "-q")
+    assert len(decode(tmp_path / "o.mp4")) == 6
+
+
+def test_compare_shows_the_original_beside_the_translation(engine, clip, model, tmp_path):
+    engine(
+        "translate", "--video", clip, "-o", "o.mp4", "-m", model, "--framing", "native", "--compare", "--crf", 5, "-q"
+    )
+    for before, after in zip(decode(clip), decode(tmp_path / "o.mp4"), strict=True):
+        assert after.shape == (48, 128, 3)
+        assert np.abs(after[:, :56].astype(int) - before[:, :56]).mean() < 4
+        assert np.abs(255 - after[:, 72:].astype(int) - before[:, 8:]).mean() < 5
+
+
+def test_standard_input_and_output(clip, model, folder):
+    """YUV4MPEG2 through a pipe, as other programs give and take it."""
+    translate = [*ENGINE, "translate", "-m", model, "--framing", "native", "-q"]
+    first = subprocess.run([*translate, "--video", str(clip), "-o", "-"], capture_output=True, check=True)
+    assert first.stdout.startswith(b"YUV4MPEG2 W64 H48 F12:1")
+    second = subprocess.run(
+        [*translate, "--video", "-", "-o", "-"], input=first.stdout, capture_output=True, check=True
+    )
+    assert second.stdout.count(b"FRAME") == 12
+    target = folder / "twice.y4m"
+    target.write_bytes(second.stdout)
+    for before, after in zip(decode(clip), decode(target), strict=True):
+        assert np.abs(before.astype(int) - after).max() <= 6, "inverted twice"
+
+
+def test_bare_frames_on_standard_input(model):
+    frames = np.arange(2 * 16 * 24 * 3, dtype=np.uint8).tobytes()
+    command = [*ENGINE, "translate", "-m", model, "--video", "-", "-o", "-", "-q"]
+    result = subprocess.run([*command, "--raw", "24x16@30:rgb24"], input=frames, capture_output=True, check=True)
+    assert result.stdout.startswith(b"YUV4MPEG2 W24 H16 F30:1") and result.stdout.count(b"FRAME") == 2
+    refused = subprocess.run(command, input=frames, capture_output=True, text=False)
+    assert refused.returncode == 1 and b"not YUV4MPEG2" in refused.stderr
+
+
+def test_a_pipe_that_breaks_leaves_the_frames_before(model, tmp_path):
+    frames = bytes(2 * 16 * 24 * 3 + 100)
+    command = [*ENGINE, "translate", "-m", model, "--video", "-", "--raw", "24x16@30:rgb24"]
+    result = subprocess.run([*command, "-o", tmp_path / "o.mp4"], input=frames, capture_output=True)
+    assert result.returncode == 1
+    assert b"damaged at frame 3" in result.stderr and b"The 2 frames before are kept." in result.stderr
+    assert len(decode(tmp_path / "o.mp4")) == 2
+    refused = subprocess.run([*command, "-o", tmp_path / "p.mp4"], input=frames[:100], capture_output=True)
+    assert refused.returncode == 1 and b"damaged at frame 1" in refused.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["o.mp4"]
+
+
+@pytest.mark.parametrize("interrupt", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_an_interrupt_leaves_a_file_that_plays(model, folder, interrupt):
+    source = folder / "long.mp4"
+    if not source.exists():
+        with av.open(str(source), "w") as output:
+            video = output.add_stream("libx264", rate=25, options={"preset": "ultrafast"})
+            video.width, video.height = 640, 480
+            for i in range(2000):
+                output.mux(video.encode(av.VideoFrame.from_ndarray(np.full((480, 640, 3), i % 256, np.uint8))))
+            output.mux(video.encode())
+    target = folder / f"cut-{interrupt.name}.mp4"
+    command = [*ENGINE, "translate", "--video", str(source), "-o", str(target), "-m", model, "--framing", "native"]
+    # A shell starts background jobs with SIGINT ignored, nohup with SIGHUP, and children inherit it: the test must not
+    # depend on that.
+    process = subprocess.Popen(
+        command, stderr=subprocess.PIPE, text=True, preexec_fn=lambda: signal.signal(interrupt, signal.SIG_DFL)
+    )
+    deadline = time.monotonic() + 60
+    while not any(part.stat().st_size for part in folder.glob(f".{target.stem}*")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(interrupt)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert "Stopped after" in err and "Traceback" not in err
+    frames = decode(target)
+    assert 0 < len(frames) < 2000
+    assert not list(folder.glob(".cut*"))
+
+
+# --- pictures --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def pictures(folder):
+    shots = folder / "shots"
+    shots.mkdir()
+    for i in (1, 2, 10):
+        write_image(shots / f"shot{i}.png", Frame.from_rgb(np.full((20 + i, 30, 3), 10 * i, np.uint8)))
+    return shots
+
+
+def test_a_picture(engine, pictures, model, tmp_path):
+    status, _, err = engine(
+        "translate", "--image", pictures / "shot2.png", "-o", "o.png", "-m", model, "--framing", "native"
+    )
+    assert status == 0, err
+    np.testing.assert_array_equal(read_image(tmp_path / "o.png").planes[0], np.full((22, 30, 3), 235))
+
+
+@pytest.mark.parametrize("pattern", ["", "*.png"])
+def test_many_pictures(engine, pictures, model, tmp_path, pattern):
+    status, _, err = engine(
+        "translate", "--images", pictures / pattern, "-o", "all", "-m", model, "--framing", "native"
+    )
+    assert status == 0, err
+    assert sorted(path.name for path in (tmp_path / "all").iterdir()) == ["shot1.png", "shot10.png", "shot2.png"]
+    assert read_image(tmp_path / "all" / "shot10.png").planes[0].max() == 155
+
+
+def test_a_bad_picture_among_many_is_named_and_the_rest_is_done(engine, pictures, model, tmp_path):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.png").write_bytes(b"no picture")
+    write_image(tmp_path / "in" / "b.png", Frame.from_rgb(np.zeros((9, 9, 3), np.uint8)))
+    status, _, err = engine("translate", "--images", "in", "-o", "all", "-m", model)
+    assert status == 1
+    assert "error: " in err and "a.png" in err
+    assert "note: 1 of 2 pictures failed" in err and "1 pictures in" in err
+    assert [path.name for path in (tmp_path / "all").iterdir()] == ["b.png"]
+
+
+def test_what_pictures_lose_is_said(engine, model, tmp_path):
+    with av.open(str(tmp_path / "a.png"), "w") as output:
+        stream = output.add_stream("png", width=9, height=9, pix_fmt="rgba")
+        output.mux(stream.encode(av.VideoFrame.from_ndarray(np.zeros((9, 9, 4), np.uint8), "rgba")))
+    status, _, err = engine("translate", "--image", "a.png", "-o", "b.png", "-m", model)
+    assert status == 0 and "note: a.png: the alpha channel is dropped" in err
+
+
+def test_pictures_of_the_same_name_never_replace_each_other(engine, model, tmp_path):
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        write_image(tmp_path / name / "a.png", Frame.from_rgb(np.zeros((9, 9, 3), np.uint8)))
+    status, _, err = engine("translate", "--images", "*/a.png", "-o", "all", "-m", model, "-y")
+    assert status == 1 and "would both become all/a.png" in err
+    assert not (tmp_path / "all").exists()
+
+
+def test_lines_for_a_file_are_not_broken(engine, tmp_path):
+    (tmp_path / "in").mkdir()
+    name = f"{'long ' * 30}[b].png"
+    (tmp_path / "in" / name).write_bytes(b"no picture")
+    (tmp_path / "in" / "other.png").write_bytes(b"no picture")
+    err = engine("translate", "--images", "in", "-o", "all", "-m", "monet")[2]
+    assert sum(name in line and line.endswith(".") for line in err.splitlines()) == 1
+
+
+# --- what is here ----------------------------------------------------------------------------------------------------
+
+
+def test_info_shows_the_record(engine, model):
+    status, out, _ = engine("info", model)
+    assert status == 0 and "tiny" in out and "any multiple of" in out
+    record = json.loads(engine("info", model, "--json")[1])
+    assert (record["name"], record["value_range"]) == ("tiny", [-1.0, 1.0])
+
+
+def test_info_writes_a_line_each_and_names_as_they_are(engine, folder):
+    path = invert_model(folder / f"{'long ' * 20}[bold].onnx", None)
+    out = engine("info", path)[1]
+    assert f"{path} (" in out
+
+
+def test_a_narrow_terminal_shows_models_whole(engine, monkeypatch):
+    monkeypatch.setattr(describe.console, "_width", 80)
+    out = engine("models")[1]
+    assert max(map(len, out.splitlines())) <= 80
+    words = {word for line in out.splitlines() for word in line.split()}
+    assert {"monet", "cyclegan", "image", "CelebA,", "paintings"} <= words
+
+
+def test_models_and_backends_are_listed(engine):
+    assert engine("models")[0] == 0
+    assert isinstance(json.loads(engine("models", "--json")[1]), list)
+    status, out, _ = engine("backends")
+    assert status == 0
+    assert all(name in out for name in ("tensorrt", "cuda", "openvino", "cpu"))
+    rows = {row["name"]: row for row in json.loads(engine("backends", "--json")[1])}
+    assert rows["cpu"]["usable"] is True and rows["cpu"]["kind"] == "backend"
+    for name, kind in (("nvdec", "decoder"), ("nvenc", "encoder")):
+        assert rows[name]["kind"] == kind and name in out
+        assert rows[name]["usable"] or rows[name]["reason"]
+
+
+def test_version_and_help(engine):
+    assert engine("--version")[1].startswith("ganlens ")
+    status, out, _ = engine("--help")
+    assert status == 0
+    assert all(command in out for command in ("translate", "models", "info", "backends", "train", "export"))
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments"),
+    [("train", ["cyclegan", "--photos", "a", "--paintings", "b", "--out", "c"]), ("export", ["run", "-o", "a.onnx"])],
+)
+def test_without_torch_train_and_export_name_the_extra(command, arguments, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code = f"import sys; sys.modules['torch'] = None; sys.argv = ['engine', '{command}', *{arguments!r}]\n"
+    result = subprocess.run(
+        [sys.executable, "-c", code + "from ganlens.engine.cli import main; main()"], capture_output=True, text=True
+    )
+    assert result.returncode == 1
+    assert f"pip install 'ganlens[{command}]'" in result.stderr and "Traceback" not in result.stderr
+
+
+# --- bad input -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def bad(folder, clip):
+    """Bad inputs by name."""
+    made = folder / "bad"
+    if not made.exists():
+        made.mkdir()
+        (made / "empty.mp4").touch()
+        (made / "text.mp4").write_text("This is no video.\n" * 100)
+        (made / "truncated.mp4").write_bytes(clip.read_bytes()[: clip.stat().st_size // 2])
+        (made / "corrupt.onnx").write_bytes(os.urandom(2000))
+        (made / "text.onnx").write_text("This is no model.")
+        (made / "weights.pth").write_bytes(b"PK")
+        with av.open(str(made / "sound.m4a"), "w") as output:
+            audio = output.add_stream("aac", rate=48000, layout="mono")
+            sound = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), "fltp", "mono")
+            sound.sample_rate = 48000
+            output.mux(audio.encode(sound))
+            output.mux(audio.encode())
+    return made
+
+
+CASES = {
+    "missing video": (["--video", "nowhere.mp4"], 1, "nowhere.mp4"),
+    "folder as video": (["--video", "{bad}"], 1, "folder"),
+    "zero bytes": (["--video", "{bad}/empty.mp4"], 1, "empty.mp4"),
+    "text as video": (["--video", "{bad}/text.mp4"], 1, "text.mp4"),
+    "truncated": (["--video", "{bad}/truncated.mp4"], 1, "truncated.mp4"),
+    "sound only": (["--video", "{bad}/sound.m4a", "-o", "o.mp4"], 1, "sound"),
+    "unknown model": (["--video", "{clip}", "-m", "monnet"], 1, "monnet"),
+    "corrupt model": (["--video", "{clip}", "-m", "{bad}/corrupt.onnx"], 1, "corrupt.onnx"),
+    "text as model": (["--video", "{clip}", "-m", "{bad}/text.onnx"], 1, "text.onnx"),
+    "checkpoint as model": (["--video", "{clip}", "-m", "{bad}/weights.pth"], 1, "engine export"),
+    "unknown backend": (["--video", "{clip}", "-m", "{model}", "--backend", "cpuu"], 1, "Did you mean cpu"),
+    "missing backend": (["--video", "{clip}", "-m", "{model}", "--backend", "cuda"], 1, "cuda"),
+    "unknown framing": (["--video", "{clip}", "-m", "{model}", "--framing", "tiles"], 1, "Did you mean tile"),
+    "region outside": (["--video", "{clip}", "-m", "{model}", "--framing", "crop", "--region", "0,0,99,9"], 1, "64x48"),
+    "region of words": (["--video", "{clip}", "-m", "{model}", "--framing", "crop", "--region", "a,b"], 1, "X,Y,W,H"),
+    "wrong size": (["--video", "{clip}", "-m", "{fixed}", "--size", "64x64"], 1, "16x24"),
+    "native fixed": (["--video", "{clip}", "-m", "{fixed}", "--framing", "native"], 1, "--dynamic"),
+    "set without attributes": (["--video", "{clip}", "-m", "{model}", "--set", "smiling=1"], 1, "no attributes"),
+    "unknown attribute": (["--video", "{clip}", "-m", "{attributes}", "--set", "smilng=1"], 1, "smilng"),
+    "attribute of words": (["--video", "{clip}", "-m", "{attributes}", "--set", "a=blue"], 1, "NAME=VALUE"),
+    "attribute twice": (["--video", "{clip}", "-m", "{attributes}", "--set", "a=1", "--set", "A=0"], 1, "given before"),
+    "foreign without range": (["--video", "{clip}", "-m", "{foreign}"], 1, "--range"),
+    "wrong range": (["--video", "{clip}", "-m", "{foreign}", "--range", "5..1"], 1, "5..1"),
+    "no folder for output": (["--video", "{clip}", "-m", "{model}", "-o", "no/such/o.mp4"], 1, "no/such"),
+    "folder as output": (["--video", "{clip}", "-m", "{model}", "-o", "{bad}"], 1, "folder"),
+    "unknown container": (["--video", "{clip}", "-m", "{model}", "-o", "o.xyz"], 1, ".mp4"),
+    "unknown codec": (["--video", "{clip}", "-m", "{model}", "-o", "o.mp4", "--codec", "h246"], 1, "Did you mean h264"),
+    "output is input": (["--video", "{clip}", "-m", "{model}", "-o", "{clip}", "-y"], 1, "input itself"),
+    "missing picture": (["--image", "nowhere.png"], 1, "nowhere.png"),
+    "no pictures match": (["--images", "{bad}/*.jpg"], 1, "*.jpg"),
+    "raw of words": (["--video", "-", "-o", "o.mp4", "-m", "{model}", "--raw", "big"], 1, "1280x720@30:nv12"),
+    "opacity": (["--video", "{clip}", "-m", "{model}", "--opacity", "2"], 1, "between 0 and 1"),
+    "nothing given": ([], 2, "--video"),
+    "start beyond the end": (["--video", "{clip}", "-m", "{model}", "--start", "99"], 1, "no frame at --start 99"),
+    "start not a number": (["--video", "{clip}", "-m", "{model}", "--start", "nan"], 1, "expected 0 or more"),
+    "endless duration": (["--video", "{clip}", "-m", "{model}", "--duration", "inf"], 1, "expected more than 0"),
+    "start of a pipe": (["--video", "-", "-o", "o.mp4", "--start", "1"], 1, "not with a pipe"),
+    "start of a picture": (["--image", "a.png", "--start", "1"], 1, "goes with --video"),
+    "raw with a file": (["--video", "{clip}", "--raw", "4x4@30"], 1, "goes with --video -"),
+    "codec of a pipe": (["--video", "{clip}", "-o", "-", "--codec", "h264"], 1, "not with a pipe"),
+    "quality out of range": (["--video", "{clip}", "-o", "o.mp4", "--crf", "99"], 1, "0 (best) to 51"),
+    "folder that cannot be made": (["--images", "{shots}", "-o", "{clip}/all"], 1, "cannot be made"),
+    "picture into a video": (["--image", "{shots}/shot2.png", "-o", "o.mp4"], 1, "image format"),
+    "two inputs": (["--video", "a.mp4", "--image", "b.png"], 2, "--video and --image"),
+    "unknown option": (["--vidoe", "a.mp4"], 2, "--vidoe"),
+    "threads 0": (["--video", "{clip}", "--threads", "0"], 2, "threads"),
+    "unknown decoder": (["--video", "{clip}", "-m", "{model}", "--decoder", "gpu"], 1, "auto, nvdec, cpu"),
+    "unknown encoder": (["--video", "{clip}", "-m", "{model}", "--encoder", "gpu"], 1, "auto, nvenc, cpu"),
+    "nvdec without video": (["--image", "a.png", "--decoder", "nvdec"], 1, "goes with video files"),
+    "nvenc into a pipe": (["--video", "{clip}", "-o", "-", "--encoder", "nvenc"], 1, "goes with video files"),
+    "nvenc without vp9": (["--video", "{clip}", "-o", "o.webm", "--encoder", "nvenc"], 1, "it makes no vp9"),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_bad_input_is_answered_in_one_line_and_leaves_nothing(
+    engine, bad, clip, model, pictures, folder, tmp_path, case
+):
+    arguments, expected, words = CASES[case]
+    names = {
+        "bad": bad,
+        "shots": pictures,
+        "clip": clip,
+        "model": model,
+        "fixed": identity_model(folder / "fixed.onnx"),
+        "foreign": invert_model(folder / "foreign.onnx", foreign=True),
+        "attributes": attribute_model(folder / "attributes.onnx"),
+    }
+    filled = [argument.format(**names) for argument in arguments]
+    if arguments and "-m" not in arguments:
+        filled += ["-m", model]
+    before = clip.read_bytes()
+    status, out, err = engine("translate", *filled)
+    assert status == expected, err
+    assert words in err
+    assert "Traceback" not in err and out == ""
+    if expected == 1:
+        assert [line for line in err.splitlines() if line.startswith("error: ")] == err.splitlines()[-1:]
+    assert list(tmp_path.iterdir()) == [], "nothing is left behind"
+    assert clip.read_bytes() == before
+
+
+def test_an_existing_output_is_kept_without_yes(engine, clip, model, tmp_path):
+    (tmp_path / "o.mp4").write_text("precious")
+    status, _, err = engine("translate", "--video", clip, "-m", model, "-o", "o.mp4")
+    assert status == 1 and "-y" in err
+    assert (tmp_path / "o.mp4").read_text() == "precious"
+    assert engine("translate", "--video", clip, "-m", model, "-o", "o.mp4", "-y")[0] == 0
+    assert len(decode(tmp_path / "o.mp4")) == 12
