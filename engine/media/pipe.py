@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ..errors import MediaError, OptionError, reason
 from ..pixels.frame import Color, Frame, PixelFormat, Siting
 from .av_frames import FULL_RANGE, FramePool, VideoFrame, plane_views, rgb_to_yuv
-from .base import FrameFormat, FrameSource, FileInfo, Notes
+from .base import FileInfo, FrameFormat, FrameSource, Notes
 
 _MAGIC = b"YUV4MPEG2"
 _SITINGS: dict[str, Siting] = {"420": "center", "420jpeg": "center", "420mpeg2": "left", "420paldv": "topleft"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from fractions import Fraction
+from typing import Any
 
 import av
 import numpy as np
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from ganlens.engine.errors import MediaError, OptionError
 from ganlens.engine.media import FrameFormat, RawSink, RawSource
-from ganlens.engine.pixels.frame import Color, Frame
+from ganlens.engine.pixels.frame import Color, Frame, PixelFormat
 
 SIZES = [(6, 8), (5, 7), (1, 1)]
 
@@ -48,7 +49,9 @@ def test_frames_survive(size: tuple[int, int], pipe: type[io.BytesIO]) -> None:
     buffer = io.BytesIO()
     frames = frames_of(5, size)
     color = Color("bt601", True, "center")
-    with RawSink(buffer, described(size, color=color, rate=Fraction(30000, 1001), pixel_aspect=Fraction(16, 11))) as sink:
+    with RawSink(
+        buffer, described(size, color=color, rate=Fraction(30000, 1001), pixel_aspect=Fraction(16, 11))
+    ) as sink:
         for frame in frames:
             sink.write(frame)
     with RawSource(pipe(buffer.getvalue())) as source:
@@ -99,7 +102,7 @@ def test_a_variable_rate_is_noted() -> None:
     sink = RawSink(io.BytesIO(), described((6, 8)))
     for frame, time in zip(frames_of(3, (6, 8)), (0, 1, 5), strict=True):
         sink.write(Frame(frame.planes, frame.format, time=Fraction(time, 25)))
-    assert len(sink.notes) == 1 and "rate varies" in sink.notes[0]
+    assert len(sink.notes) == 1 and "rate varies" in next(iter(sink.notes))
 
 
 @pytest.mark.parametrize(
