@@ -104,10 +104,11 @@ def list_images(folder_or_pattern: str | os.PathLike[str]) -> list[Path]:
     images = [path for path in found if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()]
     if not images:
         raise MediaError(f"{text}: no pictures there; expected files that end in {', '.join(IMAGE_SUFFIXES)}.")
-    return sorted(images, key=_natural)
+    return sorted(images, key=natural)
 
 
-def _natural(path: Path) -> list[tuple[int, int, str]]:
+def natural(path: str | Path) -> list[tuple[int, int, str]]:
+    """A sort key by which ``frame2`` comes before ``frame10``."""
     parts = re.split(r"(\d+)", str(path))
     return [(0, int(part), "") if part.isdigit() else (1, 0, part.casefold()) for part in parts]
 
