@@ -157,8 +157,8 @@ def plan_outputs(inputs: list[Input], output: str | None, model: str, name: str 
     """Where each input goes.
 
     One input goes into the file ``output``, or into the folder ``output`` if that is one or ends with "/"; without an
-    ``output``, beside the user as ``clip-MODEL.mp4``. Several go into a folder, each below it as it was below the folder
-    that was named. Containers that are only read (.avi, .ts, ...) become .mp4.
+    ``output``, into the current folder as ``clip-MODEL.mp4``. Several go into a folder, each below it as it was below
+    the folder that was named. Containers that are only read (.avi, .ts, ...) become .mp4.
 
     Args:
         name: of a file in a folder, with ``{stem}``, ``{suffix}`` and ``{model}``.

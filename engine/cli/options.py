@@ -1,7 +1,7 @@
 """Every option of the commands, once: a record per command, from which its command line is made.
 
-A field is an option: its name (``in_flight``: ``--in-flight``), type, default and help. A new option is one line here and
-its use in the command's module. Only what the help needs is imported.
+A field is an option: its name (``in_flight``: ``--in-flight``), type, default and help. A new option is one line here
+and its use in the command's module. Only what the help needs is imported.
 """
 
 from __future__ import annotations
@@ -255,7 +255,7 @@ class BuildOptions:
 
 
 def command(record: type[Any], run: Callable[[Any], object]) -> Callable[..., object]:
-    """A function that typer makes a command of: one parameter for each field of ``record``, the help from its docstring.
+    """A function that typer makes a command of: a parameter for each field of ``record``, the help from its docstring.
 
     Args:
         record: a dataclass with annotated fields.

@@ -152,7 +152,7 @@ class _Job:
         return 1 if any(each.error for each in done) else 0
 
     def _attempt(self, work: Work, pictures: FrameProgress) -> Done | None:
-        """Translate one input; among several, its failure does not end the others. None: stopped before its first frame."""
+        """Translate one input; among several, its failure does not end the others. None: stopped before a first frame."""
         try:
             if work.input.kind == "picture":
                 return self._picture(work, pictures)
