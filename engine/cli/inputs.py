@@ -13,6 +13,7 @@ from ..errors import MediaError, OptionError
 from ..media.file.codecs import CONTAINERS
 from ..media.pictures import IMAGE_SUFFIXES as PICTURE_SUFFIXES
 from ..media.pictures import natural
+from ..media.uri import SOURCES, scheme_of
 
 Kind = Literal["video", "picture"]
 
@@ -23,7 +24,6 @@ VIDEO_SUFFIXES = (
 """What a folder is searched for; a file named by itself may have any suffix."""
 
 PIPE = "-"
-_ADDRESS = re.compile(r"[a-z][a-z0-9+]+:", re.IGNORECASE)
 
 
 class Input(NamedTuple):
@@ -54,8 +54,12 @@ def find_inputs(given: Iterable[str], only: Kind | None = None) -> list[Input]:
 
 
 def is_address(word: str) -> bool:
-    """Whether a word is an address such as ``rtsp://...`` or ``test:``, not a path."""
-    return bool(_ADDRESS.match(word)) and not Path(word).exists()
+    """Whether a word is an address such as ``rtsp://...`` or ``test:``, not a path.
+
+    Raises:
+        OptionError: it begins with a scheme that there is not.
+    """
+    return scheme_of(word, SOURCES) not in ("", "-")
 
 
 def kind_of_file(path: str | Path) -> Kind:

@@ -19,7 +19,8 @@ from ..faces import FaceFraming
 from ..media.base import FrameSource
 from ..media.pictures import check_target, read_image, write_image
 from ..media.uri import open_sink, open_source
-from ..model import Model, open_model
+from ..model import Model
+from ..model import open as open_model
 from ..model.attributes import attribute_vector
 from ..model.description import parse_value_range
 from ..pixels.frame import side_by_side
@@ -218,8 +219,7 @@ class _Job:
             frame = read_image(work.input.address, notes)
         translator = self._open_translator(frame.size)
         self._say(translator, [])
-        settings = self._controls().snapshot()
-        result = translator(frame, settings=settings)
+        result = translator(frame, attributes=self.attributes)
         with self.times.measure("encode"):
             _make_folder(target)
             write_image(
@@ -239,29 +239,28 @@ class _Job:
         )
 
     def _source_options(self, given: Input) -> dict[str, Any]:
+        options = self.options
         if given.address == PIPE:
-            return parse_raw(self.options.raw) if self.options.raw else {}
+            return parse_raw(options.raw) if options.raw else {}
         return {
             "start": self.start,
             "duration": self.duration,
-            "threads": self.budget.decoder,
-            "decoder": self.options.decoder,
-            "hdr": self.options.hdr,
+            "hints": {"threads": self.budget.decoder, "decoder": options.decoder, "hdr": options.hdr},
         }
 
     def _sink_options(self, output: str) -> dict[str, Any]:
-        if output == PIPE:
-            return {}
-        if len(self.works) > 1:
-            _make_folder(Path(output))
         options = self.options
+        if output != PIPE and len(self.works) > 1:
+            _make_folder(Path(output))
         return {
             "codec": options.codec,
             "crf": options.crf,
-            "preset": options.preset,
-            "threads": self.budget.encoder,
-            "encoder": options.encoder,
-            "overwrite": options.overwrite,
+            "hints": {
+                "preset": options.preset,
+                "threads": self.budget.encoder,
+                "encoder": options.encoder,
+                "overwrite": options.overwrite,
+            },
         }
 
     def _open_translator(self, frame_size: tuple[int, int]) -> Translator:
