@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
-from fractions import Fraction
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,6 +17,7 @@ from rich.table import Table
 from ..errors import EngineError, MediaError, OptionError
 from ..faces import FaceFraming
 from ..media import RawSink, RawSource, VideoSink, VideoSource
+from ..media.base import parse_format
 from ..media.file.hardware import DecoderName, EncoderName
 from ..media.pictures import check_target, list_images, read_image, write_image
 from ..model import find_model, read_model_spec
@@ -423,15 +422,8 @@ def _bare_frames(text: str | None) -> dict[str, Any]:
     """``--raw 1280x720@30:nv12`` as the arguments of :class:`RawSource`."""
     if text is None:
         return {}
-    found = re.fullmatch(r"(\d+)x(\d+)@([\d./]+)(?::(\w+))?", text)
-    try:
-        assert found is not None
-        width, height, rate, pixel_format = found.groups()
-        return {"size": (int(height), int(width)), "rate": Fraction(rate), "format": pixel_format or "yuv420p"}
-    except (AssertionError, ValueError, ZeroDivisionError):
-        raise OptionError(
-            f"--raw {text}: expected WxH@RATE or WxH@RATE:FORMAT, for example 1280x720@30:nv12."
-        ) from None
+    size, rate, pixels = parse_format(text, "--raw ")
+    return {"size": size, "rate": rate, "format": pixels}
 
 
 def _refuse_same_file(source: str, target: str) -> None:
