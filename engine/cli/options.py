@@ -62,7 +62,7 @@ class TranslateOptions:
     inputs: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="INPUT...",
+            metavar="INPUT",
             help="Videos, pictures, folders, patterns, a .txt list of these; '-' reads YUV4MPEG2 from standard input.",
             show_default=False,
         ),

@@ -108,8 +108,8 @@ class _Job:
         self.has_pipe = any(PIPE in (work.input.address, work.output) for work in self.works)
         self.start = None if options.start is None else parse_time("--start", options.start)
         self.duration = None if options.duration is None else parse_time("--duration", options.duration, positive=True)
-        value_range = parse_value_range(options.value_range) if options.value_range else None
-        self.model: Model = open_model(options.model, value_range=value_range)
+        self.value_range = parse_value_range(options.value_range) if options.value_range else None
+        self.model: Model = open_model(options.model, value_range=self.value_range)
         spec = self.model.spec
         self.attributes = parse_settings("--set", options.settings or [])
         _check_attributes(spec, self.attributes)
@@ -153,7 +153,7 @@ class _Job:
         return 1 if any(each.error for each in done) else 0
 
     def _attempt(self, work: Work, pictures: FrameProgress) -> Done | None:
-        """Translate one input; among several, its failure does not end the others. None: stopped before a first frame."""
+        """Translate one input; among several, its failure ends no other. None: stopped before a frame."""
         try:
             if work.input.kind == "picture":
                 return self._picture(work, pictures)
@@ -219,7 +219,7 @@ class _Job:
             frame = read_image(work.input.address, notes)
         translator = self._open_translator(frame.size)
         self._say(translator, [])
-        result = translator(frame, attributes=self.attributes)
+        result = translator(frame, **self.attributes)
         with self.times.measure("encode"):
             _make_folder(target)
             write_image(
@@ -269,7 +269,8 @@ class _Job:
             options = self.options
             with plan_progress(Console(stderr=True, quiet=options.quiet, highlight=False), quiet=options.quiet):
                 self._translator = Translator.open(
-                    self.model,
+                    self.model.path,
+                    value_range=self.value_range,
                     backend=options.backend,
                     framing=self.framing,
                     detail=options.detail,

@@ -70,8 +70,11 @@ def write_image(path: str | os.PathLike[str], frame: Frame, *, overwrite: bool =
         file.discard()
 
 
-def check_target(path: Path, *, overwrite: bool) -> None:
+def check_target(path: Path, *, overwrite: bool, parents: bool = False) -> None:
     """Refuse a name that :func:`write_image` would refuse, before there is a picture to write.
+
+    Args:
+        parents: missing folders will be made.
 
     Raises:
         OptionError: unknown suffix.
@@ -86,7 +89,7 @@ def check_target(path: Path, *, overwrite: bool) -> None:
         )
     if path.exists() and not overwrite:
         raise MediaError(f"{path} exists; pass -y to overwrite it.")
-    if not path.absolute().parent.is_dir():
+    if not parents and not path.absolute().parent.is_dir():
         raise MediaError(f"{path} cannot be written: the folder {path.parent} does not exist; create it first.")
 
 
