@@ -114,7 +114,7 @@ def models(as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = F
 
 @app.command("info", short_help="Show a model's record.")
 def show_info(
-    model: Annotated[str, typer.Argument(help="A name that 'engine models' lists, or an ONNX file.")],
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="A name that 'engine models' lists, or an ONNX file.")],
     value_range: Range = None,
     as_json: Annotated[bool, typer.Option("--json", help="The record as JSON.")] = False,
 ) -> None:

@@ -75,6 +75,8 @@ def run(options: TranslateOptions) -> int:
     works = plan_outputs(inputs, options.output, options.model)
     _refuse_misplaced(options, works)
     job = _Job(options, works)
+    if len(works) > 1:
+        _make_folder(Path(works[0].output))  # now, not after the first one is translated
     with terminate_as_interrupt(), job:
         return job.run()
 
@@ -416,6 +418,8 @@ def make_framing(options: TranslateOptions, spec: GeneratorSpec) -> Framing | Fa
 
 def _check_attributes(spec: GeneratorSpec, attributes: dict[str, float]) -> None:
     """Refuse what the model does not have, before anything is opened; a model that only edits wants to know what."""
+    if spec.image is None:
+        raise OptionError(f"Model '{spec.name}' makes images from noise; it takes no frame. Use engine generate.")
     port = spec.attributes
     if port is None:
         if attributes:
