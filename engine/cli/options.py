@@ -130,6 +130,24 @@ class TranslateOptions:
     compare: Annotated[bool, option("--compare", help="Show the original beside the translation.")] = False
     start: Annotated[str | None, option(metavar="TIME", help="Begin here: seconds, or 1:02.5.")] = None
     duration: Annotated[str | None, option(metavar="TIME", help="Stop after so long.")] = None
+    name: Annotated[
+        str,
+        option(metavar="NAME", help="Names of several results, of {stem}, {model} and {suffix}."),
+    ] = "{stem}{suffix}"
+    jobs: Annotated[
+        int, option("--jobs", "-j", min=1, max=256, help="Several inputs: so many at a time, each in its own process.")
+    ] = 1
+    resume: Annotated[
+        bool, option("--resume", help="Several inputs: leave out what the manifest says is finished, and go on.")
+    ] = False
+    manifest: Annotated[
+        str | None,
+        option(metavar="FILE.jsonl", help="Where a line is written for each input; by default in the output folder."),
+    ] = None
+    shard: Annotated[
+        str | None, option(metavar="I/N", help="Only every N-th input, from the I-th: one part for each machine.")
+    ] = None
+    retries: Annotated[int, option(min=0, max=100, help="Several inputs: attempts after one that failed.")] = 0
     codec: Annotated[
         str | None,
         option(metavar="NAME", help="h264, hevc, vp9, av1 or ffv1; by default the container's usual one."),
