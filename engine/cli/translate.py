@@ -16,12 +16,12 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from .. import model as models
 from ..errors import EngineError, MediaError, OptionError
 from ..faces import FaceFraming
 from ..media import RawSink, RawSource, VideoSink, VideoSource
 from ..media.file.hardware import DecoderName, EncoderName
 from ..media.pictures import check_target, list_images, read_image, write_image
-from ..model import find_model, read_model_spec
 from ..model.attributes import plain
 from ..model.description import parse_value_range
 from ..pixels.frame import Frame, side_by_side
@@ -216,7 +216,7 @@ def _translate_video(job: Job, path: str, console: Console) -> int:
 
         given = whole(source) if path == "-" else source
         with closing(prefetch(times.iterate("decode", given))) as decoded:
-            frames = translator.stream(remembered(decoded) if job.compare else decoded, **attributes)
+            frames = translator.stream(remembered(decoded) if job.compare else decoded, attributes=attributes)
             try:
                 with closing(frames), progress, Writer(encode) as writer:
                     for frame in frames:
@@ -288,7 +288,7 @@ def _translate_pictures(job: Job, console: Console) -> int:
                         check_target(target, overwrite=job.overwrite)
                         with times.measure("decode"):
                             frame = read_image(path, notes)
-                        result = translator(frame, **attributes)
+                        result = translator(frame, attributes=attributes)
                         with times.measure("encode"):
                             shown = side_by_side(frame, result) if job.compare else result
                             write_image(target, shown, overwrite=job.overwrite)
@@ -329,19 +329,18 @@ def _first_size(pairs: list[tuple[Path, Path]]) -> tuple[int, int] | None:
 
 def _open(job: Job, frame_size: tuple[int, int] | None, threads: int, in_flight: int, times: StageTimes) -> Translator:
     value_range = parse_value_range(job.value_range) if job.value_range else None
-    spec = read_model_spec(find_model(job.model), value_range=value_range)
+    model = models.open(job.model, value_range)
     with plan_progress(Console(stderr=True, quiet=job.quiet, highlight=False), quiet=job.quiet):
         translator = Translator.open(
-            job.model,
+            model,
             backend=job.backend,
-            framing=job.make_framing(spec),
+            framing=job.make_framing(model.spec),
             detail=job.detail,
             opacity=job.opacity,
             threads=threads,
             in_flight=in_flight,
             spin=job.spin,
             strict=job.strict,
-            value_range=value_range,
             frame_size=frame_size,
             batch=job.batch,
         )
