@@ -119,7 +119,7 @@ class CopiedStreams:
             self._offset = self._begin
         streams = [self._input.streams[index] for index in self._routes]
         if streams:
-            self._packets = self._input.demux(*streams)
+            self._packets = self._read(streams)
         return self._offset
 
     def write_until(self, time: Fraction | None) -> None:
@@ -144,7 +144,7 @@ class CopiedStreams:
         self._lost[index] = (count + 1, first)
 
     def _next(self) -> Any:
-        for packet in self._read():
+        for packet in self._packets:
             if packet.stream.disposition & Disposition.attached_pic and packet.size:
                 packet.pts = packet.dts = round(self._offset / packet.time_base)  # a cover has no time
             if packet.dts is None and packet.pts is None:
@@ -159,10 +159,10 @@ class CopiedStreams:
             return packet
         return None
 
-    def _read(self) -> Iterator[Any]:
+    def _read(self, streams: list[Any]) -> Iterator[Any]:
         """The packets, up to where nothing can be read any more."""
         try:
-            yield from self._packets
+            yield from self._input.demux(*streams)
         except av.FFmpegError as error:
             self._notes.add(f"the other streams cannot be read to their end ({reason(error)})")
 
