@@ -7,7 +7,7 @@ import io
 import math
 from collections.abc import Iterator
 from fractions import Fraction
-from typing import Any
+from typing import Any, cast
 
 import av
 from av.container import OutputContainer
@@ -16,7 +16,7 @@ from av.stream import Discard, Disposition
 from ...errors import reason
 from ..base import FileInfo, Notes
 from .codecs import ContainerKind
-from .source import open_input, stream_info
+from .source import JOIN_S, open_input, stream_info
 
 _TS_DISCONT = 0x0200  # AVFMT_TS_DISCONT: clocks that begin anywhere and may jump
 
@@ -78,7 +78,7 @@ class CopiedStreams:
         route: _Route
         context = stream.codec_context
         if stream.type == "attachment" or _holds(kind, stream):
-            route = _Route(self._output.add_stream_from_template(stream, opaque=True))
+            route = _Route(_copy_parameters(stream, self._output))
         elif stream.type == "audio" and context is not None:
             notes.add(f"{name} is encoded again as {kind.audio}: {kind.format} files cannot hold {codec}")
             route = _SoundRecoder(stream, self._output, kind.audio)
@@ -200,15 +200,34 @@ class CopiedStreams:
 
 
 def _holds(kind: ContainerKind, stream: Any) -> bool:
-    """Whether a container takes a stream's packets as they are; only writing a header tells for certain."""
+    """Whether a container takes a stream's packets as they are; only writing a file tells for certain."""
     try:
         trial = av.open(io.BytesIO(), "w", format=kind.format)
-        trial.add_stream_from_template(stream, opaque=True)
+        made = _copy_parameters(stream, trial)
         trial.start_encoding()
+        if stream_info(stream).codec.startswith("pcm_"):  # whose channels are looked at when the index is written
+            packet = av.Packet(bytes(64))
+            packet.stream, packet.pts, packet.dts, packet.duration, packet.time_base = made, 0, 0, 1, made.time_base
+            trial.mux_one(packet)
+        trial.close()
     except (ValueError, av.FFmpegError):
         return False
-    trial.close()
     return True
+
+
+def _copy_parameters(stream: Any, output: OutputContainer) -> Any:
+    """A stream of the output for the packets of another one.
+
+    Channels that the source counts but does not name (PCM in Matroska) get their usual names, without which MP4 takes
+    none.
+    """
+    made = output.add_stream_from_template(stream, opaque=True)
+    context = stream.codec_context
+    if stream.type == "audio" and context is not None and context.layout.name.endswith(" channels"):
+        usual = _LAYOUTS.get(context.layout.nb_channels)
+        if usual is not None:
+            cast(Any, made).codec_context.layout = usual
+    return made
 
 
 class _Route:
@@ -225,7 +244,7 @@ class _Route:
         shift = round((offset - self._jumped) / base)
         if packet.dts is not None and self._last is not None:
             late = self._last * tick - (packet.dts - shift) * base
-            if late > _JOIN_S:  # recordings that were joined: the second one's clock begins again
+            if late > JOIN_S:  # recordings that were joined: the second one's clock begins again
                 self._jumped += late + (packet.duration or 1) * base
                 shift = round((offset - self._jumped) / base)
         if packet.pts is not None:
@@ -246,9 +265,6 @@ class _Route:
     def flush(self, output: OutputContainer) -> None:
         """Write what is held back."""
 
-
-_JOIN_S = Fraction(1, 2)
-"""Seconds that a clock must step back for the packets behind to be another recording."""
 
 _LAYOUTS = {1: "mono", 2: "stereo", 3: "3.0", 4: "quad", 5: "5.0", 6: "5.1", 7: "6.1", 8: "7.1"}
 """Channel layouts by their number of channels that encoders take: of layouts with the same channels elsewhere (side for
@@ -333,7 +349,7 @@ class _SoundRecoder(_Route):
             samples -= count
 
     def _queue(self, piece: av.AudioFrame) -> None:
-        piece.pts = None
+        piece.pts, piece.time_base = None, Fraction(1, piece.sample_rate)
         self._fifo.write(piece)
         self._samples += piece.samples
 

@@ -35,6 +35,8 @@ _MATRICES: dict[int, Matrix] = {1: "bt709", 4: "bt601", 5: "bt601", 6: "bt601", 
 _DURATION_TAG = re.compile(r"(\d+):(\d+):(\d+(?:\.\d+)?)$")
 _CENTER_SITED = {"mjpeg", "mpeg1video", "theora", "vp8", "webp"}
 OnError = Literal["skip", "stop"]
+JOIN_S = Fraction(1, 2)
+"""Seconds that a clock must step back for what follows to be another recording."""
 MOST_SKIPPED = 0.05
 """Share of the frames that may be left out because they cannot be decoded."""
 _HDR = {int(ColorTrc.SMPTE2084): "PQ (HDR10)", int(ColorTrc.ARIB_STD_B67): "HLG"}
@@ -252,6 +254,7 @@ class VideoSource:
     def _restart(self) -> None:
         self._waiting = None
         self._last = None
+        self._jumped = 0
         self._decoded = self._decode()
 
     def _reopen(self) -> None:
@@ -319,8 +322,13 @@ class VideoSource:
         step = picture.duration or (round(1 / (self._rate * self._tick)) if self._rate else 1) or 1
         if pts is None:
             self._timeless = True
-            pts = 0 if self._last is None else self._last + step
-        elif self._last is not None and pts <= self._last:
+            pts = -self._jumped if self._last is None else self._last + step - self._jumped
+        pts += self._jumped
+        if self._last is not None and (self._last - pts) * self._tick > JOIN_S:
+            self._jumped += self._last + step - pts
+            pts = self._last + step
+            self.notes.add("the clock steps back where recordings were joined; they follow each other")
+        if self._last is not None and pts <= self._last:
             self.notes.add("some frame times do not rise; they were moved by one tick")
             pts = self._last + 1
         self._last = pts
