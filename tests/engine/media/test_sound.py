@@ -45,7 +45,7 @@ def transcode(path: Path, out: Path) -> list[str]:
     with open_source(path) as source, open_sink(out, source.format, origin=source) as sink:  # type: ignore[attr-defined]
         for frame in source:
             sink.write(frame)
-        return [*source.notes, *sink.notes]
+    return [*source.notes, *sink.notes]
 
 
 def heard(path: Path) -> tuple[str, float]:
