@@ -33,7 +33,8 @@ from numpy.typing import NDArray
 
 from ganlens.engine import Compositor, Frame, Framing, FunctionBackend, GeneratorSpec, Output, Translator, VideoSource
 from ganlens.engine.backends import open_backend
-from ganlens.engine.cuda import Device, DeviceBinding, FramePipeline
+from ganlens.engine.cuda import Device, DeviceBinding
+from ganlens.engine.ways.gpu import FramePipeline
 from ganlens.engine.errors import EngineError
 from ganlens.engine.spec import AttributeInput, SizeRule
 from ganlens.export.cost import multiply_accumulates
@@ -545,7 +546,7 @@ def write_results(path: Path, device: Device, rows: Sequence[Row], rates: Rates,
                 "name": device.name,
                 "compute_capability": list(device.compute_capability),
                 "driver_cuda": list(device.driver_version),
-                "memory_gib": round(device.memory / 2**30, 1),
+                "memory_gib": round(device.info.memory / 2**30, 1),
             },
             "matrix_tflops": {name: None if rate is None else rate / 1e12 for name, rate in rates.flops.items()},
             "bandwidth_gb_s": None if rates.bytes is None else rates.bytes / 1e9,
