@@ -34,9 +34,9 @@ from numpy.typing import NDArray
 from ganlens.engine import Compositor, Frame, Framing, FunctionBackend, GeneratorSpec, Output, Translator, VideoSource
 from ganlens.engine.backends import open_backend
 from ganlens.engine.cuda import Device, DeviceBinding
-from ganlens.engine.ways.gpu import FramePipeline
 from ganlens.engine.errors import EngineError
 from ganlens.engine.spec import AttributeInput, SizeRule
+from ganlens.engine.ways.gpu import FramePipeline
 from ganlens.export.cost import multiply_accumulates
 from ganlens.export.parity import sample_attributes
 from ganlens.export.precision import to_fp16

@@ -30,7 +30,8 @@ from .threads import Group, flattened, grouped, ordered
 from .timing import StageTimes
 
 if TYPE_CHECKING:
-    from .cuda import DeviceArray, FramePipeline
+    from .cuda import DeviceArray
+    from .ways.gpu import FramePipeline
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -401,7 +402,8 @@ def _open_pipeline(
     """The way of frames over the GPU, where the backend runs on one and offers it; a line of ``choice`` if it fails."""
     if not hasattr(backend, "bind_device"):
         return None
-    from .cuda import Device, FramePipeline
+    from .cuda import Device
+    from .ways.gpu import FramePipeline
 
     try:
         if compositor.framing.mode == "tile":

@@ -1,4 +1,7 @@
-"""CUDA without torch and without nvcc: the driver's C interface, our kernels, captured graphs. Imports nothing above it."""
+"""CUDA without torch and without nvcc: the driver's C interface, our kernels, captured graphs.
+
+Imports nothing of ganlens but its errors and files.
+"""
 
 from .device import Device, list_devices
 from .device_protocol import DeviceBackend, DeviceBinding

@@ -1,9 +1,9 @@
 """A GPU, its memory, streams, events and captured graphs, over the CUDA driver's C interface (cuda-bindings).
 
-Objects free what they hold when they are collected. One device holds one context (the process's primary one, shared with
-torch, CuPy, TensorRT and ONNX Runtime, so that pointers are good in all of them); :meth:`Device.use` makes it current in
-the calling thread. Nothing is freed when the process ends: other objects may still be in use then, in any order, and the
-driver frees everything.
+Objects free what they hold when they are collected. One device holds one context (the process's primary one, shared
+with torch, CuPy, TensorRT and ONNX Runtime, so that pointers are good in all of them); :meth:`Device.use` makes it
+current in the calling thread. Nothing is freed when the process ends: other objects may still be in use then, in any
+order, and the driver frees everything.
 """
 
 from __future__ import annotations

@@ -35,7 +35,7 @@ class DeviceBackend(Protocol):
     """A backend whose networks can be bound to device memory."""
 
     @property
-    def device(self) -> Device:
+    def gpu(self) -> Device:
         """The GPU on which its networks run.
 
         Raises:

@@ -30,7 +30,7 @@ from ganlens.engine import (
 )
 from ganlens.engine.backends import registry
 from ganlens.engine.backends.onnxruntime_backend import OnnxRuntimeCuda
-from ganlens.engine.cuda import Device, DeviceArray, FramePipeline, dlpack
+from ganlens.engine.cuda import Device, DeviceArray, dlpack
 from ganlens.engine.errors import (
     BackendError,
     BackendUnavailable,
@@ -42,6 +42,7 @@ from ganlens.engine.errors import (
 )
 from ganlens.engine.spec import AttributeInput, ImageOutput, SizeRule
 from ganlens.engine.ways import gpu as pipeline
+from ganlens.engine.ways.gpu import FramePipeline
 from tests.engine.pixels.test_kernels import FORMATS, make_planes
 from tests.fakes.cuda import FakeCuda, OnnxRuntimeOnFake, kept_cubins
 from tests.kit.models import (
