@@ -17,10 +17,12 @@ OPTIONS = ("--std=c++17", "--fmad=false")
 
 TARGETS = (75, 80, 86, 87, 89, 90, 100, 101, 120)
 """Compute capabilities that the wheel has machine code for: Turing to Blackwell, Jetson Orin is 87."""
+JETSON = (72, 87, 101)
+"""Of Xavier, Orin and Thor."""
 PTX_TARGET = 75
 """The driver compiles this one's PTX for all later GPUs."""
 
-FOLDER = "images"
+FOLDER = "machine_code"
 RECORD = "images.json"
 
 
@@ -52,5 +54,11 @@ def compile_image(compiler: Any, image: str) -> bytes:
 
 
 def best_target(arch: int, targets: tuple[int, ...]) -> int | None:
-    """The target whose code runs on compute capability ``arch``: of the same generation, and not newer."""
-    return max((target for target in targets if target // 10 == arch // 10 and target <= arch), default=None)
+    """The target whose code runs on compute capability ``arch``: of the same generation, and not newer.
+
+    Code for Jetson's GPUs runs on no others, and the other way round.
+    """
+    if arch in JETSON:
+        return arch if arch in targets else None
+    suitable = (number for number in targets if number // 10 == arch // 10 and number <= arch and number not in JETSON)
+    return max(suitable, default=None)

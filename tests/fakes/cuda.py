@@ -128,7 +128,7 @@ class FakeCuda:
             self.calls[name] += 1
             if name in self.fail:
                 return (self.fail[name], *[0] * 2)
-            if not name.startswith(WITHOUT_CONTEXT) and self.current != CONTEXT:
+            if not name.startswith(WITHOUT_CONTEXT) and self.thread_context != CONTEXT:
                 return (INVALID_CONTEXT, *[0] * 2)
             return value(*arguments)
 
@@ -169,7 +169,7 @@ class FakeCuda:
         return 0, CONTEXT
 
     @property
-    def current(self) -> int:
+    def thread_context(self) -> int:
         """The context of the calling thread, 0 for none; another library may have set another one."""
         stack = self._stack()
         return stack[-1] if stack else 0

@@ -6,12 +6,13 @@ import ctypes
 import gc
 import inspect
 import sys
+import threading
 from typing import Any
 
 import numpy as np
 import pytest
 
-from ganlens.engine.cuda import Device, DeviceArray, dlpack
+from ganlens.engine.cuda import Device, DeviceArray, dlpack, list_devices
 from ganlens.engine.cuda import device as device_module
 from ganlens.engine.cuda import driver as numbers
 from ganlens.engine.cuda import graph as graph_module
@@ -26,6 +27,7 @@ from ganlens.engine.errors import (
     ShapeError,
 )
 from tests.fakes.cuda import FakeCuda, host_library
+from tests.kit.own_process import run_python
 
 
 @pytest.fixture(params=["fake", pytest.param("gpu", marks=pytest.mark.gpu)])
@@ -158,6 +160,47 @@ def test_memory_is_freed_with_its_last_user(fake: FakeCuda) -> None:
     del part, row
     gc.collect()
     assert fake.live == (0, 0)
+
+
+def test_memory_freed_by_the_way_leaves_the_threads_context(fake: FakeCuda) -> None:
+    """The collector comes in any thread, another program's too."""
+    device, other = Device(driver=fake), 0xDD
+    kept = [device.empty((4,)), device.pinned((4,)), device.stream(), device.event()]
+    fake.cuCtxSetCurrent(other)
+    kept.clear()
+    gc.collect()
+    assert fake.live == (0, 0) and fake.calls["cuStreamDestroy"] == fake.calls["cuEventDestroy"] == 1
+    assert fake.thread_context == other
+    free_here = threading.Thread(target=lambda: (kept.append(fake.thread_context), gc.collect()))
+    free_here.start()
+    free_here.join()
+    assert kept == [0]
+
+
+def test_nothing_is_freed_when_the_process_ends() -> None:
+    """Objects of other libraries, or of the program's modules, may still be using it then."""
+    done = run_python(
+        """
+        import atexit
+        from tests.fakes.cuda import FakeCuda
+        from ganlens.engine.cuda import Device
+
+        fake = FakeCuda()
+        atexit.register(lambda: print({name for name in fake.calls if "Free" in name or "Release" in name}))
+        device = Device(driver=fake)
+        kept = device.empty((4,)), device.pinned((4,)), device
+        """
+    )
+    assert done == "set()"
+
+
+def test_the_gpus_of_a_machine_are_listed_without_a_context() -> None:
+    fake = FakeCuda(devices=2, memory=8 << 30, capability=(8, 7), integrated=True)
+    listed = list_devices(driver=fake)
+    assert [info.index for info in listed] == [0, 1]
+    assert str(listed[1]) == "GPU 1: Fake GPU, compute capability 8.7, 8.0 GiB shared with the host"
+    assert fake.calls["cuDevicePrimaryCtxRetain"] == 0
+    assert Device(1, driver=fake).info == listed[1]
 
 
 def test_what_nothing_has_written_is_not_zero(fake: FakeCuda) -> None:
