@@ -20,7 +20,7 @@ from .faces.framing import FaceFraming
 from .faces.stream import faced, single
 from .faces.tracker import Follower
 from .model import find_model, read_model_spec
-from .model.attributes import attribute_vector
+from .model.attributes import attribute_vector, edit_share
 from .pixels.compositor import Compositor
 from .pixels.frame import Color, Frame, PixelFormat, kind_of, not_a_frame
 from .pixels.framing import Framing, Mode
@@ -181,7 +181,9 @@ class Translator:
 
         Args:
             image: (H, W, 3) uint8 RGB, or a :class:`~ganlens.engine.pixels.frame.Frame` in its own pixel format.
-            attributes: values in 0..1 by name, for models that have attributes; case and underscores do not matter.
+            attributes: values by name, for models that have attributes; case and underscores do not matter. The range
+                is ``spec.attributes.bounds(name)``; where the record holds strengths, 0 leaves the picture alone and 1
+                is the full edit.
 
         Returns:
             The same kind and size as ``image``.
@@ -198,7 +200,7 @@ class Translator:
         of an array.
         """
         vector = self._attribute_vector(attributes)
-        if self._pipeline is not None:
+        if self._pipeline is not None and self._share(vector) > 0:
             self._pipeline.times = self.times
             return self._pipeline.stream(frames, vector)
         items: Iterable[Frame | FacedFrame] = frames
@@ -279,7 +281,9 @@ class Translator:
             raise
 
     def _translate(self, items: Sequence[Frame | FacedFrame], attributes: Array | None) -> list[Frame]:
-        """Translate frames of one size, format and colour."""
+        """Translate frames of one size, format and colour. Without any edit they are returned as they are."""
+        if self._share(attributes) == 0:
+            return [item.frame if isinstance(item, FacedFrame) else item for item in items]
         if isinstance(self.compositor, FaceCompositor):
             found = [self._find_faces(item) if isinstance(item, Frame) else item for item in items]
             return self._translate_faces(self.compositor, found, attributes)
@@ -360,9 +364,17 @@ class Translator:
         if attributes is not None and len(images) > 1:
             attributes = np.repeat(attributes, len(images), axis=0)
         output = self.backend.run(images, attributes)
+        share = self._share(attributes)
+        if share < 1:
+            output = output.faded(images, share, composed=self.spec.output.kind == "image")
         if len(images) == count:
             return output
         return Output(output.translated[:count], None if output.mask is None else output.mask[:count])
+
+    def _share(self, attributes: Array | None) -> float:
+        """How much of the change is shown."""
+        port = self.spec.attributes
+        return 1.0 if port is None or attributes is None else edit_share(port, attributes[0])
 
     def _attribute_vector(self, values: Mapping[str, float]) -> Array | None:
         port = self.spec.attributes

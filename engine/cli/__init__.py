@@ -110,7 +110,12 @@ def translate(
     opacity: Annotated[float, typer.Option(help="0..1: 0 shows the original, 1 the translation.")] = 1.0,
     settings: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="NAME=VALUE", help="An attribute of the model, 0..1; repeat for more."),
+        typer.Option(
+            "--set",
+            metavar="NAME=VALUE",
+            help="An attribute of the model; repeat for more. 0 leaves it alone, 1 is the full edit, 0.5 half of it, "
+            "-1 takes it away where the model can; 'engine info MODEL' lists names and ranges.",
+        ),
     ] = None,
     backend: Backend = "auto",
     value_range: Range = None,
@@ -256,6 +261,53 @@ def info(
     from .info import show_model
 
     show_model(model, value_range, as_json)
+
+
+@app.command(short_help="Give an ONNX file another record.")
+def relabel(
+    model: Annotated[str, typer.Argument(help="A name that 'engine models' lists, or an ONNX file.")],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="The ONNX file to write.")],
+    record: Annotated[
+        str | None,
+        typer.Option(metavar="FILE|-", help="The whole record as JSON, as 'engine info MODEL --json' prints it."),
+    ] = None,
+    strengths: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DIR|GLOB",
+            help="Measure on these pictures, aligned as the model takes them, which values give a quarter, half and "
+            "three quarters of each edit, and record that: 0 leaves the picture alone, 1 is the full edit.",
+        ),
+    ] = None,
+    limit: Annotated[int, typer.Option(metavar="N", min=1, help="Pictures that are measured, spread evenly.")] = 32,
+    experimental: Annotated[
+        str | None,
+        typer.Option(metavar="A,B,...", help="Attributes whose edit seldom convinces; 'translate --set' says so."),
+    ] = None,
+    backend: Backend = "auto",
+    overwrite: Annotated[bool, typer.Option("--yes", "-y", help="Replace an existing output.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")] = False,
+) -> None:
+    """Write an ONNX file with another record; weights and graph stay bit for bit.
+
+    \b
+    engine relabel face.onnx -o new.onnx --strengths faces/ --experimental young,male
+    engine info face.onnx --json > record.json      # edit it, then:
+    engine relabel face.onnx -o new.onnx --record record.json
+    """
+    from .relabel import relabel
+
+    relabel(
+        model,
+        output,
+        record=record,
+        strengths=strengths,
+        limit=limit,
+        experimental=experimental,
+        backend=backend,
+        overwrite=overwrite,
+        quiet=quiet,
+    )
 
 
 @app.command(short_help="Show which backends run here, and how to get the others.")

@@ -22,7 +22,7 @@ from ..media import RawSink, RawSource, VideoSink, VideoSource
 from ..media.file.hardware import DecoderName, EncoderName
 from ..media.pictures import check_target, list_images, read_image, write_image
 from ..model import find_model, read_model_spec
-from ..model.attributes import plain
+from ..model.attributes import attribute_notes, plain
 from ..model.description import parse_value_range
 from ..pixels.frame import Frame, side_by_side
 from ..pixels.framing import Framing
@@ -88,7 +88,7 @@ class Job:
             try:
                 values[name.strip()] = float(text)
             except ValueError:
-                raise OptionError(f"--set {setting}: expected NAME=VALUE with a value from 0 to 1.") from None
+                raise OptionError(f"--set {setting}: expected NAME=NUMBER, for example smiling=0.5.") from None
             if plain(name) in given:
                 raise OptionError(f"--set {setting}: {name.strip()} was given before; give each attribute once.")
             given.add(plain(name))
@@ -190,7 +190,10 @@ def _translate_video(job: Job, path: str, console: Console) -> int:
             "decoder": source.decoder if isinstance(source, VideoSource) else None,
             "encoder": sink.encoder if isinstance(sink, VideoSink) else None,
         }
-        _say(console, translator, [*info.notes, *sink.notes], [coder.line for coder in coders.values() if coder])
+        advice = attribute_notes(translator.spec.attributes, attributes)
+        _say(
+            console, translator, [*info.notes, *sink.notes, *advice], [coder.line for coder in coders.values() if coder]
+        )
         progress = FrameProgress(console, info.frames, times, quiet=job.quiet)
         interrupted = False
 
@@ -279,7 +282,7 @@ def _translate_pictures(job: Job, console: Console) -> int:
     interrupted = False
     first = _first_size(pairs)
     with _open(job, first, budget.network, 1, times) as translator:
-        _say(console, translator, [])
+        _say(console, translator, attribute_notes(translator.spec.attributes, attributes))
         quiet = job.quiet or len(pairs) == 1
         with FrameProgress(console, len(pairs), times, quiet=quiet, what="pictures") as progress:
             try:
