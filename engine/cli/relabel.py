@@ -104,4 +104,4 @@ def _measure(
     with open_backend(path, backend) as opened:
         compositor = Compositor(opened.spec)
         images = [compositor.prepare(read_image(picture)).copy() for picture in chosen]
-        return calibrate(port, network_change(opened, port, images), progress)
+        return calibrate(port, network_change(opened, images), progress)

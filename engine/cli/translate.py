@@ -88,7 +88,7 @@ class Job:
             try:
                 values[name.strip()] = float(text)
             except ValueError:
-                raise OptionError(f"--set {setting}: expected NAME=NUMBER, for example smiling=0.5.") from None
+                raise OptionError(f"--set {setting}: expected NAME=VALUE, for example smiling=0.5.") from None
             if plain(name) in given:
                 raise OptionError(f"--set {setting}: {name.strip()} was given before; give each attribute once.")
             given.add(plain(name))

@@ -57,9 +57,11 @@ def calibrate(
 ) -> AttributeInput:
     """The port with strengths of which each shows its share of the edit.
 
-    The share of a vector v is the projection of its change on that of the full edit, over all pictures:
-    ``sum(c(v) * c(full)) / sum(c(full) ** 2)`` with ``c`` the change to the picture as shown (mask included). For each
-    share in :data:`SHARES` the entry is found by halving the range, which takes the share to rise with the entry.
+    The share of a vector v is the projection of its edit on the full one, over all pictures:
+    ``share(v) * sum(e(v) * e(full)) / sum(e(full) ** 2)``, where the edit ``e(v) = c(v) - c(neutral)`` is the change to
+    the picture (mask included) without what the network changes at strength 0, and ``share`` is
+    :func:`~.attributes.edit_share`. For each share in :data:`SHARES` the entry is found by halving the range, which
+    takes the share to rise with the entry.
 
     Args:
         port: with strengths, whose ends and neutral entries are kept.
@@ -67,39 +69,41 @@ def calibrate(
         progress: called with each name before it is measured.
     """
     strengths = dict(port.strengths)
+    still = change(attribute_vector(port, {}))
     for name, strength in port.strengths.items():
         progress(name)
         points = [(0.0, strength.neutral)]
         for end in (strength.lowest, strength.highest):
             if end != 0:
-                points += _measured(port, change, name, end)
+                points += _measured(port, change, still, name, end)
                 points.append((end, strength.entry(end)))
         strengths[name] = strength.model_copy(update={"points": tuple(sorted(points))})
     return port.model_copy(update={"strengths": strengths})
 
 
-def network_change(backend: Backend, port: AttributeInput, images: Iterable[Array]) -> Change:
-    """What a backend's network changes in pictures, (1, 3, h, w) each, as a runtime shows it."""
+def network_change(backend: Backend, images: Iterable[Array]) -> Change:
+    """What a backend's network changes in pictures, (1, 3, h, w) each, inside its mask."""
     pictures = list(images)
 
     def change(vector: Array) -> list[Array]:
-        share = edit_share(port, vector[0])
         changes = []
         for image in pictures:
             output = backend.run(image, vector)
             moved = output.translated - image
             if output.mask is not None and backend.spec.output.kind == "segment":
                 moved *= output.mask
-            changes.append(share * moved)
+            changes.append(moved)
         return changes
 
     return change
 
 
-def _measured(port: AttributeInput, change: Change, name: str, end: float) -> list[tuple[float, float]]:
+def _measured(
+    port: AttributeInput, change: Change, still: list[Array], name: str, end: float
+) -> list[tuple[float, float]]:
     """(strength, entry) between 0 and ``end``, which is not included."""
     strength = port.strengths[name]
-    full = change(attribute_vector(port, {name: end}))
+    full = [one - none for one, none in zip(change(attribute_vector(port, {name: end})), still, strict=True)]
     power = sum(float((one * one).sum()) for one in full)
     if power == 0:
         return []  # no edit at all: any entry is as good
@@ -110,8 +114,10 @@ def _measured(port: AttributeInput, change: Change, name: str, end: float) -> li
         for _ in range(HALVINGS):
             middle = (low + high) / 2
             tried = _bent(port, name, end, share, middle)
-            changes = change(attribute_vector(tried, {name: end * share}))
-            shown = sum(float((one * whole).sum()) for one, whole in zip(changes, full, strict=True)) / power
+            vector = attribute_vector(tried, {name: end * share})
+            edits = zip(change(vector), still, full, strict=True)
+            reached = sum(float(((one - none) * whole).sum()) for one, none, whole in edits) / power
+            shown = edit_share(tried, vector[0]) * reached
             low, high = (middle, high) if shown < share else (low, middle)
         points.append((end * share, round((low + high) / 2, 4)))
     return points

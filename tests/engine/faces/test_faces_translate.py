@@ -305,7 +305,7 @@ def test_a_picture_by_the_command(engine, model, photo):
     ("arguments", "message"),
     [
         (["--set", "smiling=7"], "Attribute smiling: got 7, expected 0 to 1"),
-        (["--set", "smiling=blue"], "--set smiling=blue: expected NAME=NUMBER, for example smiling=0.5"),
+        (["--set", "smiling=blue"], "--set smiling=blue: expected NAME=VALUE, for example smiling=0.5"),
         (["--set", "smilng=1"], "Unknown attribute 'smilng'. Did you mean Smiling? Known: Black_Hair, Blond_Hair"),
         (["--set", "blond_hair=1", "--set", "black_hair=1"], "exclude each other"),
         (["--max-faces", "0"], "max_faces = 0 came; expected 1 to 64"),
