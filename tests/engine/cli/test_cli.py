@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from ganlens.engine import Frame, read_image, write_image
-from ganlens.engine.cli.info import console as info_console
+from ganlens.engine.cli import info as describe
 from tests.kit.models import attribute_model, identity_model, invert_model
 
 ENGINE = [sys.executable, "-c", "from ganlens.engine.cli import main; main()"]
@@ -272,7 +272,7 @@ def test_info_writes_a_line_each_and_names_as_they_are(engine, folder):
 
 
 def test_a_narrow_terminal_shows_models_whole(engine, monkeypatch):
-    monkeypatch.setattr(info_console, "_width", 80)
+    monkeypatch.setattr(describe.console, "_width", 80)
     out = engine("models")[1]
     assert max(map(len, out.splitlines())) <= 80
     words = {word for line in out.splitlines() for word in line.split()}
