@@ -251,8 +251,8 @@ def models(as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = F
     show_models(as_json)
 
 
-@app.command(short_help="Show a model's record.")
-def info(
+@app.command("info", short_help="Show a model's record.")
+def show_info(
     model: Annotated[str, typer.Argument(help="A name that 'engine models' lists, or an ONNX file.")],
     value_range: Range = None,
     as_json: Annotated[bool, typer.Option("--json", help="The record as JSON.")] = False,
@@ -263,8 +263,8 @@ def info(
     show_model(model, value_range, as_json)
 
 
-@app.command(short_help="Give an ONNX file another record.")
-def relabel(
+@app.command("relabel", short_help="Give an ONNX file another record.")
+def relabel_model(
     model: Annotated[str, typer.Argument(help="A name that 'engine models' lists, or an ONNX file.")],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="The ONNX file to write.")],
     record: Annotated[
@@ -318,8 +318,8 @@ def backends(as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] =
     show_backends(as_json)
 
 
-@app.command(short_help="Build the TensorRT plan of a model ahead of time.")
-def build(
+@app.command("build", short_help="Build the TensorRT plan of a model ahead of time.")
+def build_plan(
     model: Annotated[str, typer.Argument(help="A name that 'engine models' lists, or an ONNX file.")],
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FILE.plan", help="Write it here, not to the cache.")

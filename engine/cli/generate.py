@@ -13,7 +13,7 @@ from rich.console import Console
 
 from ..errors import MediaError, OptionError
 from ..generator import Generator, Picture, read_noise_spec
-from ..media import CONTAINERS, VideoInfo, VideoSink
+from ..media import CONTAINERS, FrameFormat, VideoSink
 from ..media.contact_sheet import make_grid
 from ..media.pictures import IMAGE_SUFFIXES, check_target, write_image
 from ..model import find_model
@@ -222,10 +222,10 @@ def _make_walk(job: Job, generator: Generator, output: str, console: Console) ->
     rate = Fraction(fps).limit_denominator(1001)
     spec = generator.spec
     size = spec.size.fixed or spec.size.preferred
-    info = VideoInfo(path=None, size=size, format="rgb24", time_base=1 / rate, rate=rate, frames=total)
+    format = FrameFormat(size, "rgb24", rate, time_base=1 / rate)
     status = 0
     times = generator.times
-    with VideoSink(output, info, overwrite=job.overwrite) as sink:
+    with VideoSink(output, format, overwrite=job.overwrite) as sink:
         progress = FrameProgress(console, total, times, quiet=job.quiet)
         try:
             with progress, Writer(_encoder(sink, times)) as writer:

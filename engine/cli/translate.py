@@ -7,7 +7,7 @@ import sys
 from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Literal
@@ -161,23 +161,22 @@ def _translate_video(job: Job, path: str, console: Console) -> int:
                     hdr=job.hdr,
                 )
             )
-        info = source.info
-        if job.start is not None and info.duration == 0:
+        if job.start is not None and source.file is not None and source.file.duration == 0:
             raise _beyond_the_end(path, job.start)
-        translator = stack.enter_context(_open(job, info.size, budget.network, budget.in_flight, times))
-        height, width = info.size
-        size = (height, width - width % 2) if job.compare and info.format != "rgb24" else info.size
+        translator = stack.enter_context(_open(job, source.format.size, budget.network, budget.in_flight, times))
+        format = source.format
         if job.compare:
-            size = (size[0], 2 * size[1])
+            height, width = format.size
+            format = replace(format, size=(height, 2 * (width - (width % 2 if format.pixels != "rgb24" else 0))))
         sink: VideoSink | RawSink
         if output == "-":
-            sink = stack.enter_context(RawSink(sys.stdout.buffer, info, size=size))
+            sink = stack.enter_context(RawSink(sys.stdout.buffer, format))
         else:
             sink = stack.enter_context(
                 VideoSink(
                     output,
-                    info,
-                    size=size,
+                    format,
+                    origin=source,
                     codec=job.codec,
                     crf=job.crf,
                     preset=job.preset,
@@ -190,11 +189,9 @@ def _translate_video(job: Job, path: str, console: Console) -> int:
             "decoder": source.decoder if isinstance(source, VideoSource) else None,
             "encoder": sink.encoder if isinstance(sink, VideoSink) else None,
         }
-        advice = attribute_notes(translator.spec.attributes, attributes)
-        _say(
-            console, translator, [*info.notes, *sink.notes, *advice], [coder.line for coder in coders.values() if coder]
-        )
-        progress = FrameProgress(console, info.frames, times, quiet=job.quiet)
+        notes = [*source.notes, *sink.notes, *attribute_notes(translator.spec.attributes, attributes)]
+        _say(console, translator, notes, [coder.line for coder in coders.values() if coder])
+        progress = FrameProgress(console, source.frames, times, quiet=job.quiet)
         interrupted = False
 
         def encode(frame: Frame) -> None:
@@ -235,7 +232,7 @@ def _translate_video(job: Job, path: str, console: Console) -> int:
             raise _beyond_the_end(path, job.start)
         sink.close(complete=not interrupted)
         seconds = progress.seconds
-    notes = [*info.notes, *sink.notes]
+    notes = [*source.notes, *sink.notes]
     if interrupted:
         notes.append(f"Stopped after {progress.frames} frames; the file is finished there and plays.")
         console.print(notes[-1], markup=False, soft_wrap=True)
