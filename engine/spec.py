@@ -144,6 +144,10 @@ class AttributeInput(Record):
         strength = self.strengths.get(name)
         return (0.0, 1.0) if strength is None else (strength.lowest, strength.highest)
 
+    def is_experimental(self, name: str) -> bool:
+        """Whether an attribute's edit seldom convinces, so that users are told."""
+        return name in self.strengths and self.strengths[name].experimental
+
 
 class LatentInput(Record):
     """The noise that enters: tensor (N, dim)."""

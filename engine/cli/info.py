@@ -116,10 +116,7 @@ def settable_lines(port: AttributeInput | None) -> list[str]:
     lines = []
     for name in port.names:
         low, high = port.bounds(name)
-        strength = port.strengths.get(name)
-        lines.append(
-            f"{name:{width}}  {low:g}..{high:g}{'  experimental' if strength and strength.experimental else ''}"
-        )
+        lines.append(f"{name:{width}}  {low:g}..{high:g}{'  experimental' if port.is_experimental(name) else ''}")
     return [*lines, "0 leaves the picture alone, 1 is the full edit, 0.5 half of it"]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from fractions import Fraction
 from types import TracebackType
@@ -242,3 +243,23 @@ def _described(
     if min(size) < 1 or rate <= 0:
         raise OptionError(f"size {size} and rate {rate} came; expected (height, width) and a rate above 0")
     return FrameFormat(size, pixels, rate, time_base=1 / rate, color=color, pixel_aspect=aspect)
+
+
+def open_standard_input(
+    uri: str = "-",
+    *,
+    size: tuple[int, int] | None = None,
+    rate: float | Fraction | None = None,
+    format: PixelFormat = "yuv420p",
+) -> RawSource:
+    """The video piped to this program; arguments as of :class:`RawSource`."""
+    if sys.stdin is None:
+        raise MediaError("Standard input is closed; there is no piped video.")
+    return RawSource(sys.stdin.buffer, size=size, rate=rate, format=format)
+
+
+def open_standard_output(uri: str, format: FrameFormat, *, origin: FrameSource | FileInfo | None = None) -> RawSink:
+    """The pipe behind this program."""
+    if sys.stdout is None:
+        raise MediaError("Standard output is closed; the video cannot be piped.")
+    return RawSink(sys.stdout.buffer, format, origin=origin)

@@ -97,15 +97,12 @@ def edit_share(port: AttributeInput, vector: NDArray[np.float32]) -> float:
     return 0.0 if reached < 1e-6 else min(1.0, reached / FADE)
 
 
-def attribute_notes(port: AttributeInput | None, values: Mapping[str, float]) -> list[str]:
-    """What a user should know of the attributes set: none is, or some are experimental."""
-    if port is None or not port.strengths:
+def experimental_notes(port: AttributeInput | None, values: Mapping[str, float]) -> list[str]:
+    """A sentence if attributes are set that the record calls experimental."""
+    if port is None:
         return []
-    if not any(values.values()):
-        example = next((name for name, strength in port.strengths.items() if not strength.experimental), port.names[0])
-        return [f"no attribute is set, so nothing changes; for example --set {example.lower()}=1"]
     wanted = {plain(name) for name, value in values.items() if value}
-    names = [name for name, strength in port.strengths.items() if strength.experimental and plain(name) in wanted]
+    names = [name for name in port.names if port.is_experimental(name) and plain(name) in wanted]
     return [f"experimental in this model, the edit seldom convinces: {', '.join(names)}"] if names else []
 
 
