@@ -17,7 +17,7 @@ from typer.core import TyperGroup
 
 from ..errors import EngineError, MissingExtra, did_you_mean
 from .cache import app as cache_app
-from .options import BuildOptions, GenerateOptions, Range, TranslateOptions, command
+from .options import BuildOptions, GenerateOptions, Range, RelabelOptions, TranslateOptions, command
 
 
 class _Commands(TyperGroup):
@@ -100,6 +100,12 @@ def _build(options: BuildOptions) -> None:
     build(options)
 
 
+def _relabel(options: RelabelOptions) -> None:
+    from .relabel import run
+
+    run(options)
+
+
 app.command("translate", short_help="Translate videos and pictures.")(command(TranslateOptions, _translate))
 app.command("generate", short_help="Make pictures from noise.")(command(GenerateOptions, _generate))
 
@@ -132,6 +138,7 @@ def backends(as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] =
     show_backends(as_json)
 
 
+app.command("relabel", short_help="Give an ONNX file another record.")(command(RelabelOptions, _relabel))
 app.command("build", short_help="Build the TensorRT plan of a model ahead of time.")(command(BuildOptions, _build))
 
 _PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}

@@ -86,7 +86,10 @@ class TranslateOptions:
     settings: Annotated[
         list[str] | None,
         option(
-            "--set", metavar="NAME=VALUE", help="An attribute of the model ('engine info' lists them); repeat for more."
+            "--set",
+            metavar="NAME=VALUE",
+            help="An attribute of the model ('engine info' lists them); repeat for more. 1 is the full edit, 0.5 half "
+            "of it, 0 none, -1 takes away where the model can.",
         ),
     ] = None
     framing: Annotated[
@@ -238,6 +241,39 @@ class GenerateOptions:
     json_output: Json = None
     overwrite: Yes = False
     verbose: Verbose = False
+    quiet: Quiet = False
+
+
+@dataclasses.dataclass(frozen=True)
+class RelabelOptions:
+    """Write an ONNX file with another record; weights and graph stay bit for bit.
+
+    \b
+    engine relabel face.onnx -o new.onnx --strengths faces/ --experimental young,male
+    engine info face.onnx --json > record.json      # edit it, then:
+    engine relabel face.onnx -o new.onnx --record record.json
+    """
+
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="A name that 'engine models' lists, or an ONNX file.")]
+    output: Annotated[Path, option("--output", "-o", metavar="FILE", help="The ONNX file to write.")]
+    record: Annotated[
+        str | None, option(metavar="FILE|-", help="The whole record as JSON, as 'engine info MODEL --json' prints it.")
+    ] = None
+    strengths: Annotated[
+        str | None,
+        option(
+            metavar="DIR|GLOB",
+            help="Measure on these pictures, aligned as the model takes them, which entries give a quarter, half and "
+            "three quarters of each edit, and record that: 0 leaves the picture alone, 1 is the full edit.",
+        ),
+    ] = None
+    limit: Annotated[int, option(metavar="N", min=1, help="Pictures that are measured, spread evenly.")] = 32
+    experimental: Annotated[
+        str | None,
+        option(metavar="A,B,...", help="Attributes whose edit seldom convinces; 'translate --set' says so."),
+    ] = None
+    backend: Backend = "auto"
+    overwrite: Yes = False
     quiet: Quiet = False
 
 
