@@ -7,6 +7,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from fractions import Fraction
 
 from ..pixels.frame import Frame
 from .policy import SMOOTH_DEPTH, STALENESS_S, Policy, stale_count
@@ -22,6 +23,10 @@ class Captured:
     at: float
     number: int = 0
     """Counts the frames of a session, from 1."""
+    origin: Fraction | None = None
+    """The frame's time by its source's own clock."""
+    stale: bool = False
+    """Whether it repeats an earlier picture because the source gives none."""
 
 
 class FrameQueue:

@@ -57,11 +57,13 @@ class QueueSource:
                 frame = self._items.popleft()
             yield frame
 
-    def close(self) -> None:
-        """No frame comes after this."""
+    def interrupt(self) -> None:
+        """No frame comes after this; called by any thread."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
+
+    close = interrupt
 
 
 class FunctionSink:
