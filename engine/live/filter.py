@@ -11,7 +11,7 @@ from typing import Literal
 
 import numpy as np
 
-from ..controls import Settings
+from ..controls import Controls, Settings
 from ..errors import EngineError, OptionError
 from ..faces.framing import FaceFraming
 from ..model import find_model, read_model_spec, shipped
@@ -283,7 +283,9 @@ class _Running:
         if self._stream is None or under != self._under:
             self._end_stream()
             self._apply(settings)
-            self._stream = self.translator.stream(self._frames(), **self.attributes(settings.attributes))
+            self._stream = self.translator.stream(
+                self._frames(), controls=Controls(attributes=self.attributes(settings.attributes))
+            )
             self._under = under
         self._frame = frame
         try:

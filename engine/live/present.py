@@ -1,45 +1,32 @@
-"""What is done to a frame besides the model: mirrored, compared with the original, marked when it is no longer fresh."""
+"""What is done to a frame besides the model: compared with the original, or marked when it is no longer fresh."""
 
 from __future__ import annotations
 
-from typing import Literal
-
 import numpy as np
 
+from ..controls import Settings
 from ..media.bitmap_font import ADVANCE, LINE, WIDTH, draw_line
 from ..pixels.frame import Frame
+from ..session import split_screen
 
 
-def mirrored(frame: Frame) -> Frame:
-    """The frame flipped left to right."""
-    result = frame.copy()
-    for target, plane in zip(result.planes, frame.planes, strict=True):
-        np.copyto(target, plane[:, ::-1])
-    return result
+def compared(original: Frame, shown: Frame, settings: Settings) -> Frame:
+    """The original beside what is shown, as ``settings.compare`` says, in a frame of the same size.
 
-
-def compared(original: Frame, shown: Frame, how: Literal["split", "side"], split: float = 0.5) -> Frame:
-    """The original beside what is shown, in a frame of the same size.
+    Side by side each gets half of the frame and shows its middle: cameras and files cannot grow while they run.
 
     Args:
         original, shown: frames of the same size and format; neither is changed.
-        how: "split": the original in the left part of the frame. "side": the middle half of both.
-        split: where the original ends with "split", as a share of the width.
     """
-    width = original.size[1]
+    if settings.compare == "split":
+        return split_screen(original, shown, settings.split)
     result = shown.copy()
-    if how == "split":
-        columns = _even(round(width * split), original)
-        for target, plane in zip(result.planes, original.planes, strict=True):
-            end = _scaled(columns, plane.shape[1], width)
-            target[:, :end] = plane[:, :end]
-        return result
-    half, start = _even(width // 2, original), _even(width // 4, original)
+    width = original.size[1]
+    half, start = width // 2 // 2 * 2, width // 4 // 2 * 2
     for target, left, right in zip(result.planes, original.planes, shown.planes, strict=True):
-        count, begin = _scaled(half, left.shape[1], width), _scaled(start, left.shape[1], width)
-        rest = target.shape[1] - count
+        count, begin = (half, start) if left.shape[1] == width else (half // 2, start // 2)
         target[:, :count] = left[:, begin : begin + count]
-        target[:, count:] = right[:, begin : begin + rest]
+        target[:, count:] = right[:, begin : begin + target.shape[1] - count]
     return result
 
 
@@ -58,12 +45,3 @@ def marked(frame: Frame, text: str) -> Frame:
         top, left = (height - ink.shape[0]) // 2, (width - ink.shape[1]) // 2
         luma[top : top + ink.shape[0], left : left + ink.shape[1]][ink[..., 0] == 0] = 235
     return result
-
-
-def _even(columns: int, frame: Frame) -> int:
-    return columns - columns % 2 if frame.format != "rgb24" else columns
-
-
-def _scaled(columns: int, plane_width: int, width: int) -> int:
-    """Columns of the frame as columns of a plane that may be subsampled."""
-    return columns if plane_width == width else -(-columns // 2)

@@ -49,7 +49,9 @@ class Presets:
             OptionError: there is none of that number.
         """
         if number not in self._presets:
-            raise OptionError(f"There is no preset {number}. Saved: {', '.join(map(str, sorted(self._presets))) or 'none'}.")
+            raise OptionError(
+                f"There is no preset {number}. Saved: {', '.join(map(str, sorted(self._presets))) or 'none'}."
+            )
         return self._presets[number]
 
     def save(self, number: int, preset: dict[str, Any]) -> None:

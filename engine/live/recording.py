@@ -11,9 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import EngineError, MediaError
-
 from ..media.base import FrameFormat, Notes
-from ..media.file.info import VideoInfo
 from ..media.file.sink import VideoSink
 from ..media.live.conversion import Converter
 from ..media.live.decoding import FrameMaker
@@ -22,6 +20,8 @@ from .outlet import Outlet
 from .queue import Captured, Clock
 
 TICK = Fraction(1, 90_000)
+_LEAST_STEP = Fraction(1, 500)
+"""Matroska keeps milliseconds: of two frames that come nearer than this, in a burst after a pause, one is enough."""
 
 
 class RecordingSink:
@@ -36,19 +36,9 @@ class RecordingSink:
         self._format = format
         height, width = (side - side % 2 for side in format.size)
         self._size = height, width
-        info = VideoInfo(
-            path=None,
-            size=self._size,
-            format="yuv420p",
-            time_base=TICK,
-            rate=format.rate or Fraction(30),
-            color=format.color,
-            tags=format.tags,
-        )
-        self._sink = VideoSink(path, info, preset="ultrafast", crf=21, threads=1, overwrite=overwrite)
-        self._convert = Converter(
-            "yuv420p", self._size, matrix=format.color.matrix, full_range=format.color.full_range
-        )
+        target = replace(format, size=self._size, pixels="yuv420p", time_base=TICK, rate=format.rate or Fraction(30))
+        self._sink = VideoSink(path, target, preset="ultrafast", crf=21, threads=1, overwrite=overwrite)
+        self._convert = Converter("yuv420p", self._size, matrix=format.color.matrix, full_range=format.color.full_range)
         self._make = FrameMaker()
         self._first: Fraction | None = None
         self._last: Fraction | None = None
@@ -69,7 +59,7 @@ class RecordingSink:
         if time is not None:
             self._first = time if self._first is None else self._first
             time = round((time - self._first) / TICK) * TICK
-            if self._last is not None and time <= self._last - self._first:
+            if self._last is not None and time < self._last - self._first + _LEAST_STEP:
                 return
             self._last = self._first + time
         picture = self._convert(frame)

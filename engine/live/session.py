@@ -26,10 +26,11 @@ from ..media.picture_codec import encode_still
 from ..model.attributes import attribute_vector, plain
 from ..pixels.frame import Frame
 from ..pixels.framing import MODES, Framing
+from ..session import mirrored
 from .filter import FilterRequest, LiveFilter, ModelChoice, Variant, choices, variants
 from .outlet import OpenSink, Outlet
 from .policy import Policy, SizeState, backoff, choose_size, wait_limit
-from .present import compared, marked, mirrored
+from .present import compared, marked
 from .presets import Presets
 from .queue import Captured, Clock, FrameQueue
 from .recording import Recorder
@@ -46,7 +47,7 @@ _MICROSECOND = Fraction(1, 1_000_000)
 
 
 @dataclass
-class LiveOptions:
+class SessionOptions:
     """What a session is to do; all of it can be left to the defaults."""
 
     policy: Policy = "fresh"
@@ -78,7 +79,7 @@ class LiveSession:
         open_source: opens the source; called again when it is lost.
         models: names or paths that may be chosen, beside the shipped models; the first one runs.
         controls: attributes, opacity, mirror, ...; by default all at rest.
-        options: see :class:`LiveOptions`.
+        options: see :class:`SessionOptions`.
         presets: file of presets 1 to 9; None: none can be saved.
         clock: seconds that do not jump.
 
@@ -92,11 +93,11 @@ class LiveSession:
         *,
         models: list[str] | None = None,
         controls: Controls | None = None,
-        options: LiveOptions | None = None,
+        options: SessionOptions | None = None,
         presets: Presets | None = None,
         clock: Clock = time.monotonic,
     ) -> None:
-        self.options = options or LiveOptions()
+        self.options = options or SessionOptions()
         self.controls = controls or Controls()
         self.models: dict[str, ModelChoice] = {choice.name: choice for choice in choices(models or [])}
         if not self.models:
@@ -510,7 +511,7 @@ class LiveSession:
         shown = self._filter(frame, settings)
         model_s = self._clock() - before
         if settings.compare != "off" and shown is not frame:
-            shown = compared(frame, shown, settings.compare, settings.split)
+            shown = compared(frame, shown, settings)
         self._last_shown = frame, shown
         now = self._clock()
         self.statistics.shown += 1

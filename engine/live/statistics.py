@@ -7,6 +7,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from fractions import Fraction
 
 from .policy import CONNECTION_WINDOW_S, Connection, connection
 
@@ -109,7 +110,7 @@ class Statistics:
         """The source delivers from now on: what it did before does not count against it."""
         self.recent_arrivals.clear()
 
-    def connection(self, rate: float | None, *, delivering: bool) -> Connection:
+    def connection(self, rate: Fraction | None, *, delivering: bool) -> Connection:
         """One word for the source; see :func:`~ganlens.engine.live.policy.connection`."""
         window = self.recent_arrivals
-        return connection(window.count(), window.seconds, rate, delivering=delivering)
+        return connection(window.count(), window.seconds, None if rate is None else float(rate), delivering=delivering)

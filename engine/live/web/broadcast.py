@@ -17,8 +17,8 @@ from ..queue import Captured, FrameQueue
 
 Codec = Literal["h264", "jpeg"]
 HEADER = struct.Struct("<BBHHHId")
-"""Of a picture: codec (1 H.264, 2 JPEG), flags (1 key frame, 2 stale), width, height, 0, number, the frame's time by its
-source's clock in microseconds."""
+"""Of a picture: codec (1 H.264, 2 JPEG), flags (1 key frame, 2 stale), width, height, 0, number, the frame's time by
+its source's clock in microseconds."""
 _CODES = {"h264": 1, "jpeg": 2}
 MOST_IN_FLIGHT = 4
 """Pictures on their way to a page that it has not drawn yet; more would only grow older on the way."""
@@ -74,9 +74,7 @@ class Viewer:
         config = f"{picture.codec} {picture.size}"
         if picture.key and config != self._config:
             self._config = config
-            self.say(
-                {"type": "video", "codec": picture.codec, "width": picture.size[1], "height": picture.size[0]}
-            )
+            self.say({"type": "video", "codec": picture.codec, "width": picture.size[1], "height": picture.size[0]})
         self._in_flight[number] = now
         self.sent += 1
         self.outgoing.put_nowait(data)

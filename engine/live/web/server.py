@@ -474,9 +474,11 @@ def _prometheus(state: dict[str, Any]) -> str:
         add(f"{name}_total", "counter", help, ("", counters[name]))
     dropped = [(f'{{cause="{cause}"}}', count) for cause, count in counters["dropped"].items()]
     add("dropped_total", "counter", "Frames dropped, by cause.", *dropped)
-    add("frames_per_second", "gauge", "Frames captured and shown.", ('{at="in"}', timing["fps_in"]), ('{at="out"}', timing["fps_out"]))
+    rates = (('{at="in"}', timing["fps_in"]), ('{at="out"}', timing["fps_out"]))
+    add("frames_per_second", "gauge", "Frames captured and shown.", *rates)
     for name in ("latency_ms", "model_ms", "drawn_ms"):
-        add(name, "gauge", "Milliseconds, of the last five seconds.", *((f'{{quantile="{q}"}}', timing[name][p]) for q, p in (("0.5", "p50"), ("0.95", "p95"))))
+        values = (('{quantile="0.5"}', timing[name]["p50"]), ('{quantile="0.95"}', timing[name]["p95"]))
+        add(name, "gauge", "Milliseconds, of the last five seconds.", *values)
     add("pages", "gauge", "Pages that are open.", ("", state["pages"]["open"]))
     add("source_up", "gauge", "1 while the source delivers.", ("", float(state["source"]["state"] == "live")))
     return "\n".join(lines) + "\n"

@@ -10,6 +10,7 @@ from fractions import Fraction
 
 import av
 
+from ...errors import OptionError
 from ..av_frames import VideoFrame
 from ..base import FileInfo, FrameFormat, Notes
 from .decoding import FrameMaker
@@ -33,6 +34,7 @@ class BrowserSource:
     """Frames of the camera of one page at a time.
 
     Args:
+        uri: "browser:".
         size: (height, width) and
         rate: frames per second, that pages are asked for.
     """
@@ -43,9 +45,13 @@ class BrowserSource:
     file: FileInfo | None = None
     frames: int | None = None
 
-    def __init__(self, size: tuple[int, int] = (480, 640), rate: float = 30.0) -> None:
+    def __init__(
+        self, uri: str = "browser:", *, size: tuple[int, int] | None = None, rate: float | None = None
+    ) -> None:
+        if uri != "browser:":
+            raise OptionError(f"{uri}: expected browser: alone.")
         self.notes = Notes()
-        self.format = FrameFormat(size, "yuv420p", Fraction(str(rate)), Fraction(1, 1_000_000))
+        self.format = FrameFormat(size or (480, 640), "yuv420p", Fraction(str(rate or 30)), Fraction(1, 1_000_000))
         self.dropped = 0
         """Encoded pictures that were dropped because the decoder could not follow."""
         self._owner: object = None

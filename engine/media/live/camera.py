@@ -12,7 +12,7 @@ from types import TracebackType
 
 import av
 
-from ...errors import MediaError, OptionError, reason
+from ...errors import MediaError, reason
 from ..av_frames import VideoFrame
 from ..base import FileInfo, FrameFormat, Notes
 from .decoding import FrameMaker, decoded, described
@@ -29,7 +29,8 @@ class CameraSource:
     """Frames of a camera, as they are captured; their times are of the clock of :func:`time.monotonic`.
 
     Args:
-        device: "/dev/video0", or a number: the nth camera that ``engine live --list`` shows, from 0.
+        device: "/dev/video0", or a number: the nth camera that ``engine live --list`` shows, from 0. Either may follow
+            "camera:".
         size: (height, width) to ask for; the camera's nearest is taken. None: 1280x720.
         rate: frames per second to ask for; None: 30.
 
@@ -132,6 +133,8 @@ class CameraSource:
 
 def _device(device: str | int) -> str:
     """The path of a camera given by path or number."""
+    if isinstance(device, str):
+        device = device.removeprefix("camera:") or "0"
     if isinstance(device, str) and not device.isdecimal():
         if not Path(device).exists():
             raise MediaError(f"There is no camera {device}. {_known()}")
@@ -159,15 +162,3 @@ def _why(error: BaseException) -> str:
     if number in (errno.ENOTTY, errno.ENODEV, errno.ENXIO):
         return "it is not a camera, or it is no longer connected. See engine live --list."
     return f"{reason(error)}. See engine live --list."
-
-
-def parse_size(text: str) -> tuple[int, int]:
-    """(height, width) of "WxH".
-
-    Raises:
-        OptionError: it is something else.
-    """
-    width, _, height = text.lower().partition("x")
-    if not (width.isdecimal() and height.isdecimal() and int(width) and int(height)):
-        raise OptionError(f"size: got {text!r}, expected WIDTHxHEIGHT, such as 1280x720.")
-    return int(height), int(width)

@@ -1,4 +1,4 @@
-"""Packets of a live input as frames: what cannot be decoded is skipped, a change of size or format is taken in stride."""
+"""Packets of a live input as frames: what cannot be decoded is skipped, sizes may change."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from av.video.reformatter import VideoReformatter
 from ...pixels.frame import Color, PixelFormat, Siting
 from ..av_frames import BEST, FULL_RANGE, FramePool, VideoFrame, plane_views
 from ..base import ColorTags, FrameFormat
-from ..file.source import NATIVE_FORMATS, _MATRICES, _target_format
+from ..file.source import MATRICES, NATIVE_FORMATS, target_format
 
 _CENTER_SITED = {"mjpeg", "vp8"}
 
@@ -30,7 +30,7 @@ class FrameMaker:
 
     def __call__(self, picture: av.VideoFrame, time: Fraction | None) -> VideoFrame:
         """The picture as a frame; its planes are read-only views where its format is native."""
-        target: PixelFormat = _target_format(picture.format)
+        target: PixelFormat = target_format(picture.format)
         if NATIVE_FORMATS.get(picture.format.name) != target:
             full = picture.format.name.startswith("yuvj")
             picture = self._reformatter.reformat(picture, format=target, interpolation=BEST, threads=1)
@@ -42,7 +42,7 @@ class FrameMaker:
             self._pools = {key: FramePool(*key)}  # one size at a time: the one before never returns
             pool = self._pools[key]
         full = picture.color_range == FULL_RANGE or picture.format.name.startswith("yuvj")
-        matrix = _MATRICES.get(picture.colorspace) or ("bt601" if picture.height < 720 else "bt709")
+        matrix = MATRICES.get(picture.colorspace) or ("bt601" if picture.height < 720 else "bt709")
         color = Color() if target == "rgb24" else Color(matrix, full, self._siting)
         return VideoFrame(plane_views(picture, target, writable=False), target, color, time, picture, pool)
 

@@ -35,17 +35,26 @@ class H264Encoder:
         rate: frames per second, about.
         crf: constant quality, lower is better.
         key_every_s: seconds from one key frame to the next; a key frame can be asked for at any time.
+        context: of a container's stream; None: one of the encoder's own.
     """
 
     def __init__(
-        self, size: tuple[int, int], rate: Fraction | None = None, *, crf: int = 23, key_every_s: float = 10.0
+        self,
+        size: tuple[int, int],
+        rate: Fraction | None = None,
+        *,
+        crf: int = 23,
+        key_every_s: float = 10.0,
+        context: av.VideoCodecContext | None = None,
     ) -> None:
         self.size = size[0] - size[0] % 2, size[1] - size[1] % 2
         rate = rate or Fraction(30)
         matrix = "bt601" if size[0] < 720 else "bt709"
         self._convert = Converter("yuv420p", self.size, matrix=matrix, full_range=False)
-        context = av.CodecContext.create("libx264", "w")
-        assert isinstance(context, av.VideoCodecContext)
+        if context is None:
+            created = av.CodecContext.create("libx264", "w")
+            assert isinstance(created, av.VideoCodecContext)
+            context = created
         context.height, context.width = self.size
         context.pix_fmt = "yuv420p"
         context.time_base = TICK

@@ -11,7 +11,7 @@ import av
 
 from ...errors import MediaError, reason
 from ...pixels.frame import Frame
-from ..base import FrameFormat, Notes
+from ..base import FileInfo, FrameFormat, FrameSource, Notes
 from .encoding import H264Encoder
 
 _TICK = Fraction(1, 90_000)
@@ -23,23 +23,25 @@ class StreamSink:
     Args:
         url: "udp://HOST:PORT" or "tcp://HOST:PORT".
         format: size and rate of the frames; frames of another size are scaled to it.
+        origin: unused.
 
     Raises:
         MediaError: the address cannot be used.
     """
 
-    def __init__(self, url: str, format: FrameFormat) -> None:
+    def __init__(self, url: str, format: FrameFormat, *, origin: FrameSource | FileInfo | None = None) -> None:
         self.notes = Notes()
         self.url = url
         address = url
         if url.startswith("udp:") and "pkt_size" not in url:
             address += ("&" if "?" in url else "?") + "pkt_size=1316"  # seven MPEG-TS packets: what Ethernet carries
-        self._encoder = H264Encoder(format.size, format.rate, key_every_s=1.0)
         try:
-            self._container = av.open(
-                address, "w", format="mpegts", options={"flush_packets": "1", "muxdelay": "0"}, timeout=5.0
-            )
-            self._stream = self._container.add_stream_from_template(self._encoder.context)
+            self._container = av.open(address, "w", format="mpegts", options={"flush_packets": "1"}, timeout=5.0)
+            rate = format.rate or Fraction(30)
+            stream = self._container.add_stream("libx264", rate=rate)
+            assert isinstance(stream, av.VideoStream)
+            self._stream = stream
+            self._encoder = H264Encoder(format.size, rate, key_every_s=1.0, context=stream.codec_context)
             self._container.start_encoding()
         except (av.FFmpegError, OSError, ValueError) as error:
             raise MediaError(f"{url} cannot be sent to ({reason(error)}). Check the address.") from error

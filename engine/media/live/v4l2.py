@@ -145,9 +145,7 @@ def _rates(handle: int, code: int, width: int, height: int) -> list[Fraction]:
     rates: set[Fraction] = set()
     for index in range(64):
         try:
-            answer = _query(
-                handle, _ENUM_FRAMEINTERVALS, _FRAME_INTERVAL.pack(index, code, width, height, *[0] * 7)
-            )
+            answer = _query(handle, _ENUM_FRAMEINTERVALS, _FRAME_INTERVAL.pack(index, code, width, height, *[0] * 7))
         except OSError:
             break
         _, _, _, _, kind, *numbers = _FRAME_INTERVAL.unpack(answer)

@@ -18,11 +18,11 @@ import numpy as np
 
 from ...errors import MediaError, MissingExtra, reason
 from ...pixels.frame import Frame
-from ..base import FrameFormat, Notes
+from ..base import FileInfo, FrameFormat, FrameSource, Notes
 from .conversion import Converter
 from .v4l2 import output_devices
 
-MODPROBE = 'sudo modprobe v4l2loopback video_nr=10 card_label=ganlens exclusive_caps=1'
+MODPROBE = "sudo modprobe v4l2loopback video_nr=10 card_label=ganlens exclusive_caps=1"
 """How a virtual camera is made on Linux."""
 
 
@@ -30,26 +30,28 @@ class VirtualCameraSink:
     """A virtual camera. Its size is that of the first frames: others are scaled to it.
 
     Args:
-        device: "/dev/video10"; None: the first one there is.
+        device: "/dev/video10", or "camera:/dev/video10"; "" or "camera:": the first one there is.
         format: size and rate of the frames.
+        origin: unused.
 
     Raises:
         MediaError: there is no virtual camera, or another program feeds it.
     """
 
-    def __init__(self, device: str | None, format: FrameFormat) -> None:
+    def __init__(self, device: str, format: FrameFormat, *, origin: FrameSource | FileInfo | None = None) -> None:
         self.notes = Notes()
+        name = device.removeprefix("camera:") or None
         height, width = (side - side % 2 for side in format.size)
         self.size = height, width
         rate = format.rate or Fraction(30)
         self._output: _Output = (_Loopback if sys.platform.startswith("linux") else _OtherPrograms)(
-            device, self.size, rate
+            name, self.size, rate
         )
         self.device = self._output.device
 
     def write(self, frame: Frame) -> None:
         """Show a frame."""
-        if frame.size != self.size and (frame.size[0] - frame.size[0] % 2, frame.size[1] - frame.size[1] % 2) != self.size:
+        if tuple(side - side % 2 for side in frame.size) != self.size:
             self.notes.add(
                 f"{self.device} keeps its size {self.size[1]}x{self.size[0]}; frames of {frame.size[1]}x"
                 f"{frame.size[0]} are scaled to it"
@@ -135,7 +137,9 @@ class _OtherPrograms(_Output):
                 width, height, float(rate), fmt=pyvirtualcam.PixelFormat.RGB, device=device
             )
         except RuntimeError as error:
-            raise MediaError(f"No virtual camera can be used ({reason(error)}). Install OBS Studio, which has one.") from error
+            raise MediaError(
+                f"No virtual camera can be used ({reason(error)}). Install OBS Studio, which has one."
+            ) from error
         self.device = str(self._camera.device)
         self._convert = Converter("rgb24", size)
 
