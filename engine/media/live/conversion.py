@@ -39,8 +39,9 @@ class Converter:
         self._pools: dict[tuple[int, int, str], FramePool] = {}
 
     def __call__(self, frame: Frame) -> av.VideoFrame:
-        """The frame as a picture; without a copy where nothing is to be changed. It has no time."""
-        picture = as_picture(frame, self._pools)
+        """The frame as a picture of the caller's own: sinks in other threads have the same frame."""
+        shared = isinstance(frame, VideoFrame) and frame.picture is not None
+        picture = frame.picture if isinstance(frame, VideoFrame) and frame.picture is not None else self._copied(frame)
         height, width = self.size or frame.size
         rgb = frame.format == "rgb24"
         matrix = self._matrix or frame.color.matrix
@@ -53,7 +54,9 @@ class Converter:
             and (picture.height, picture.width) == (height, width)
             and (rgb or (matrix == frame.color.matrix and full == source_full))
         )
-        if not same:
+        if same:
+            picture = self._copied(frame) if shared else picture
+        else:
             picture = self._reformatter.reformat(
                 picture,
                 width=width,
@@ -71,18 +74,12 @@ class Converter:
             picture.color_range = FULL_RANGE if full else 1
         return picture
 
-
-def as_picture(frame: Frame, pools: dict[tuple[int, int, str], FramePool]) -> av.VideoFrame:
-    """The frame as a libav picture of its own format, without a copy where it is one already."""
-    if isinstance(frame, VideoFrame) and frame.picture is not None:
-        return frame.picture
-    height, width = frame.size
-    key = (width, height, str(frame.format))
-    if key not in pools:
-        if len(pools) == 4:
-            del pools[next(iter(pools))]
-        pools[key] = FramePool(*key)
-    picture = pools[key].take()
-    for target, plane in zip(plane_views(picture, frame.format), frame.planes, strict=True):
-        np.copyto(target, plane)
-    return picture
+    def _copied(self, frame: Frame) -> av.VideoFrame:
+        height, width = frame.size
+        key = (width, height, str(frame.format))
+        if key not in self._pools:
+            self._pools = {key: FramePool(*key)}  # one size at a time: the one before hardly returns
+        picture = self._pools[key].take()
+        for target, plane in zip(plane_views(picture, frame.format), frame.planes, strict=True):
+            np.copyto(target, plane)
+        return picture
