@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from abc import abstractmethod
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -11,6 +10,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from ganlens.engine.errors import OptionError, TrainingError, did_you_mean
+from ganlens.engine.files import replace_file
 
 from .label_groups import LabelLayout, load_layout
 
@@ -733,9 +733,7 @@ def _flag(option: str) -> str:
 def save_config(config: TrainConfig, folder: Path) -> Path:
     """Write ``config.json`` into the run folder, atomically, and return its path."""
     path = folder / CONFIG_NAME
-    part = path.with_suffix(".part")
-    part.write_text(config.model_dump_json(indent=2) + "\n", encoding="utf-8")
-    os.replace(part, path)
+    replace_file(path, config.model_dump_json(indent=2) + "\n", durable=True)
     return path
 
 

@@ -63,7 +63,7 @@ def content(folder):
 
 
 def test_ten_right_two_reported_and_going_on_touches_nothing(engine, clips, model):
-    status, out, err = engine("translate", "in", "-o", "out", "-m", model)
+    status, _, err = engine("translate", "in", "-o", "out", "-m", model)
     assert status == 1, err
     assert "2 of 12 inputs failed" in err and "error: in/bad1.mp4" in err and "error: in/bad2.mp4" in err
     assert sorted(content("out")) == [f"clip{number}.mp4" for number in range(10)]
@@ -109,7 +109,7 @@ def test_killed_in_the_middle_and_resumed_it_is_as_if_nothing_had_happened(clips
     for number in range(10):  # long enough to be killed among them
         write_clip(clips / f"clip{number}.mp4", 150, 10 * number)
     command = [*ENGINE, "translate", "in/clip*.mp4", "-m", model, "-q", "--backend", "cpu"]
-    subprocess.run([*command, "-o", "whole"], cwd=tmp_path, check=True)
+    subprocess.run([*command, "-o", "whole", *jobs], cwd=tmp_path, check=True)
     process = subprocess.Popen([*command, "-o", "out", *jobs], cwd=tmp_path, start_new_session=True)
     end = time.monotonic() + 60
     while len(list((tmp_path / "out").glob("clip*.mp4"))) < 3 and time.monotonic() < end:
