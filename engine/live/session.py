@@ -22,6 +22,7 @@ from ..controls import Controls, Settings
 from ..errors import EngineError, MediaError, OptionError, did_you_mean
 from ..faces.framing import FaceFraming
 from ..media.base import FrameFormat, FrameSource
+from ..media.live.browser import BrowserSource
 from ..media.picture_codec import encode_still
 from ..model.attributes import attribute_vector, plain
 from ..pixels.frame import Frame
@@ -402,7 +403,7 @@ class LiveSession:
             before = self.statistics.captured
             message = ""
             self.statistics.begun()
-            self._set_source("waiting" if getattr(source, "deferred", False) else "live")
+            self._set_source("waiting" if isinstance(source, BrowserSource) else "live")
             try:
                 for frame, at in self._frames(source):
                     if self._stop.is_set():
@@ -460,8 +461,9 @@ class LiveSession:
 
     def _arrived(self, source: FrameSource, frame: Frame, at: float) -> None:
         if self.source_state != "live":
+            self.statistics.begun()
             self._set_source("live")
-        if self.format is None or self.format.size != frame.size:
+        if self.format is None or (self.format.size, self.format.rate) != (frame.size, source.format.rate):
             self._note_format(source, frame)
         self._last_arrival = self._clock()
         self.statistics.arrived()
@@ -469,7 +471,7 @@ class LiveSession:
         self._queue.put(Captured(frame, at, self._number))
 
     def _note_format(self, source: FrameSource, frame: Frame | None = None) -> None:
-        if frame is None and getattr(source, "deferred", False):
+        if frame is None and isinstance(source, BrowserSource):  # a page's first picture tells
             return
         format = source.format
         if frame is not None and format.size != frame.size:
@@ -541,6 +543,10 @@ class LiveSession:
     def _check_stall(self) -> None:
         """While the source gives nothing for longer than it may, the sinks get the last picture, marked."""
         if self._clock() - self._last_arrival < wait_limit(1 / float(self._rate())):
+            return
+        source = self._source
+        if isinstance(source, BrowserSource) and not source.attached:
+            self._set_source("waiting", "no page gives its camera")
             return
         if self.source_state == "live":
             self.statistics.stalls += 1

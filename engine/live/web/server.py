@@ -351,7 +351,7 @@ class WebServer:
                 viewer.take(codec)
                 self._broadcast.update()
             elif kind == "camera":
-                self._camera(viewer, bool(message["on"]))
+                self._camera(viewer, bool(message["on"]), message.get("rate"))
             else:
                 return f"unknown type {kind!r}; expected drawn, patch, video or camera"
         except (EngineError, _BadRequest) as error:
@@ -360,7 +360,7 @@ class WebServer:
             return f"a message of type {kind!r} is not complete ({error})"
         return ""
 
-    def _camera(self, viewer: Viewer, on: bool) -> None:
+    def _camera(self, viewer: Viewer, on: bool, rate: Any) -> None:
         source = self._session.source
         if not isinstance(source, BrowserSource):
             viewer.say({"type": "camera", "state": "unavailable"})
@@ -375,7 +375,7 @@ class WebServer:
                 with contextlib.suppress(RuntimeError):  # the server has ended
                     loop.call_soon_threadsafe(viewer.say, {"type": "camera", "state": "key"})
 
-            granted = source.attach(viewer, ask)
+            granted = source.attach(viewer, ask, rate if isinstance(rate, int | float) and 1 <= rate <= 240 else None)
             viewer.say({"type": "camera", "state": "on" if granted else "busy"})
         self._session.changed()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 import av
@@ -40,8 +40,6 @@ class BrowserSource:
     """
 
     live = True
-    deferred = True
-    """Its format is known when a page sends its first picture."""
     file: FileInfo | None = None
     frames: int | None = None
 
@@ -61,16 +59,19 @@ class BrowserSource:
         self._closed = False
         self._changed = threading.Condition()
 
-    def attach(self, owner: object, ask_for_key: Callable[[], None]) -> bool:
+    def attach(self, owner: object, ask_for_key: Callable[[], None], rate: float | None = None) -> bool:
         """Take the pictures of one page from now on; False while another page has the camera.
 
         Args:
             ask_for_key: called, by any thread, when decoding must begin anew.
+            rate: frames per second that the camera gives; None if the browser does not tell.
         """
         with self._changed:
             if self._owner is not None and self._owner is not owner:
                 return False
             self._owner, self._ask_for_key = owner, ask_for_key
+            if rate is not None:
+                self.format = replace(self.format, rate=Fraction(str(rate)).limit_denominator(1001))
             self._waiting.clear()
             self._needs_key = True
         return True

@@ -29,7 +29,7 @@ export class Camera extends EventTarget {
     this.#video.muted = true;
     this.#video.playsInline = true;
     connection.addEventListener("camera", ({ detail }) => this.#answered(detail.state));
-    connection.addEventListener("open", () => { if (this.#stream) this.connection.say({ type: "camera", on: true }); });
+    connection.addEventListener("open", () => { if (this.#stream) this.#offer(); });
   }
 
   get on() { return this.#stream !== null; }
@@ -51,9 +51,11 @@ export class Camera extends EventTarget {
     stream.getVideoTracks()[0].addEventListener("ended", () => this.stop());
     this.#video.srcObject = stream;
     await this.#video.play();
-    this.connection.say({ type: "camera", on: true });
+    this.#offer();
     this.dispatchEvent(new Event("change"));
   }
+
+  #offer() { this.connection.say({ type: "camera", on: true, rate: this.#stream.getVideoTracks()[0].getSettings().frameRate }); }
 
   async stop() {
     if (!this.#stream) return;

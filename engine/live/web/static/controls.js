@@ -122,7 +122,7 @@ export class Sliders {
     const slider = (...given) => rows.push(this.#slider(...given));
     for (const name of model.attributes.filter(name => !grouped.has(name))) slider(`attribute ${name}`, words(name), model.neutral, value => this.#set(name, value));
     model.groups.forEach(group => {
-      rows.push(element("p", { className: "group-name" }, `One of ${group.length}`));
+      rows.push(element("p", { className: "group-name" }, model.exactlyOne ? "One of these" : "At most one of these"));
       for (const name of group) slider(`attribute ${name}`, words(name), model.neutral, value => this.#set(name, value));
     });
     slider("opacity", "Strength", 0, value => this.change({ opacity: value ?? 1 }));
