@@ -1,4 +1,4 @@
-"""The command line: ``engine translate | generate | models | info | backends | build | cache | train | export``.
+"""The command line: ``engine translate | live | generate | models | info | backends | build | cache | train | export``.
 
 Only this package prints. What a command needs is imported when it runs, so that ``engine --help`` answers at once and
 ``engine`` works without the packages of the extras.
@@ -17,7 +17,15 @@ from typer.core import TyperGroup
 
 from ..errors import EngineError, MissingExtra, did_you_mean
 from .cache import app as cache_app
-from .options import BuildOptions, GenerateOptions, Range, RelabelOptions, TranslateOptions, command
+from .options import (
+    BuildOptions,
+    GenerateOptions,
+    LiveOptions,
+    Range,
+    RelabelOptions,
+    TranslateOptions,
+    command,
+)
 
 
 class _Commands(TyperGroup):
@@ -88,6 +96,12 @@ def _translate(options: TranslateOptions) -> None:
     raise typer.Exit(run(options))
 
 
+def _live(options: LiveOptions) -> None:
+    from .live import run
+
+    raise typer.Exit(run(options))
+
+
 def _generate(options: GenerateOptions) -> None:
     from .generate import run
 
@@ -107,6 +121,7 @@ def _relabel(options: RelabelOptions) -> None:
 
 
 app.command("translate", short_help="Translate videos and pictures.")(command(TranslateOptions, _translate))
+app.command("live", short_help="Filter a camera or a stream while you watch.")(command(LiveOptions, _live))
 app.command("generate", short_help="Make pictures from noise.")(command(GenerateOptions, _generate))
 
 
