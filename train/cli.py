@@ -22,6 +22,7 @@ from .config import (
     CHANGEABLE,
     CONFIG_NAME,
     CONFIGS,
+    OLDEST_SHAPE,
     ACLGANConfig,
     ClassifierConfig,
     CycleGANConfig,
@@ -158,7 +159,7 @@ def merge(
     if resume:
         if "out" not in explicit:
             raise TrainingError("--resume needs --out: the run folder to continue.")
-        values = read_values(Path(explicit["out"]))
+        values = {"shape": OLDEST_SHAPE, **read_values(Path(explicit["out"]))}
         fixed = sorted(n for n, v in explicit.items() if n not in CHANGEABLE and v != values.get(n))
         if fixed:
             names = ", ".join("--" + name.replace("_", "-") for name in fixed)

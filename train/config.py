@@ -15,9 +15,13 @@ from ganlens.engine.errors import OptionError, TrainingError, did_you_mean
 from .label_groups import LabelLayout, load_layout
 
 CONFIG_NAME = "config.json"
+OLDEST_SHAPE = "transposed"
+"""Of the runs whose configuration has no ``shape``."""
 
 Norm = Literal["in", "bn", "none"]
 Activation = Literal["relu", "leaky"]
+NetworkShape = Literal["transposed", "joined"]
+"""Of the real-time tiers. A record or a run that names none is from before there was a choice: transposed."""
 SemanticLayer = Literal["relu4_3", "relu3_3", "relu2_2"]
 SemanticDistance = Literal["mse", "l1"]
 VGGScaling = Literal["caffe", "torchvision"]
@@ -41,10 +45,19 @@ class TrainConfig(BaseModel):
         description="Run folder whose generators this one begins with, for another style, other data or another "
         "discriminator, which starts new. Not for psc-gan (see --stage1) and classifier.",
     )
-    tier: Literal["nano", "mobile", "light", "resnet6", "resnet9", "stargan", "growing"] = Field(
-        "mobile", description="Generator network."
+    tier: Literal["nano", "mobile", "light", "edge", "resnet6", "resnet9", "stargan", "growing"] = Field(
+        "mobile",
+        description="Generator network. Real-time: nano, mobile, light; edge is mobile without instance norm, for NPUs "
+        "and INT8.",
     )
-    norm: Norm = Field("in", description="Norm of the real-time tiers: in (affine instance norm), bn, or none.")
+    shape: NetworkShape = Field(
+        "joined",
+        description="Shape of the real-time tiers: joined (the picture is joined to the head, nothing is transposed), "
+        "or transposed, the first shape, to continue from an older run.",
+    )
+    norm: Norm = Field(
+        "in", description="Norm of the real-time tiers: in (affine instance norm; not for edge), bn, or none."
+    )
     activation: Activation = Field("relu", description="Activation of the generators: relu or leaky (slope 0.01).")
 
     size: Annotated[int, Field(ge=32)] = Field(256, description="Side of the square training crop, in pixels.")
@@ -87,6 +100,17 @@ class TrainConfig(BaseModel):
     data_note: str = Field("", description="Training data in one line, for the record; default: the folders' names.")
     data_licence: str = Field("not stated", description="Licence of the training data, for the record.")
     note: str = Field("", description="What a user of the model must know, for the record.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _edge_has_batch_norm(cls, values: Any) -> Any:
+        if isinstance(values, dict) and values.get("tier") == "edge":
+            if values.get("norm", "bn") == "in":
+                raise ValueError("tier edge is for chips without instance norm; give --norm bn or none")
+            if values.get("shape", "joined") != "joined":
+                raise ValueError("tier edge has no transposed convolutions; leave --shape out")
+            return {"norm": "bn", **values}
+        return values
 
     @model_validator(mode="after")
     def _check(self) -> TrainConfig:
@@ -425,7 +449,7 @@ class StarGANConfig(EditorConfig):
     """StarGAN, the baseline: WGAN-GP, a class loss and a reconstruction; no mask."""
 
     method: Literal["stargan"] = "stargan"
-    tier: Literal["nano", "mobile", "light", "resnet6", "resnet9", "stargan", "growing"] = Field(
+    tier: Literal["nano", "mobile", "light", "edge", "resnet6", "resnet9", "stargan", "growing"] = Field(
         "stargan", description="Generator network."
     )
     lambda_cls: Weight = Field(1.0, description="Weight of the class loss.")

@@ -440,7 +440,7 @@ def take_generators(method: Method, config: TrainConfig) -> None:
         except RuntimeError as error:
             raise TrainingError(
                 f"--start-from {config.start_from}: its {stem} is a {given.tier} network ({given.options}), this run's "
-                f"is {spec.tier} ({spec.options}). Give the same --tier, --norm and --activation."
+                f"is {spec.tier} ({spec.options}). Give the same --tier, --shape, --norm and --activation."
             ) from error
 
 

@@ -37,7 +37,7 @@ def image_to_image_spec(config: UnpairedConfig, name: str) -> GeneratorSpec:
         name=name,
         architecture="cyclegan",
         tier=config.tier,
-        options={"norm": config.norm, "activation": config.activation},
+        options=network_options(config),
         size=SizeRule(multiple_of=multiple, minimum=SMALLEST_PX, preferred=(whole, whole)),
     )
 
@@ -46,7 +46,7 @@ def attribute_spec(config: EditorConfig, *, mask: bool, complement: bool, border
     """The record of a generator that takes a picture and attributes and gives a picture, or segment and mask."""
     names = config.attribute_names
     hair = tuple(names[column] for column in hair_columns(names))
-    options: dict[str, str | int | float | bool] = {"norm": config.norm, "activation": config.activation}
+    options = network_options(config)
     if config.tier == "stargan":
         options = {"width": config.generator_width}
     return GeneratorSpec(
@@ -64,6 +64,14 @@ def attribute_spec(config: EditorConfig, *, mask: bool, complement: bool, border
         frame_border_px=border_px,
         face_alignment="celeba" if CELEBA.issuperset(names) else "",
     )
+
+
+def network_options(config: TrainConfig) -> dict[str, str | int | float | bool]:
+    """Constructor options of an image-to-image network, for its record."""
+    options: dict[str, str | int | float | bool] = {"norm": config.norm, "activation": config.activation}
+    if config.tier in ("nano", "mobile", "light", "edge"):
+        options["shape"] = config.shape
+    return options
 
 
 def training_record(config: TrainConfig, *, images_seen: int, steps: int, seconds: float, device: str) -> Training:
