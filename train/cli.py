@@ -28,6 +28,7 @@ from .config import (
     CycleGANConfig,
     DCGANConfig,
     DistillConfig,
+    PairedConfig,
     PSCGANConfig,
     StarGANConfig,
     TrainConfig,
@@ -225,6 +226,7 @@ def _commands() -> None:
 
 
 app.command("cyclegan")(_command(CycleGANConfig))
+app.command("paired")(_command(PairedConfig))
 app.command("distill")(_command(DistillConfig))
 app.command("acl-gan")(_command(ACLGANConfig))
 app.command("stargan")(_command(StarGANConfig))

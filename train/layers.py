@@ -67,7 +67,7 @@ class Foldable:
 
 
 def fold(network: nn.Module) -> nn.Module:
-    """A copy of a network, in eval mode, in which each :class:`Foldable` layer is folded; the network stays as it is."""
+    """A copy of a network, in eval mode, with each :class:`Foldable` layer folded; the network stays as it is."""
     plain = copy.deepcopy(network).eval()
     for module in list(plain.modules()):
         for name, child in module.named_children():

@@ -10,7 +10,7 @@ import torch
 
 from ganlens.engine.spec import AttributeInput, GeneratorSpec, ImageOutput, SizeRule, Training
 
-from .config import EditorConfig, FacesConfig, TrainConfig, UnpairedConfig
+from .config import EditorConfig, FacesConfig, PairedConfig, TrainConfig, UnpairedConfig
 from .targets import hair_columns
 
 SMALLEST_PX = 16
@@ -26,7 +26,7 @@ CELEBA = frozenset(_CELEBA.split())
 """The attributes of CelebA: who trains on these trains on its aligned faces, and at run time faces must be found."""
 
 
-def image_to_image_spec(config: UnpairedConfig, name: str) -> GeneratorSpec:
+def image_to_image_spec(config: TrainConfig, name: str) -> GeneratorSpec:
     """The record of a generator that takes a picture and gives one.
 
     ``preferred`` is the size at which the training pictures were seen whole: there a crop has its training scale.
@@ -35,7 +35,7 @@ def image_to_image_spec(config: UnpairedConfig, name: str) -> GeneratorSpec:
     whole = max(SMALLEST_PX, round(config.resize_px / multiple) * multiple)
     return GeneratorSpec(
         name=name,
-        architecture="cyclegan",
+        architecture="paired" if config.method == "paired" else "cyclegan",
         tier=config.tier,
         options=network_options(config),
         size=SizeRule(multiple_of=multiple, minimum=SMALLEST_PX, preferred=(whole, whole)),
@@ -77,6 +77,8 @@ def network_options(config: TrainConfig) -> dict[str, str | int | float | bool]:
 def training_record(config: TrainConfig, *, images_seen: int, steps: int, seconds: float, device: str) -> Training:
     """What the run has done so far, for the record of its generator."""
     data = config.data_note
+    if not data and isinstance(config, PairedConfig):
+        data = ", ".join(_short(part.strip()) for part in config.photos.split(","))
     if not data and isinstance(config, UnpairedConfig):
         data = f"{_short(config.photos)} to {_short(config.paintings)}"
     if not data and isinstance(config, FacesConfig):

@@ -10,7 +10,7 @@ from torch import nn
 from ganlens.engine.errors import ModelFileError, did_you_mean
 from ganlens.engine.spec import GeneratorSpec
 
-from ..config import Activation, Norm, NetworkShape
+from ..config import Activation, NetworkShape, Norm
 from .classifier import AttributeClassifier
 from .dcgan import AutoencoderCritic, DCGANGenerator, ScoreCritic
 from .growing import GrowingDiscriminator, GrowingGenerator
