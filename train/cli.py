@@ -183,7 +183,9 @@ def _command(kind: type[TrainConfig]) -> Any:
     parameters = [inspect.Parameter("ctx", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context)]
     parameters += [_parameter(name, field) for name, field in kind.model_fields.items() if name != "method"]
     parameters += [
-        _option("config", Path | None, None, "Start from the config.json of another run; options given here win."),
+        _option(
+            "config", Path | None, None, "Start from a recipe (.toml) or a run's config.json; options given here win."
+        ),
         _option("resume", bool, False, "Continue the run in --out exactly where it stopped."),
     ]
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from abc import abstractmethod
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -28,6 +29,11 @@ VGGScaling = Literal["caffe", "torchvision"]
 
 Positive = Annotated[int, Field(gt=0)]
 Weight = Annotated[float, Field(ge=0)]
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:  # the same under its former name
+    import tomli as tomllib
 
 C = TypeVar("C", bound="TrainConfig")
 
@@ -861,14 +867,20 @@ def save_config(config: TrainConfig, folder: Path) -> Path:
 def read_values(path: Path) -> dict[str, Any]:
     """The values of a configuration file, unchecked; ``path`` may be the run folder that holds it.
 
+    Args:
+        path: ``config.json`` of a run, or a recipe in TOML.
+
     Raises:
-        TrainingError: the file is missing or is not a JSON object.
+        TrainingError: the file is missing or is neither a JSON object nor TOML.
     """
     file = path / CONFIG_NAME if path.is_dir() else path
     try:
-        values = json.loads(file.read_text(encoding="utf-8"))
+        text = file.read_text(encoding="utf-8")
+        values = tomllib.loads(text) if file.suffix == ".toml" else json.loads(text)
     except FileNotFoundError as error:
-        raise TrainingError(f"There is no configuration file {file}. Give the config.json of a run folder.") from error
+        raise TrainingError(
+            f"There is no configuration file {file}. Give the config.json of a run folder, or a recipe (.toml)."
+        ) from error
     except (OSError, ValueError) as error:
         raise TrainingError(f"{file} cannot be read as a configuration: {error}.") from error
     if not isinstance(values, dict):

@@ -5,8 +5,8 @@ What the first shape (:mod:`.mobile`) taught, measured in ``benchmarks/tiers.py`
 - An instance norm in the stem throws the picture's own colours away. Here the only norm is at the end of each residual
   block, and the picture itself, its 2x2 pixels as 12 channels, is joined to the features that the head reads.
 - Transposed convolutions cost a fifth of the time, and their kernels treat even and odd pixels differently, which
-  paints a grid. Here the way up is a 1x1 convolution at the lower scale, its nearest neighbours, the skip, and a depthwise
-  convolution: a flat picture stays flat.
+  paints a grid. Here the way up is a 1x1 convolution at the lower scale, its nearest neighbours, the skip, and a
+  depthwise convolution: a flat picture stays flat.
 - The head still has phases, the 2x2 pixels of its shuffle. Its kernel is a free kernel convolved with a 2x2 box, so
   that the phases of a flat picture are equal. :func:`ganlens.train.layers.fold` turns it into a plain convolution.
 """
