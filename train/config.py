@@ -291,6 +291,7 @@ class PairedConfig(TrainConfig):
         description="Enlargement of a picture before the teacher sees it, and back: above 1 strokes are finer, and a "
         "weave from the teacher's own grid disappears.",
     )
+    teacher_licence: str = Field("", description="Licence of the teacher, for the record.")
     answers: str = Field("", description="Without a teacher: folder of answers, named as the photos are.")
     pairs: str = Field(
         "", description="Folder that keeps the pairs, to be used by several runs; default: pairs in --out."
@@ -823,7 +824,7 @@ CHANGEABLE = frozenset(
     | {"lambda_att", "lambda_con", "lambda_mask", "lambda_tv", "lambda_smooth", "lambda_gp", "lambda_cls", "lambda_rec"}
     | {"open_share", "discriminator_shift"}
     | {"stage1", "lambda_2"}
-    | {"answers", "pairs", "noise"}
+    | {"answers", "pairs", "noise", "teacher_licence"}
     | {"lambda_l1", "lambda_pooled", "lambda_gradient", "lambda_texture", "lambda_gram", "lambda_calm"}
 )
 """What may differ when a run is resumed: its length, its places, its words, and, when asked for, rates and weights.

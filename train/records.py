@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 from pathlib import Path
 
 import torch
@@ -91,8 +92,23 @@ def training_record(config: TrainConfig, *, images_seen: int, steps: int, second
         size=(config.size, config.size),
         seconds=round(seconds, 1),
         hardware=hardware(device),
+        teacher=_teacher(config) if isinstance(config, PairedConfig) else "",
         note=config.note,
     )
+
+
+def _teacher(config: PairedConfig) -> str:
+    if not config.teacher:
+        return f"the pictures of {_short(config.answers)}"
+    parts = [_short(config.teacher), config.teacher_input and _without_paths(config.teacher_input)]
+    if config.teacher_licence:
+        parts.append(config.teacher_licence)
+    return ", ".join(filter(None, parts))
+
+
+def _without_paths(inputs: str) -> str:
+    """A teacher's inputs, each file only by its name."""
+    return re.sub(r"[^=(]*/", "", inputs)
 
 
 def hardware(device: str) -> str:
