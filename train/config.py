@@ -22,7 +22,7 @@ OLDEST_SHAPE = "transposed"
 Norm = Literal["in", "bn", "none"]
 Activation = Literal["relu", "leaky"]
 NetworkShape = Literal["transposed", "joined"]
-"""Of the real-time tiers. A record or a run that names none is from before there was a choice: transposed."""
+"""Of the real-time tiers. A record or run of nano, mobile or light without it is from before there was a choice."""
 SemanticLayer = Literal["relu4_3", "relu3_3", "relu2_2"]
 SemanticDistance = Literal["mse", "l1"]
 VGGScaling = Literal["caffe", "torchvision"]

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn.functional import pixel_unshuffle
 
-from ganlens.engine.errors import ModelFileError, OptionError
+from ganlens.engine.errors import OptionError
 from ganlens.engine.spec import AttributeInput, GeneratorSpec, ImageOutput, SizeRule
 from ganlens.export import ExportOptions, export_onnx
 from ganlens.train.checkpoint import load_generator, save_generator
@@ -113,11 +113,6 @@ def test_files_of_the_second_shape_go_there_and_back(tier: str, tmp_path: Path) 
     assert spec.options["shape"] == "joined"
     x = torch.rand(1, 3, 32, 32)
     assert torch.equal(again(x), generator.eval()(x))
-
-
-def test_edge_has_only_the_second_shape() -> None:
-    with pytest.raises(ModelFileError, match="tier edge has no shape transposed"):
-        make_generator(GeneratorSpec(name="g", architecture="paired", tier="edge"))
 
 
 def test_edge_has_batch_norm() -> None:

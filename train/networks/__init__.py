@@ -54,10 +54,8 @@ def _real_time(spec: GeneratorSpec) -> nn.Module:
         "attributes": spec.attributes.length if spec.attributes else 0,
         "mask": spec.output.mask is not None,
     }
-    if _choice(spec, "shape", get_args(NetworkShape)) == "joined":
+    if _choice(spec, "shape", get_args(NetworkShape)) == "joined" or spec.tier not in TIERS:
         return RealTimeGenerator(SHAPES[spec.tier], **options)
-    if spec.tier not in TIERS:
-        raise ModelFileError(f"'{spec.name}': tier {spec.tier} has no shape transposed; only {', '.join(TIERS)} do.")
     return MobileGenerator(TIERS[spec.tier], **options)
 
 
