@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from ganlens.engine.errors import ModelFileError, TrainingError
+from ganlens.engine.files import replace_file
 from ganlens.engine.spec import GeneratorSpec
 
 from .networks import make_generator
@@ -26,9 +26,7 @@ def save_generator(generator: nn.Module, spec: GeneratorSpec, path: Path) -> Gen
     """Write weights and record, atomically; the returned record holds the weights' sha256."""
     weights = {name: value.detach().cpu().contiguous() for name, value in generator.state_dict().items()}
     complete = spec.model_copy(update={"weights_sha256": weights_sha256(weights)})
-    part = path.with_name(path.name + ".part")
-    save_file(weights, str(part), metadata=complete.to_metadata())
-    os.replace(part, path)
+    replace_file(path, save(weights, metadata=complete.to_metadata()), durable=True)
     return complete
 
 
@@ -83,18 +81,12 @@ def weights_sha256(weights: Mapping[str, Tensor]) -> str:
 
 def save_state(state: dict[str, Any], folder: Path) -> None:
     """Write the run's state; a crash in the middle leaves the previous one."""
-    part = folder / f"{STATE_NAME}.part"
     try:
-        with part.open("wb") as file:
-            torch.save(state, file)
-            file.flush()
-            os.fsync(file.fileno())
+        replace_file(folder / STATE_NAME, lambda file: torch.save(state, file), durable=True)
     except OSError as error:
-        part.unlink(missing_ok=True)
         raise TrainingError(
             f"The checkpoint could not be written to {folder}: {error}. Free some space, then --resume."
         ) from error
-    os.replace(part, folder / STATE_NAME)
 
 
 def load_state(folder: Path) -> dict[str, Any]:
