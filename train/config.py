@@ -322,8 +322,8 @@ class PairedConfig(TrainConfig):
     lambda_gradient: Weight = Field(0.5, description="Weight of the L1 distance between neighbours' differences.")
     lambda_texture: Weight = Field(
         0.0,
-        description="Weight of the distance in how much fine detail there is; against blur. 0.5 is enough; in styles far "
-        "from the picture it weaves threads into plain walls.",
+        description="Weight of the distance in how much fine detail there is; against blur. 0.5 is enough; in styles "
+        "far from the picture it weaves threads into plain walls.",
     )
     lambda_gram: Weight = Field(
         0.0,
