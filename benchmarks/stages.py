@@ -64,7 +64,7 @@ def measure(
             for _ in range(budget.in_flight)
         ]
         translated = list(lanes[0].stream(source))
-        image = lanes[0].compositor.prepare(translated[0]).copy()
+        image = lanes[0].compositor.prepare(translated[0])[None]
         for lane in lanes:
             lane.backend.run(image)
         with clocked(stages, "run"):

@@ -197,7 +197,7 @@ class Worker:
         translator = self._open_translator(frame.size)
         self._say(translator, [])
         faces = translator.frames_with_faces
-        result = translator(frame, **self.attributes)
+        result = translator(frame, attributes=self.attributes)
         with self.times.measure("encode"):
             make_folder(target)
             write_image(
@@ -211,12 +211,8 @@ class Worker:
         return Done(work, 1, time.perf_counter() - began, notes, faces=found)
 
     def _controls(self) -> Controls:
-        return Controls(
-            attributes=self.attributes,
-            opacity=self.options.opacity,
-            detail=self.options.detail,
-            compare="side" if self.options.compare else "off",
-        )
+        """The settings beside those that the translator was opened with."""
+        return Controls(attributes=self.attributes, compare="side" if self.options.compare else "off")
 
     def _source_options(self, given: Input) -> dict[str, Any]:
         options = self.options
@@ -249,8 +245,7 @@ class Worker:
             options = self.options
             with plan_progress(self.console, quiet=self._quiet):
                 self._translator = Translator.open(
-                    self.model.path,
-                    value_range=self.value_range,
+                    self.model,
                     backend=options.backend,
                     framing=self.framing,
                     detail=options.detail,
