@@ -33,19 +33,24 @@ from .config import (
     CONFIG_NAME,
     DCGANConfig,
     FacesConfig,
+    PairedConfig,
     TrainConfig,
     UnpairedConfig,
     save_config,
 )
 from .data import Pictures, Positions, TrainingData, UnpairedDataset, make_loader, to_pixels
 from .methods import Batch, Method, Phase, StagedMethod, make_method
+from .pairs import PairDataset, Wanted, make_pairs
 from .randomness import get_random_state, seed_all, set_random_state
 from .records import training_record
 from .schedule import Schedule, average_decay
+from .teachers import open_teacher
 
 logger = logging.getLogger(__name__)
 
 STATE_VERSION = 1
+PAIRS_NAME = "pairs"
+"""Folder of the pairs in a run of paired training."""
 
 
 class Trainer:
@@ -71,7 +76,8 @@ class Trainer:
             refuse_used_folder(config.run)
         self.accelerator.wait_for_everyone()  # all have looked at the folder before one writes to it
         self.device = self.accelerator.device
-        self.dataset = make_dataset(config)
+        with self.accelerator.main_process_first():  # what one process prepares and keeps, the others find
+            self.dataset = make_dataset(config)
         self.schedule = Schedule.of(config, self.dataset.epoch_length, self.accelerator.num_processes)
         self.step = 0
         self.seconds = 0.0
@@ -440,7 +446,7 @@ def take_generators(method: Method, config: TrainConfig) -> None:
         except RuntimeError as error:
             raise TrainingError(
                 f"--start-from {config.start_from}: its {stem} is a {given.tier} network ({given.options}), this run's "
-                f"is {spec.tier} ({spec.options}). Give the same --tier, --norm and --activation."
+                f"is {spec.tier} ({spec.options}). Give the same --tier, --shape, --norm and --activation."
             ) from error
 
 
@@ -460,6 +466,8 @@ def make_dataset(config: TrainConfig) -> TrainingData:
         return UnpairedDataset((pictures,), config.size, flip=config.flip, seed=config.seed)
     if isinstance(config, FacesConfig):
         return FaceDataset.of(config)
+    if isinstance(config, PairedConfig):
+        return make_pair_dataset(config)
     assert isinstance(config, UnpairedConfig)
     domains = (
         Pictures(config.photos, config.resize_px, config.cache_mb),
@@ -468,9 +476,33 @@ def make_dataset(config: TrainConfig) -> TrainingData:
     return UnpairedDataset(domains, config.size, flip=config.flip, seed=config.seed)
 
 
+def make_pair_dataset(config: PairedConfig) -> PairDataset:
+    """The pairs of a configuration; the teacher is asked now if nobody has asked it before."""
+    wanted = Wanted(
+        config.photos, config.size, config.varied, config.zoom, config.holdout, config.clip_frames, config.seed
+    )
+    teacher = None
+    if config.teacher:
+        teacher = open_teacher(
+            config.teacher,
+            value_range=config.range,
+            inputs=config.teacher_input,
+            scale=config.teacher_scale,
+            threads=config.threads,
+        )
+    folder = Path(config.pairs) if config.pairs else config.run / PAIRS_NAME
+    pairs = make_pairs(wanted, folder, teacher, config.answers, _tell_pairs)
+    return PairDataset(pairs, config.crop or config.size, seed=config.seed)
+
+
+def _tell_pairs(done: int, total: int) -> None:
+    if done % 100 == 0 or done == total:
+        logger.info("%d of %d pairs made", done, total)
+
+
 def refuse_used_folder(folder: Path) -> None:
     """Raise unless a new run may be written to ``folder``."""
-    if folder.is_dir() and any(folder.iterdir()):
+    if folder.is_dir() and any(entry.name != PAIRS_NAME for entry in folder.iterdir()):
         if (folder / STATE_NAME).exists() or (folder / CONFIG_NAME).exists():
             raise TrainingError(f"{folder} holds a run. Continue it with --resume, or choose another --out.")
         raise TrainingError(f"{folder} exists and is not empty. Choose another --out; nothing is overwritten.")
