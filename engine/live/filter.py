@@ -304,7 +304,7 @@ class _Running:
             compositor._opacity, compositor._detail = settings.opacity, detail  # type: ignore[union-attr]
             compositor._kernels.clear()  # type: ignore[union-attr]
         else:
-            compositor.opacity, compositor.detail = settings.opacity, detail  # type: ignore[union-attr]
+            compositor.opacity, compositor.detail = settings.opacity, detail
             compositor._geometries.clear()  # type: ignore[union-attr]
 
     def _frames(self) -> Iterator[Frame]:
