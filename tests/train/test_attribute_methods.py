@@ -183,12 +183,13 @@ def test_acl_generator_loss_is_the_weighted_sum(edit_config: EditConfig) -> None
     x, att = torch.rand(2, 3, 32, 32), with_complement(torch.tensor([[1.0, 0.0], [0.0, 0.0]]))
     total, parts, made = acl_gan.generator_loss(method.networks, x, att, att, config, method.loss)
     with torch.no_grad():
-        image, mask = edit(method.networks["generator"], x, att, config.border_px)
+        image, mask, raw = edit(method.networks["generator"], x, att, config.border_px)
         scores = method.networks["discriminator"](image)
-    assert mask is not None
+    assert mask is not None and raw is not None
+    assert config.border_px and not torch.equal(mask, raw)
     attribute = ((scores - 1) ** 2 * att).sum(1).mean()
     expected = 0.5 * attribute + 4 * l1_loss(image, x) + 2 * mask.mean()
-    expected += 3 * total_variation(mask) + 5 * total_variation(image - x)
+    expected += 3 * total_variation(raw) + 5 * total_variation(image - x)
     assert torch.allclose(total, expected)
     assert torch.equal(made.image, image)
     assert parts["mask"].item() == pytest.approx(mask.mean().item())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +103,25 @@ def test_each_size_follows_the_same_rule(size: int) -> None:
     assert y.abs().max() <= 1
     assert Discriminator(size, 2)(x).shape == (2,)
     assert Discriminator(size, 2, labels=3)(x, torch.ones(2, 3)).shape == (2,)
+
+
+def test_a_layer_has_a_bias_unless_a_norm_follows() -> None:
+    encoder, decoder = Encoder(64, 2), Decoder(64, 2)
+    for network in (encoder, decoder):
+        modules = [m for m in network.modules() if isinstance(m, nn.Conv2d | nn.ConvTranspose2d | nn.Linear)]
+        chained = [m for m in modules if not any(m is p for p in network.projections)]  # these are bias-free 1x1
+        normed = {
+            id(a)
+            for part in network.modules()
+            if isinstance(part, nn.Sequential)
+            for a, b in pairwise(part)
+            if isinstance(b, nn.BatchNorm2d)
+        }
+        if isinstance(network, Decoder):
+            normed.add(id(network.stem))  # unflattened in between
+        assert [m.bias is None for m in chained] == [id(m) in normed for m in chained]
+    assert encoder.layers[0][0].bias is not None
+    assert decoder.stem.bias is None
 
 
 def test_other_sizes_are_refused() -> None:

@@ -100,12 +100,13 @@ def generator_loss(
         total = total + config.lambda_smooth * smooth
         parts["smooth"] = smooth
 
-    # mask: off by default, the content loss keeps it small
-    if edited.mask is not None:
+    # mask: off by default, the content loss keeps it small. Its variation is that of m itself: the step at the frame's
+    # edge is no variation that the generator could avoid
+    if edited.mask is not None and edited.raw_mask is not None:
         means = edited.mask.mean(dim=(1, 2, 3))
         total = total + config.lambda_mask * means.mean()
         if config.lambda_tv > 0:
-            total = total + config.lambda_tv * total_variation(edited.mask)
+            total = total + config.lambda_tv * total_variation(edited.raw_mask)
         parts |= {"mask": means.mean(), "closed_masks": (means < CLOSED).float().mean()}
     return total, parts, Edit(edited.image.detach(), None if edited.mask is None else edited.mask.detach())
 
