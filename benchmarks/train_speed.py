@@ -187,7 +187,7 @@ class OurLoop:
         for optimizer in trainer.optimizers.values():
             optimizer.step = self._timed("optimizer", optimizer.step)
         for averaged in trainer.averaged.values():
-            averaged.update_parameters = self._timed("moving average", averaged.update_parameters)  # type: ignore[method-assign]
+            averaged.update = self._timed("moving average", averaged.update)  # type: ignore[method-assign]
 
     def clear(self) -> None:
         """Forget what was measured so far."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,19 +15,22 @@ from torch import Tensor, nn
 from ganlens.engine.errors import ModelFileError, TrainingError
 from ganlens.engine.spec import GeneratorSpec
 
+from .files import replacing
 from .networks import make_generator
 
 GENERATOR_NAME = "generator.safetensors"
 STATE_NAME = "state.pt"
+STATE_ENTRIES = frozenset(
+    {"version", "config", "step", "seconds", "networks", "averaged", "optimizers", "scaler", "ranks"}
+)
 
 
 def save_generator(generator: nn.Module, spec: GeneratorSpec, path: Path) -> GeneratorSpec:
     """Write weights and record, atomically; the returned record holds the weights' sha256."""
     weights = {name: value.detach().cpu().contiguous() for name, value in generator.state_dict().items()}
     complete = spec.model_copy(update={"weights_sha256": weights_sha256(weights)})
-    part = path.with_name(path.name + ".part")
-    save_file(weights, str(part), metadata=complete.to_metadata())
-    os.replace(part, path)
+    with replacing(path) as part:
+        save_file(weights, str(part), metadata=complete.to_metadata())
     return complete
 
 
@@ -82,26 +84,21 @@ def weights_sha256(weights: Mapping[str, Tensor]) -> str:
 
 
 def save_state(state: dict[str, Any], folder: Path) -> None:
-    """Write the run's state; a crash in the middle leaves the previous one."""
-    part = folder / f"{STATE_NAME}.part"
-    try:
-        with part.open("wb") as file:
-            torch.save(state, file)
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise TrainingError(
-            f"The checkpoint could not be written to {folder}: {error}. Free some space, then --resume."
-        ) from error
-    os.replace(part, folder / STATE_NAME)
+    """Write the run's state; a crash in the middle leaves the previous one.
+
+    Raises:
+        OSError: the disk is full, for example.
+    """
+    # Not by name: PyTorch's own writer hides a full disk behind a RuntimeError.
+    with replacing(folder / STATE_NAME) as part, part.open("wb") as file:
+        torch.save(state, file)
 
 
 def load_state(folder: Path) -> dict[str, Any]:
     """The state written by :func:`save_state`, on the CPU; tensors and plain values only, so loading runs no code.
 
     Raises:
-        TrainingError: missing or unreadable.
+        TrainingError: missing, unreadable, or something else than such a state.
     """
     file = folder / STATE_NAME
     if not file.is_file():
@@ -110,4 +107,15 @@ def load_state(folder: Path) -> dict[str, Any]:
         state: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # torch.load raises many kinds for a damaged file
         raise TrainingError(f"{file} cannot be read ({error}). It may be damaged; start a new run folder.") from error
+    missing = sorted(STATE_ENTRIES - set(state)) if isinstance(state, dict) else ["a table of entries"]
+    if missing:
+        raise TrainingError(
+            f"{file} is not a complete checkpoint of engine train: {', '.join(missing)} missing. Start a new run."
+        )
     return state
+
+
+def state_stamp(folder: Path) -> tuple[int, int]:
+    """Changes whenever a state is written to the folder: its file's number and time of change, ns."""
+    found = (folder / STATE_NAME).stat()
+    return found.st_ino, found.st_mtime_ns

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -23,6 +22,7 @@ from .attribute_table import Faces, split_faces
 from .checkpoint import load_state
 from .config import ClassifierConfig, EditorConfig
 from .data import centre, read_picture, to_tensor
+from .files import replacing
 from .networks import AttributeClassifier
 
 CLASSIFIER_NAME = "classifier.safetensors"
@@ -109,13 +109,12 @@ def finish(config: ClassifierConfig) -> ClassifierRecord:
     accuracy, balanced = measure(Classifier(network, record), held_out, config.attribute_names)
     record = record.model_copy(update={"accuracy": accuracy, "balanced_accuracy": balanced})
     path = config.run / CLASSIFIER_NAME
-    part = path.with_name(path.name + ".part")
-    save_file(
-        {name: value.contiguous() for name, value in network.state_dict().items()},
-        str(part),
-        metadata={METADATA_KEY: record.model_dump_json()},
-    )
-    os.replace(part, path)
+    with replacing(path) as part:
+        save_file(
+            {name: value.contiguous() for name, value in network.state_dict().items()},
+            str(part),
+            metadata={METADATA_KEY: record.model_dump_json()},
+        )
     return record
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from abc import abstractmethod
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -12,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from ganlens.engine.errors import OptionError, TrainingError, did_you_mean
 
+from .files import replacing
 from .label_groups import LabelLayout, load_layout
 
 CONFIG_NAME = "config.json"
@@ -523,6 +523,11 @@ class DCGANConfig(AttributeConfig):
         return self.loss == "cgan"
 
     @property
+    def label_names(self) -> tuple[str, ...]:
+        """The attributes where the loss takes them; else none, and the table need not have such columns."""
+        return self.attribute_names if self.needs_labels else ()
+
+    @property
     def target_values(self) -> tuple[float, float, float]:
         """LSGAN's a, b, c."""
         a, b, c = (float(part) for part in self.lsgan_targets.split(","))
@@ -733,9 +738,8 @@ def _flag(option: str) -> str:
 def save_config(config: TrainConfig, folder: Path) -> Path:
     """Write ``config.json`` into the run folder, atomically, and return its path."""
     path = folder / CONFIG_NAME
-    part = path.with_suffix(".part")
-    part.write_text(config.model_dump_json(indent=2) + "\n", encoding="utf-8")
-    os.replace(part, path)
+    with replacing(path) as part:
+        part.write_text(config.model_dump_json(indent=2) + "\n", encoding="utf-8")
     return path
 
 
@@ -750,11 +754,19 @@ def read_values(path: Path) -> dict[str, Any]:
         values = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise TrainingError(f"There is no configuration file {file}. Give the config.json of a run folder.") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise TrainingError(f"{file} cannot be read as a configuration: {error}.") from error
     if not isinstance(values, dict):
         raise TrainingError(f"{file} holds no options; expected one JSON object as engine train writes it.")
     return values
+
+
+def is_config(path: Path) -> bool:
+    """Whether there is a readable configuration of a training run."""
+    try:
+        return str(read_values(path).get("method", "")) in CONFIGS
+    except TrainingError:
+        return False
 
 
 def load_config(path: Path) -> TrainConfig:

@@ -181,7 +181,7 @@ def test_stage_1_is_reconstruction_plus_weighted_classification(make: Make) -> N
 
 def test_stage_2_is_adversarial_plus_weighted_condition(make: Make) -> None:
     trainer = Trainer(make(lambda_2=0.25))
-    trainer.method.start_stage(3)
+    trainer.method.start_step(3, 12)
     total, parts = trainer.method.phases[1].loss(trainer.dataset.preview(2, 64), 3)
     torch.testing.assert_close(total, parts["adv"] + 0.25 * parts["cond"])
 
@@ -207,7 +207,7 @@ def test_who_moves_in_which_stage(make: Make) -> None:
 
 def test_gradients_reach_the_generator_through_the_frozen_encoder(make: Make) -> None:
     trainer = Trainer(make())
-    trainer.method.start_stage(3)
+    trainer.method.start_step(3, 12)
     method = trainer.method
     assert isinstance(method, PSCGAN)
     for network in (method.networks["encoder"], method.networks["classifier"]):
@@ -277,7 +277,7 @@ def test_lengths_of_both_stages(make: Make) -> None:
 def test_every_loss_that_scores_plays_stage_2(make: Make) -> None:
     for name in ("gan", "lsgan"):
         trainer = Trainer(make(loss=name, out=f"{make().out}-{name}"))
-        trainer.method.start_stage(3)
+        trainer.method.start_step(3, 12)
         batch = trainer.dataset.preview(2, 64)
         _, parts = trainer.method.phases[1].loss(batch, 3)
         with torch.no_grad():
@@ -453,5 +453,5 @@ def test_a_random_map_stays_as_initialised(make: Make) -> None:
         batch = trainer.dataset.preview(4, 64)
         for _ in range(3):
             trainer.update(batch)
-        trainer.method.start_stage(3)
+        trainer.method.start_step(3, 12)
         assert torch.equal(snapshot(generator.map), before) == (how == "random")

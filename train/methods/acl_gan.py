@@ -26,7 +26,7 @@ from ..networks import AttributeDiscriminator, GrowingDiscriminator, GrowingGene
 from ..networks.growing import Growing, growth
 from ..records import attribute_spec
 from ..targets import draw_targets, flip_each
-from .base import Batch, Parts, Phase, adam, measures
+from .base import Batch, Method, Parts, Phase, adam, measures
 
 logger = logging.getLogger(__name__)
 
@@ -169,7 +169,7 @@ def pooled(x: Tensor, resolution: int) -> Tensor:
     return x if x.shape[-1] == resolution else avg_pool2d(x, x.shape[-1] // resolution)
 
 
-class ACLGAN:
+class ACLGAN(Method):
     """The method: networks ``generator`` and ``discriminator``, and two phases."""
 
     averaged: tuple[str, ...] = ("generator",)
@@ -209,9 +209,14 @@ class ACLGAN:
         self._made: tuple[Tensor, Tensor] | None = None
         self._closed = torch.zeros((), dtype=torch.int64)
 
+    def start_step(self, step: int, images: int) -> bool:
+        """How far a growing network has come follows from the pictures seen."""
+        self._images = images
+        return False
+
     def generator_step(self, batch: Batch, step: int) -> tuple[Tensor, Parts]:
         """Loss of the generator; keeps its edits for :meth:`discriminator_step`."""
-        x, att = self._grown(batch, step)
+        x, att = self._grown(batch)
         wishes = self._draw(att)
         total, parts, made = generator_loss(
             self.networks, x, self._condition(att), wishes.target, self.config, self.loss, wishes.active
@@ -230,7 +235,7 @@ class ACLGAN:
         While the generator waits, unedited pictures stand for its edits: the discriminator then learns what each
         attribute looks like, and nothing about the generator's first noise.
         """
-        x, att = self._grown(batch, step)
+        x, att = self._grown(batch)
         if self._made is None:
             _, target, active = self._draw(att)
             with torch.no_grad():
@@ -306,11 +311,10 @@ class ACLGAN:
         config = self.config
         return growth(self._images, config.size, config.fade_images, config.stable_images)
 
-    def _grown(self, batch: Batch, step: int) -> Batch:
+    def _grown(self, batch: Batch) -> Batch:
         """The batch at the resolution that the networks have reached, and they stand there."""
         if self.config.tier != "growing":
             return batch
-        self._images = step * self.config.batch
         resolution, alpha = self._growth()
         for network in self.networks.values():
             assert isinstance(network, Growing)
