@@ -27,8 +27,6 @@ class AttributeLoss(NamedTuple):
     real: Score
     fake: Score
     generator: Score
-    penalty: str
-    """The gradient penalty it needs by default."""
     n_critic: int
     """Discriminator steps for each of the generator by default."""
     summed: bool = False
@@ -60,9 +58,9 @@ def active_sum(values: Tensor, att: Tensor) -> Tensor:
 
 
 ATTRIBUTE_LOSSES = {
-    "lsgan": AttributeLoss(lambda s: (s - 1).square(), torch.square, lambda s: (s - 1).square(), "none", 1),
-    "wgan-gp": AttributeLoss(torch.neg, lambda s: s, torch.neg, "mean", 5),
-    "logistic": AttributeLoss(lambda s: softplus(-s), softplus, lambda s: softplus(-s), "active_r1", 1, summed=True),
+    "lsgan": AttributeLoss(lambda s: (s - 1).square(), torch.square, lambda s: (s - 1).square(), 1),
+    "wgan-gp": AttributeLoss(torch.neg, lambda s: s, torch.neg, 5),
+    "logistic": AttributeLoss(lambda s: softplus(-s), softplus, lambda s: softplus(-s), 1, summed=True),
 }
 """Name → base loss. "lsgan" is written out in the paper; "wgan-gp" follows the same construction. "logistic" is the
 author's later form (CAGAN code, 2024): one score ``D(x) · att`` for each sample, the one that "active_r1" penalises."""

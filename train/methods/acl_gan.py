@@ -155,11 +155,11 @@ def discriminator_loss(
             "real_score": (real_scores * att).sum() / att.sum().clamp(min=1),
             "fake_score": (fake_scores * target).sum() / target.sum().clamp(min=1),
         }
-    penalty = config.penalty or loss.penalty
+    penalty = config.penalty_name
     if penalty != "none" and step % config.penalty_every == 0:
         function, weight = PENALTIES[penalty]
         slope = function(discriminator, x, att, fake, target)
-        total = total + config.penalty_every * (config.lambda_gp or weight) * slope
+        total = total + config.penalty_every * (weight if config.lambda_gp < 0 else config.lambda_gp) * slope
         parts["penalty"] = slope
     return total, parts
 

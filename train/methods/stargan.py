@@ -47,7 +47,9 @@ def discriminator_loss(
     mixed = mix(x, fake)
     penalty = (slopes(discriminator(mixed)[0].flatten(1).sum(dim=1), mixed) - 1).square().mean()
 
-    total = adversarial + config.lambda_cls * classes + (config.lambda_gp or LAMBDA_GP) * penalty
+    total = (
+        adversarial + config.lambda_cls * classes + (LAMBDA_GP if config.lambda_gp < 0 else config.lambda_gp) * penalty
+    )
     correct = ((logits > 0) == (att > 0.5)).float().mean()
     parts = {
         "judge": adversarial,
