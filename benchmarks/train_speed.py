@@ -139,7 +139,9 @@ def configure(method: str, scale: str, data: Path, out: Path, threads: int) -> T
     elif method == "psc-gan":
         values |= {"data": str(data / "faces"), "stage1_steps": ENDLESS}
     else:
-        values |= {"data": str(data / "faces"), "attributes": "Male,Smiling,Young", "steps": ENDLESS}
+        values |= {"data": str(data / "faces"), "steps": ENDLESS}
+        if method != "dcgan":
+            values["attributes"] = "Male,Smiling,Young"
     return make_config(CONFIGS[method], values)
 
 

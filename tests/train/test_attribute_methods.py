@@ -393,7 +393,7 @@ def test_a_run_starts_from_the_generator_of_another(edit_config: EditConfig, tmp
     [
         ("acl-gan", {"tier": "mobile"}, "--start-from .*its generator is a nano network .*is mobile"),
         ("acl-gan", {"attributes": "Young,Smiling"}, "its generator takes .*Give the same --attributes"),
-        ("classifier", {}, "classifier does not start from a generator"),
+        ("stargan", {"tier": "stargan"}, "Give the same --tier"),
     ],
 )
 def test_a_start_that_does_not_fit_is_refused(
