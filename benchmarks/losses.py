@@ -27,6 +27,7 @@ from PIL import Image
 from torch import Tensor
 
 from ganlens.engine.errors import TrainingError
+from ganlens.engine.files import replace_file
 from ganlens.train.attribute_table import Faces, find_faces, split_faces
 from ganlens.train.checkpoint import load_generator
 from ganlens.train.config import DCGANConfig, make_config
@@ -208,9 +209,7 @@ def prepare(options: argparse.Namespace, scale: Scale) -> Path:
         "training": Features.of(extractor, batches(floor.paths)).values,
         "labels": torch.from_numpy(held_out.labels),
     }
-    part = done.with_suffix(".part")
-    torch.save(record, part)
-    os.replace(part, done)
+    replace_file(done, lambda file: torch.save(record, file))
     return folder
 
 

@@ -59,12 +59,12 @@ def measure(
         source = stack.enter_context(VideoSource(clip))
         lanes = [
             stack.enter_context(
-                Translator.open(model, backend=backend, framing=framing, threads=threads, frame_size=source.info.size)
+                Translator.open(model, backend=backend, framing=framing, threads=threads, frame_size=source.format.size)
             )
             for _ in range(budget.in_flight)
         ]
         translated = list(lanes[0].stream(source))
-        image = lanes[0].compositor.prepare(translated[0]).copy()
+        image = lanes[0].compositor.prepare(translated[0])[None]
         for lane in lanes:
             lane.backend.run(image)
         with clocked(stages, "run"):

@@ -9,13 +9,13 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from ganlens.engine.errors import ModelFileError, TrainingError
+from ganlens.engine.files import replace_file
 from ganlens.engine.spec import GeneratorSpec
 
-from .files import replacing
 from .networks import make_generator
 
 GENERATOR_NAME = "generator.safetensors"
@@ -29,8 +29,7 @@ def save_generator(generator: nn.Module, spec: GeneratorSpec, path: Path) -> Gen
     """Write weights and record, atomically; the returned record holds the weights' sha256."""
     weights = {name: value.detach().cpu().contiguous() for name, value in generator.state_dict().items()}
     complete = spec.model_copy(update={"weights_sha256": weights_sha256(weights)})
-    with replacing(path) as part:
-        save_file(weights, str(part), metadata=complete.to_metadata())
+    replace_file(path, save(weights, metadata=complete.to_metadata()), durable=True)
     return complete
 
 
@@ -89,9 +88,7 @@ def save_state(state: dict[str, Any], folder: Path) -> None:
     Raises:
         OSError: the disk is full, for example.
     """
-    # Not by name: PyTorch's own writer hides a full disk behind a RuntimeError.
-    with replacing(folder / STATE_NAME) as part, part.open("wb") as file:
-        torch.save(state, file)
+    replace_file(folder / STATE_NAME, lambda file: torch.save(state, file), durable=True)
 
 
 def load_state(folder: Path) -> dict[str, Any]:

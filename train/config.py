@@ -10,8 +10,8 @@ from typing import Annotated, Any, ClassVar, Literal, NamedTuple, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from ganlens.engine.errors import OptionError, TrainingError, did_you_mean
+from ganlens.engine.files import replace_file
 
-from .files import replacing
 from .label_groups import LabelLayout, load_layout
 
 CONFIG_NAME = "config.json"
@@ -842,8 +842,7 @@ def save_config(config: TrainConfig, folder: Path) -> Path:
     """Write ``config.json`` into the run folder, atomically, and return its path."""
     path = folder / CONFIG_NAME
     values = {"format": CONFIG_FORMAT, **config.model_dump(mode="json")}
-    with replacing(path) as part:
-        part.write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    replace_file(path, json.dumps(values, indent=2, ensure_ascii=False) + "\n", durable=True)
     return path
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import signal
 import threading
 import time
@@ -43,11 +44,11 @@ from .config import (
     save_config,
 )
 from .data import Pictures, Positions, TrainingData, UnpairedDataset, make_loader, to_pixels
-from .files import LOCK_NAME, only_writer
 from .methods import Batch, Method, Phase, make_method
 from .processes import average_in_place, average_statistics
 from .randomness import get_random_state, seed_all, set_random_state
 from .records import training_record
+from .run_lock import LOCK_NAME, only_writer
 from .schedule import Schedule
 
 logger = logging.getLogger(__name__)
@@ -56,6 +57,8 @@ STATE_VERSION = 1
 
 BEFORE_FIRST_CHECKPOINT = frozenset({LOCK_NAME, CONFIG_NAME, "tensorboard"})
 """What a run folder holds before its first checkpoint."""
+UNFINISHED = re.compile(r"\..*\.part(\..*)?")
+"""Files that a killed process did not finish; the next writer removes them."""
 
 
 class Trainer:
@@ -181,8 +184,6 @@ class Trainer:
                     self.config.run.mkdir(parents=True, exist_ok=True)
                     held.enter_context(only_writer(self.config.run))
                     self._refuse_changed_folder()
-                    for leftover in self.config.run.glob(".*.part"):  # of a killed process
-                        leftover.unlink()
                 except TrainingError as error:
                     problem = error
                 except OSError as error:
@@ -522,7 +523,7 @@ def refuse_used_folder(folder: Path) -> None:
     if STATE_NAME in found:
         raise TrainingError(f"{folder} holds a run. Continue it with --resume, or choose another --out.")
     ours = LOCK_NAME in found or is_config(folder / CONFIG_NAME)
-    if found and not (ours and all(name in BEFORE_FIRST_CHECKPOINT or name.endswith(".part") for name in found)):
+    if found and not (ours and all(name in BEFORE_FIRST_CHECKPOINT or UNFINISHED.fullmatch(name) for name in found)):
         raise TrainingError(f"{folder} exists and is not empty. Choose another --out; nothing is overwritten.")
 
 

@@ -1,7 +1,6 @@
 """CUDA without torch and without nvcc: the driver's C interface, our kernels compiled at run time, captured graphs."""
 
-from ..ways.gpu import FramePipeline
 from .device import Device, DeviceArray, Event, Graph, Kernel, Module, Stream
 from .device_protocol import DeviceBinding
 
-__all__ = ["Device", "DeviceArray", "DeviceBinding", "Event", "FramePipeline", "Graph", "Kernel", "Module", "Stream"]
+__all__ = ["Device", "DeviceArray", "DeviceBinding", "Event", "Graph", "Kernel", "Module", "Stream"]

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
-from ..backends.auto import cache_folder
 from ..errors import BackendError, BackendUnavailable, MissingExtra
+from ..files import cache_folder, make_private_folder, read_private, replace_file
 from .device import Device, Module
 
 SOURCES = (Path(__file__).parent / "kernels.cu", Path(__file__).parents[1] / "pixels" / "csrc" / "pixel_math.h")
@@ -42,18 +40,16 @@ def cached_cubin(arch: int) -> bytes:
     text = [path.read_bytes() for path in SOURCES]
     key = hashlib.sha256(repr((text, OPTIONS, nvrtc_version(), arch)).encode()).hexdigest()
     path = cache_folder() / "kernels" / f"sm_{arch}-{key[:32]}.cubin"
-    # A cubin is code: one that is cut off or changed is compiled again.
+    # A cubin is code: one that is cut off, changed, or written by somebody else is compiled again.
     with contextlib.suppress(OSError):
-        digest, _, cubin = path.read_bytes().partition(b"\n")
+        digest, _, cubin = read_private(path).partition(b"\n")
         if digest == hashlib.sha256(cubin).hexdigest().encode():
             return cubin
     cubin = compile_cubin(arch)
     # A folder that cannot be written costs the next start two seconds, no error.
     with contextlib.suppress(OSError):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".tmp", delete=False) as file:
-            file.write(hashlib.sha256(cubin).hexdigest().encode() + b"\n" + cubin)
-        os.replace(file.name, path)
+        make_private_folder(path.parent)
+        replace_file(path, hashlib.sha256(cubin).hexdigest().encode() + b"\n" + cubin, mode=0o600)
     return cubin
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import MediaError, OptionError
-from ..files import OutputFile
+from ..files import cannot_write, replace_file
 from ..pixels.frame import Frame
 from .av_frames import Orientation
 from .picture_codec import IMAGE_SUFFIXES, decode_still, encode_still
@@ -62,16 +62,18 @@ def write_image(path: str | os.PathLike[str], frame: Frame, *, overwrite: bool =
     check_target(path, overwrite=overwrite)
     if frame.format != "rgb24":
         raise OptionError(f"a frame of pixel format {frame.format} came; images are written from rgb24")
-    file = OutputFile(path, overwrite=overwrite)
+    content = encode_still(frame.planes[0], path.suffix.lower())
     try:
-        file.write(encode_still(frame.planes[0], path.suffix.lower()))
-        file.commit()
-    finally:
-        file.discard()
+        replace_file(path, content, overwrite=overwrite)
+    except OSError as error:
+        raise cannot_write(path, error) from error
 
 
-def check_target(path: Path, *, overwrite: bool) -> None:
+def check_target(path: Path, *, overwrite: bool, parents: bool = False) -> None:
     """Refuse a name that :func:`write_image` would refuse, before there is a picture to write.
+
+    Args:
+        parents: missing folders will be made.
 
     Raises:
         OptionError: unknown suffix.
@@ -86,7 +88,7 @@ def check_target(path: Path, *, overwrite: bool) -> None:
         )
     if path.exists() and not overwrite:
         raise MediaError(f"{path} exists; pass -y to overwrite it.")
-    if not path.absolute().parent.is_dir():
+    if not parents and not path.absolute().parent.is_dir():
         raise MediaError(f"{path} cannot be written: the folder {path.parent} does not exist; create it first.")
 
 
@@ -104,10 +106,11 @@ def list_images(folder_or_pattern: str | os.PathLike[str]) -> list[Path]:
     images = [path for path in found if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()]
     if not images:
         raise MediaError(f"{text}: no pictures there; expected files that end in {', '.join(IMAGE_SUFFIXES)}.")
-    return sorted(images, key=_natural)
+    return sorted(images, key=natural)
 
 
-def _natural(path: Path) -> list[tuple[int, int, str]]:
+def natural(path: str | Path) -> list[tuple[int, int, str]]:
+    """A sort key by which ``frame2`` comes before ``frame10``."""
     parts = re.split(r"(\d+)", str(path))
     return [(0, int(part), "") if part.isdigit() else (1, 0, part.casefold()) for part in parts]
 

@@ -113,17 +113,6 @@ def test_weights_and_states_can_be_read_by_whom_the_umask_allows(tmp_path: Path)
         assert path.stat().st_mode & 0o777 == 0o640, path
 
 
-def test_a_link_under_a_temporary_name_is_never_written_through(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "precious").write_text("precious")
-    (tmp_path / ".state.pt.11.part").symlink_to(tmp_path / "precious")
-    monkeypatch.setattr("ganlens.train.files.secrets.token_hex", lambda count: "11")
-    with pytest.raises(FileExistsError):
-        save_state(WHOLE, tmp_path)
-    assert (tmp_path / "precious").read_text() == "precious"
-
-
 def test_damaged_state(tmp_path: Path) -> None:
     save_state({"step": 1, "x": torch.zeros(1000)}, tmp_path)
     file = tmp_path / "state.pt"

@@ -17,7 +17,7 @@ from ganlens.engine.errors import TrainingError
 from ganlens.train import loop
 from ganlens.train.checkpoint import load_generator, load_state
 from ganlens.train.config import CycleGANConfig, load_config
-from ganlens.train.files import only_writer
+from ganlens.train.run_lock import only_writer
 from ganlens.train.loop import Trainer, memory_format, train
 from ganlens.train.schedule import average_decay
 from tests.kit.interrupt import interrupt_after
@@ -236,7 +236,7 @@ def test_killed_before_the_first_checkpoint_a_run_can_be_started_anew(make_confi
     trainer.save = die  # type: ignore[method-assign]
     with pytest.raises(SystemExit):
         trainer.fit()
-    (tmp_path / "run" / ".state.pt.0011.part").write_bytes(b"half")
+    (tmp_path / "run" / ".state.0123456789abcdef.part.pt").write_bytes(b"half")
     with pytest.raises(TrainingError, match="no checkpoint to resume from. Start without --resume"):
         train(config, resume=True)
     assert train(config)
