@@ -147,6 +147,8 @@ class Training(Record):
     size: Size
     seconds: float = 0.0
     hardware: str = ""
+    teacher: str = ""
+    """Whom it learned from, where that was another model or a filter, and the licence of that."""
     note: str = ""
     """What a user must know: "research use", "trained briefly", the discriminator used."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from abc import abstractmethod
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple, TypeVar
@@ -17,15 +18,24 @@ from .label_groups import LabelLayout, load_layout
 CONFIG_NAME = "config.json"
 CONFIG_FORMAT = 2
 """Of the file; raised when a value means something else than before."""
+OLDEST_SHAPE = "transposed"
+"""Of the runs whose configuration has no ``shape``."""
 
 Norm = Literal["in", "bn", "none"]
 Activation = Literal["relu", "leaky"]
+NetworkShape = Literal["transposed", "joined"]
+"""Of the real-time tiers. A record or run of nano, mobile or light without it is from before there was a choice."""
 SemanticLayer = Literal["relu4_3", "relu3_3", "relu2_2"]
 SemanticDistance = Literal["mse", "l1"]
 VGGScaling = Literal["caffe", "torchvision"]
 
 Positive = Annotated[int, Field(gt=0)]
 Weight = Annotated[float, Field(ge=0)]
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:  # the same under its former name
+    import tomli as tomllib
 
 C = TypeVar("C", bound="TrainConfig")
 
@@ -56,6 +66,7 @@ class NotWith(NamedTuple):
         return f"has no effect with {_flag(self.option)} {value}" if value in self.values else ""
 
 
+RealTimeOnly = With("tier", ("nano", "mobile", "light", "edge"))
 NoMobileTier = NotWith("tier", ("stargan", "growing"))
 
 
@@ -74,11 +85,20 @@ class TrainConfig(BaseModel):
         description="Run folder whose generators this one begins with, for another style, other data or another "
         "discriminator, which starts new. Not for psc-gan (see --stage1) and classifier.",
     )
-    tier: Literal["nano", "mobile", "light", "resnet6", "resnet9", "stargan", "growing"] = Field(
-        "mobile", description="Generator network."
+    tier: Literal["nano", "mobile", "light", "edge", "resnet6", "resnet9", "stargan", "growing"] = Field(
+        "mobile",
+        description="Generator network. Real-time: nano, mobile, light; edge is mobile without instance norm, for NPUs "
+        "and INT8.",
+    )
+    shape: Annotated[NetworkShape, RealTimeOnly] = Field(
+        "joined",
+        description="Shape of the real-time tiers: joined (the picture is joined to the head, nothing is transposed), "
+        "or transposed, the first shape, to continue from an older run.",
     )
     norm: Annotated[Norm, NoMobileTier] = Field(
-        "in", description="Norm of the generators: in (instance norm, affine in the real-time tiers), bn, or none."
+        "in",
+        description="Norm of the generators: in (instance norm, affine in the real-time tiers; not for edge), bn, or "
+        "none.",
     )
     activation: Annotated[Activation, NoMobileTier] = Field(
         "relu", description="Activation of the generators: relu or leaky (slope 0.01)."
@@ -124,6 +144,17 @@ class TrainConfig(BaseModel):
     data_note: str = Field("", description="Training data in one line, for the record; default: the folders' names.")
     data_licence: str = Field("not stated", description="Licence of the training data, for the record.")
     note: str = Field("", description="What a user of the model must know, for the record.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _edge_has_batch_norm(cls, values: Any) -> Any:
+        if isinstance(values, dict) and values.get("tier") == "edge":
+            if values.get("norm", "bn") == "in":
+                raise ValueError("tier edge is for chips without instance norm; give --norm bn or none")
+            if values.get("shape", "joined") != "joined":
+                raise ValueError("tier edge has no transposed convolutions; leave --shape out")
+            return {"norm": "bn", **values}
+        return values
 
     @model_validator(mode="after")
     def _check(self) -> TrainConfig:
@@ -297,6 +328,99 @@ class DistillConfig(UnpairedConfig):
     teacher: str = Field(description="Checkpoint (.safetensors) or run folder of the trained teacher.")
     lambda_output: Weight = Field(10.0, description="Weight of the L1 distance to the teacher's output.")
     lambda_feature: Weight = Field(1.0, description="Weight of the squared distance to the teacher's features.")
+
+
+class PairedConfig(TrainConfig):
+    """A real-time tier that learns from aligned pairs: pictures, and a teacher's answers or a folder of them."""
+
+    method: Literal["paired"] = "paired"
+    photos: str = Field(description="Pictures to learn on: folders, quoted globs and video clips, separated by commas.")
+    teacher: str = Field(
+        "", description="Who answers them: an image-to-image ONNX file, or filter:comic, filter:pencil, filter:oil."
+    )
+    range: str = Field(
+        "", description="Values of the teacher's pictures, if its file does not say: 0..1, -1..1 or 0..255."
+    )
+    teacher_input: str = Field(
+        "",
+        description="The teacher's further inputs, separated by commas: NAME=VALUE, NAME[PLACE]=VALUE, or "
+        "NAME=FILE.onnx(PICTURE), what another network says of a picture.",
+    )
+    teacher_scale: Annotated[float, Field(gt=0)] = Field(
+        1.0,
+        description="Enlargement of a picture before the teacher sees it, and back: above 1 strokes are finer, and a "
+        "weave from the teacher's own grid disappears.",
+    )
+    teacher_licence: str = Field("", description="Licence of the teacher, for the record.")
+    answers: str = Field("", description="Without a teacher: folder of answers, named as the photos are.")
+    pairs: str = Field(
+        "", description="Folder that keeps the pairs, to be used by several runs; default: pairs in --out."
+    )
+    varied: Annotated[int, Field(ge=0)] = Field(
+        1, description="Varied copies of each picture: enlarged, turned, mirrored, in other light."
+    )
+    zoom: Annotated[float, Field(ge=1)] = Field(1.7, description="Largest enlargement of a varied copy.")
+    clip_frames: Positive = Field(40, description="Frames taken from each clip.")
+    holdout: Annotated[int, Field(ge=0)] = Field(
+        10,
+        description="Leave out every so many-th picture by name and the last so many-th part of each clip, to judge "
+        "the model on; 0: none.",
+    )
+    crop: Annotated[int, Field(ge=0)] = Field(
+        0,
+        description="Side of the piece that a step looks at, in pixels; 0: all. Pieces are quicker, but where a "
+        "teacher puts its strokes depends on the whole picture.",
+    )
+    steps: Positive = Field(8000, description="Total steps.")
+    learning_rate: Annotated[float, Field(gt=0)] = Field(2e-3, description="Adam's learning rate.")
+    beta1: Annotated[float, Field(ge=0, lt=1)] = Field(0.9, description="Adam's first beta; the second is 0.99.")
+    ema: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.998, description="Decay of the averaged weights that ship; less in the first steps, so that short runs show."
+    )
+    lambda_l1: Weight = Field(1.0, description="Weight of the L1 distance to the answer.")
+    lambda_pooled: Weight = Field(0.5, description="Weight of the L1 distance between the means of 4x4 squares.")
+    lambda_gradient: Weight = Field(0.5, description="Weight of the L1 distance between neighbours' differences.")
+    lambda_texture: Weight = Field(
+        1.0, description="Weight of the distance in how much fine detail there is; against blur."
+    )
+    lambda_gram: Weight = Field(
+        0.0,
+        description="Weight of the distance in VGG16 statistics to the answer; needs --vgg, costs as much as all else.",
+    )
+    vgg: str = Field("", description="VGG16 convolutions (safetensors), for --lambda-gram.")
+    vgg_scaling: VGGScaling = Field("caffe", description="Input that the --vgg weights were trained for.")
+    calm_from: Annotated[float, Field(ge=0, le=1)] = Field(
+        0.5, description="Share of the run after which the generator sees camera noise and must not answer to it."
+    )
+    noise: Weight = Field(0.06, description="Deviation of the strongest camera noise, in units of [-1, 1].")
+    lambda_calm: Weight = Field(
+        1.0,
+        description="Weight of the difference between its answers to one picture under different noise: no flicker.",
+    )
+    lambda_adversarial: Weight = Field(
+        0.0, description="Weight of a patch critic that sees picture and translation together; above 0 it is pix2pix."
+    )
+    loss: str = Field("lsgan", description="Adversarial loss of that critic: lsgan, gan or wgan-gp.")
+    discriminator_width: Positive = Field(32, description="Channels of the critic's first layer.")
+    discriminator_learning_rate: Weight = Field(2e-4, description="Adam's learning rate of the critic; 0: the same.")
+    instance_noise: Weight = Field(0.0, description="Deviation of noise added to all that the critic sees.")
+
+    @property
+    def resize_px(self) -> int:
+        """The side of the pairs."""
+        return self.size
+
+    @model_validator(mode="after")
+    def _one_who_answers(self) -> PairedConfig:
+        if self.tier in ("stargan", "growing"):
+            raise ValueError(f"tier {self.tier} needs attributes; use nano, mobile, light, edge, resnet6 or resnet9")
+        if bool(self.teacher) == bool(self.answers):
+            raise ValueError("give either --teacher, who answers the photos, or --answers, a folder of answers")
+        if self.lambda_gram and not self.vgg:
+            raise ValueError("lambda_gram needs --vgg: a safetensors file with VGG16's convolutions")
+        if self.crop % 8 or self.crop > self.size:
+            raise ValueError(f"crop must be a multiple of 8 and at most size {self.size}, got {self.crop}")
+        return self
 
 
 DEFAULT_ATTRIBUTES = "Black_Hair,Blond_Hair,Brown_Hair,Male,Young,Mouth_Slightly_Open,Smiling"
@@ -506,7 +630,7 @@ class StarGANConfig(EditorConfig):
     """StarGAN, the baseline: WGAN-GP, a class loss and a reconstruction; no mask."""
 
     method: Literal["stargan"] = "stargan"
-    tier: Literal["nano", "mobile", "light", "resnet6", "resnet9", "stargan", "growing"] = Field(
+    tier: Literal["nano", "mobile", "light", "edge", "resnet6", "resnet9", "stargan", "growing"] = Field(
         "stargan", description="Generator network."
     )
     lambda_cls: Weight = Field(1.0, description="Weight of the class loss.")
@@ -523,7 +647,7 @@ class ClassifierConfig(AttributeConfig):
     """A classifier of attributes, trained on real faces; it judges editors and is never trained against."""
 
     method: Literal["classifier"] = "classifier"
-    without_effect = frozenset({"tier", "norm", "activation", "start_from", "sample_every", "samples"})
+    without_effect = frozenset({"tier", "shape", "norm", "activation", "start_from", "sample_every", "samples"})
 
     size: Annotated[int, Field(ge=32)] = Field(64, description="Side of the pictures that it sees, in pixels.")
     load_size: int = Field(72, description="Side to which the central square is resized before a random crop.")
@@ -560,7 +684,7 @@ class DCGANConfig(AttributeConfig):
 
     method: Literal["dcgan"] = "dcgan"
     tier: Literal["dcgan"] = Field("dcgan", description="Generator network; there is one.")  # type: ignore[assignment]
-    without_effect = frozenset({"tier", "norm", "activation"})
+    without_effect = frozenset({"tier", "shape", "norm", "activation"})
     loss: Literal["gan", "cgan", "wgan", "wgan-gp", "ebgan", "began", "lsgan"] = Field(
         "gan", description="Adversarial loss: gan, cgan, wgan, wgan-gp, ebgan, began or lsgan."
     )
@@ -665,7 +789,7 @@ class PSCGANConfig(FacesConfig):
     """PSC-GAN: faces from noise and labels. An autoencoder first; then its halves start and steer a GAN."""
 
     method: Literal["psc-gan"] = "psc-gan"
-    without_effect = frozenset({"tier", "norm", "activation", "start_from"})
+    without_effect = frozenset({"tier", "shape", "norm", "activation", "start_from"})
 
     stage: Literal["1", "2", "both"] = Field(
         "both", description="1: autoencoder and label classifier; 2: the GAN, from --stage1; both: one after the other."
@@ -766,6 +890,7 @@ STAGE2_OPTIONS = (
 
 CONFIGS: dict[str, type[TrainConfig]] = {
     "cyclegan": CycleGANConfig,
+    "paired": PairedConfig,
     "distill": DistillConfig,
     "acl-gan": ACLGANConfig,
     "stargan": StarGANConfig,
@@ -808,6 +933,8 @@ CHANGEABLE = frozenset(
     | {"lambda_att", "lambda_con", "lambda_mask", "lambda_tv", "lambda_smooth", "lambda_gp", "lambda_cls", "lambda_rec"}
     | {"open_share", "discriminator_shift"}
     | {"stage1", "lambda_2"}
+    | {"answers", "pairs", "noise", "teacher_licence"}
+    | {"lambda_l1", "lambda_pooled", "lambda_gradient", "lambda_texture", "lambda_gram", "lambda_calm"}
 )
 """What may differ when a run is resumed: its length, its places, its words, and, when asked for, rates and weights.
 ``photos``, ``paintings`` and ``data`` may move; their contents must stay the same. ``size`` may where no network is
@@ -849,20 +976,35 @@ def save_config(config: TrainConfig, folder: Path) -> Path:
 def read_values(path: Path) -> dict[str, Any]:
     """The values of a configuration file, unchecked; ``path`` may be the run folder that holds it.
 
+    Args:
+        path: ``config.json`` of a run, or a recipe in TOML.
+
     Raises:
-        TrainingError: the file is missing or is not a JSON object.
+        TrainingError: the file is missing or is neither a JSON object nor TOML.
     """
     file = path / CONFIG_NAME if path.is_dir() else path
     try:
-        values = json.loads(file.read_text(encoding="utf-8"))
+        text = file.read_text(encoding="utf-8")
+        values = tomllib.loads(text) if file.suffix == ".toml" else json.loads(text)
     except FileNotFoundError as error:
-        raise TrainingError(f"There is no configuration file {file}. Give the config.json of a run folder.") from error
+        raise TrainingError(
+            f"There is no configuration file {file}. Give the config.json of a run folder, or a recipe (.toml)."
+        ) from error
     except (OSError, ValueError, RecursionError) as error:
         raise TrainingError(f"{file} cannot be read as a configuration: {error}.") from error
     if not isinstance(values, dict):
         raise TrainingError(f"{file} holds no options; expected one JSON object as engine train writes it.")
-    if values.pop("format", 1) == 1 and values.get("method") in ("acl-gan", "stargan") and values.get("lambda_gp") == 0:
-        values["lambda_gp"] = -1.0  # in format 1 zero stood for the published weight
+    return _from_format_1(values) if values.pop("format", 1) == 1 else values
+
+
+def _from_format_1(values: dict[str, Any]) -> dict[str, Any]:
+    """The values of a run from before :data:`CONFIG_FORMAT` was written; what a person wrote is incomplete and stays."""
+    if not {"method", "tier", "batch", "seed"} <= values.keys():
+        return values
+    if values["method"] in ("acl-gan", "stargan") and values.get("lambda_gp") == 0:
+        values["lambda_gp"] = -1.0  # zero stood for the published weight
+    if values["tier"] in ("nano", "mobile", "light") and values["method"] not in ("psc-gan", "classifier"):
+        values.setdefault("shape", OLDEST_SHAPE)
     return values
 
 

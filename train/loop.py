@@ -37,6 +37,7 @@ from .config import (
     CONFIG_NAME,
     DCGANConfig,
     FacesConfig,
+    PairedConfig,
     PSCGANConfig,
     TrainConfig,
     UnpairedConfig,
@@ -45,17 +46,21 @@ from .config import (
 )
 from .data import Pictures, Positions, TrainingData, UnpairedDataset, make_loader, to_pixels
 from .methods import Batch, Method, Phase, make_method
+from .pairs import PairDataset, Wanted, make_pairs
 from .processes import average_in_place, average_statistics
 from .randomness import get_random_state, seed_all, set_random_state
 from .records import training_record
 from .run_lock import LOCK_NAME, only_writer
 from .schedule import Schedule
+from .teachers import open_teacher
 
 logger = logging.getLogger(__name__)
 
 STATE_VERSION = 1
+PAIRS_NAME = "pairs"
+"""Folder of the pairs in a run of paired training."""
 
-BEFORE_FIRST_CHECKPOINT = frozenset({LOCK_NAME, CONFIG_NAME, "tensorboard"})
+BEFORE_FIRST_CHECKPOINT = frozenset({LOCK_NAME, CONFIG_NAME, PAIRS_NAME, "tensorboard"})
 """What a run folder holds before its first checkpoint."""
 UNFINISHED = re.compile(r"\..*\.part(\..*)?")
 """Files that a killed process did not finish; the next writer removes them."""
@@ -85,7 +90,8 @@ class Trainer:
             refuse_used_folder(config.run)
         self.accelerator.wait_for_everyone()  # all have looked at the folder before one writes to it
         self.device = self.accelerator.device
-        self.dataset = make_dataset(config)
+        with self.accelerator.main_process_first():  # what one process prepares and keeps, the others find
+            self.dataset = make_dataset(config)
         self.schedule = Schedule.of(config, self.dataset.epoch_length, self.accelerator.num_processes)
         self.step = 0
         self.seconds = 0.0
@@ -486,7 +492,7 @@ def take_generators(method: Method, config: TrainConfig) -> None:
         except RuntimeError as error:
             raise TrainingError(
                 f"--start-from {config.start_from}: its {stem} is a {given.tier} network ({given.options}), this run's "
-                f"is {spec.tier} ({spec.options}). Give the same --tier, --norm and --activation."
+                f"is {spec.tier} ({spec.options}). Give the same --tier, --shape, --norm and --activation."
             ) from error
 
 
@@ -506,12 +512,38 @@ def make_dataset(config: TrainConfig) -> TrainingData:
         return UnpairedDataset((pictures,), config.size, flip=config.flip, seed=config.seed)
     if isinstance(config, FacesConfig):
         return FaceDataset.of(config)
+    if isinstance(config, PairedConfig):
+        return make_pair_dataset(config)
     assert isinstance(config, UnpairedConfig)
     domains = (
         Pictures(config.photos, config.resize_px, config.cache_mb),
         Pictures(config.paintings, round(config.resize_px * config.painting_zoom), config.cache_mb),
     )
     return UnpairedDataset(domains, config.size, flip=config.flip, seed=config.seed)
+
+
+def make_pair_dataset(config: PairedConfig) -> PairDataset:
+    """The pairs of a configuration; the teacher is asked now if nobody has asked it before."""
+    wanted = Wanted(
+        config.photos, config.size, config.varied, config.zoom, config.holdout, config.clip_frames, config.seed
+    )
+    teacher = None
+    if config.teacher:
+        teacher = open_teacher(
+            config.teacher,
+            value_range=config.range,
+            inputs=config.teacher_input,
+            scale=config.teacher_scale,
+            threads=config.threads,
+        )
+    folder = Path(config.pairs) if config.pairs else config.run / PAIRS_NAME
+    pairs = make_pairs(wanted, folder, teacher, config.answers, _tell_pairs)
+    return PairDataset(pairs, config.crop or config.size, seed=config.seed)
+
+
+def _tell_pairs(done: int, total: int) -> None:
+    if done % 100 == 0 or done == total:
+        logger.info("%d of %d pairs made", done, total)
 
 
 def refuse_used_folder(folder: Path) -> None:
@@ -522,7 +554,7 @@ def refuse_used_folder(folder: Path) -> None:
     found = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
     if STATE_NAME in found:
         raise TrainingError(f"{folder} holds a run. Continue it with --resume, or choose another --out.")
-    ours = LOCK_NAME in found or is_config(folder / CONFIG_NAME)
+    ours = bool(found & {LOCK_NAME, PAIRS_NAME}) or is_config(folder / CONFIG_NAME)
     if found and not (ours and all(name in BEFORE_FIRST_CHECKPOINT or UNFINISHED.fullmatch(name) for name in found)):
         raise TrainingError(f"{folder} exists and is not empty. Choose another --out; nothing is overwritten.")
 

@@ -14,6 +14,7 @@ from .classifier import Classification
 from .cyclegan import CycleGAN
 from .dcgan import DCGAN
 from .distill import Distillation
+from .paired import Paired
 from .psc_gan import PSCGAN
 from .stargan import StarGAN
 
@@ -26,6 +27,7 @@ __all__ = [
     "CycleGAN",
     "Distillation",
     "Method",
+    "Paired",
     "Parts",
     "Phase",
     "StarGAN",
@@ -34,6 +36,7 @@ __all__ = [
 
 METHODS: dict[str, Callable[[Any], Method]] = {
     "cyclegan": CycleGAN,
+    "paired": Paired,
     "distill": Distillation,
     "acl-gan": ACLGAN,
     "stargan": StarGAN,
