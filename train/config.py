@@ -998,7 +998,7 @@ def read_values(path: Path) -> dict[str, Any]:
 
 
 def _from_format_1(values: dict[str, Any]) -> dict[str, Any]:
-    """The values of a run from before :data:`CONFIG_FORMAT` was written; what a person wrote is incomplete and stays."""
+    """The values of a run from before the file had a format; what a person wrote is incomplete and stays."""
     if not {"method", "tier", "batch", "seed"} <= values.keys():
         return values
     if values["method"] in ("acl-gan", "stargan") and values.get("lambda_gp") == 0:

@@ -63,10 +63,13 @@ def make(faces: Path, tmp_path: Path) -> Make:
             "sample_every": 0,
             "log_every": 2,
             "samples": 2,
-            "map_init": "random",
         }
-        first = {} if changes.get("stage") == "2" else {"stage1_steps": 3}
-        return PSCGANConfig(**{**values, **first, "steps": 3, **changes})
+        stage, vanilla = changes.get("stage", "both"), changes.get("baseline") == "vanilla"
+        if stage != "2" and not vanilla:
+            values["stage1_steps"] = 3
+        if stage != "1":
+            values |= {"steps": 3, "map_init": "random"}
+        return PSCGANConfig(**{**values, **changes})
 
     return config
 
