@@ -17,8 +17,8 @@ from ganlens.engine.errors import TrainingError
 from ganlens.train import loop
 from ganlens.train.checkpoint import load_generator, load_state
 from ganlens.train.config import CycleGANConfig, load_config
-from ganlens.train.run_lock import only_writer
 from ganlens.train.loop import Trainer, memory_format, train
+from ganlens.train.run_lock import only_writer
 from ganlens.train.schedule import average_decay
 from tests.kit.interrupt import interrupt_after
 
