@@ -181,7 +181,8 @@ def _command(kind: type[TrainConfig]) -> Any:
         run(kind.model_fields["method"].default, ctx, given)
 
     parameters = [inspect.Parameter("ctx", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context)]
-    parameters += [_parameter(name, field) for name, field in kind.model_fields.items() if name != "method"]
+    shown = (name for name in kind.model_fields if name != "method" and name not in kind.without_effect)
+    parameters += [_parameter(name, kind.model_fields[name]) for name in shown]
     parameters += [
         _option(
             "config", Path | None, None, "Start from a recipe (.toml) or a run's config.json; options given here win."

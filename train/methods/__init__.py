@@ -9,7 +9,7 @@ from ganlens.engine.errors import OptionError, did_you_mean
 
 from ..config import TrainConfig
 from .acl_gan import ACLGAN
-from .base import Batch, Method, Parts, Phase, StagedMethod
+from .base import Batch, Method, Parts, Phase
 from .classifier import Classification
 from .cyclegan import CycleGAN
 from .dcgan import DCGAN
@@ -30,7 +30,6 @@ __all__ = [
     "Paired",
     "Parts",
     "Phase",
-    "StagedMethod",
     "StarGAN",
     "make_method",
 ]

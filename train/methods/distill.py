@@ -22,7 +22,7 @@ from ..losses import AdversarialLoss, add_noise, score_loss
 from ..networks import MobileGenerator, PatchGAN, RealTimeGenerator, ResNetGenerator, make_generator
 from ..pool import ImagePool
 from ..records import image_to_image_spec
-from .base import Batch, Parts, Phase, adam
+from .base import Batch, Method, Parts, Phase, adam
 
 
 def student_loss(
@@ -48,7 +48,7 @@ def student_loss(
     return total, {"adv_painting": adversarial, "output": output, "feature": feature}, painting.detach()
 
 
-class Distillation:
+class Distillation(Method):
     """The method: networks ``student``, ``judge`` and ``projections``, and a fixed ``teacher``."""
 
     averaged: tuple[str, ...] = ("student",)

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -27,7 +26,7 @@ from ..losses.paired import gradient_loss, pooled_loss, texture_loss
 from ..networks import PatchGAN, make_generator
 from ..records import image_to_image_spec
 from ..style import STYLE_LAYERS, gram_loss
-from .base import Batch, Parts, Phase, adam
+from .base import Batch, Method, Parts, Phase, adam
 
 COARSE = 4
 """Side of the spots of a camera's coarse noise (what compression makes of it), px."""
@@ -86,7 +85,7 @@ def paired_loss(
     return total, {name: term for name, (_, term) in terms.items()}, translated
 
 
-class Paired:
+class Paired(Method):
     """The method: network ``generator``, and ``critic`` where there is an adversarial loss."""
 
     averaged: tuple[str, ...] = ("generator",)
@@ -155,10 +154,3 @@ class Paired:
         """Picture, answer, translation."""
         picture, answer = batch
         return [picture, answer, networks["generator"](picture)]
-
-    def state_dict(self) -> dict[str, Any]:
-        """Nothing beside the networks."""
-        return {}
-
-    def load_state_dict(self, state: dict[str, Any], device: torch.device) -> None:
-        """Nothing to restore."""

@@ -62,7 +62,8 @@ def _real_time(spec: GeneratorSpec) -> nn.Module:
 def _resnet(blocks: int) -> Factory:
     def make(spec: GeneratorSpec) -> nn.Module:
         activation = cast(Activation, _choice(spec, "activation", get_args(Activation)))
-        return ResNetGenerator(blocks, activation=activation)
+        norm = cast(Norm, _choice(spec, "norm", get_args(Norm)))
+        return ResNetGenerator(blocks, norm=norm, activation=activation, width=int(spec.options.get("width", 64)))
 
     return make
 
