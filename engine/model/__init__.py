@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from ..errors import ModelFileError, UnknownModel, did_you_mean
 from ..spec import METADATA_KEY, GeneratorSpec, SizeRule, ValueRange
 from .description import OnnxFile, parse_onnx, read_bytes, read_spec, spec_of
-from .plan_record import PlanRecord, read_plan, read_record
+
+if TYPE_CHECKING:
+    from .plan_record import PlanRecord
 
 FOLDER = Path(__file__).parent / "shipped"
 
@@ -92,6 +94,8 @@ def open(name_or_path: str | Path, value_range: ValueRange | None = None, *, for
     """
     path = find_model(name_or_path)
     if path.suffix.lower() in PLANS:
+        from .plan_record import read_plan  # its types take a while to make
+
         plan = read_plan(path)
         return Model(path, plan.record.onnx(path), plan.record.plan_spec, "plan", plan.content, plan=plan.record)
     before = _stamp(path)
@@ -175,6 +179,8 @@ def read_model_spec(path: Path, *, value_range: ValueRange | None = None) -> Gen
         PlanError: the plan has no valid record beside it.
     """
     if path.suffix.lower() in PLANS:
+        from .plan_record import read_record  # its types take a while to make
+
         return read_record(path).plan_spec
     return read_spec(path, value_range=value_range)
 
