@@ -106,7 +106,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         options.seconds, options.rounds = min(options.seconds, 2.0), 1
     options.short = options.seconds / 4
     with VideoSource(options.video) as source:
-        height, width = source.info.size
+        height, width = source.format.size
         frames = copies(source, 20 if options.quick else 90)
     attributes = {name: float(value) for name, _, value in (setting.partition("=") for setting in options.set)}
 

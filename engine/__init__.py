@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from .generator import Generator
     from .media import VideoSink, VideoSource
     from .media.pictures import read_image, write_image
+    from .media.uri import open_sink, open_source
     from .model import find_model
     from .model.description import read_spec
     from .pixels.compositor import Compositor
@@ -67,6 +68,8 @@ _HOME = {
     "available": "backends",
     "find_model": "model",
     "open_backend": "backends",
+    "open_sink": "media.uri",
+    "open_source": "media.uri",
     "prefetch": "threads",
     "read_image": "media.pictures",
     "read_spec": "model.description",
@@ -99,6 +102,8 @@ __all__ = [
     "available",
     "find_model",
     "open_backend",
+    "open_sink",
+    "open_source",
     "prefetch",
     "read_image",
     "read_spec",

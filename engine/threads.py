@@ -1,6 +1,6 @@
 """Stages that overlap: each end of a pipeline may run in a thread of its own, behind a bounded queue.
 
-    with VideoSource(path) as source, VideoSink(out, source.info) as sink, Writer(sink.write) as writer:
+    with VideoSource(path) as source, VideoSink(out, source.format) as sink, Writer(sink.write) as writer:
         for frame in translator.stream(prefetch(source)):
             writer.write(frame)
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from .backends import default_threads, open_backend
 from .backends.base import Array, Backend, Choice, ModelBackend, Output
+from .controls import Controls
 from .errors import BackendError, BackendUnavailable, EngineError, MissingExtra, OptionError
 from .faces.face_compositor import FaceCompositor, FacedFrame
 from .faces.framing import FaceFraming
@@ -191,12 +192,16 @@ class Translator:
             return self._translate([image], vector)[0]
         return self._translate([Frame.from_rgb(np.ascontiguousarray(image))], vector)[0].planes[0]
 
-    def stream(self, frames: Iterable[Frame], **attributes: float) -> Generator[Frame, None, None]:
+    def stream(
+        self, frames: Iterable[Frame], *, controls: Controls | None = None, **attributes: float
+    ) -> Generator[Frame, None, None]:
         """Translate frames in their order; each keeps its time, pixel format and colour description.
 
         With several in flight, ``frames`` is read by threads other than the caller's. ``Frame.from_rgb`` makes a frame
         of an array.
         """
+        if controls is not None:
+            attributes = {**controls.snapshot().attributes, **attributes}
         vector = self._attribute_vector(attributes)
         if self._pipeline is not None:
             self._pipeline.times = self.times

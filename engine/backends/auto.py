@@ -1,4 +1,4 @@
-"""How ``--backend auto`` decides between the CPU backends: it times them on the model, and remembers the answer."""
+"""How ``--backend auto`` chooses: a GPU where one runs; else it times the CPU backends and remembers the answer."""
 
 from __future__ import annotations
 
@@ -14,9 +14,11 @@ from pathlib import Path
 import numpy as np
 import platformdirs
 
-from ..errors import BackendError, ShapeError
-from ..spec import SizeRule
-from .base import Array, ModelBackend, zero_inputs
+from ..errors import BackendError, BackendUnavailable, EngineError, MissingExtra, ModelFileError
+from ..model import Model
+from . import registry
+from .base import Array, Choice, ModelBackend, zero_inputs
+from .registry import BACKENDS, open_named, warm_up
 
 BUDGET_S = 0.6
 """Seconds of timing; a round that has begun is finished."""
@@ -26,11 +28,11 @@ QUIET = 0.5
 MEMORY = 200
 """Decisions that are remembered."""
 DEFAULT = "cpu"
+CPU_BACKENDS = ("openvino", "cpu")
+"""Those between which timing decides."""
 WORTH = 0.95
 """Share of the default backend's time that another must stay below: the default starts 0.2 s sooner than OpenVINO and
 takes 50 MiB less."""
-
-STEPS = (1, 2, 4, 8, 16, 32, 64)
 
 
 def pick(timings: Mapping[str, float]) -> str:
@@ -76,36 +78,116 @@ def _noise_inputs(
     return image, attributes, latent
 
 
-def find_size_rule(backend: ModelBackend) -> SizeRule:
-    """Find by trying which sizes a graph with free height and width takes.
+# --- opening ---------------------------------------------------------------------------------------------------------
 
-    Runs the graph, for each step of :data:`STEPS`, at two different odd multiples of the step, and takes the first step
-    at which it answers with a picture of the input's size.
 
-    Raises:
-        ShapeError: it does so at none.
-    """
-    tried: list[str] = []
-    reason = ""
-    before = backend.spec.size
-    backend.set_size_rule(SizeRule())
-    try:
-        for step in STEPS:
-            odd = max(64 // step, 2) // 2 * 2 + 1  # the smallest odd multiple above 64
-            height, width = step * odd, step * (odd + 2)
+def open_auto(
+    model: Model,
+    size: tuple[int, int] | None,
+    threads: int,
+    spin: bool,
+    strict: bool,
+    batch: int | None,
+) -> ModelBackend:
+    """Take a GPU if one runs, else a CPU backend; see :func:`~ganlens.engine.backends.open_backend`."""
+    lines: list[str] = []
+    for name in BACKENDS:
+        if name in CPU_BACKENDS:
+            continue
+        missing = registry.quick_problem(name)
+        problem = missing or registry.problem(name)
+        if problem is None:
             try:
-                backend.run(*zero_inputs(backend.spec, (height, width), backend.batch or 1))
-            except (BackendError, ShapeError) as error:
-                tried.append(f"{height}x{width}")
-                reason = str(error)
-                continue
-            return SizeRule(multiple_of=step, minimum=height, preferred=before.preferred)
-    finally:
-        backend.set_size_rule(before)
-    raise ShapeError(
-        f"{backend.file.path.name} answers at none of the sizes {', '.join(tried)} with a picture of that size. "
-        f"Last: {reason}"
-    )
+                opened = open_named(name, model, threads=threads, spin=spin)
+                warm_up(opened, size, batch)
+            except (MissingExtra, BackendUnavailable, BackendError, ModelFileError) as error:
+                problem = str(error)
+            else:
+                opened.choice = Choice(name, (*lines, f"{name}: runs on {opened.library}"))
+                return opened
+        if strict and missing is None:
+            raise BackendUnavailable(
+                f"{name}: {problem}. It was asked not to go on to the next backend; name one with --backend, or leave "
+                "out --backend-strict."
+            )
+        lines.append(f"{name}: {problem}")
+
+    problems = {name: registry.quick_problem(name) for name in CPU_BACKENDS}
+    candidates = [name for name, problem in problems.items() if problem is None]
+    for name, problem in problems.items():
+        if problem is not None:
+            lines.append(f"{name}: {problem}")
+    if not candidates:
+        raise BackendUnavailable(
+            "No backend is installed. Install one with: pip install 'ganlens[cpu]'. "
+            + " ".join(f"{line}." for line in lines)
+        )
+    return _open_on_cpu(candidates, model, size, threads, spin, lines, batch)
+
+
+def _open_on_cpu(
+    candidates: list[str],
+    model: Model,
+    size: tuple[int, int] | None,
+    threads: int,
+    spin: bool,
+    lines: list[str],
+    batch: int | None,
+) -> ModelBackend:
+    """Open that CPU backend which :func:`pick` takes, by memory or by timing, of those that open this model."""
+    at = model.spec.size.round_up(size or model.spec.size.preferred)
+    libraries = [f"{name} {registry.installed(name)}" for name in candidates]
+    key = cache_key(model.file.sha256, at, threads, [*libraries, *(["spin"] if spin else [])])
+    timings = recall(key) if len(candidates) > 1 else {}
+    if timings and set(timings) == set(candidates):
+        taken = pick(timings)
+        opened = {taken: open_named(taken, model, threads=threads, spin=spin)}
+        warm_up(opened[taken], size, batch)
+        source = "timed at an earlier start"
+    else:
+        opened, failures = _open_all(candidates, model, size, threads, spin, batch)
+        lines += [f"{name}: {error}" for name, error in failures.items()]
+        if not opened:
+            raise failures[candidates[-1]]
+        wall, cpu = time.perf_counter(), time.process_time()
+        timings = time_backends(list(opened.values()), size) if len(opened) > 1 else {}
+        share = cpu_time_share(time.perf_counter() - wall, time.process_time() - cpu, threads)
+        taken = pick(timings) if timings else next(iter(opened))
+        if len(timings) == len(candidates) > 1 and share >= QUIET:
+            remember(key, timings)
+        source = "timed just now"
+    for name, backend in opened.items():
+        if name != taken:
+            backend.close()
+    chosen = opened[taken]
+    unit = f"ms a picture of {at[0]}x{at[1]} on {threads} thread{'s' * (threads > 1)}, {source}"
+    for name, seconds in timings.items():
+        if name != taken:
+            how = "slower" if seconds >= timings[taken] else "hardly faster"
+            lines.append(f"{name}: {how}, {seconds * 1e3:.1f} against {timings[taken] * 1e3:.1f} {unit}")
+    chosen.choice = Choice(taken, (*lines, f"{taken}: runs on {chosen.library}"))
+    return chosen
+
+
+def _open_all(
+    names: list[str],
+    model: Model,
+    size: tuple[int, int] | None,
+    threads: int,
+    spin: bool,
+    batch: int | None,
+) -> tuple[dict[str, ModelBackend], dict[str, EngineError]]:
+    """The backends that open the model, and the errors of those that do not."""
+    opened: dict[str, ModelBackend] = {}
+    failures: dict[str, EngineError] = {}
+    for name in names:
+        try:
+            backend = open_named(name, model, threads=threads, spin=spin)
+            warm_up(backend, size, batch)
+            opened[name] = backend
+        except EngineError as error:
+            failures[name] = error
+    return opened, failures
 
 
 # --- memory -------------------------------------------------------------------------------------------------------

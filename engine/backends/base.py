@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import BackendError, OptionError, ShapeError
-from ..model.description import OnnxFile
 from ..spec import GeneratorSpec, SizeRule
 
 if TYPE_CHECKING:
@@ -103,12 +102,14 @@ class Binding(Protocol):
 
 
 class ModelBackend(ABC):
-    """What the backends that open a model file share: checks, and one :class:`Binding` per set of input shapes."""
+    """What the backends that open a model share: checks, and one :class:`Binding` per set of input shapes."""
 
     name: str
     device = "cpu"
     spec: GeneratorSpec
     choice: Choice
+    title: str
+    """What messages call the model: the name of its file."""
     threads: int
     """Threads that the network runs on."""
     library: str
@@ -121,16 +122,21 @@ class ModelBackend(ABC):
     runs_to_bind = False
     """Whether preparing for a set of input shapes runs the network already."""
 
-    def __init__(self, file: OnnxFile, spec: GeneratorSpec, *, threads: int) -> None:
-        self.file = file
+    def __init__(self, spec: GeneratorSpec, *, title: str, batch: int | None = None, threads: int = 1) -> None:
+        """Say what is run; a model need not be a file.
+
+        Args:
+            title: what messages call the model, such as the name of its file.
+            batch: pictures that every run must have, if the model fixes their number.
+            threads: threads that the network runs on.
+        """
         self.spec = spec
+        self.title = title
+        self.batch = batch
         self.threads = threads
         self.choice = Choice(self.name)
         self._bindings: OrderedDict[tuple[Shape, ...], Binding] = OrderedDict()
         self._closed = False
-        first = input_names(spec)[0]
-        dims = next((value.dims for value in file.inputs if value.name == first), None)
-        self.batch = dims[0] if dims and isinstance(dims[0], int) else None
 
     @abstractmethod
     def _bind(self, shapes: tuple[Shape, ...]) -> Binding:
@@ -143,7 +149,7 @@ class ModelBackend(ABC):
     def run(self, image: Array | None, attributes: Array | None = None, latent: Array | None = None) -> Output:
         """See :meth:`Backend.run`."""
         if self._closed:
-            raise BackendError(f"{self.file.path.name} was closed; open it again.")
+            raise BackendError(f"{self.title} was closed; open it again.")
         inputs = check_inputs(self.spec, image, attributes, latent)
         return Output(*self._binding(tuple(array.shape for array in inputs))(inputs))
 
@@ -152,9 +158,7 @@ class ModelBackend(ABC):
         binding = self._bindings.get(shapes)
         if binding is None:
             if self.batch is not None and shapes[0][0] != self.batch:
-                raise ShapeError(
-                    f"a batch of {shapes[0][0]} came; {self.file.path.name} is made for a batch of {self.batch}."
-                )
+                raise ShapeError(f"a batch of {shapes[0][0]} came; {self.title} is made for a batch of {self.batch}.")
             binding = self._bind(shapes)
             self._bindings[shapes] = binding
             if len(self._bindings) > self.BINDINGS:
@@ -191,7 +195,7 @@ class ModelBackend(ABC):
         """
         if batch is not None and self.batch not in (None, batch):
             raise OptionError(
-                f"a batch of {batch} was asked for; {self.file.path.name} is made for a batch of {self.batch}. Leave "
+                f"a batch of {batch} was asked for; {self.title} is made for a batch of {self.batch}. Leave "
                 "it out, or export the model with --dynamic."
             )
         return batch or self.batch or 1
@@ -215,7 +219,7 @@ class ModelBackend(ABC):
         expected = self.output_shapes(shapes)
         if came != expected:
             raise ShapeError(
-                f"{self.file.path.name} answered {_shapes_text(came)} to an input of {_shapes_text(shapes[:1])}; "
+                f"{self.title} answered {_shapes_text(came)} to an input of {_shapes_text(shapes[:1])}; "
                 f"expected {_shapes_text(expected)}: a picture of the input's size in three channels."
             )
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import BackendError, BackendUnavailable, MissingExtra, ModelFileError
-from ..model.description import FLOAT16, OnnxFile
-from ..spec import GeneratorSpec
+from ..model import Model
+from ..model.description import FLOAT16
 from .base import Array, BackendStatus, ModelBackend, Shape, input_names, output_names
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class OnnxRuntimeCpu(ModelBackend):
     provider = "CPUExecutionProvider"
     runs_to_bind = True
 
-    def __init__(self, file: OnnxFile, spec: GeneratorSpec, *, threads: int, spin: bool = False) -> None:
+    def __init__(self, model: Model, *, threads: int, spin: bool = False) -> None:
         """Open a model.
 
         Args:
@@ -66,7 +66,9 @@ class OnnxRuntimeCpu(ModelBackend):
             BackendUnavailable: the provider does not start here.
             ModelFileError: ONNX Runtime refuses the model.
         """
-        super().__init__(file, spec, threads=threads)
+        spec, file = model.spec, model.file
+        super().__init__(spec, title=model.name, batch=model.batch, threads=threads)
+        self._opset = file.opset
         self._ort = _load(self.name)
         self.library = f"ONNX Runtime {self._ort.__version__}"
         self._check_provider()
@@ -78,16 +80,16 @@ class OnnxRuntimeCpu(ModelBackend):
         options.log_severity_level = SILENT
         options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spin else "0")
         options.add_session_config_entry("session.inter_op.allow_spinning", "0")
+        source = model.source()
+        given = source if isinstance(source, bytes) else str(source)
         try:
-            session = self._ort.InferenceSession(
-                str(file.path), options, providers=self._providers(), enable_fallback=0
-            )
+            session = self._ort.InferenceSession(given, options, providers=self._providers(), enable_fallback=0)
         except Exception as error:  # the library raises classes of its own without a common base
             raise ModelFileError(self._refusal(error)) from error
         running = session.get_providers()[0]
         if running != self.provider:
             raise BackendUnavailable(
-                f"The backend '{self.name}' was asked for, but ONNX Runtime runs {file.path.name} on {running}: "
+                f"The backend '{self.name}' was asked for, but ONNX Runtime runs {self.title} on {running}: "
                 f"{self.provider} did not start. Use --backend cpu, or see engine backends."
             )
         self._session = session
@@ -105,10 +107,10 @@ class OnnxRuntimeCpu(ModelBackend):
         text = _one_line(error)
         if "opset" in text.lower():
             return (
-                f"{self.file.path.name} uses opset {self.file.opset}, which {self.library} does not know. "
+                f"{self.title} uses opset {self._opset}, which {self.library} does not know. "
                 f"Upgrade onnxruntime, or export the model with an older opset."
             )
-        return f"{self.library} cannot open {self.file.path.name} (opset {self.file.opset}): {text}"
+        return f"{self.library} cannot open {self.title} (opset {self._opset}): {text}"
 
     def _bind(self, shapes: tuple[Shape, ...]) -> _Binding:
         return _Binding(self, shapes)
@@ -201,7 +203,7 @@ class _Binding:
         try:
             backend._session.run_with_iobinding(self._binding)
         except Exception as error:
-            raise BackendError(f"{backend.library} failed on {backend.file.path.name}: {_one_line(error)}") from error
+            raise BackendError(f"{backend.library} failed on {backend.title}: {_one_line(error)}") from error
         for raw, answer in zip(self._raw, self._answer, strict=True):
             if raw is not answer:
                 np.copyto(answer, raw)
@@ -256,7 +258,7 @@ class DeviceRun:
         try:
             backend._session.run_with_iobinding(self._binding, self._options)
         except Exception as error:
-            raise BackendError(f"{backend.library} failed on {backend.file.path.name}: {_one_line(error)}") from error
+            raise BackendError(f"{backend.library} failed on {backend.title}: {_one_line(error)}") from error
 
 
 def cpu_status() -> BackendStatus:

@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import BackendError, BackendUnavailable, MissingExtra, ModelFileError
-from ..model.description import OnnxFile
-from ..spec import GeneratorSpec
+from ..model import Model
 from .base import Array, BackendStatus, ModelBackend, Shape, input_names, output_names
 
 TELEMETRY = "openvino_telemetry"
@@ -53,7 +52,7 @@ class OpenVino(ModelBackend):
 
     name = "openvino"
 
-    def __init__(self, file: OnnxFile, spec: GeneratorSpec, *, threads: int, spin: bool = False) -> None:
+    def __init__(self, model: Model, *, threads: int, spin: bool = False) -> None:
         """Open a model.
 
         Args:
@@ -65,7 +64,8 @@ class OpenVino(ModelBackend):
             BackendUnavailable: it has no CPU device here.
             ModelFileError: OpenVINO cannot read the model.
         """
-        super().__init__(file, spec, threads=threads)
+        spec = model.spec
+        super().__init__(spec, title=model.name, batch=model.batch, threads=threads)
         self._ov = _load()
         self.library = f"OpenVINO {_version(self._ov)}"
         self.precision = precision_hint()
@@ -74,9 +74,10 @@ class OpenVino(ModelBackend):
             raise BackendUnavailable(
                 f"{self.library} has no CPU device here; found {core.available_devices}. Use --backend cpu."
             )
+        source = model.source()
         try:
-            model = core.read_model(str(file.path))
-            steps = self._ov.preprocess.PrePostProcessor(model)
+            read = core.read_model(source if isinstance(source, bytes) else str(source))
+            steps = self._ov.preprocess.PrePostProcessor(read)
             for name in input_names(spec):
                 steps.input(name).tensor().set_element_type(self._ov.Type.f32)
             for name in output_names(spec):
@@ -84,7 +85,7 @@ class OpenVino(ModelBackend):
             self._model = steps.build()
         except Exception as error:  # the library raises RuntimeError and classes of its own
             raise ModelFileError(
-                f"{self.library} cannot open {file.path.name} (opset {file.opset}): {_one_line(error)}"
+                f"{self.library} cannot open {model.name} (opset {model.file.opset}): {_one_line(error)}"
             ) from error
         self._core = core
         self._config = {
@@ -134,7 +135,7 @@ class _Binding:
                 self._request.set_tensor(name, backend._ov.Tensor(array, shared_memory=True))
             self._request.infer()
         except Exception as error:
-            raise BackendError(f"{backend.library} failed on {backend.file.path.name}: {_one_line(error)}") from error
+            raise BackendError(f"{backend.library} failed on {backend.title}: {_one_line(error)}") from error
         return self._answer
 
 

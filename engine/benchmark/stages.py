@@ -76,7 +76,7 @@ def measure(
         source = stack.enter_context(VideoSource(clip))
         lanes = [
             stack.enter_context(
-                Translator.open(model, backend=backend, framing=framing, threads=threads, frame_size=source.info.size)
+                Translator.open(model, backend=backend, framing=framing, threads=threads, frame_size=source.format.size)
             )
             for _ in range(budget.in_flight)
         ]

@@ -10,34 +10,59 @@ import atexit
 import gc
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
-from ..errors import EngineError, MissingExtra
+from ..errors import EngineError, MissingExtra, did_you_mean
 from .cache import app as cache_app
+from .options import BuildOptions, GenerateOptions, Range, TranslateOptions, command
+
+
+class _Commands(TyperGroup):
+    """Answers what is no command with the command that was probably meant: ``engine clip.mp4``, ``engine webcam``."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        if args and args[0] not in self.commands and not args[0].startswith("-"):
+            ctx.fail(_meant(args, list(self.commands)))
+        return super().resolve_command(ctx, args)
+
+
+_OTHER_WORDS = {
+    "webcam": "live", "camera": "live", "stream": "live", "web": "live", "serve": "live", "bench": "benchmark",
+    "run": "translate", "convert": "translate", "filter": "translate", "apply": "translate", "video": "translate",
+    "process": "translate", "list": "models", "ls": "models", "devices": "backends", "gpus": "backends",
+    "onnx": "export", "compile": "build", "trt": "build", "tensorrt": "build", "show": "info", "sample": "generate",
+}  # fmt: skip
+"""What other programs call a command."""
+
+
+def _meant(args: list[str], commands: list[str]) -> str:
+    word = args[0]
+    rest = " ".join(args)
+    if word == "help":
+        return "No command is called 'help'. Try: engine --help, or engine COMMAND --help"
+    if Path(word).exists() or Path(word).suffix or "://" in word:
+        if Path(word).suffix.lower() == ".onnx":
+            return f"{word} is a model. Try: engine info {word}, or engine translate clip.mp4 --model {word}"
+        verb = "live" if "://" in word and "live" in commands else "translate"
+        return f"{word} is an input, not a command. Try: engine {verb} {rest}"
+    other = _OTHER_WORDS.get(word.lower())
+    if other in commands:
+        return f"No command is called {word!r}. Try: engine {other}"
+    return f"No command is called {word!r}. {did_you_mean(word, commands)}"
+
 
 app = typer.Typer(
     name="engine",
-    help="Translate images and video with image-to-image GAN generators.\n\n"
-    "Start with: engine translate --video clip.mp4 -o painted.mp4",
+    cls=_Commands,
+    help="Translate images and video with image-to-image GAN generators.\n\nStart with: engine translate clip.mp4",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # plain help starts in a third of the time
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
-
-Model = Annotated[str, typer.Option("--model", "-m", help="A name that 'engine models' lists, or an ONNX file.")]
-Range = Annotated[
-    str | None,
-    typer.Option(
-        "--range",
-        metavar="LOW..HIGH",
-        help="Values of the image tensor, for a file without our record: 0..1, -1..1 or 0..255.",
-    ),
-]
-Backend = Annotated[str, typer.Option(help="auto, or one that 'engine backends' lists; a named one never falls back.")]
 
 
 def _version(value: bool) -> None:
@@ -57,185 +82,26 @@ def _main(
     pass
 
 
-@app.command()
-def translate(
-    video: Annotated[
-        str | None, typer.Option(metavar="FILE", help="A video; '-' reads YUV4MPEG2 from standard input.")
-    ] = None,
-    image: Annotated[Path | None, typer.Option(metavar="FILE", help="One picture.")] = None,
-    images: Annotated[
-        str | None, typer.Option(metavar="DIR|GLOB", help="Many pictures; the output is a folder.")
-    ] = None,
-    output: Annotated[
-        str | None,
-        typer.Option("--output", "-o", metavar="OUT", help="Result; '-' writes YUV4MPEG2 to standard output."),
-    ] = None,
-    model: Model = "monet",
-    framing: Annotated[
-        str | None,
-        typer.Option(
-            metavar="MODE",
-            help="fit: the whole frame scaled through the model (the default). crop: one rectangle. "
-            "tile: full size in tiles. native: full size in one piece. faces: each face, aligned (the default of face "
-            "models).",
-        ),
-    ] = None,
-    region: Annotated[
-        str | None, typer.Option(metavar="X,Y,W,H", help="The rectangle of --framing crop, in pixels.")
-    ] = None,
-    size: Annotated[
-        str | None,
-        typer.Option(metavar="WxH", help="Size of the generator's image, or of a tile, for models of free size."),
-    ] = None,
-    feather: Annotated[
-        float | None,
-        typer.Option(metavar="PX", help="Width of the ramp around a crop, or around a face in the model's pixels."),
-    ] = None,
-    overlap: Annotated[float, typer.Option(help="Share of a tile that it has in common with its neighbour.")] = 0.25,
-    max_faces: Annotated[
-        int | None, typer.Option(metavar="N", help="Most faces changed in a frame, largest first; 4 by default.")
-    ] = None,
-    detect_every: Annotated[
-        int | None,
-        typer.Option(metavar="N", help="Frames from one search for new faces to the next; 10 by default."),
-    ] = None,
-    steady: Annotated[
-        float | None,
-        typer.Option(help="0..1: how much the change of a face is kept from frame to frame where it stands still."),
-    ] = None,
-    detail: Annotated[
-        float | None,
-        typer.Option(help="0..1: fine luminance detail of the original put back; by default 0, for faces 1."),
-    ] = None,
-    opacity: Annotated[float, typer.Option(help="0..1: 0 shows the original, 1 the translation.")] = 1.0,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="NAME=VALUE", help="An attribute of the model, 0..1; repeat for more."),
-    ] = None,
-    backend: Backend = "auto",
-    value_range: Range = None,
-    raw: Annotated[
-        str | None,
-        typer.Option(
-            metavar="WxH@RATE[:FORMAT]",
-            help="Bare frames on standard input instead of YUV4MPEG2; yuv420p, nv12 or rgb24.",
-        ),
-    ] = None,
-    start: Annotated[float | None, typer.Option(metavar="SECONDS", help="Begin here.")] = None,
-    duration: Annotated[float | None, typer.Option(metavar="SECONDS", help="Stop after so long.")] = None,
-    hdr: Annotated[
-        str, typer.Option(help="HDR video: error refuses it, tonemap converts it to standard BT.709 (slow).")
-    ] = "error",
-    compare: Annotated[bool, typer.Option("--compare", help="Show the original beside the translation.")] = False,
-    codec: Annotated[str | None, typer.Option(help="Video encoder; by default the container's usual one.")] = None,
-    crf: Annotated[float | None, typer.Option(help="Quality of the encoder: lower is better and larger.")] = None,
-    preset: Annotated[str, typer.Option(help="Speed of the encoder, as x264 names it.")] = "veryfast",
-    decoder: Annotated[
-        str, typer.Option(help="auto, nvdec (on the GPU) or cpu; a named one never falls back.")
-    ] = "auto",
-    encoder: Annotated[
-        str, typer.Option(help="auto, nvenc (on the GPU) or cpu; a named one never falls back.")
-    ] = "auto",
-    threads: Annotated[
-        int | None, typer.Option(min=1, help="CPU threads of the network; by default all cores.")
-    ] = None,
-    in_flight: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            help="Frames translated at the same time, sharing the network's threads. By default as many as help; 1 for "
-            "pipes, where no frame should wait.",
-        ),
-    ] = None,
-    batch: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            help="Frames, or tiles or faces, that share a run of the network; frames then wait for each other. The "
-            "model must leave their number free.",
-        ),
-    ] = None,
-    encoder_threads: Annotated[int | None, typer.Option(min=1, help="Threads of the encoder.")] = None,
-    decoder_threads: Annotated[int | None, typer.Option(min=1, help="Threads of the decoder.")] = None,
-    spin: Annotated[
-        bool, typer.Option("--spin", help="Let idle threads of the network spin: lower latency, starves the encoder.")
-    ] = False,
-    strict: Annotated[
-        bool,
-        typer.Option("--backend-strict", help="Fail rather than fall back to the next backend, or to host memory."),
-    ] = False,
-    json_output: Annotated[
-        str | None, typer.Option("--json", metavar="FILE|-", help="Write what was done and how fast as JSON.")
-    ] = None,
-    overwrite: Annotated[bool, typer.Option("--yes", "-y", help="Replace an existing output.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")] = False,
-) -> None:
-    """Translate a video, a picture or many pictures.
+def _translate(options: TranslateOptions) -> None:
+    from .translate import run
 
-    \b
-    engine translate --video clip.mp4 -o painted.mp4
-    engine translate --video clip.mp4 -o painted.mp4 --framing crop --region 384,104,512,512
-    engine translate --image photo.jpg -o painted.png --framing native --compare
-    engine translate --video clip.mp4 --model face.onnx --set smiling=1 --set blond_hair=1
-    engine translate --images 'photos/*.jpg' -o painted/
-    """
-    options = locals()
-    from .translate import Job, run
-
-    raise typer.Exit(run(Job(**options)))
+    raise typer.Exit(run(options))
 
 
-@app.command(short_help="Make pictures from noise.")
-def generate(
-    model: Model,
-    labels: Annotated[
-        str | None,
-        typer.Option(metavar="A,B,...", help="What holds in every picture; the other groups are drawn for each."),
-    ] = None,
-    n: Annotated[
-        int | None, typer.Option("-n", metavar="N", help="Pictures, or stations of a walk; 16 by default.")
-    ] = None,
-    seed: Annotated[int, typer.Option(help="Of the first picture; the others have the numbers after it.")] = 0,
-    latent: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE.npy", help="Latents in place of those drawn from seeds: (dim,) or (N, dim)."),
-    ] = None,
-    output: Annotated[
-        str | None,
-        typer.Option(
-            "--output", "-o", metavar="OUT", help="A picture: a grid. A folder: one file each. A video: a walk."
-        ),
-    ] = None,
-    fps: Annotated[float | None, typer.Option(help="Frames per second of a walk; 25 by default.")] = None,
-    seconds: Annotated[
-        float | None, typer.Option(help="Length of a walk; by default one second for each station.")
-    ] = None,
-    captions: Annotated[bool, typer.Option(help="Labels and seed under each picture of a grid.")] = True,
-    list_labels: Annotated[bool, typer.Option("--list-labels", help="Show the model's labels, and stop.")] = False,
-    backend: Backend = "auto",
-    threads: Annotated[
-        int | None, typer.Option(min=1, help="CPU threads of the network; by default all cores.")
-    ] = None,
-    strict: Annotated[
-        bool, typer.Option("--backend-strict", help="Fail rather than fall back to the next backend.")
-    ] = False,
-    json_output: Annotated[
-        str | None, typer.Option("--json", metavar="FILE|-", help="Write what was made, and how fast, as JSON.")
-    ] = None,
-    overwrite: Annotated[bool, typer.Option("--yes", "-y", help="Replace existing outputs.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")] = False,
-) -> None:
-    """Make pictures from noise: a grid, files, or a walk from one to the next.
+def _generate(options: GenerateOptions) -> None:
+    from .generate import run
 
-    \b
-    engine generate --model psc --labels female,wavy,arched -n 16 --seed 7 -o grid.png
-    engine generate --model psc --labels male -n 100 -o faces/
-    engine generate --model psc -n 8 -o walk.mp4 --seconds 12
-    """
-    options = locals()
-    from .generate import Job, run
+    raise typer.Exit(run(options))
 
-    raise typer.Exit(run(Job(**options)))
+
+def _build(options: BuildOptions) -> None:
+    from .build import build
+
+    build(options)
+
+
+app.command("translate", short_help="Translate videos and pictures.")(command(TranslateOptions, _translate))
+app.command("generate", short_help="Make pictures from noise.")(command(GenerateOptions, _generate))
 
 
 @app.command()
@@ -246,9 +112,9 @@ def models(as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = F
     show_models(as_json)
 
 
-@app.command(short_help="Show a model's record.")
-def info(
-    model: Annotated[str, typer.Argument(help="A name that 'engine models' lists, or an ONNX file.")],
+@app.command("info", short_help="Show a model's record.")
+def show_info(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="A name that 'engine models' lists, or an ONNX file.")],
     value_range: Range = None,
     as_json: Annotated[bool, typer.Option("--json", help="The record as JSON.")] = False,
 ) -> None:
@@ -266,44 +132,7 @@ def backends(as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] =
     show_backends(as_json)
 
 
-@app.command(short_help="Build the TensorRT plan of a model ahead of time.")
-def build(
-    model: Annotated[str, typer.Argument(help="A name that 'engine models' lists, or an ONNX file.")],
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="FILE.plan", help="Write it here, not to the cache.")
-    ] = None,
-    min: Annotated[str, typer.Option(metavar="[N]xHxW", help="Smallest batch and size; default: the model's.")] = "",
-    opt: Annotated[str, typer.Option(metavar="[N]xHxW", help="Where it is to be fastest; default: the model's.")] = "",
-    max: Annotated[
-        str, typer.Option(metavar="[N]xHxW", help="Largest batch and size; default: 4 x twice its size.")
-    ] = "",
-    target: Annotated[
-        str,
-        typer.Option(
-            help="RTX: portable, sm_75, sm_80, ... TensorRT: ampere (and newer) or same (compute capability)."
-        ),
-    ] = "",
-    version_compatible: Annotated[
-        bool, typer.Option("--version-compatible", help="TensorRT: newer releases of the same major run it too.")
-    ] = False,
-    workspace: Annotated[str, typer.Option(metavar="SIZE", help="Memory that one kernel may use: 2GB.")] = "",
-    value_range: Range = None,
-    overwrite: Annotated[bool, typer.Option("--yes", "-y", help="Replace an existing output.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print no progress.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
-) -> None:
-    """Build the TensorRT plan of a model ahead of time; 'engine translate' then finds it.
-
-    \b
-    engine build monet
-    engine build face.onnx --opt 4x256x256 --max 16x256x256
-    engine build face.onnx -o face.plan
-    """
-    options = locals()
-    from .build import build
-
-    build(options)
-
+app.command("build", short_help="Build the TensorRT plan of a model ahead of time.")(command(BuildOptions, _build))
 
 _PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 

@@ -25,32 +25,33 @@ from ..backends.tensorrt import (
 )
 from ..errors import OptionError
 from ..model.description import parse_value_range
+from .options import BuildOptions as BuildCommand
 from .progress import plan_progress
 
 UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 
 
-def build(options: dict[str, Any]) -> None:
+def build(options: BuildCommand) -> None:
     """``engine build``."""
     console = Console(stderr=True)
     shapes = {
-        name: parse_extent(f"--{option}", options[option]) if options[option] else None
+        name: parse_extent(f"--{option}", getattr(options, option)) if getattr(options, option) else None
         for name, option in (("smallest", "min"), ("fastest", "opt"), ("largest", "max"))
     }
-    with plan_progress(console, quiet=options["quiet"]):
+    with plan_progress(console, quiet=options.quiet):
         made = make_plan(
-            options["model"],
-            options["output"],
+            options.model,
+            options.output,
             **shapes,
             options=BuildOptions(
-                workspace=parse_bytes("--workspace", options["workspace"]) if options["workspace"] else 0,
-                target=options["target"],
-                version_compatible=options["version_compatible"],
+                workspace=parse_bytes("--workspace", options.workspace) if options.workspace else 0,
+                target=options.target,
+                version_compatible=options.version_compatible,
             ),
-            value_range=parse_value_range(options["value_range"]) if options["value_range"] else None,
-            overwrite=options["overwrite"],
+            value_range=parse_value_range(options.value_range) if options.value_range else None,
+            overwrite=options.overwrite,
         )
-    if options["as_json"]:
+    if options.as_json:
         print(json.dumps(plan_values(made), indent=2))
     else:
         for line in plan_lines(made):

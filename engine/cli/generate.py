@@ -13,7 +13,7 @@ from rich.console import Console
 
 from ..errors import MediaError, OptionError
 from ..generator import Generator, Picture, read_noise_spec
-from ..media import CONTAINERS, VideoInfo, VideoSink
+from ..media import CONTAINERS, FrameFormat, VideoSink
 from ..media.contact_sheet import make_grid
 from ..media.pictures import IMAGE_SUFFIXES, check_target, write_image
 from ..model import find_model
@@ -25,6 +25,7 @@ from ..threads import Writer
 from ..timing import StageTimes
 from .cpu_budget import ThreadBudget
 from .interrupt import INTERRUPTED, terminate_as_interrupt
+from .options import GenerateOptions
 from .progress import FrameProgress, plan_progress
 from .report import write_record
 
@@ -33,33 +34,6 @@ PICTURES = 16
 MOST_IN_A_GRID = 4096
 SECONDS_EACH = 1.0
 """How long a walk takes from one picture to the next, unless its length is asked for."""
-
-
-@dataclass(frozen=True)
-class Job:
-    """What the command line asked for; see ``engine generate --help``."""
-
-    model: str
-    labels: str | None
-    n: int | None
-    seed: int
-    latent: Path | None
-    output: str | None
-    fps: float | None
-    seconds: float | None
-    captions: bool
-    list_labels: bool
-    backend: str
-    threads: int | None
-    strict: bool
-    json_output: str | None
-    overwrite: bool
-    quiet: bool
-
-    @property
-    def names(self) -> list[str]:
-        """``--labels`` one by one."""
-        return [name.strip() for name in (self.labels or "").split(",") if name.strip()]
 
 
 @dataclass(frozen=True)
@@ -74,7 +48,12 @@ class Result:
     """Seed, labels and file of each; empty for a walk."""
 
 
-def run(job: Job) -> int:
+def _names(job: GenerateOptions) -> list[str]:
+    """``--labels`` one by one."""
+    return [name.strip() for name in (job.labels or "").split(",") if name.strip()]
+
+
+def run(job: GenerateOptions) -> int:
     """Do the job; returns the exit status."""
     if job.list_labels:
         _list_labels(read_noise_spec(find_model(job.model)))
@@ -148,20 +127,20 @@ def _kind(output: str) -> str:
     )
 
 
-def _draws(job: Job, generator: Generator) -> dict[str, Any]:
+def _draws(job: GenerateOptions, generator: Generator) -> dict[str, Any]:
     """What the generator is asked for, but for the number of frames."""
     port = generator.spec.latent
     assert port is not None
     latent = None if job.latent is None else read_latents(job.latent, port)
     n = PICTURES if job.n is None and latent is None else job.n
-    return {"labels": job.names, "seed": job.seed, "n": n, "latent": latent}
+    return {"labels": _names(job), "seed": job.seed, "n": n, "latent": latent}
 
 
 def _count(draws: dict[str, Any]) -> int:
     return draws["n"] if draws["latent"] is None else len(draws["latent"])
 
 
-def _make_grid(job: Job, generator: Generator, output: str, console: Console) -> Result:
+def _make_grid(job: GenerateOptions, generator: Generator, output: str, console: Console) -> Result:
     path = Path(output)
     check_target(path, overwrite=job.overwrite)  # now, not after all pictures have been made
     draws = _draws(job, generator)
@@ -178,7 +157,7 @@ def _make_grid(job: Job, generator: Generator, output: str, console: Console) ->
     return Result(0, len(pictures), progress.seconds, [_entry(picture, output) for picture in pictures])
 
 
-def _make_folder(job: Job, generator: Generator, output: str, console: Console) -> Result:
+def _make_folder(job: GenerateOptions, generator: Generator, output: str, console: Console) -> Result:
     folder = Path(output)
     draws = _draws(job, generator)
     stem = Path(job.model).stem
@@ -208,7 +187,7 @@ def _make_folder(job: Job, generator: Generator, output: str, console: Console) 
     return Result(status, len(entries), progress.seconds, entries)
 
 
-def _make_walk(job: Job, generator: Generator, output: str, console: Console) -> Result:
+def _make_walk(job: GenerateOptions, generator: Generator, output: str, console: Console) -> Result:
     draws = _draws(job, generator)
     count = _count(draws)
     fps = 25.0 if job.fps is None else job.fps
@@ -222,10 +201,10 @@ def _make_walk(job: Job, generator: Generator, output: str, console: Console) ->
     rate = Fraction(fps).limit_denominator(1001)
     spec = generator.spec
     size = spec.size.fixed or spec.size.preferred
-    info = VideoInfo(path=None, size=size, format="rgb24", time_base=1 / rate, rate=rate, frames=total)
+    format = FrameFormat(size, "rgb24", rate, time_base=1 / rate)
     status = 0
     times = generator.times
-    with VideoSink(output, info, overwrite=job.overwrite) as sink:
+    with VideoSink(output, format, overwrite=job.overwrite) as sink:
         progress = FrameProgress(console, total, times, quiet=job.quiet)
         try:
             with progress, Writer(_encoder(sink, times)) as writer:
@@ -258,7 +237,7 @@ def _counted(pictures: Iterator[Picture], progress: FrameProgress) -> Iterator[P
         progress.advance()
 
 
-def _caption(picture: Picture, number: int, job: Job) -> list[str]:
+def _caption(picture: Picture, number: int, job: GenerateOptions) -> list[str]:
     where = f"seed {picture.seed}" if job.latent is None else f"latent {number}"
     return [*picture.labels, where]
 

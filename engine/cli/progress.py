@@ -11,6 +11,7 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
+from rich.table import Column
 
 from ..backends.build_progress import BuildProgress, observed
 from ..timing import StageTimes
@@ -20,20 +21,36 @@ _LINE_S = 10.0
 """Without a terminal: a plain line this often."""
 
 
-def _columns(done: Iterable[ProgressColumn], detail: str) -> list[ProgressColumn]:
-    """A bar, how much is ``done``, the time left, and a field of the task."""
-    end = (TextColumn("left"), TimeRemainingColumn(), TextColumn(f"[dim]{{task.fields[{detail}]}}"))
-    return [BarColumn(bar_width=30), *done, *end]
+_WIDE = 110
+"""Columns of a terminal from which the details are shown as well: narrower ones keep the count and the time left."""
+
+
+def _columns(console: Console, done: Iterable[ProgressColumn], detail: str) -> list[ProgressColumn]:
+    """A bar, how much is ``done``, the time left, and a field of the task where there is room for it."""
+    end: list[ProgressColumn] = [TextColumn("left"), TimeRemainingColumn()]
+    wide = console.width >= _WIDE
+    if wide:
+        end.append(TextColumn(f"[dim]{{task.fields[{detail}]}}"))
+    label = TextColumn("{task.description}", table_column=Column(no_wrap=True, overflow="ellipsis", max_width=24))
+    return [label, BarColumn(bar_width=30 if wide else 12), *done, *end]
 
 
 class FrameProgress:
     """Shows how far a stream of frames, or of ``what`` else, is; nothing if ``quiet``."""
 
     def __init__(
-        self, console: Console, total: int | None, times: StageTimes, *, quiet: bool, what: str = "frames"
+        self,
+        console: Console,
+        total: int | None,
+        times: StageTimes,
+        *,
+        quiet: bool,
+        what: str = "frames",
+        label: str = "",
     ) -> None:
         self.frames = 0
         self._what = what
+        self._label = label
         self._console = console
         self._total = total
         self._times = times
@@ -42,8 +59,8 @@ class FrameProgress:
         self._bar: Progress | None = None
         if console.is_terminal and not quiet:
             done = (MofNCompleteColumn(), TextColumn("{task.fields[speed]}"))
-            self._bar = Progress(*_columns(done, "shares"), console=console, auto_refresh=False)
-            self._task = self._bar.add_task("", total=total, speed="", shares="")
+            self._bar = Progress(*_columns(console, done, "shares"), console=console, auto_refresh=False)
+            self._task = self._bar.add_task(escape(label), total=total, speed="", shares="")
 
     @property
     def seconds(self) -> float:
@@ -69,8 +86,11 @@ class FrameProgress:
         left = ""
         if self._total:
             left = f" of about {self._total}, {max(0.0, (self._total - self.frames) / speed):.0f} s left"
+        label = f"{self._label}: " if self._label else ""
         self._console.print(
-            f"{self.frames} {self._what}{left}, {speed:.1f} {_rate_of(self._what)} ({self._shares()})", soft_wrap=True
+            f"{label}{self.frames} {self._what}{left}, {speed:.1f} {_rate_of(self._what)} ({self._shares()})",
+            soft_wrap=True,
+            markup=False,
         )
 
     def _shares(self) -> str:
@@ -118,7 +138,7 @@ def plan_progress(console: Console, *, quiet: bool = False) -> Iterator[None]:
             return
         if bar is None:
             done = (TextColumn("{task.percentage:.0f} %"),)
-            bar = Progress(*_columns(done, "phase"), console=console, transient=True)
+            bar = Progress(*_columns(console, done, "phase"), console=console, transient=True)
             task = bar.add_task("", total=1.0, phase="")
             bar.start()
         bar.update(task, completed=now.fraction, phase=escape(now.phase))

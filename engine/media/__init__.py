@@ -2,7 +2,7 @@
 
 The only package that imports PyAV. Times are exact fractions, never frame rates: a video of variable rate stays one.
 
-    with VideoSource("in.mp4") as source, VideoSink("out.mp4", source.info) as sink:
+    with VideoSource("in.mp4") as source, VideoSink("out.mp4", source.format, origin=source) as sink:
         for frame in source:
             sink.write(frame)
 
@@ -16,9 +16,9 @@ PyAV takes dav1d for it.
 """
 
 from .av_frames import VideoFrame
+from .base import ColorTags, FileInfo, FrameFormat, FrameSink, FrameSource, Notes, StreamInfo
 from .file.codecs import CODECS, CONTAINERS, NVENC, PRESETS
 from .file.hardware import Coder
-from .file.info import ColorTags, StreamInfo, VideoInfo
 from .file.sink import VideoSink
 from .file.source import VideoSource
 from .pipe import RawSink, RawSource
@@ -30,11 +30,15 @@ __all__ = [
     "PRESETS",
     "Coder",
     "ColorTags",
+    "FileInfo",
+    "FrameFormat",
+    "FrameSink",
+    "FrameSource",
+    "Notes",
     "RawSink",
     "RawSource",
     "StreamInfo",
     "VideoFrame",
-    "VideoInfo",
     "VideoSink",
     "VideoSource",
 ]

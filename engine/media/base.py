@@ -6,13 +6,15 @@ A source or a sink needs no base class: whatever has these members is one. Each 
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, get_args
 
+from ..errors import OptionError
 from ..pixels.frame import Color, Frame, PixelFormat
 
 
@@ -40,6 +42,33 @@ class FrameFormat:
     tags: ColorTags = field(default_factory=ColorTags)
     pixel_aspect: Fraction = Fraction(1)
     """Width of a sample over its height."""
+
+
+def parse_format(text: str, what: str) -> tuple[tuple[int, int], Fraction, PixelFormat]:
+    """Size (height, width), rate and pixel format of ``WxH@RATE[:FORMAT]``, for example ``1280x720@30000/1001:nv12``.
+
+    Args:
+        what: what stands before the text, for the error.
+
+    Raises:
+        OptionError: it is written otherwise, or a number is out of range.
+    """
+    found = re.fullmatch(r"(\d{1,5})x(\d{1,5})@(\d{1,9}(?:[./]\d{1,9})?)(?::(\w+))?", text)
+    try:
+        assert found is not None
+        width, height, rate, pixels = found.groups()
+        size, exact = (int(height), int(width)), Fraction(rate)
+        assert min(size) > 0 and exact > 0
+    except (AssertionError, ZeroDivisionError):
+        raise OptionError(
+            f"{what}{text}: expected WxH@RATE or WxH@RATE:FORMAT, for example 1280x720@30:nv12."
+        ) from None
+    for known in get_args(PixelFormat):
+        if (pixels or "yuv420p") == known:
+            return size, exact, known
+    raise OptionError(
+        f"{what}{text}: unknown pixel format '{pixels}'; expected one of {', '.join(get_args(PixelFormat))}."
+    )
 
 
 @dataclass(frozen=True)

@@ -70,8 +70,11 @@ def write_image(path: str | os.PathLike[str], frame: Frame, *, overwrite: bool =
         file.discard()
 
 
-def check_target(path: Path, *, overwrite: bool) -> None:
+def check_target(path: Path, *, overwrite: bool, parents: bool = False) -> None:
     """Refuse a name that :func:`write_image` would refuse, before there is a picture to write.
+
+    Args:
+        parents: missing folders will be made.
 
     Raises:
         OptionError: unknown suffix.
@@ -86,7 +89,7 @@ def check_target(path: Path, *, overwrite: bool) -> None:
         )
     if path.exists() and not overwrite:
         raise MediaError(f"{path} exists; pass -y to overwrite it.")
-    if not path.absolute().parent.is_dir():
+    if not parents and not path.absolute().parent.is_dir():
         raise MediaError(f"{path} cannot be written: the folder {path.parent} does not exist; create it first.")
 
 
@@ -104,10 +107,11 @@ def list_images(folder_or_pattern: str | os.PathLike[str]) -> list[Path]:
     images = [path for path in found if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()]
     if not images:
         raise MediaError(f"{text}: no pictures there; expected files that end in {', '.join(IMAGE_SUFFIXES)}.")
-    return sorted(images, key=_natural)
+    return sorted(images, key=natural)
 
 
-def _natural(path: Path) -> list[tuple[int, int, str]]:
+def natural(path: str | Path) -> list[tuple[int, int, str]]:
+    """A sort key by which ``frame2`` comes before ``frame10``."""
     parts = re.split(r"(\d+)", str(path))
     return [(0, int(part), "") if part.isdigit() else (1, 0, part.casefold()) for part in parts]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from fractions import Fraction
 from types import TracebackType
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from ..errors import MediaError, OptionError, reason
 from ..pixels.frame import Color, Frame, PixelFormat, Siting
 from .av_frames import FULL_RANGE, FramePool, VideoFrame, plane_views, rgb_to_yuv
-from .file.info import VideoInfo
+from .base import FileInfo, FrameFormat, FrameSource, Notes
 
 _MAGIC = b"YUV4MPEG2"
 _SITINGS: dict[str, Siting] = {"420": "center", "420jpeg": "center", "420mpeg2": "left", "420paldv": "topleft"}
@@ -34,6 +35,10 @@ class RawSource:
         MediaError: the stream is of another kind, or ends within a frame.
     """
 
+    live = False
+    file = None
+    frames: int | None = None
+
     def __init__(
         self,
         file: BinaryIO,
@@ -44,12 +49,13 @@ class RawSource:
     ) -> None:
         if format not in get_args(PixelFormat):
             raise OptionError(f"Unknown pixel format '{format}'; expected one of {', '.join(get_args(PixelFormat))}.")
+        self.notes = Notes()
         self._file = file
         self._ahead = b""
         head = self._ahead = self._read(len(_MAGIC))
         self._framed = head == _MAGIC
         if self._framed:
-            self.info = self._header()
+            self.format = self._header()
         elif not head:
             raise MediaError("The piped video is empty.")
         elif size is None or rate is None:
@@ -59,11 +65,11 @@ class RawSource:
             )
         else:
             exact = Fraction(str(rate))
-            self.info = _described(size, exact, format, Color("bt601" if size[0] < 720 else "bt709"), Fraction(1))
-        height, width = self.info.size
-        self._pool = FramePool(width, height, self.info.format)
+            self.format = _described(size, exact, format, Color("bt601" if size[0] < 720 else "bt709"), Fraction(1))
+        height, width = self.format.size
+        self._pool = FramePool(width, height, self.format.pixels)
 
-    def _header(self) -> VideoInfo:
+    def _header(self) -> FrameFormat:
         line = bytearray(self._read(len(_MAGIC)))
         while not line.endswith(b"\n"):
             byte = self._read(1)
@@ -108,8 +114,8 @@ class RawSource:
 
     def __iter__(self) -> Iterator[VideoFrame]:
         """The frames; a pipe can be read once."""
-        info = self.info
-        assert info.rate is not None
+        pixels, color, rate = self.format.pixels, self.format.color, self.format.rate
+        assert rate is not None
         number = 0
         while True:
             if self._framed:
@@ -119,7 +125,7 @@ class RawSource:
                 if not line.startswith(b"FRAME") or not line.endswith(b"\n"):
                     raise self._broken(number, f"{line[:20]!r} came where a frame was expected")
             picture = self._pool.take()
-            planes = plane_views(picture, info.format)
+            planes = plane_views(picture, pixels)
             count = sum(plane.size for plane in planes)
             data = self._read(count)
             if not data and not self._framed:
@@ -131,8 +137,8 @@ class RawSource:
                 piece: NDArray[np.uint8] = np.frombuffer(data, np.uint8, plane.size, at)
                 np.copyto(plane, piece.reshape(plane.shape))
                 at += plane.size
-            picture.color_range = FULL_RANGE if info.color.full_range else 0
-            yield VideoFrame(planes, info.format, info.color, number / info.rate, picture, self._pool)
+            picture.color_range = FULL_RANGE if color.full_range else 0
+            yield VideoFrame(planes, pixels, color, number / rate, picture, self._pool)
             del picture, planes, plane, data  # or the pool would see the picture in use during the next one
             number += 1
 
@@ -157,24 +163,24 @@ class RawSink:
 
     Args:
         file: a binary file, written from front to back.
-        info: of the source: rate, range and siting.
-        size: (height, width) of the frames, if they are not as large as the source's.
+        format: of the frames: size, rate, range and siting.
+        origin: unused: a pipe carries nothing but the frames.
     """
 
-    def __init__(self, file: BinaryIO, info: VideoInfo, *, size: tuple[int, int] | None = None) -> None:
-        self.notes: list[str] = []
+    def __init__(self, file: BinaryIO, format: FrameFormat, *, origin: FrameSource | FileInfo | None = None) -> None:
+        self.notes = Notes()
         self.frames = 0
         self._file = file
-        self._size = size or info.size
-        self._rate = info.rate or Fraction(25)
+        self._size = format.size
+        self._rate = format.rate or Fraction(25)
         self._first: Fraction | None = None
         self._reformatter = VideoReformatter()
-        color = Color() if info.format == "rgb24" else info.color
+        color = Color() if format.pixels == "rgb24" else format.color
         height, width = self._size
         self._write(
             (
                 f"YUV4MPEG2 W{width} H{height} F{self._rate.numerator}:{self._rate.denominator} Ip "
-                f"A{info.pixel_aspect.numerator}:{info.pixel_aspect.denominator} C{_NAMES[color.siting]} "
+                f"A{format.pixel_aspect.numerator}:{format.pixel_aspect.denominator} C{_NAMES[color.siting]} "
                 f"XCOLORRANGE={'FULL' if color.full_range else 'LIMITED'}\n"
             ).encode()
         )
@@ -186,9 +192,7 @@ class RawSink:
         if frame.time is not None:
             self._first = frame.time if self._first is None else self._first
             if abs(frame.time - self._first - self.frames / self._rate) > 1 / self._rate and not self.notes:
-                self.notes.append(
-                    f"the frame rate varies; piped video plays at {float(self._rate):g} frames/s throughout"
-                )
+                self.notes.add(f"the frame rate varies; piped video plays at {float(self._rate):g} frames/s throughout")
         self._write(b"FRAME\n")
         for plane in self._planes(frame):
             self._write(np.ascontiguousarray(plane).data)
@@ -220,6 +224,9 @@ class RawSink:
         except OSError as error:
             raise MediaError(f"The piped video cannot be written ({reason(error)}).") from error
 
+    def abort(self) -> None:
+        """Nothing: what was written to a pipe cannot be taken back."""
+
     def __enter__(self) -> RawSink:
         return self
 
@@ -230,18 +237,29 @@ class RawSink:
             self.close()
 
 
-def _described(size: tuple[int, int], rate: Fraction, format: PixelFormat, color: Color, aspect: Fraction) -> VideoInfo:
+def _described(
+    size: tuple[int, int], rate: Fraction, pixels: PixelFormat, color: Color, aspect: Fraction
+) -> FrameFormat:
     if min(size) < 1 or rate <= 0:
         raise OptionError(f"size {size} and rate {rate} came; expected (height, width) and a rate above 0")
-    return VideoInfo(
-        path=None,
-        size=size,
-        format=format,
-        time_base=1 / rate,
-        rate=rate,
-        stored_format=format,
-        codec="rawvideo",
-        container="pipe",
-        color=color,
-        pixel_aspect=aspect,
-    )
+    return FrameFormat(size, pixels, rate, time_base=1 / rate, color=color, pixel_aspect=aspect)
+
+
+def open_standard_input(
+    uri: str = "-",
+    *,
+    size: tuple[int, int] | None = None,
+    rate: float | Fraction | None = None,
+    format: PixelFormat = "yuv420p",
+) -> RawSource:
+    """The video piped to this program; arguments as of :class:`RawSource`."""
+    if sys.stdin is None:
+        raise MediaError("Standard input is closed; there is no piped video.")
+    return RawSource(sys.stdin.buffer, size=size, rate=rate, format=format)
+
+
+def open_standard_output(uri: str, format: FrameFormat, *, origin: FrameSource | FileInfo | None = None) -> RawSink:
+    """The pipe behind this program."""
+    if sys.stdout is None:
+        raise MediaError("Standard output is closed; the video cannot be piped.")
+    return RawSink(sys.stdout.buffer, format, origin=origin)

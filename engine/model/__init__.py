@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from ..errors import ModelFileError, UnknownModel, did_you_mean
-from ..spec import GeneratorSpec, ValueRange
-from .description import read_spec
+from ..spec import GeneratorSpec, SizeRule, ValueRange
+from .description import OnnxFile, parse_onnx, read_bytes, read_spec, spec_of
+
+if TYPE_CHECKING:
+    from ..backends.tensorrt import PlanRecord
 
 FOLDER = Path(__file__).parent / "shipped"
 
@@ -21,6 +26,94 @@ class ModelCard(NamedTuple):
     name: str
     path: Path
     spec: GeneratorSpec
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model file, read once: the same bytes for every network that is opened from it.
+
+    A file that is replaced meanwhile changes nothing. Weights kept in other files are not read here; whoever opens
+    those by path asks :meth:`source` first, which refuses files that have changed since.
+    """
+
+    path: Path
+    """Where it was read from; for messages."""
+    file: OnnxFile
+    """What the graph says of itself; of a plan, what the graph said that it was built from."""
+    spec: GeneratorSpec
+    kind: Literal["onnx", "plan"]
+    data: bytes
+    """The file's content; of a plan, checked against the record beside it."""
+    sizes_known: bool = True
+    """False for a graph without record and of free size, until a backend has found by trying which sizes it takes."""
+    plan: PlanRecord | None = None
+    """What the record beside a plan says."""
+    stamps: tuple[tuple[Path, tuple[int, ...]], ...] = ()
+    """The file and those that hold its weights, as they were when it was read; empty if it holds all its weights."""
+
+    @property
+    def name(self) -> str:
+        """The file's name."""
+        return self.path.name
+
+    @property
+    def batch(self) -> int | None:
+        """Pictures that every run must have, if the graph fixes their number."""
+        spec = self.spec
+        first = next(port.name for port in (spec.image, spec.attributes, spec.latent) if port is not None)
+        dims = next((value.dims for value in self.file.inputs if value.name == first), None)
+        return dims[0] if dims and isinstance(dims[0], int) else None
+
+    def source(self) -> bytes | Path:
+        """What a library opens: the content, or the path if weights lie beside the file.
+
+        Raises:
+            ModelFileError: the file or its weights have been replaced since it was read.
+        """
+        for path, stamp in self.stamps:
+            if _stamp(path) != stamp:
+                raise ModelFileError(f"{path} was changed or replaced since {self.name} was opened. Open it again.")
+        return self.path if self.stamps else self.data
+
+    def with_sizes(self, rule: SizeRule) -> Model:
+        """The same model with the sizes that it was found to take."""
+        return replace(self, spec=self.spec.model_copy(update={"size": rule}), sizes_known=True)
+
+
+def open(name_or_path: str | Path, value_range: ValueRange | None = None) -> Model:
+    """Read a model file, given by path or by the name of a shipped model.
+
+    Args:
+        value_range: what the image tensor's values span, for an ONNX file without our record.
+
+    Raises:
+        UnknownModel, ModelFileError, ShapeError, OptionError: see :func:`find_model` and
+            :func:`~ganlens.engine.model.description.spec_of`.
+        PlanError: a TensorRT plan without a valid record, or not the one that its record describes.
+    """
+    path = find_model(name_or_path)
+    if path.suffix.lower() in PLANS:
+        from ..backends.tensorrt import read_plan  # it needs all of the package, an ONNX file does not
+
+        plan = read_plan(path)
+        return Model(path, plan.record.onnx(path), plan.record.plan_spec, "plan", plan.content, plan=plan.record)
+    before = _stamp(path)
+    data = read_bytes(path)
+    file = parse_onnx(path, data)
+    spec = spec_of(file, value_range=value_range)
+    weights = [path.resolve().parent / location for location in file.external]
+    stamps = ((path, before), *((part, _stamp(part)) for part in weights)) if weights else ()
+    free = spec.architecture == "onnx" and spec.size.fixed is None
+    return Model(path, file, spec, "onnx", data, sizes_known=not free, stamps=stamps)
+
+
+def _stamp(path: Path) -> tuple[int, ...]:
+    """Changes when a file is written or replaced; empty if there is none."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return ()
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def shipped(folder: Path = FOLDER) -> list[ModelCard]:

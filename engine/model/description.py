@@ -76,7 +76,15 @@ def read_onnx(path: str | Path) -> OnnxFile:
         ModelFileError: there is no such file, it is no ONNX model or is cut off, or weights lie outside its folder.
     """
     path = Path(path)
-    data = _read_bytes(path)
+    return parse_onnx(path, read_bytes(path))
+
+
+def parse_onnx(path: Path, data: bytes) -> OnnxFile:
+    """The description of an ONNX file whose content has been read.
+
+    Raises:
+        ModelFileError: as of :func:`read_onnx`.
+    """
     try:
         content = _Content()
         _read_model(memoryview(data), content)
@@ -274,7 +282,12 @@ def _check_values(
 # --- files --------------------------------------------------------------------------------------------------------
 
 
-def _read_bytes(path: Path) -> bytes:
+def read_bytes(path: Path) -> bytes:
+    """The content of an ONNX file.
+
+    Raises:
+        ModelFileError: it does not exist, cannot be read, is empty, or larger than an ONNX file can be.
+    """
     try:
         if path.is_dir():
             raise ModelFileError(f"{path} is a folder; expected an ONNX file.")

@@ -21,9 +21,9 @@ from typing import Any
 
 import numpy as np
 
+from ganlens.engine import model
 from ganlens.engine.backends.onnxruntime_backend import DeviceRun, OnnxRuntimeCuda
 from ganlens.engine.cuda import Device
-from ganlens.engine.model.description import read_onnx, spec_of
 
 ROOT = Path(__file__).resolve().parents[2]
 OUT_OF_MEMORY, INVALID_VALUE, INVALID_IMAGE, INVALID_HANDLE, NOT_FOUND, NOT_READY = 2, 1, 200, 400, 500, 600
@@ -399,8 +399,7 @@ class OnnxRuntimeOnFake(OnnxRuntimeCuda):
     def __init__(self, path: Path, fake: FakeCuda) -> None:
         self._device = Device(driver=fake)
         self._stream = self._device.stream()
-        file = read_onnx(path)
-        super().__init__(file, spec_of(file), threads=1)
+        super().__init__(model.open(path), threads=1)
 
     def _check_provider(self) -> None:
         pass

@@ -4,7 +4,7 @@ Neither TensorRT nor CUDA is imported with this package; :func:`load` does.
 """
 
 from ..build_progress import BuildProgress, Report, observed
-from .backend import PlanBinding, TensorRt, is_plan, status
+from .backend import PlanBinding, TensorRt, status
 from .builder import THIS_GPU, BuildOptions, Built, build, build_into, make_key
 from .library import RTX_TARGETS, Library, load
 from .make import MadePlan, gpu_for, make_plan
@@ -33,7 +33,6 @@ __all__ = [
     "build",
     "build_into",
     "gpu_for",
-    "is_plan",
     "load",
     "make_key",
     "make_plan",

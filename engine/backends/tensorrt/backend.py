@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 
 from ...cuda import Device
 from ...errors import PlanError, ShapeError
-from ...model import PLANS
-from ...model.description import OnnxFile
+from ...model import Model
 from ...spec import GeneratorSpec
 from ..base import Array, BackendStatus, ModelBackend, Shape, input_names, output_names, zero_inputs
 from ..build_progress import observer
 from .builder import BuildOptions, build_into, make_key
 from .library import TITLES, Kernels, Library, check_installed, load
-from .plans import Plan, PlanCache, PlanKey, PlanRecord, read_plan
+from .plans import Plan, PlanCache, PlanKey, PlanRecord
 from .profile import BATCHES, Extent, make_profile
 
 
@@ -30,8 +27,7 @@ class TensorRt(ModelBackend):
 
     def __init__(
         self,
-        file: OnnxFile,
-        spec: GeneratorSpec,
+        model: Model,
         *,
         threads: int,
         spin: bool = False,
@@ -41,7 +37,7 @@ class TensorRt(ModelBackend):
         """Open a model.
 
         Args:
-            file: of an ONNX file; or what the record of a plan says, where ``path`` is the plan's.
+            model: an ONNX file, or a plan.
             threads: has no effect; the network runs on the GPU.
             spin: has no effect.
             library, gpu: None: the installed one, the first one.
@@ -51,7 +47,8 @@ class TensorRt(ModelBackend):
             BackendUnavailable: no driver, an old one, or no GPU.
             PlanError: the plan given by path is damaged, or of another GPU or version.
         """
-        super().__init__(file, spec, threads=threads)
+        super().__init__(model.spec, title=model.name, batch=model.batch, threads=threads)
+        self._file = model.file
         if library is None:
             check_installed()
         self._gpu = gpu or Device()
@@ -61,9 +58,9 @@ class TensorRt(ModelBackend):
         self._cache = PlanCache(say=observer().say)
         self._opened: list[_Opened] = []
         self._warm: tuple[tuple[Shape, ...], PlanBinding] | None = None
-        self._given = is_plan(file.path)
-        if self._given:
-            plan = read_plan(file.path)
+        self._given = model.plan is not None
+        if model.plan is not None:
+            plan = Plan(model.path, model.plan, model.data)
             _check_given(plan, self._key())
             self._opened.append(_Opened(self._trt, self._cache, plan, self._gpu))
 
@@ -98,7 +95,7 @@ class TensorRt(ModelBackend):
         self._warm = None
 
     def _key(self) -> PlanKey:
-        return make_key(self._trt, self._gpu, self.file, self.spec, BuildOptions())
+        return make_key(self._trt, self._gpu, self._file, self.spec, BuildOptions())
 
     def _open(self, shapes: dict[str, Shape]) -> _Opened:
         """An open plan that takes these shapes: one that is open, one of the cache, or a new one."""
@@ -107,7 +104,7 @@ class TensorRt(ModelBackend):
             return min(near, key=lambda opened: opened.record.profile.distance(shapes))
         if self._given:
             raise ShapeError(
-                f"inputs of {' and '.join(map(str, shapes.values()))} came; {self.file.path.name} takes "
+                f"inputs of {' and '.join(map(str, shapes.values()))} came; {self.title} takes "
                 f"{self._opened[0].record.profile}. Build one for them: engine build MODEL.onnx --opt HxW."
             )
         opened = self._from_cache(shapes) or _Opened(self._trt, self._cache, self._build(shapes), self._gpu)
@@ -127,21 +124,21 @@ class TensorRt(ModelBackend):
             return None
 
     def _build(self, shapes: dict[str, Shape]) -> Plan:
-        profile = make_profile(self.file, self.spec)
+        profile = make_profile(self._file, self.spec)
         if not profile.covers(shapes):
-            profile = make_profile(self.file, self.spec, fastest=_extent(self.spec, shapes))
+            profile = make_profile(self._file, self.spec, fastest=_extent(self.spec, shapes))
         say, report = observer()
         return build_into(
             self._cache,
             self._trt,
             self._gpu,
-            self.file,
+            self._file,
             self.spec,
             profile,
             BuildOptions(),
             report=report,
             on_build=lambda: say(
-                f"{self._trt.title} builds a plan of {self.file.path.name} for {profile}; it is kept for the next start"
+                f"{self._trt.title} builds a plan of {self.title} for {profile}; it is kept for the next start"
             ),
         )
 
@@ -170,7 +167,7 @@ class PlanBinding:
         self, backend: TensorRt, library: Library, opened: _Opened, device: Device, shapes: tuple[Shape, ...]
     ) -> None:
         self._library = library
-        self._name = backend.file.path.name
+        self._name = backend.title
         self._opened = opened
         engine = opened.engine
         context = library.context(engine, self._name, opened.kernels)
@@ -242,11 +239,6 @@ class _HostBinding:
             if pinned is not answer:
                 np.copyto(answer, pinned)
         return self._answer
-
-
-def is_plan(path: Path) -> bool:
-    """Whether a file is a plan by its name."""
-    return path.suffix.lower() in PLANS
 
 
 def status() -> BackendStatus:

@@ -204,6 +204,8 @@ def parse(library: Library, builder: Any, file: OnnxFile) -> tuple[Any, Any]:
         content = file.path.read_bytes()
     except OSError as error:
         raise ModelFileError(f"{file.path} cannot be read ({reason(error)}).") from error
+    if hashlib.sha256(content).hexdigest() != file.sha256:
+        raise ModelFileError(f"{file.path} was changed or replaced since it was opened. Open it again.")
     if not parser.parse(content, str(file.path)):
         errors = [parser.get_error(index) for index in range(parser.num_errors)]
         library.log.clear()

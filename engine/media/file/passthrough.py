@@ -13,9 +13,9 @@ import av
 from av.container import OutputContainer
 from av.stream import Discard, Disposition
 
+from ..base import FileInfo, Notes
 from .codecs import ContainerKind
-from .info import VideoInfo, stream_info
-from .source import open_input
+from .source import open_input, stream_info
 
 _TS_DISCONT = 0x0200  # AVFMT_TS_DISCONT: clocks that begin anywhere and may jump
 
@@ -31,25 +31,24 @@ class CopiedStreams:
     Reading the file a second time needs no queue between decoder and encoder, however far apart they are.
     """
 
-    def __init__(self, info: VideoInfo, output: OutputContainer, kind: ContainerKind, notes: list[str]) -> None:
-        assert info.path is not None
+    def __init__(self, file: FileInfo, output: OutputContainer, kind: ContainerKind, notes: Notes) -> None:
         self._output = output
         self._begin: Fraction | None = None
         self._end: Fraction | None = None
-        if info.trim is not None:
-            self._begin, self._end = info.trim
-        self._trimmed = info.trim is not None
-        self._input = open_input(info.path)
+        if file.trim is not None:
+            self._begin, self._end = file.trim
+        self._trimmed = file.trim is not None
+        self._input = open_input(file.path)
         self._routes: dict[int, _Route] = {}
         self._offset = Fraction(0)
         self._packets: Iterator[Any] = iter(())
         self._waiting: Any = None
         for stream in self._input.streams:
-            if stream.index == info.stream_index:
+            if stream.index == file.stream_index:
                 main = output.streams.video[0]
                 main.metadata.update(written_by_people(stream.metadata))
                 main.disposition = stream.disposition
-                if self._input.format.flags & _TS_DISCONT and stream.start_time and not info.trim:
+                if self._input.format.flags & _TS_DISCONT and stream.start_time and not file.trim:
                     starts = [s.start_time * s.time_base for s in self._input.streams if s.start_time and s.time_base]
                     self._begin = min(starts)  # broadcast clocks begin anywhere; files begin at zero
                 continue
@@ -62,29 +61,29 @@ class CopiedStreams:
         if chapters:
             output.set_chapters(chapters)
 
-    def _route(self, stream: Any, kind: ContainerKind, notes: list[str]) -> _Route | None:
+    def _route(self, stream: Any, kind: ContainerKind, notes: Notes) -> _Route | None:
         """Where a stream's packets go; None, with a note, if the output cannot take them."""
         name = f"{stream.type} stream {stream.index}"
         codec = stream_info(stream).codec
         cover = stream.type == "video" and bool(stream.disposition & Disposition.attached_pic)
         if stream.type == "video" and not cover:
-            notes.append(f"{name} is left out: one video is translated")
+            notes.add(f"{name} is left out: one video is translated")
             return None
         if stream.type in ("data", "unknown") or (stream.type == "attachment" and kind.format != "matroska"):
-            notes.append(f"{name} ({codec}) is left out: {kind.format} files written here do not carry it")
+            notes.add(f"{name} ({codec}) is left out: {kind.format} files written here do not carry it")
             return None
         route: _Route
         context = stream.codec_context
         if stream.type == "attachment" or _holds(kind, stream):
             route = _Route(self._output.add_stream_from_template(stream, opaque=True))
         elif stream.type == "audio" and context is not None:
-            notes.append(f"{name} is encoded again as {kind.audio}: {kind.format} files cannot hold {codec}")
+            notes.add(f"{name} is encoded again as {kind.audio}: {kind.format} files cannot hold {codec}")
             route = _SoundRecoder(stream, self._output, kind.audio)
         elif stream.type == "subtitle" and context is not None and context.codec.text_sub:
-            notes.append(f"{name} is encoded again as {kind.subtitles}: {kind.format} files cannot hold {codec}")
+            notes.add(f"{name} is encoded again as {kind.subtitles}: {kind.format} files cannot hold {codec}")
             route = _TextRecoder(stream, self._output, kind.subtitles)
         else:
-            notes.append(f"{name} is left out: {kind.format} files cannot hold {codec}")
+            notes.add(f"{name} is left out: {kind.format} files cannot hold {codec}")
             return None
         route.stream.metadata.update(written_by_people(stream.metadata))
         route.stream.disposition = stream.disposition

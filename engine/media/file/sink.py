@@ -18,10 +18,10 @@ from ...errors import BackendUnavailable, MediaError, OptionError, did_you_mean,
 from ...files import OutputFile
 from ...pixels.frame import Frame
 from ..av_frames import BEST, FULL_RANGE, FramePool, VideoFrame, plane_views, rgb_to_yuv
+from ..base import ColorTags, FileInfo, FrameFormat, FrameSource, Notes
 from . import hardware
 from .codecs import CODECS, CONTAINERS, NVENC, PRESETS, ContainerKind, Encoder
 from .hardware import Coder, EncoderName, Problem
-from .info import ColorTags, VideoInfo
 from .passthrough import CopiedStreams, written_by_people
 
 _EVEN_FREE = "yuv444p"  # the format for odd sizes where an encoder wants even ones in 4:2:0
@@ -35,8 +35,8 @@ class VideoSink:
 
     Args:
         path: the output; its suffix chooses the container (.mp4, .m4v, .mov, .mkv, .webm).
-        info: of the source: time base, colour tags, pixel aspect; streams, titles and chapters come from ``info.path``.
-        size: (height, width) of the frames, if they are not as large as the source's.
+        format: of the frames: size, time base, colour tags, pixel aspect.
+        origin: the source of the frames, or its file: other streams, titles and chapters are taken from there.
         codec: "h264", "hevc", "vp9", "av1" or "ffv1" (lossless, .mkv); None: the container's usual one.
         crf: constant quality, 0 is best (for h264, and for all of NVENC's: lossless); None: 20 for h264. NVENC's scale
             is of the same range, but not the same: files of one number differ in size.
@@ -57,9 +57,9 @@ class VideoSink:
     def __init__(
         self,
         path: str | os.PathLike[str],
-        info: VideoInfo,
+        format: FrameFormat,
         *,
-        size: tuple[int, int] | None = None,
+        origin: FrameSource | FileInfo | None = None,
         codec: str | None = None,
         crf: float | None = None,
         preset: str = "veryfast",
@@ -68,9 +68,9 @@ class VideoSink:
         overwrite: bool = False,
     ) -> None:
         self.path = Path(path)
-        self.notes: list[str] = []
+        self.notes = Notes()
         self.frames = 0
-        self._info = info
+        self.format = format
         kind = CONTAINERS.get(self.path.suffix.lower())
         if kind is None:
             raise OptionError(
@@ -94,14 +94,14 @@ class VideoSink:
                 "w",
                 format=kind.format,
                 buffer_size=1 << 18,
-                container_options=_movie_options(info.time_base) if kind.format in ("mp4", "mov") else None,
+                container_options=_movie_options(format.time_base) if kind.format in ("mp4", "mov") else None,
             )
-            size = size or info.size
-            self.encoder, chosen = self._choose_encoder(encoder, name, size, crf, preset)
-            self._stream = self._add_video(chosen, kind, size, crf, preset, threads)
-            self._output.metadata.update(written_by_people(info.metadata))
-            if info.path is not None:
-                self._copies = CopiedStreams(info, self._output, kind, self.notes)
+            self.encoder, chosen = self._choose_encoder(encoder, name, crf, preset)
+            self._stream = self._add_video(chosen, kind, crf, preset, threads)
+            file = origin if origin is None or isinstance(origin, FileInfo) else origin.file
+            if file is not None:
+                self._output.metadata.update(written_by_people(file.metadata))
+                self._copies = CopiedStreams(file, self._output, kind, self.notes)
         except av.FFmpegError as error:
             self.abort()
             raise MediaError(f"{self.path} cannot be written ({reason(error)}).") from error
@@ -118,7 +118,6 @@ class VideoSink:
         self,
         wanted: EncoderName,
         codec: str,
-        size: tuple[int, int],
         crf: float | None,
         preset: str,
     ) -> tuple[Coder, Encoder]:
@@ -129,7 +128,7 @@ class VideoSink:
         on_gpu = NVENC.get(codec)
         problem: Problem | None = Problem(f"it makes no {codec}", f"It makes {', '.join(NVENC)}")
         if on_gpu is not None:
-            problem = self._try_encoder(on_gpu, size, crf, preset)
+            problem = self._try_encoder(on_gpu, crf, preset)
         if problem is None:
             assert on_gpu is not None
             return Coder("nvenc", f"nvenc: {on_gpu.library} encodes"), on_gpu
@@ -139,25 +138,24 @@ class VideoSink:
             )
         return Coder("cpu", f"nvenc: {problem.reason}; {on_cpu.library} encodes"), on_cpu
 
-    def _try_encoder(self, encoder: Encoder, size: tuple[int, int], crf: float | None, preset: str) -> Problem | None:
+    def _try_encoder(self, encoder: Encoder, crf: float | None, preset: str) -> Problem | None:
         """Why an encoder does not encode frames of this size here; None: it does."""
         try:
             codec = av.codec.Codec(encoder.library, "w")
-            pixel_format = self._pixel_format(encoder, codec, size)
+            pixel_format = self._pixel_format(encoder, codec)
         except (ValueError, OptionError) as error:
             return Problem(reason(error).rstrip("."))
-        return hardware.encoder_problem(encoder.library, size, pixel_format, encoder.options(crf, preset))
+        return hardware.encoder_problem(encoder.library, self.format.size, pixel_format, encoder.options(crf, preset))
 
     def _add_video(
         self,
         encoder: Encoder,
         kind: ContainerKind,
-        size: tuple[int, int],
         crf: float | None,
         preset: str,
         threads: int,
     ) -> av.VideoStream:
-        info = self._info
+        format = self.format
         try:
             codec = av.codec.Codec(encoder.library, "w")
         except ValueError as error:
@@ -165,32 +163,32 @@ class VideoSink:
                 f"This build of PyAV has no {encoder.library} encoder. Install av from PyPI, or choose another --codec "
                 f"({', '.join(CODECS)})."
             ) from error
-        rate = info.rate or Fraction(25)
+        rate = format.rate or Fraction(25)
         try:
-            stream = self._output.add_stream(encoder.library, rate=rate, time_base=info.time_base)
+            stream = self._output.add_stream(encoder.library, rate=rate, time_base=format.time_base)
         except ValueError as error:
             raise OptionError(
                 f"{self.path.suffix} files cannot hold {encoder.library} video; usual there is {kind.codec}."
             ) from error
         assert isinstance(stream, av.VideoStream)
-        height, width = size
+        height, width = format.size
         context = stream.codec_context
-        stream.time_base = info.time_base
-        context.time_base = info.time_base
+        stream.time_base = format.time_base
+        context.time_base = format.time_base
         context.width, context.height = width, height
-        context.pix_fmt = self._pixel_format(encoder, codec, size)
+        context.pix_fmt = self._pixel_format(encoder, codec)
         if context.pix_fmt == _EVEN_FREE:
-            self.notes.append(
-                f"{size[1]}x{size[0]} is an odd size: encoded as {_EVEN_FREE}, which keeps it but which some players "
+            self.notes.add(
+                f"{width}x{height} is an odd size: encoded as {_EVEN_FREE}, which keeps it but which some players "
                 "cannot show"
             )
-        context.sample_aspect_ratio = info.pixel_aspect
-        tags = info.tags
-        if info.format == "rgb24" or context.pix_fmt == "rgb24":  # RGB becomes BT.709
+        context.sample_aspect_ratio = format.pixel_aspect
+        tags = format.tags
+        if format.pixels == "rgb24" or context.pix_fmt == "rgb24":  # RGB becomes BT.709
             tags = ColorTags(1, 1, 1, 1)
         context.colorspace, context.color_range = tags.matrix, tags.range
         context.color_primaries, context.color_trc = tags.primaries, tags.transfer
-        if info.color.full_range and info.format != "rgb24":
+        if format.color.full_range and format.pixels != "rgb24":
             context.color_range = FULL_RANGE
         context.thread_count = threads
         # PyAV's default is slices, with which x264 compresses worse and scales less.
@@ -199,13 +197,15 @@ class VideoSink:
         context.options = encoder.options(crf, preset)
         return stream
 
-    def _pixel_format(self, encoder: Encoder, codec: av.codec.Codec, size: tuple[int, int]) -> str:
+    def _pixel_format(self, encoder: Encoder, codec: av.codec.Codec) -> str:
+        height, width = self.format.size
         known = {format.name for format in codec.video_formats or ()}
-        wanted: str = self._info.format if self._info.format in known and self._info.format != "rgb24" else "yuv420p"
-        if encoder.even_only and (size[0] % 2 or size[1] % 2):
+        pixels = self.format.pixels
+        wanted: str = pixels if pixels in known and pixels != "rgb24" else "yuv420p"
+        if encoder.even_only and (height % 2 or width % 2):
             if _EVEN_FREE not in known:
                 raise OptionError(
-                    f"{encoder.library} cannot encode the odd size {size[1]}x{size[0]}; choose --codec h264 or vp9."
+                    f"{encoder.library} cannot encode the odd size {width}x{height}; choose --codec h264 or vp9."
                 )
             wanted = _EVEN_FREE
         return wanted
@@ -221,24 +221,24 @@ class VideoSink:
         pts = self._pts(frame)
         picture = self._picture(frame)
         duration = picture.duration
-        picture.pts, picture.time_base, picture.pict_type = pts, self._info.time_base, 0
+        picture.pts, picture.time_base, picture.pict_type = pts, self.format.time_base, 0
         try:
             self._mux(self._stream.encode(picture))
         except av.FFmpegError as error:
             raise self._failed(error) from error
         self._last = pts
-        self._end = (pts + (duration or self._step())) * self._info.time_base
+        self._end = (pts + (duration or self._step())) * self.format.time_base
         self.frames += 1
 
     def _step(self) -> int:
-        return max(1, round(1 / ((self._info.rate or 25) * self._info.time_base)))
+        return max(1, round(1 / ((self.format.rate or 25) * self.format.time_base)))
 
     def _pts(self, frame: Frame) -> int:
         if frame.time is None:
             return 0 if self._last is None else self._last + self._step()
         if self._last is None and self._copies is not None:
             self._offset = self._copies.start_at(frame.time)
-        pts = round((frame.time - self._offset) / self._info.time_base)
+        pts = round((frame.time - self._offset) / self.format.time_base)
         if self._last is not None and pts <= self._last:
             raise MediaError(
                 f"{self.path}: frame {self.frames + 1} is timed at {float(frame.time):.4f} s, which is not after the "

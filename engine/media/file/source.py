@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import av
 import av.filter
@@ -21,9 +21,9 @@ from av.video.reformatter import ColorTrc, VideoReformatter
 from ...errors import BackendUnavailable, MediaError, OptionError, reason
 from ...pixels.frame import Color, Matrix, PixelFormat, Siting
 from ..av_frames import BEST, FULL_RANGE, FramePool, Orientation, VideoFrame, copy_tags, plane_views
+from ..base import ColorTags, FileInfo, FrameFormat, Notes, StreamInfo
 from . import hardware
 from .hardware import DOWNLOADED, Coder, DecoderName, Problem
-from .info import ColorTags, VideoInfo, stream_info
 
 NATIVE_FORMATS: dict[str, PixelFormat] = {
     "yuv420p": "yuv420p",
@@ -41,7 +41,7 @@ class VideoSource:
     """The frames of a video file, upright and in presentation order.
 
     Frames of ``yuv420p``, ``nv12`` and ``rgb24`` come as views of the decoder's own memory; other pixel formats are
-    converted once (to ``yuv420p``, or ``rgb24`` for RGB, grey and palette pictures), which ``info.notes`` says. NVDEC
+    converted once (to ``yuv420p``, or ``rgb24`` for RGB, grey and palette pictures), which ``notes`` says. NVDEC
     gives ``nv12``.
 
     Args:
@@ -57,6 +57,8 @@ class VideoSource:
         MediaError: the file cannot be read as a video, or, while iterating, is damaged.
         BackendUnavailable: NVDEC was asked for by name and does not decode this file here.
     """
+
+    live = False
 
     def __init__(
         self,
@@ -77,6 +79,7 @@ class VideoSource:
         if decoder not in get_args(DecoderName):
             raise OptionError(f"decoder is {decoder!r}; expected one of {', '.join(get_args(DecoderName))}")
         self.path = Path(path)
+        self.notes = Notes()
         self._threads = threads
         self._decoded: Iterator[tuple[av.VideoFrame, Fraction]] = iter(())
         self._waiting: tuple[av.VideoFrame, Fraction] | None = None  # decoded, not yet given
@@ -157,25 +160,24 @@ class VideoSource:
         self._waiting = first
         picture, time = first
         transfer = _HDR.get(picture.color_trc)
-        notes = []
         if transfer is not None and self._tonemap is None:
             raise MediaError(
                 f"{self.path} is high dynamic range video, {transfer}; the generators know standard range only. "
                 "Let it be converted with --hdr tonemap."
             )
         if transfer is not None:
-            notes.append(f"high dynamic range video, {transfer}, is tone-mapped to standard BT.709")
+            self.notes.add(f"high dynamic range video, {transfer}, is tone-mapped to standard BT.709")
         else:
             self._tonemap = None
         self._orientation = Orientation.of(picture)
         self._target = _target_format(picture.format)
         stored = self._stored_format if picture.format.name in DOWNLOADED and self._hardware else picture.format.name
         if picture.format.name not in NATIVE_FORMATS and transfer is None:
-            notes.append(f"pixel format {stored} is converted to {self._target}, 8 bit")
+            self.notes.add(f"pixel format {stored} is converted to {self._target}, 8 bit")
         if any(part.is_alpha for part in picture.format.components) or self._stream.metadata.get("alpha_mode") == "1":
-            notes.append("the video's alpha is dropped")  # VP8 and VP9 keep it beside the picture
+            self.notes.add("the video's alpha is dropped")  # VP8 and VP9 keep it beside the picture
         if picture.interlaced_frame:
-            notes.append("the video is interlaced; its frames are translated whole, not deinterlaced")
+            self.notes.add("the video is interlaced; its frames are translated whole, not deinterlaced")
         self._reformatter = VideoReformatter()
         self._colors: dict[tuple[int, int, str], Color] = {}
         picture = self._native(picture)
@@ -199,26 +201,28 @@ class VideoSource:
         if (start or duration or not frames) and part is not None and self._rate:
             frames = round(part * self._rate)
         aspect = stream.sample_aspect_ratio or Fraction(1)
-        self.info = VideoInfo(
-            path=self.path,
+        self.frames: int | None = frames
+        self.format = FrameFormat(
             size=(height, width),
-            format=self._target,
-            stored_format=stored,
-            time_base=self._tick,
+            pixels=self._target,
             rate=self._rate,
-            codec=context.codec.name,
-            container=self._container.format.name,
+            time_base=self._tick,
             color=self._color(picture),
             tags=ColorTags(picture.colorspace, picture.color_range, picture.color_primaries, picture.color_trc),
             pixel_aspect=1 / aspect if self._orientation.transpose else aspect,
+        )
+        self._trim = None if start is None and duration is None else (begin, end)
+        self.file: FileInfo = FileInfo(
+            path=self.path,
+            container=self._container.format.name,
+            codec=context.codec.name,
+            stored_format=stored,
             rotation=self._orientation.degrees,
             duration=part,
-            frames=frames,
-            trim=None if start is None and duration is None else (begin, end),
+            trim=self._trim,
             stream_index=stream.index,
-            streams=[stream_info(s) for s in self._container.streams],
+            streams=tuple(stream_info(s) for s in self._container.streams),
             metadata=dict(self._container.metadata),
-            notes=notes,
         )
 
     def _length(self) -> Fraction | None:
@@ -269,9 +273,7 @@ class VideoSource:
             )
             problem.frame_number = self._given + 1
             raise problem
-        note = "NVDEC gave up in the middle of the file; the CPU decodes the rest"
-        if note not in self.info.notes:
-            self.info.notes.append(note)
+        self.notes.add("NVDEC gave up in the middle of the file; the CPU decodes the rest")
 
     def _pts(self, picture: av.VideoFrame) -> int:
         """Presentation time in ticks, strictly rising; estimated where the file has none."""
@@ -281,9 +283,7 @@ class VideoSource:
             self._timeless = True
             pts = 0 if self._last is None else self._last + step
         elif self._last is not None and pts <= self._last:
-            note = "some frame times do not rise; they were moved by one tick"
-            if note not in self.info.notes:
-                self.info.notes.append(note)
+            self.notes.add("some frame times do not rise; they were moved by one tick")
             pts = self._last + 1
         self._last = pts
         return pts
@@ -292,7 +292,7 @@ class VideoSource:
         at = f"after frame {self._given}" if self._given else "before the first frame"
         cure = ""
         if self._last is not None and self._given > 1:
-            begin = self.info.trim[0] if self.info.trim else self._origin
+            begin = self._trim[0] if self._trim else self._origin
             # Up to the last good frame, not with it: reading stops at the frame that no longer belongs.
             milliseconds = int((self._last * self._tick - begin) * 1000)
             cure = f" The part before can be translated with --duration {milliseconds / 1000:.3f}."
@@ -304,7 +304,7 @@ class VideoSource:
 
     def __iter__(self) -> Iterator[VideoFrame]:
         """Frames from the start of the wanted part; each call begins again."""
-        begin, end = self.info.trim or (None, None)
+        begin, end = self._trim or (None, None)
         if not self._fresh:
             self._reopen()
         self._fresh, self._given = False, 0
@@ -344,11 +344,11 @@ class VideoSource:
         """Say so when the frames end well before the length that the file states."""
         stated = self._stream.duration or "DURATION" in self._stream.metadata
         length = self._length() if stated else None
-        if length is None or self._last is None or self.info.trim is not None:
+        if length is None or self._last is None or self._trim is not None:
             return
         seen = self._last * self._tick - self._origin
         if length - seen > max(Fraction(1), length / 20):
-            self.info.notes.append(
+            self.notes.add(
                 f"the frames end at {float(seen):.2f} s, though the file states {float(length):.2f} s; "
                 "it may be cut off"
             )
@@ -481,6 +481,13 @@ def _what_it_is(path: Path, kind: str) -> str:
         if head and all(byte >= 32 or byte in b"\t\r\n" for byte in head):
             return "it contains text"
     return f"it is damaged, cut off, or not a {kind}"
+
+
+def stream_info(stream: Any) -> StreamInfo:
+    """What a report says of one stream."""
+    context = getattr(stream, "codec_context", None)
+    name = context.codec.canonical_name if context is not None else (stream.name or "unknown")
+    return StreamInfo(stream.index, stream.type, name, stream.metadata.get("language", ""))
 
 
 def _seconds(value: float | None) -> Fraction | None:

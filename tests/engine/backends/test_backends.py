@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper
 
-from ganlens.engine import backends
 from ganlens.engine.backends import (
     BACKENDS,
     Choice,
@@ -19,6 +18,7 @@ from ganlens.engine.backends import (
     default_threads,
     open_backend,
     openvino_backend,
+    registry,
 )
 from ganlens.engine.backends import auto as selection
 from ganlens.engine.backends.auto import pick
@@ -298,7 +298,7 @@ def fake_clock(monkeypatch, seconds):
         return seconds[backend.name]
 
     monkeypatch.setattr(selection, "_seconds", measure)
-    monkeypatch.setattr(backends, "cpu_time_share", lambda *_: 1.0)  # a quiet machine
+    monkeypatch.setattr(selection, "cpu_time_share", lambda *_: 1.0)  # a quiet machine
     return calls
 
 
@@ -356,7 +356,7 @@ def test_auto_remembers(tmp_path, monkeypatch, own_cache):
 def test_auto_does_not_remember_what_it_timed_on_a_busy_machine(tmp_path, monkeypatch, own_cache):
     path = identity_model(tmp_path / "m.onnx")
     calls = fake_clock(monkeypatch, {"cpu": 0.03, "openvino": 0.04})
-    monkeypatch.setattr(backends, "cpu_time_share", lambda *_: 0.4)
+    monkeypatch.setattr(selection, "cpu_time_share", lambda *_: 0.4)
     open_backend(path).close()
     timed = len(calls)
     assert not (own_cache / "backends.json").exists()
@@ -395,8 +395,8 @@ def test_memory_that_cannot_be_written_is_no_error(tmp_path, monkeypatch):
 @on_cpu
 @pytest.mark.parametrize("present", [name for name in ("cpu", "openvino") if name in USABLE])
 def test_auto_with_one_library_says_how_to_get_the_other(tmp_path, monkeypatch, present):
-    real = backends._installed
-    monkeypatch.setattr(backends, "_installed", lambda name: real(name) if name == present else None)
+    real = registry.installed
+    monkeypatch.setattr(registry, "installed", lambda name: real(name) if name == present else None)
     with open_backend(identity_model(tmp_path / "m.onnx")) as backend:
         assert backend.name == present
         missing = {"cpu": "openvino", "openvino": "cpu"}[present]
@@ -407,7 +407,7 @@ def test_auto_with_one_library_says_how_to_get_the_other(tmp_path, monkeypatch, 
 
 
 def test_auto_with_nothing_installed(tmp_path, monkeypatch):
-    monkeypatch.setattr(backends, "_installed", lambda name: None)
+    monkeypatch.setattr(registry, "installed", lambda name: None)
     with pytest.raises(
         BackendUnavailable, match=r"No backend is installed. Install one with: pip install 'ganlens\[cpu\]'"
     ):
@@ -490,15 +490,15 @@ def test_cuda_that_is_listed_but_does_not_start(tmp_path, monkeypatch):
 @needs_both
 @pytest.mark.skipif("cuda" in USABLE, reason="there is a GPU")
 def test_auto_says_why_cuda_does_not_start(tmp_path, monkeypatch):
-    real = backends._installed
-    monkeypatch.setattr(backends, "_installed", lambda name: "1.0" if name == "cuda" else real(name))
+    real = registry.installed
+    monkeypatch.setattr(registry, "installed", lambda name: "1.0" if name == "cuda" else real(name))
     with open_backend(identity_model(tmp_path / "m.onnx")) as backend:
         assert backend.choice.lines[1].startswith("cuda: the installed onnxruntime")
         assert "is not built for CUDA (Install the other: " in backend.choice.lines[1]
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(backends._installed("cuda") is None, reason="needs onnxruntime-gpu")
+@pytest.mark.skipif(registry.installed("cuda") is None, reason="needs onnxruntime-gpu")
 def test_cuda_runs(tmp_path):
     with open_backend(invert_model(tmp_path / "m.onnx"), "cuda") as backend:
         image = noise_image(SIZE)

@@ -15,7 +15,7 @@ from onnx import helper
 
 import ganlens.engine.backends.tensorrt.backend as module
 from ganlens.engine import Color, Compositor, Frame, Translator, backends, cuda
-from ganlens.engine.backends import open_backend
+from ganlens.engine.backends import open_backend, registry
 from ganlens.engine.backends.tensorrt import PlanCache, TensorRt, observed, read_record, write_plan
 from ganlens.engine.cuda import Device
 from ganlens.engine.cuda.device_protocol import DeviceBackend
@@ -423,7 +423,7 @@ def test_no_memory_on_the_gpu(machine, tmp_path):
 
 def test_auto_goes_on_with_one_line_each(machine, monkeypatch, tmp_path):
     """tensorrt is there and fails; the next ones are asked."""
-    monkeypatch.setattr(backends, "_installed", lambda name: None if name == "cuda" else "1.0")
+    monkeypatch.setattr(registry, "installed", lambda name: None if name == "cuda" else "1.0")
     machine.trt.fails["build"] = "Error Code 10: Internal Error (Could not find any implementation for node c.)"
     with open_backend(network_model(tmp_path / "m.onnx", None)) as backend:
         assert backend.name in ("cpu", "openvino")
@@ -434,7 +434,7 @@ def test_auto_goes_on_with_one_line_each(machine, monkeypatch, tmp_path):
 
 
 def test_auto_takes_tensorrt_where_it_runs(machine, monkeypatch, tmp_path):
-    monkeypatch.setattr(backends, "_installed", lambda name: "1.0")
+    monkeypatch.setattr(registry, "installed", lambda name: "1.0")
     with open_backend(network_model(tmp_path / "m.onnx", None)) as backend:
         assert backend.name == "tensorrt"
         assert backend.choice.lines == ("tensorrt: runs on TensorRT 11.4.0.106 on Fake GPU",)

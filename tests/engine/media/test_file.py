@@ -7,6 +7,7 @@ import itertools
 import math
 import resource
 from collections.abc import Iterator
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -16,7 +17,7 @@ import pytest
 from numpy.typing import NDArray
 
 from ganlens.engine.errors import MediaError, OptionError
-from ganlens.engine.media import VideoInfo, VideoSink, VideoSource
+from ganlens.engine.media import FrameFormat, VideoSink, VideoSource
 from ganlens.engine.media.av_frames import FramePool, Orientation, plane_views
 from ganlens.engine.pixels.frame import Color, Frame
 
@@ -125,24 +126,24 @@ def packets_of(path: Path, kind: str) -> list[list[tuple[Fraction, bytes]]]:
         return list(found.values())
 
 
-def transcode(source_path: Path, out: Path, **options: object) -> tuple[VideoInfo, list[str]]:
+def transcode(source_path: Path, out: Path, **options: object) -> tuple[VideoSource, list[str]]:
     """Pass a clip through source and sink, losslessly where the codec can."""
     keys = ("start", "duration", "threads", "hdr")
     with VideoSource(source_path, **{k: options.pop(k) for k in keys if k in options}) as source:  # type: ignore[arg-type]
-        with VideoSink(out, source.info, **{"crf": 0, **options}) as sink:  # type: ignore[arg-type]
+        with VideoSink(out, source.format, origin=source, **{"crf": 0, **options}) as sink:  # type: ignore[arg-type]
             for frame in source:
                 sink.write(frame.copy())
-        return source.info, source.info.notes + sink.notes
+        return source, [*source.notes, *sink.notes]
 
 
-def read(path: Path, **options: object) -> tuple[list[Fraction], list[tuple[NDArray[np.uint8], ...]], VideoInfo]:
+def read(path: Path, **options: object) -> tuple[list[Fraction], list[tuple[NDArray[np.uint8], ...]], VideoSource]:
     with VideoSource(path, **options) as source:  # type: ignore[arg-type]
         times, planes = [], []
         for frame in source:
             assert frame.time is not None
             times.append(frame.time)
             planes.append(tuple(plane.copy() for plane in frame.planes))
-        return times, planes, source.info
+        return times, planes, source
 
 
 def assert_same_planes(one: list[tuple[NDArray[np.uint8], ...]], two: list[tuple[NDArray[np.uint8], ...]]) -> None:
@@ -191,8 +192,13 @@ def rich(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 class TestFrames:
     def test_planes_are_the_decoded_samples(self, clip: Path) -> None:
-        times, planes, info = read(clip)
-        assert info.size == SIZE and info.format == "yuv420p" and info.rate == RATE and info.frames == 30
+        times, planes, video = read(clip)
+        assert (
+            video.format.size == SIZE
+            and video.format.pixels == "yuv420p"
+            and video.format.rate == RATE
+            and video.frames == 30
+        )
         assert times == [index / RATE for index in range(30)]
         for index, frame in enumerate(planes):
             for plane, expected in zip(frame, planes_of(index, SIZE, [p.shape for p in frame]), strict=True):
@@ -267,10 +273,14 @@ class TestRoundTrip:
     def test_pixels_and_times_survive(self, clip: Path, tmp_path: Path) -> None:
         out = tmp_path / "out.mp4"
         transcode(clip, out)
-        times, planes, info = read(clip)
+        times, planes, video = read(clip)
         again_times, again_planes, again = read(out)
         assert_same_planes(again_planes, planes)
-        assert again_times == times and again.duration == info.duration and again.rate == info.rate
+        assert (
+            again_times == times
+            and again.file.duration == video.file.duration
+            and again.format.rate == video.format.rate
+        )
 
     @pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv"])
     def test_variable_rate_stays_variable(self, tmp_path: Path, suffix: str) -> None:
@@ -303,9 +313,11 @@ class TestRoundTrip:
 
     def test_times_are_made_where_a_stream_has_none(self, tmp_path: Path) -> None:
         source = make_clip(tmp_path / "in.h264", times=list(range(6)))
-        times, _, info = read(source)
+        times, _, video = read(source)
         steps = {b - a for a, b in itertools.pairwise(times)}
-        assert len(times) == 6 and len(steps) == 1 and info.rate is not None and steps == {1 / info.rate}
+        assert (
+            len(times) == 6 and len(steps) == 1 and video.format.rate is not None and steps == {1 / video.format.rate}
+        )
 
     @pytest.mark.parametrize(
         "tags, color",
@@ -320,10 +332,10 @@ class TestRoundTrip:
     def test_color_description_survives(self, tmp_path: Path, tags: tuple[int, int, int, int], color: Color) -> None:
         source = make_clip(tmp_path / "in.mp4", tags=tags)
         transcode(source, tmp_path / "out.mp4")
-        _, planes, info = read(source)
+        _, planes, video = read(source)
         _, again_planes, again = read(tmp_path / "out.mp4")
-        assert info.color == again.color == color
-        assert tuple(info.tags) == tuple(again.tags) == (tags[0], tags[1], tags[2], tags[3])
+        assert video.format.color == again.format.color == color
+        assert tuple(video.format.tags) == tuple(again.format.tags) == (tags[0], tags[1], tags[2], tags[3])
         assert_same_planes(planes, again_planes)
 
     @pytest.mark.parametrize("size, matrix", [((576, 720), "bt601"), ((720, 1280), "bt709")])
@@ -331,46 +343,53 @@ class TestRoundTrip:
         self, tmp_path: Path, size: tuple[int, int], matrix: str
     ) -> None:
         source = make_clip(tmp_path / "in.mp4", size=size, times=[0, 1])
-        info, _ = transcode(source, tmp_path / "out.mp4")
-        assert info.color == Color(matrix, False)  # type: ignore[arg-type]
-        assert read(tmp_path / "out.mp4")[2].tags == info.tags and info.tags.matrix == 2
+        video, _ = transcode(source, tmp_path / "out.mp4")
+        assert video.format.color == Color(matrix, False)  # type: ignore[arg-type]
+        assert read(tmp_path / "out.mp4")[2].format.tags == video.format.tags and video.format.tags.matrix == 2
 
     def test_motion_jpeg_is_full_range_and_not_converted(self, tmp_path: Path) -> None:
         source = make_clip(
             tmp_path / "in.mkv", format="yuvj420p", codec="mjpeg", options={"qmin": "1", "qmax": "1"}, times=[0, 1, 2]
         )
-        info, notes = transcode(source, tmp_path / "out.mkv")
-        assert info.color == Color("bt601", True, "center") and info.stored_format == "yuvj420p" and notes == []
+        video, notes = transcode(source, tmp_path / "out.mkv")
+        assert (
+            video.format.color == Color("bt601", True, "center")
+            and video.file.stored_format == "yuvj420p"
+            and notes == []
+        )
         _, planes, _ = read(source)
         _, again, after = read(tmp_path / "out.mkv")
-        assert after.color.full_range
+        assert after.format.color.full_range
         assert_same_planes(planes, again)
 
     def test_decoded_frames_can_be_written_as_they_are(self, clip: Path, tmp_path: Path) -> None:
-        with VideoSource(clip) as source, VideoSink(tmp_path / "out.mp4", source.info, crf=0) as sink:
+        with VideoSource(clip) as source, VideoSink(tmp_path / "out.mp4", source.format, origin=source, crf=0) as sink:
             for frame in source:
                 sink.write(frame)
         assert_same_planes(read(clip)[1], read(tmp_path / "out.mp4")[1])
 
     def test_frames_of_other_memory_can_be_written(self, clip: Path, tmp_path: Path) -> None:
-        with VideoSource(clip) as source, VideoSink(tmp_path / "out.mp4", source.info, crf=0) as sink:
+        with VideoSource(clip) as source, VideoSink(tmp_path / "out.mp4", source.format, origin=source, crf=0) as sink:
             for frame in source:
                 sink.write(Frame(tuple(p.copy() for p in frame.planes), frame.format, frame.color, frame.time))
         assert_same_planes(read(clip)[1], read(tmp_path / "out.mp4")[1])
         assert read(tmp_path / "out.mp4")[0] == read(clip)[0]
 
     def test_another_size_than_the_source(self, clip: Path, tmp_path: Path) -> None:
-        with VideoSource(clip) as source, VideoSink(tmp_path / "o.mp4", source.info, size=(48, 128), crf=0) as sink:
+        with (
+            VideoSource(clip) as source,
+            VideoSink(tmp_path / "o.mp4", replace(source.format, size=(48, 128)), crf=0) as sink,
+        ):
             for frame in source:
                 sink.write(Frame(tuple(np.concatenate([p, p], 1) for p in frame.planes), "yuv420p", time=frame.time))
-        _, planes, info = read(tmp_path / "o.mp4")
-        assert info.size == (48, 128)
+        _, planes, video = read(tmp_path / "o.mp4")
+        assert video.format.size == (48, 128)
         np.testing.assert_array_equal(planes[3][0][:, 64:], planes_of(3, SIZE, [SIZE])[0])
 
     def test_nv12_stays_nv12(self, tmp_path: Path) -> None:
         source = make_clip(tmp_path / "in.nut", format="nv12", codec="rawvideo", times=[0, 1, 2])
-        info, notes = transcode(source, tmp_path / "out.mp4")
-        assert info.format == "nv12" and notes == []
+        video, notes = transcode(source, tmp_path / "out.mp4")
+        assert video.format.pixels == "nv12" and notes == []
         _, planes, _ = read(source)
         _, again, _ = read(tmp_path / "out.mp4")  # h264 decodes to three planes
         for before, after in zip(planes, again, strict=True):
@@ -384,8 +403,8 @@ class TestRoundTrip:
         size = (64, 64)
         source = make_clip(tmp_path / "in.mp4", size=size, times=list(range(5)))
         transcode(source, tmp_path / f"out{suffix}", codec=codec, crf=None)
-        times, planes, info = read(tmp_path / f"out{suffix}")
-        assert name in (info.codec, info.streams[0].codec) and len(times) == 5
+        times, planes, video = read(tmp_path / f"out{suffix}")
+        assert name in (video.file.codec, video.file.streams[0].codec) and len(times) == 5
         assert np.abs(planes[2][0].astype(int) - planes_of(2, size, [size])[0]).mean() < 12
 
 
@@ -417,9 +436,11 @@ class TestGeometry:
                 options={"lossless": "1"},
             )
         )
-        info, _ = transcode(source, tmp_path / "out.mkv", codec="ffv1")
+        video, _ = transcode(source, tmp_path / "out.mkv", codec="ffv1")
         _, planes, again = read(tmp_path / "out.mkv")
-        assert again.rotation == 0 and again.size == info.size == (size if turn[0] in (0, 180) else size[::-1])
+        assert again.file.rotation == 0 and again.format.size == video.format.size == (
+            size if turn[0] in (0, 180) else size[::-1]
+        )
         shapes = [size, *[((size[0] + 1) // 2, (size[1] + 1) // 2)] * 2]
         for index, frame in enumerate(planes):
             for plane, stored in zip(frame, planes_of(index, size, shapes), strict=True):
@@ -438,17 +459,17 @@ class TestGeometry:
         aspect = Fraction(16, 11)
         source = make_clip(tmp_path / "in.mp4", pixel_aspect=aspect, times=[0, 1])
         transcode(source, tmp_path / "out.mp4")
-        assert read(source)[2].pixel_aspect == read(tmp_path / "out.mp4")[2].pixel_aspect == aspect
+        assert read(source)[2].format.pixel_aspect == read(tmp_path / "out.mp4")[2].format.pixel_aspect == aspect
         turned = make_clip(tmp_path / "turned.mp4", pixel_aspect=aspect, rotation=(90, False, False), times=[0, 1])
-        assert read(turned)[2].pixel_aspect == 1 / aspect
+        assert read(turned)[2].format.pixel_aspect == 1 / aspect
 
     @pytest.mark.parametrize("size", [(33, 47), (33, 48), (32, 47)])
     def test_odd_sizes_are_kept(self, tmp_path: Path, size: tuple[int, int]) -> None:
         source = make_clip(tmp_path / "in.mkv", size=size, codec="ffv1", times=[0, 1])
         _, notes = transcode(source, tmp_path / "out.mp4")
         assert any("odd size" in note for note in notes)
-        _, planes, info = read(tmp_path / "out.mp4")
-        assert info.size == size and info.stored_format == "yuv444p"
+        _, planes, video = read(tmp_path / "out.mp4")
+        assert video.format.size == size and video.file.stored_format == "yuv444p"
         np.testing.assert_array_equal(planes[1][0], planes_of(1, size, [size])[0])
 
         _, notes = transcode(source, tmp_path / "out.mkv", codec="ffv1")
@@ -458,15 +479,19 @@ class TestGeometry:
     def test_one_pixel(self, tmp_path: Path) -> None:
         source = make_clip(tmp_path / "in.mkv", size=(1, 1), codec="ffv1", times=[0, 1])
         transcode(source, tmp_path / "out.mp4")
-        times, planes, info = read(tmp_path / "out.mp4")
-        assert info.size == (1, 1) and len(times) == 2 and planes[1][0][0, 0] == planes_of(1, (1, 1), [(1, 1)])[0][0, 0]
+        times, planes, video = read(tmp_path / "out.mp4")
+        assert (
+            video.format.size == (1, 1)
+            and len(times) == 2
+            and planes[1][0][0, 0] == planes_of(1, (1, 1), [(1, 1)])[0][0, 0]
+        )
 
     def test_8k(self, tmp_path: Path) -> None:
         size = (4320, 7680)
         source = make_clip(tmp_path / "in.mp4", size=size, times=[0, 1], options={"preset": "ultrafast", "crf": "40"})
         transcode(source, tmp_path / "out.mp4", preset="ultrafast", crf=40)
-        times, _, info = read(tmp_path / "out.mp4")
-        assert info.size == size and len(times) == 2
+        times, _, video = read(tmp_path / "out.mp4")
+        assert video.format.size == size and len(times) == 2
 
     def test_a_change_of_size_is_refused(self, tmp_path: Path) -> None:
         small = make_clip(tmp_path / "a.h264", times=[0, 1, 2]).read_bytes()
@@ -499,16 +524,16 @@ class TestOtherPixelFormats:
         for plane, value in zip(frame.planes, (400, 300, 700), strict=True):
             plane.update(np.full(plane.buffer_size // 2, value, np.uint16).tobytes())
         one_frame(source, frame)
-        _, planes, info = read(source)
-        assert info.format == "yuv420p" and info.stored_format == "yuv420p10le"
-        assert info.notes == ["pixel format yuv420p10le is converted to yuv420p, 8 bit"]
+        _, planes, video = read(source)
+        assert video.format.pixels == "yuv420p" and video.file.stored_format == "yuv420p10le"
+        assert list(video.notes) == ["pixel format yuv420p10le is converted to yuv420p, 8 bit"]
         for plane, value in zip(planes[0], (100, 75, 175), strict=True):
             assert np.abs(plane.astype(int) - value).max() <= 1
 
     def test_more_chroma_becomes_420_without_changing_the_luma(self, tmp_path: Path) -> None:
         source = make_clip(tmp_path / "in.mkv", format="yuv444p", codec="ffv1", times=[0, 1])
-        _, planes, info = read(source)
-        assert info.format == "yuv420p" and "yuv444p" in info.notes[0]
+        _, planes, video = read(source)
+        assert video.format.pixels == "yuv420p" and "yuv444p" in next(iter(video.notes))
         np.testing.assert_array_equal(planes[1][0], planes_of(1, SIZE, [SIZE])[0])
 
     @pytest.mark.parametrize(
@@ -522,15 +547,15 @@ class TestOtherPixelFormats:
             stream.codec_context.height, stream.codec_context.width, stream.codec_context.pix_fmt = *SIZE, format
             frame = picture(3, SIZE, "rgb24").reformat(format=format)
             container.mux([*stream.encode(frame), *stream.encode(None)])
-        _, planes, info = read(source)
-        assert info.format == "rgb24" and planes[0][0].shape == (*SIZE, 3)
+        _, planes, video = read(source)
+        assert video.format.pixels == "rgb24" and planes[0][0].shape == (*SIZE, 3)
         if format != "gray":
             np.testing.assert_array_equal(planes[0][0], planes_of(3, SIZE, [(*SIZE, 3)])[0])
         else:
             np.testing.assert_array_equal(planes[0][0][..., 0], planes[0][0][..., 2])
         transcode(source, tmp_path / "out.mp4")
         _, again, after = read(tmp_path / "out.mp4")
-        assert after.color == Color("bt709", False) and tuple(after.tags) == (1, 1, 1, 1)
+        assert after.format.color == Color("bt709", False) and tuple(after.format.tags) == (1, 1, 1, 1)
         luma = planes[0][0] @ np.array([0.2126, 0.7152, 0.0722]) * 219 / 255 + 16
         assert np.abs(again[0][0] - luma).max() < 1.6
 
@@ -553,8 +578,12 @@ class TestOtherPixelFormats:
             VideoSource(source)
         if name == "HLG":  # the tables for mapping take seconds to build: once is enough
             return
-        info, notes = transcode(source, tmp_path / "out.mp4", hdr="tonemap")
-        assert "tone-mapped" in notes[0] and info.color == Color("bt709", False) and tuple(info.tags) == (1, 1, 1, 1)
+        video, notes = transcode(source, tmp_path / "out.mp4", hdr="tonemap")
+        assert (
+            "tone-mapped" in notes[0]
+            and video.format.color == Color("bt709", False)
+            and tuple(video.format.tags) == (1, 1, 1, 1)
+        )
         luma = read(tmp_path / "out.mp4")[1][0][0].astype(int)[32, ::8]
         assert luma[0] <= 20 and luma[-1] > 180 and (np.diff(luma) >= -1).all()  # dark stays dark, light rises
 
@@ -574,10 +603,10 @@ class TestTrim:
     def test_exact_to_the_frame(
         self, clip: Path, tmp_path: Path, start: float, duration: float | None, first: int, count: int
     ) -> None:
-        _, planes, info = read(clip, start=start, duration=duration)
+        _, planes, video = read(clip, start=start, duration=duration)
         assert len(planes) == count
         np.testing.assert_array_equal(planes[0][0], planes_of(first, SIZE, [SIZE])[0])
-        assert info.frames is not None and abs(info.frames - count) <= 1
+        assert video.frames is not None and abs(video.frames - count) <= 1
 
     def test_seeks_within_long_groups(self, tmp_path: Path) -> None:
         source = make_clip(
@@ -716,8 +745,8 @@ class TestOtherStreams:
                         packet.stream = route
                         out.mux(packet)
             out.mux(cover.encode(picture(0, (16, 16), "rgb24")))
-        info, notes = transcode(source, tmp_path / "out.mp4")
-        assert [stream.kind for stream in info.streams] == ["video"] * 3
+        video, notes = transcode(source, tmp_path / "out.mp4")
+        assert [stream.kind for stream in video.file.streams] == ["video"] * 3
         assert notes == ["video stream 1 is left out: one video is translated"]
         with av.open(str(tmp_path / "out.mp4")) as out:
             assert [bool(s.disposition & av.stream.Disposition.attached_pic) for s in out.streams] == [False, True]
@@ -779,7 +808,10 @@ class TestBadInput:
     def cut(self, tmp_path: Path) -> Path:
         """The index is whole, the pictures are not: a download that stopped."""
         whole = make_clip(tmp_path / "whole.mp4", times=list(range(40)), options={"crf": "10", "g": "5", "bf": "0"})
-        with VideoSource(whole) as source, VideoSink(tmp_path / "fast.mp4", source.info, crf=10) as sink:
+        with (
+            VideoSource(whole) as source,
+            VideoSink(tmp_path / "fast.mp4", source.format, origin=source, crf=10) as sink,
+        ):
             for frame in source:
                 sink.write(frame)
         data = (tmp_path / "fast.mp4").read_bytes()
@@ -792,7 +824,7 @@ class TestBadInput:
         with (
             pytest.raises(MediaError, match=r"damaged or cut off: decoding failed after frame (\d+)") as caught,
             VideoSource(cut) as source,
-            VideoSink(tmp_path / "out.mp4", source.info) as sink,
+            VideoSink(tmp_path / "out.mp4", source.format, origin=source) as sink,
         ):
             for frame in source:
                 sink.write(frame)
@@ -809,7 +841,7 @@ class TestBadInput:
         (tmp_path / "cut.mkv").write_bytes(data[: len(data) // 2])
         notes = []
         with contextlib.suppress(MediaError):  # if the cut leaves half a packet
-            notes = read(tmp_path / "cut.mkv")[2].notes
+            notes = list(read(tmp_path / "cut.mkv")[2].notes)
             assert "may be cut off" in notes[0]
 
     def test_a_path_that_looks_like_a_protocol(
@@ -824,9 +856,9 @@ class TestBadInput:
 
 class TestBadOutput:
     @pytest.fixture()
-    def info(self, clip: Path) -> Iterator[VideoInfo]:
+    def format(self, clip: Path) -> Iterator[FrameFormat]:
         with VideoSource(clip) as source:
-            yield source.info
+            yield source.format
 
     @pytest.fixture()
     def folder(self, tmp_path: Path) -> Iterator[Path]:
@@ -836,15 +868,15 @@ class TestBadOutput:
         assert [path.name for path in tmp_path.iterdir()] == ["old.mp4"]
         assert (tmp_path / "old.mp4").read_bytes() == b"precious"
 
-    def test_existing_file(self, info: VideoInfo, folder: Path) -> None:
+    def test_existing_file(self, format: FrameFormat, folder: Path) -> None:
         with pytest.raises(MediaError, match="exists; pass -y"):
-            VideoSink(folder / "old.mp4", info)
+            VideoSink(folder / "old.mp4", format)
 
     def test_error_in_the_middle(self, clip: Path, folder: Path) -> None:
         with (
             pytest.raises(ZeroDivisionError),
             VideoSource(clip) as source,
-            VideoSink(folder / "old.mp4", source.info, overwrite=True) as sink,
+            VideoSink(folder / "old.mp4", source.format, origin=source, overwrite=True) as sink,
         ):
             for number, frame in enumerate(source):
                 sink.write(frame)
@@ -861,17 +893,17 @@ class TestBadOutput:
         assert_same_planes(read(tmp_path / "in.mp4")[1], read(clip)[1])
         assert packets_of(tmp_path / "in.mp4", "audio") == packets_of(clip, "audio")
 
-    def test_missing_folder(self, info: VideoInfo, folder: Path) -> None:
+    def test_missing_folder(self, format: FrameFormat, folder: Path) -> None:
         with pytest.raises(MediaError, match="does not exist; create it first"):
-            VideoSink(folder / "none" / "out.mp4", info)
+            VideoSink(folder / "none" / "out.mp4", format)
 
-    def test_a_file_as_folder(self, info: VideoInfo, folder: Path) -> None:
+    def test_a_file_as_folder(self, format: FrameFormat, folder: Path) -> None:
         with pytest.raises(MediaError, match="cannot be written: not a directory"):
-            VideoSink(folder / "old.mp4" / "out.mp4", info)
+            VideoSink(folder / "old.mp4" / "out.mp4", format)
 
-    def test_a_folder_as_file(self, info: VideoInfo, folder: Path) -> None:
+    def test_a_folder_as_file(self, format: FrameFormat, folder: Path) -> None:
         with pytest.raises(MediaError, match="is a folder"):
-            VideoSink(folder.with_suffix(".mp4") if folder.is_file() else self.named(folder), info)
+            VideoSink(folder.with_suffix(".mp4") if folder.is_file() else self.named(folder), format)
         (folder / "sub.mp4").rmdir()
 
     @staticmethod
@@ -879,13 +911,13 @@ class TestBadOutput:
         (folder / "sub.mp4").mkdir()
         return folder / "sub.mp4"
 
-    def test_not_permitted(self, info: VideoInfo, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_not_permitted(self, format: FrameFormat, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         def refuse(*_: object, **__: object) -> None:
             raise PermissionError(13, "Permission denied")
 
         monkeypatch.setattr("builtins.open", refuse)  # tests may run as root, whom no folder refuses
         with pytest.raises(MediaError, match="cannot be written: permission denied"):
-            VideoSink(folder / "out.mp4", info)
+            VideoSink(folder / "out.mp4", format)
 
     @pytest.mark.parametrize("limit", [0, 20_000])
     @pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
@@ -899,34 +931,34 @@ class TestBadOutput:
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
-    def test_unknown_suffix_codec_and_preset(self, info: VideoInfo, folder: Path) -> None:
+    def test_unknown_suffix_codec_and_preset(self, format: FrameFormat, folder: Path) -> None:
         with pytest.raises(OptionError, match=r"suffix '.avi'; expected one of .mp4, .m4v, .mov, .mkv, .webm"):
-            VideoSink(folder / "out.avi", info)
+            VideoSink(folder / "out.avi", format)
         with pytest.raises(OptionError, match="Unknown codec 'h265'. Did you mean h264"):
-            VideoSink(folder / "out.mp4", info, codec="h265")
+            VideoSink(folder / "out.mp4", format, codec="h265")
         with pytest.raises(OptionError, match="Unknown preset 'fastest'"):
-            VideoSink(folder / "out.mp4", info, preset="fastest")
+            VideoSink(folder / "out.mp4", format, preset="fastest")
         with pytest.raises(OptionError, match="webm files cannot hold libx264 video; usual there is vp9"):
-            VideoSink(folder / "out.webm", info, codec="h264")
+            VideoSink(folder / "out.webm", format, codec="h264")
 
-    def test_missing_encoder(self, info: VideoInfo, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_missing_encoder(self, format: FrameFormat, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         from ganlens.engine.media.file import sink
 
         monkeypatch.setitem(sink.CODECS, "h264", sink.CODECS["h264"]._replace(library="libnone"))
         with pytest.raises(MediaError, match="no libnone encoder"):
-            VideoSink(folder / "out.mp4", info)
+            VideoSink(folder / "out.mp4", format)
 
     def test_wrong_frames(self, clip: Path, folder: Path) -> None:
         with (
             pytest.raises(MediaError, match="a frame of 32x16 came; the video is 64x48"),
             VideoSource(clip) as source,
-            VideoSink(folder / "out.mp4", source.info) as sink,
+            VideoSink(folder / "out.mp4", source.format, origin=source) as sink,
         ):
             sink.write(Frame.from_rgb(np.zeros((16, 32, 3), np.uint8)))
         with (
             pytest.raises(MediaError, match="not after the frame before"),
             VideoSource(clip) as source,
-            VideoSink(folder / "out.mp4", source.info) as sink,
+            VideoSink(folder / "out.mp4", source.format, origin=source) as sink,
         ):
             frame = next(iter(source))
             sink.write(frame)
@@ -937,7 +969,7 @@ class TestBadOutput:
         with (
             pytest.raises(KeyboardInterrupt),
             VideoSource(clip) as source,
-            VideoSink(out, source.info, crf=0) as sink,
+            VideoSink(out, source.format, origin=source, crf=0) as sink,
         ):
             for number, frame in enumerate(source):
                 if number == 12:
@@ -954,7 +986,7 @@ class TestBadOutput:
         with (
             pytest.raises(KeyboardInterrupt),
             VideoSource(clip) as source,
-            VideoSink(folder / "out.mp4", source.info),
+            VideoSink(folder / "out.mp4", source.format, origin=source),
         ):
             raise KeyboardInterrupt
 

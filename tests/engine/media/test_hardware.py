@@ -16,7 +16,7 @@ from av.codec import Codec
 from av.video.reformatter import VideoReformatter
 
 from ganlens.engine.errors import BackendUnavailable, MediaError, OptionError
-from ganlens.engine.media import NVENC, VideoInfo, VideoSink, VideoSource
+from ganlens.engine.media import NVENC, FrameFormat, VideoSink, VideoSource
 from ganlens.engine.media.file import hardware, source
 from ganlens.engine.media.file.codecs import CODECS, PRESETS, Encoder
 from ganlens.engine.media.file.hardware import Problem
@@ -61,8 +61,8 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def info() -> VideoInfo:
-    return VideoInfo(path=None, size=SIZE, format="yuv420p", time_base=TICK, rate=Fraction(30))
+def format() -> FrameFormat:
+    return FrameFormat(SIZE, "yuv420p", Fraction(30), TICK)
 
 
 class FakeGpu:
@@ -100,7 +100,7 @@ class FakeGpu:
 def test_the_cpu_decodes_unless_asked(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     gpu = FakeGpu(monkeypatch)
     with VideoSource(clip) as video:
-        assert video.decoder == ("cpu", "") and video.info.format == "yuv420p"
+        assert video.decoder == ("cpu", "") and video.format.pixels == "yuv420p"
     assert gpu.opened == [False]
 
 
@@ -137,7 +137,7 @@ def test_frames_of_nvdec_are_nv12_at_the_same_times(clip: Path, monkeypatch: pyt
     gpu = FakeGpu(monkeypatch)
     with VideoSource(clip, decoder=name) as video:
         assert video.decoder == ("nvdec", "nvdec: decodes h264")
-        assert (video.info.format, video.info.stored_format, video.info.notes) == ("nv12", "yuv420p", [])
+        assert (video.format.pixels, video.file.stored_format, list(video.notes)) == ("nv12", "yuv420p", [])
         for _ in range(2):  # reading again opens again, for NVDEC
             came = [(frame.time, frame.to_rgb()) for frame in video]
             assert [time for time, _ in came] == [time for time, _ in expected] == [tick * TICK for tick in TIMES]
@@ -161,7 +161,7 @@ def test_a_first_picture_in_software_is_a_refusal(clip: Path, monkeypatch: pytes
             "cpu",
             "nvdec: Video width 352 not within range from 1024 to 4096; the CPU decodes h264",
         )
-        assert video.info.format == "yuv420p" and len(list(video)) == len(TIMES)
+        assert video.format.pixels == "yuv420p" and len(list(video)) == len(TIMES)
     assert gpu.opened == [False, True, False], "opened again without the GPU"
     with pytest.raises(BackendUnavailable, match="not within range"):
         VideoSource(clip, decoder="nvdec")
@@ -181,7 +181,7 @@ def test_giving_up_in_the_middle(clip: Path, monkeypatch: pytest.MonkeyPatch) ->
     with VideoSource(clip, decoder="auto") as video:
         frames = list(video)
         assert {frame.format for frame in frames} == {"nv12"} and len(frames) == len(TIMES)
-        assert video.info.notes == ["NVDEC gave up in the middle of the file; the CPU decodes the rest"]
+        assert list(video.notes) == ["NVDEC gave up in the middle of the file; the CPU decodes the rest"]
     with (
         VideoSource(clip, decoder="nvdec") as video,
         pytest.raises(MediaError, match="NVDEC cannot decode frame 4") as e,
@@ -190,19 +190,19 @@ def test_giving_up_in_the_middle(clip: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert e.value.frame_number == 4
 
 
-def test_an_unknown_decoder_or_encoder(clip: Path, info: VideoInfo, tmp_path: Path) -> None:
+def test_an_unknown_decoder_or_encoder(clip: Path, format: FrameFormat, tmp_path: Path) -> None:
     with pytest.raises(OptionError, match="decoder is 'gpu'; expected one of auto, nvdec, cpu"):
         VideoSource(clip, decoder="gpu")  # type: ignore[arg-type]
     with pytest.raises(OptionError, match="encoder is 'gpu'; expected one of auto, nvenc, cpu"):
-        VideoSink(tmp_path / "out.mp4", info, encoder="gpu")  # type: ignore[arg-type]
+        VideoSink(tmp_path / "out.mp4", format, encoder="gpu")  # type: ignore[arg-type]
 
 
 # --- which encoder ----------------------------------------------------------------------------------------------------
 
 
 @without_gpu
-def test_auto_says_why_nvenc_does_not_encode(info: VideoInfo, tmp_path: Path) -> None:
-    with VideoSink(tmp_path / "out.mp4", info, encoder="auto") as sink:
+def test_auto_says_why_nvenc_does_not_encode(format: FrameFormat, tmp_path: Path) -> None:
+    with VideoSink(tmp_path / "out.mp4", format, encoder="auto") as sink:
         sink.write(Frame.from_rgb(rgb(0), Fraction(0)))
         assert sink.encoder == (
             "cpu",
@@ -211,16 +211,16 @@ def test_auto_says_why_nvenc_does_not_encode(info: VideoInfo, tmp_path: Path) ->
     with pytest.raises(
         BackendUnavailable, match="--encoder nvenc cannot encode .*no NVIDIA driver.*Use --encoder auto"
     ):
-        VideoSink(tmp_path / "other.mp4", info, encoder="nvenc")
+        VideoSink(tmp_path / "other.mp4", format, encoder="nvenc")
     assert [path.name for path in tmp_path.iterdir()] == ["out.mp4"]
 
 
-def test_codecs_that_nvenc_does_not_make(info: VideoInfo, tmp_path: Path) -> None:
-    with VideoSink(tmp_path / "out.webm", info, encoder="auto") as sink:
+def test_codecs_that_nvenc_does_not_make(format: FrameFormat, tmp_path: Path) -> None:
+    with VideoSink(tmp_path / "out.webm", format, encoder="auto") as sink:
         sink.write(Frame.from_rgb(rgb(0), Fraction(0)))
         assert sink.encoder == ("cpu", "nvenc: it makes no vp9; libvpx-vp9 encodes")
     with pytest.raises(BackendUnavailable, match="it makes no vp9. It makes h264, hevc, av1"):
-        VideoSink(tmp_path / "other.webm", info, encoder="nvenc")
+        VideoSink(tmp_path / "other.webm", format, encoder="nvenc")
 
 
 class StandIn(Encoder):
@@ -232,12 +232,12 @@ class StandIn(Encoder):
 
 @pytest.mark.parametrize("name", ["auto", "nvenc"])
 def test_an_encoder_that_works_is_taken(
-    info: VideoInfo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: Any
+    format: FrameFormat, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: Any
 ) -> None:
     """With B-frames, whose packets come out of order: the times stay exact all the same."""
     monkeypatch.setitem(NVENC, "h264", StandIn("libx264", 20, even_only=True))
     out = tmp_path / "out.mp4"
-    with VideoSink(out, info, encoder=name) as sink:
+    with VideoSink(out, format, encoder=name) as sink:
         assert sink.encoder == ("nvenc", "nvenc: libx264 encodes")
         for number, tick in enumerate(TIMES):
             sink.write(Frame.from_rgb(rgb(number), tick * TICK))
@@ -246,18 +246,18 @@ def test_an_encoder_that_works_is_taken(
 
 
 def test_an_encoder_that_does_not_take_the_size(
-    info: VideoInfo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    format: FrameFormat, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Strict(StandIn):
         def options(self, crf: float | None, preset: str) -> dict[str, str]:
             return {"preset": "unheard-of"}
 
     monkeypatch.setitem(NVENC, "h264", Strict("libx264", 20, even_only=True))
-    with VideoSink(tmp_path / "out.mp4", info, encoder="auto") as sink:
+    with VideoSink(tmp_path / "out.mp4", format, encoder="auto") as sink:
         sink.write(Frame.from_rgb(rgb(0), Fraction(0)))
         assert sink.encoder.name == "cpu" and "unheard-of" in sink.encoder.line
     with pytest.raises(BackendUnavailable, match="unheard-of"):
-        VideoSink(tmp_path / "other.mp4", info, encoder="nvenc")
+        VideoSink(tmp_path / "other.mp4", format, encoder="nvenc")
 
 
 @pytest.mark.parametrize(
@@ -356,7 +356,7 @@ def test_nvdec_decodes_what_the_cpu_decodes(tmp_path: Path, codec: str) -> None:
         expected = [(frame.time, [plane.copy() for plane in frame.planes]) for frame in video]
     with VideoSource(path, decoder="nvdec") as video:
         came = [(frame.time, frame.planes[0].copy(), frame.planes[1].copy()) for frame in video]
-        assert video.info.format == "nv12" and video.info.stored_format == "yuv420p"
+        assert video.format.pixels == "nv12" and video.file.stored_format == "yuv420p"
     assert [row[0] for row in came] == [row[0] for row in expected] == [tick * TICK for tick in TIMES]
     for (_, luma, chroma), (_, planes) in zip(came, expected, strict=True):
         np.testing.assert_array_equal(luma, planes[0])
@@ -371,7 +371,7 @@ def test_nvenc_keeps_times_and_pictures_or_says_why_not(clip: Path, tmp_path: Pa
         assert "this GPU has no encoder" in problem.reason, problem
         return
     out = tmp_path / "out.mp4"
-    with VideoSource(clip) as video, VideoSink(out, video.info, encoder="nvenc") as sink:
+    with VideoSource(clip) as video, VideoSink(out, video.format, origin=video, encoder="nvenc") as sink:
         for frame in video:
             sink.write(frame)
     with VideoSource(clip) as video, VideoSource(out) as result:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from fractions import Fraction
+from typing import Any
 
 import av
 import numpy as np
@@ -11,8 +12,8 @@ import pytest
 from numpy.typing import NDArray
 
 from ganlens.engine.errors import MediaError, OptionError
-from ganlens.engine.media import RawSink, RawSource, VideoInfo
-from ganlens.engine.pixels.frame import Color, Frame
+from ganlens.engine.media import FrameFormat, RawSink, RawSource
+from ganlens.engine.pixels.frame import Color, Frame, PixelFormat
 
 SIZES = [(6, 8), (5, 7), (1, 1)]
 
@@ -27,9 +28,8 @@ def frames_of(count: int, size: tuple[int, int], format: str = "yuv420p") -> lis
     ]
 
 
-def info(size: tuple[int, int], **changes: object) -> VideoInfo:
-    fields: dict[str, object] = {"path": None, "size": size, "format": "yuv420p", "time_base": Fraction(1, 25)}
-    return VideoInfo(**{**fields, "rate": Fraction(25), **changes})  # type: ignore[arg-type]
+def described(size: tuple[int, int], pixels: PixelFormat = "yuv420p", **changes: Any) -> FrameFormat:
+    return FrameFormat(size, pixels, **{"rate": Fraction(25), "time_base": Fraction(1, 25), **changes})
 
 
 def same(one: tuple[NDArray[np.uint8], ...], two: tuple[NDArray[np.uint8], ...]) -> bool:
@@ -49,13 +49,15 @@ def test_frames_survive(size: tuple[int, int], pipe: type[io.BytesIO]) -> None:
     buffer = io.BytesIO()
     frames = frames_of(5, size)
     color = Color("bt601", True, "center")
-    with RawSink(buffer, info(size, color=color, rate=Fraction(30000, 1001), pixel_aspect=Fraction(16, 11))) as sink:
+    with RawSink(
+        buffer, described(size, color=color, rate=Fraction(30000, 1001), pixel_aspect=Fraction(16, 11))
+    ) as sink:
         for frame in frames:
             sink.write(frame)
     with RawSource(pipe(buffer.getvalue())) as source:
         again = list(source)
-    assert source.info.size == size and source.info.rate == Fraction(30000, 1001) and source.info.color == color
-    assert source.info.pixel_aspect == Fraction(16, 11)
+    assert source.format.size == size and source.format.rate == Fraction(30000, 1001) and source.format.color == color
+    assert source.format.pixel_aspect == Fraction(16, 11)
     assert len(again) == 5 and all(same(a.planes, b.planes) for a, b in zip(again, frames, strict=True))
     assert [frame.time for frame in again] == [index / Fraction(30000, 1001) for index in range(5)]
 
@@ -63,7 +65,7 @@ def test_frames_survive(size: tuple[int, int], pipe: type[io.BytesIO]) -> None:
 def test_libav_reads_what_we_write(tmp_path: object) -> None:
     buffer = io.BytesIO()
     frames = frames_of(3, (6, 8))
-    with RawSink(buffer, info((6, 8))) as sink:
+    with RawSink(buffer, described((6, 8))) as sink:
         for frame in frames:
             sink.write(frame)
     buffer.seek(0)
@@ -87,7 +89,7 @@ def test_other_pixel_formats_are_converted_for_the_pipe() -> None:
     buffer = io.BytesIO()
     nv12 = frames_of(1, (6, 8), "nv12")[0]
     grey = Frame.from_rgb(np.full((6, 8, 3), 128, np.uint8))
-    with RawSink(buffer, info((6, 8), format="rgb24")) as sink:
+    with RawSink(buffer, described((6, 8), "rgb24")) as sink:
         sink.write(nv12)
         sink.write(grey)
     buffer.seek(0)
@@ -97,10 +99,10 @@ def test_other_pixel_formats_are_converted_for_the_pipe() -> None:
 
 
 def test_a_variable_rate_is_noted() -> None:
-    sink = RawSink(io.BytesIO(), info((6, 8)))
+    sink = RawSink(io.BytesIO(), described((6, 8)))
     for frame, time in zip(frames_of(3, (6, 8)), (0, 1, 5), strict=True):
         sink.write(Frame(frame.planes, frame.format, time=Fraction(time, 25)))
-    assert len(sink.notes) == 1 and "rate varies" in sink.notes[0]
+    assert len(sink.notes) == 1 and "rate varies" in next(iter(sink.notes))
 
 
 @pytest.mark.parametrize(
@@ -123,7 +125,7 @@ def test_bad_headers(data: bytes, words: str) -> None:
 
 def test_an_end_within_a_frame_names_it() -> None:
     buffer = io.BytesIO()
-    sink = RawSink(buffer, info((6, 8)))
+    sink = RawSink(buffer, described((6, 8)))
     for frame in frames_of(3, (6, 8)):
         sink.write(frame)
     for cut, words in ((-10, "bytes came before the end"), (-75, "where a frame was expected")):
@@ -138,7 +140,7 @@ def test_wrong_options_and_frames() -> None:
     with pytest.raises(OptionError, match="expected"):
         RawSource(io.BytesIO(b"x"), size=(0, 4), rate=25)
     with pytest.raises(MediaError, match="piped video is"):
-        RawSink(io.BytesIO(), info((6, 8))).write(frames_of(1, (8, 6))[0])
+        RawSink(io.BytesIO(), described((6, 8))).write(frames_of(1, (8, 6))[0])
 
 
 def test_a_closed_reader_is_said() -> None:
@@ -147,4 +149,4 @@ def test_a_closed_reader_is_said() -> None:
             raise BrokenPipeError(32, "Broken pipe")
 
     with pytest.raises(MediaError, match="stopped reading"):
-        RawSink(Closed(), info((6, 8)))
+        RawSink(Closed(), described((6, 8)))

@@ -25,10 +25,10 @@ from ganlens.engine import (
     GeneratorSpec,
     Output,
     Translator,
-    backends,
     cuda,
     translator,
 )
+from ganlens.engine.backends import registry
 from ganlens.engine.backends.onnxruntime_backend import OnnxRuntimeCuda
 from ganlens.engine.cuda import Device, DeviceArray, FramePipeline, dlpack
 from ganlens.engine.errors import (
@@ -769,8 +769,8 @@ def test_strict_auto_does_not_go_on_after_a_backend_that_is_installed(
 ) -> None:
     path = network_model(tmp_path / "model.onnx")
     installed = {"cuda": None, "cpu": None}
-    monkeypatch.setattr(backends, "_quick_problem", lambda name: installed.get(name, "not installed"))
-    monkeypatch.setattr(backends, "_problem", lambda name: "it is broken")
+    monkeypatch.setattr(registry, "quick_problem", lambda name: installed.get(name, "not installed"))
+    monkeypatch.setattr(registry, "problem", lambda name: "it is broken")
     with pytest.raises(BackendUnavailable, match="cuda: it is broken. It was asked not to go on"):
         Translator.open(path, strict=True)
     with Translator.open(path) as falls_back:

@@ -1,0 +1,82 @@
+"""Words of the command line as values: sizes, times, rectangles, settings."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable
+from fractions import Fraction
+from typing import Any
+
+from ..errors import OptionError
+from ..model.attributes import plain
+
+
+def parse_size(option: str, text: str) -> tuple[int, int]:
+    """``WIDTHxHEIGHT`` as (height, width)."""
+    width, height = _integers(option, text, "x", ("WIDTH", "HEIGHT"))
+    return height, width
+
+
+def parse_region(option: str, text: str) -> tuple[int, int, int, int]:
+    """``X,Y,W,H`` in pixels."""
+    x, y, width, height = _integers(option, text, ",", ("X", "Y", "W", "H"))
+    return x, y, width, height
+
+
+def parse_time(option: str, text: str, *, positive: bool = False) -> float:
+    """Seconds, or ``[hours:]minutes:seconds``, each with decimals at its end: 62.5 or 1:02.5.
+
+    Args:
+        positive: refuse 0.
+    """
+    parts = text.strip().split(":")
+    try:
+        if not 1 <= len(parts) <= 3 or any(not part.isdigit() for part in parts[:-1]):
+            raise ValueError
+        seconds = float(parts[-1])
+        if len(parts) > 1 and not 0 <= seconds < 60:
+            raise ValueError
+    except ValueError:
+        raise OptionError(f"{option} {text}: expected seconds (62.5) or a time (1:02.5).") from None
+    for part, factor in zip(reversed(parts[:-1]), (60, 3600), strict=False):
+        seconds += int(part) * factor
+    if not math.isfinite(seconds) or seconds < 0 or (positive and seconds == 0):
+        raise OptionError(f"{option} {text}: expected {'more than 0' if positive else '0 or more'} seconds.")
+    return seconds
+
+
+def parse_settings(option: str, texts: Iterable[str]) -> dict[str, float]:
+    """``NAME=VALUE`` each, as values by name."""
+    values: dict[str, float] = {}
+    given: set[str] = set()
+    for text in texts:
+        name, _, number = text.partition("=")
+        try:
+            values[name.strip()] = float(number)
+        except ValueError:
+            raise OptionError(f"{option} {text}: expected NAME=VALUE with a number, such as smiling=1.") from None
+        if plain(name) in given:
+            raise OptionError(f"{option} {text}: {name.strip()} was given before; give each attribute once.")
+        given.add(plain(name))
+    return values
+
+
+def parse_raw(text: str) -> dict[str, Any]:
+    """``1280x720@30:nv12`` as size (height, width), rate and format of bare frames."""
+    found = re.fullmatch(r"(\d{1,6})x(\d{1,6})@([\d./]{1,20})(?::(\w+))?", text)
+    try:
+        assert found is not None
+        width, height, rate, pixel_format = found.groups()
+        return {"size": (int(height), int(width)), "rate": Fraction(rate), "format": pixel_format or "yuv420p"}
+    except (AssertionError, ValueError, ZeroDivisionError):
+        raise OptionError(
+            f"--raw {text}: expected WxH@RATE or WxH@RATE:FORMAT, for example 1280x720@30:nv12."
+        ) from None
+
+
+def _integers(option: str, text: str, separator: str, names: tuple[str, ...]) -> list[int]:
+    parts = text.lower().split(separator)
+    if len(parts) != len(names) or any(not re.fullmatch(r"-?\d{1,6}", part.strip()) for part in parts):
+        raise OptionError(f"{option} {text}: expected {separator.join(names)} in whole pixels.")
+    return [int(part) for part in parts]
