@@ -141,8 +141,10 @@ class Quality(Part):
     """Worst; the output spans -1 to 1."""
     cosine: float
     """Worst."""
+    computes: str
+    """Precision of the backend's arithmetic: the file's, or lower where the library lowers it ("bf16")."""
     gate: str
-    """What the export demands of this precision."""
+    """What the export demands of that precision."""
     ok: bool
 
 

@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, get_args
@@ -22,9 +22,9 @@ import numpy as np
 
 from ..backends import AUTO, BACKENDS, default_threads
 from ..errors import BackendError, EngineError, ExportError, MissingExtra, OptionError, did_you_mean
-from ..media import VideoSource
-from ..model import PLANS, find_model
-from ..model.description import OnnxFile, read_onnx, spec_of
+from ..media.uri import open_source
+from ..model import Model as OpenModel
+from ..model import open as open_model
 from ..parity import THRESHOLDS, Precision
 from ..spec import GeneratorSpec, ValueRange
 from ..timing import Histogram
@@ -46,7 +46,7 @@ from .result import (
     Times,
     WarmUpRecord,
 )
-from .worker import Job, camera_framing
+from .worker import Job, camera_framing, typical_attributes
 
 SCENARIOS: tuple[Scenario, ...] = get_args(Scenario)
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
@@ -95,14 +95,20 @@ class ModelFile:
     """A model that is measured."""
 
     name: str
-    path: Path
-    file: OnnxFile
-    spec: GeneratorSpec
+    opened: OpenModel
     precision: Precision
     reference: Path | None
     """The float32 file that its pictures are compared with; None: there is none."""
     scenarios: tuple[Scenario, ...]
     derived: bool = False
+
+    @property
+    def path(self) -> Path:
+        return self.opened.path
+
+    @property
+    def spec(self) -> GeneratorSpec:
+        return self.opened.spec
 
 
 @dataclass
@@ -202,9 +208,9 @@ class _Benchmark:
         self.clip: Path | None = None
         if any("video" in model.scenarios for model in self.models):
             self.clip = self.plan.video or self.make_clip()
-            with VideoSource(self.clip) as source:
-                self.clip_size = source.info.size
-                self.clip_frames = source.info.frames
+            with closing(open_source(str(self.clip))) as source:
+                self.clip_size = source.format.size
+                self.clip_frames = source.frames
         names = tuple(BACKENDS) if "all" in self.plan.backends else self.plan.backends
         self.configurations = [
             Configuration(model, backend, size, model.scenarios)
@@ -221,18 +227,17 @@ class _Benchmark:
         return self.plan.sizes or (model.spec.size.fixed or model.spec.size.preferred,)
 
     def open_model(self, given: str, scenarios: tuple[Scenario, ...]) -> ModelFile:
-        path = find_model(given)
-        if path.suffix.lower() in PLANS:
+        opened = open_model(given, self.plan.value_range)
+        path, spec = opened.path, opened.spec
+        if opened.kind == "plan":
             raise OptionError(
                 f"{given} is a TensorRT plan, which only one backend runs; expected the ONNX file it was built from."
             )
-        file = read_onnx(path)
-        spec = spec_of(file, value_range=self.plan.value_range)
         if spec.image is None:
             scenarios = tuple(name for name in scenarios if name in ("latency", "throughput"))
         reference = path if spec.precision == "fp32" else None
         name = given if path.suffix not in given else path.stem
-        return ModelFile(name, path, file, spec, spec.precision, reference, scenarios)
+        return ModelFile(name, opened, spec.precision, reference, scenarios)
 
     def with_precisions(self, models: Sequence[ModelFile]) -> list[ModelFile]:
         """The models, and the copies of other precisions that were asked for; what cannot be made is a failure."""
@@ -248,7 +253,9 @@ class _Benchmark:
                     found.append(self.derive(model, precision))
                 except EngineError as error:
                     self.failures.append(
-                        Failure(model=model.name, precision=precision, backend="all", why=_why(error), cure=_cure(error))
+                        Failure(
+                            model=model.name, precision=precision, backend="all", why=_why(error), cure=_cure(error)
+                        )
                     )
         return found
 
@@ -273,16 +280,14 @@ class _Benchmark:
         onnx.helper.set_model_props(made, spec.to_metadata())
         path = self.folder / f"{model.path.stem}-{precision}.onnx"
         path.write_bytes(made.SerializeToString())
-        return ModelFile(
-            model.name, path, read_onnx(path), spec, precision, model.path, model.scenarios, derived=True
-        )
+        opened = open_model(path, self.plan.value_range)
+        return ModelFile(model.name, opened, precision, model.path, model.scenarios, derived=True)
 
     def calibration(self, model: ModelFile) -> list[dict[str, Any]]:
         """Pictures for INT8 other than those that judge it, as the graph's inputs."""
         from ..model.attributes import attribute_vector
         from ..pixels.compositor import Compositor
         from ..pixels.frame import Frame
-        from .worker import typical_attributes
 
         size, spec = self.sizes(model)[0], model.spec
         compositor = Compositor(spec)
@@ -356,9 +361,7 @@ class _Benchmark:
             self.references[key] = ("", "") if "error" in answer else (stored, answer["reference"])
         return self.references[key]
 
-    def job(
-        self, one: Configuration, kind: str, scenarios: tuple[tuple[str, float], ...], **changes: Any
-    ) -> Job:
+    def job(self, one: Configuration, kind: str, scenarios: tuple[tuple[str, float], ...], **changes: Any) -> Job:
         values: dict[str, Any] = {
             "kind": kind,
             "model": str(one.model.path),
@@ -422,6 +425,8 @@ class _Benchmark:
         elif framing.size is not None:
             options += ["--size", f"{framing.size[1]}x{framing.size[0]}"]
             alone += ["--size", f"{framing.size[1]}x{framing.size[0]}"]
+        for name, value in typical_attributes(one.model.spec).items():
+            options += ["--set", f"{name}={value:g}"]
         model = ["--model", str(one.model.path), "--backend", one.backend]
         if self.plan.threads is not None:
             model += ["--threads", str(self.plan.threads)]
@@ -479,12 +484,17 @@ class _Benchmark:
         if not found and interrupted:
             self.failures.append(
                 Failure(
-                    model=one.model.name, precision=one.model.precision, backend=one.backend, why="interrupted before it"
+                    model=one.model.name,
+                    precision=one.model.precision,
+                    backend=one.backend,
+                    why="interrupted before it",
                 )
             )
         if interrupted:
             short = [row for row in found if len(row.runs) < self.plan.runs]
-            found = [row.model_copy(update={"flags": (*row.flags, "interrupted")}) if row in short else row for row in found]
+            found = [
+                row.model_copy(update={"flags": (*row.flags, "interrupted")}) if row in short else row for row in found
+            ]
         return found
 
     def row(self, one: Configuration, name: Scenario) -> Row:
@@ -506,7 +516,9 @@ class _Benchmark:
         interval = stats.bootstrap_interval([run.value for run in runs])
         rate = statistics.median([part["per_second"] for part in parts])
         energies = [part["energy_j"] for part in parts]
-        counts = {key: sum(part["counts"].get(key, 0) for part in parts) for key in ("due", "on_time", "late", "dropped")}
+        counts = {
+            key: sum(part["counts"].get(key, 0) for part in parts) for key in ("due", "on_time", "late", "dropped")
+        }
         many = name == "throughput"
         paced = [part["ms_at_30hz"] for part in parts if part["ms_at_30hz"] is not None]
         flags = ["noisy"] if is_noisy(name, times, runs) else []
@@ -571,7 +583,10 @@ class _Benchmark:
             cold_ms=statistics.median([run.cold_ms for run in runs]),
             per_second=rate,
             streams_at_30=int(rate / 30),
-            stages={name: statistics.median([record["stages"][name]["p50_ms"] for record in records]) for name in records[0]["stages"]},
+            stages={
+                name: statistics.median([record["stages"][name]["p50_ms"] for record in records])
+                for name in records[0]["stages"]
+            },
             cpu_ms=1e3 * statistics.median([usage.cpu for usage in usages]) / frames,
             peak_mib=statistics.median([usage.peak_mib for usage in usages]),
             bound_s=one.bound_s,
@@ -660,7 +675,7 @@ def _with_twins(models: Sequence[ModelFile]) -> list[ModelFile]:
             beside = [path for path in sorted(model.path.parent.glob("*.onnx")) if path != model.path]
             for path in [*others, *beside]:
                 try:
-                    spec = spec_of(read_onnx(path))
+                    spec = open_model(path).spec
                 except EngineError:
                     continue
                 if spec.precision == "fp32" and spec.weights_sha256 == model.spec.weights_sha256:
@@ -674,10 +689,10 @@ def _model_record(model: ModelFile) -> Model:
     return Model(
         name=model.name,
         file=model.path.name,
-        sha256=model.file.sha256,
+        sha256=model.opened.file.sha256,
         architecture=model.spec.architecture,
         precision=model.precision,
-        opset=model.file.opset,
+        opset=model.opened.file.opset,
         derived=model.derived,
     )
 

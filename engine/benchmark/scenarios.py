@@ -86,7 +86,7 @@ def latency(subject: Subject, seconds: float) -> Measured:
     stages = subject.reset_times()
     times: list[float] = []
     with _Clocked() as clocked:
-        end = time.perf_counter() + seconds - warm_up.seconds
+        end = time.perf_counter() + _left(seconds, warm_up)
         now = time.perf_counter()
         while now < end or not times:
             subject.call(warm_up.calls + len(times))
@@ -127,7 +127,7 @@ def throughput(subject: Subject, seconds: float, *, paced: bool = True) -> Measu
     times: list[float] = []
     with _Clocked() as clocked:
         begin = last
-        end = begin + seconds - warm_up.seconds
+        end = begin + _left(seconds, warm_up)
         for _ in outputs:
             last = time.perf_counter()
             times.append(last - started.popleft())
@@ -144,7 +144,7 @@ def live(subject: Subject, seconds: float, fps: float) -> Measured:
     warm_up = _warm_up(subject.call, seconds)
     stages = subject.reset_times()
     with _Clocked() as clocked:
-        paced = follow(subject.call, round(max(1.0, (seconds - warm_up.seconds) * fps)), fps)
+        paced = follow(subject.call, max(1, round(_left(seconds, warm_up) * fps)), fps)
     answer = _measured(clocked, paced.ages_s, warm_up, stages)
     answer.per_second = len(paced.ages_s) / clocked.wall_s
     late = len(paced.ages_s) - paced.on_time
@@ -201,6 +201,11 @@ def paced_ms(call: Callable[[int], object], seconds: float) -> float:
     paced = follow(call, max(LEAST_PACED, round(seconds * MOST_WARM_UP * PACED_HZ)), PACED_HZ)
     ages = sorted(paced.ages_s)
     return 1e3 * ages[len(ages) // 2]
+
+
+def _left(seconds: float, warm_up: WarmUp) -> float:
+    """For measuring, after the warm-up; at least half of all, however slow the first calls were."""
+    return max(seconds - warm_up.seconds, seconds / 2)
 
 
 def _warm_up(call: Callable[[int], object], seconds: float) -> WarmUp:

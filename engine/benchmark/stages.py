@@ -25,7 +25,7 @@ from typing import Any
 
 import av
 
-from ..cli.cpu_budget import ThreadBudget
+from ..cpu_budget import ThreadBudget
 from ..media import VideoSource
 from ..media.av_frames import VideoFrame
 from ..model.attributes import attribute_vector

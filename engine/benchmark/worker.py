@@ -22,10 +22,10 @@ import numpy as np
 from ..backends import available, open_backend
 from ..backends.base import Array, ModelBackend, Output
 from ..errors import BackendUnavailable, EngineError, MissingExtra
-from ..model import find_model, read_model_spec
+from ..model import open as open_model
 from ..model.attributes import attribute_vector, label_vectors
 from ..model.latents import draw, seeded
-from ..parity import THRESHOLDS, compare
+from ..parity import THRESHOLDS, Precision, compare
 from ..pixels.compositor import Compositor
 from ..pixels.frame import Frame
 from ..pixels.framing import Framing
@@ -167,7 +167,7 @@ def run(job: Job, opener: Opener) -> dict[str, Any]:
 
 def open_subject(job: Job, scenario: str, in_flight: int, batch: int) -> OpenSubject:
     """The model on the backend, with frames for the scenario: pictures of its own size, or frames of a 720p camera."""
-    spec = read_model_spec(find_model(job.model), value_range=job.value_range)
+    spec = open_model(job.model, job.value_range).spec
     if spec.image is None:
         return NoiseSubject(job, batch)
     if scenario == "live":
@@ -284,9 +284,7 @@ def network_inputs(spec: GeneratorSpec, job: Job) -> list[Inputs]:
         return [_noise_input(spec, number) for number in range(MOST_LATENTS)]
     compositor = Compositor(spec, Framing("fit", size=None if spec.size.fixed else job.size))
     vector = attribute_vector(spec.attributes, typical_attributes(spec)) if spec.attributes else None
-    return [
-        (compositor.prepare(Frame.from_rgb(picture)).copy(), vector, None) for picture in np.load(job.pictures)
-    ]
+    return [(compositor.prepare(Frame.from_rgb(picture)).copy(), vector, None) for picture in np.load(job.pictures)]
 
 
 def _noise_input(spec: GeneratorSpec, seed: int) -> Inputs:
@@ -299,12 +297,13 @@ def make_reference(job: Job) -> dict[str, Any]:
     """Write what ONNX Runtime's CPU provider computes without optimisations."""
     import onnxruntime
 
-    spec = read_model_spec(find_model(job.model), value_range=job.value_range)
+    model = open_model(job.model, job.value_range)
+    spec = model.spec
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.intra_op_num_threads = job.threads
     options.log_severity_level = 4
-    session = onnxruntime.InferenceSession(str(find_model(job.model)), options, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(str(model.path), options, providers=["CPUExecutionProvider"])
     ports = [port.name for port in (spec.image, spec.attributes, spec.latent) if port is not None]
     outputs = [spec.output.name, *([spec.output.mask] if spec.output.mask else [])]
     dims = session.get_inputs()[0].shape[0]
@@ -330,7 +329,8 @@ def judge(job: Job) -> dict[str, Any]:
             found = _run_one(backend, inputs)
             expected = [part[number] for part in reference]
             rows.append(compare(expected, [part for part in found if part is not None], backend.spec))
-    gate = THRESHOLDS[job.precision]  # type: ignore[index]
+        computes = computed_in(backend, job.precision)
+    gate = THRESHOLDS[GATES[computes]]
     decibels = sorted(row.psnr_db for row in rows)
     worst = min(rows, key=lambda row: row.psnr_db)._replace(
         max_abs=max(row.max_abs for row in rows), cosine=min(row.cosine for row in rows)
@@ -339,9 +339,19 @@ def judge(job: Job) -> dict[str, Any]:
         "psnr_db": [decibels[0], decibels[len(decibels) // 2]],
         "max_abs": worst.max_abs,
         "cosine": worst.cosine,
+        "computes": computes,
         "gate": str(gate),
         "ok": not gate.failures(worst),
     }
+
+
+GATES: dict[str, Precision] = {"fp32": "fp32", "bf16": "fp16", "fp16": "fp16", "int8": "int8"}
+"""What a backend computes in → the precision by whose gate its pictures are judged."""
+
+
+def computed_in(backend: ModelBackend, precision: str) -> str:
+    """The precision of a backend's arithmetic: the file's, unless its library lowers it."""
+    return "bf16" if getattr(backend, "precision", "") == "bf16" else precision
 
 
 def _run_one(backend: ModelBackend, inputs: Inputs) -> Output:

@@ -23,7 +23,7 @@ from ..pixels.frame import Frame
 from ..spec import GeneratorSpec
 from ..threads import Writer
 from ..timing import StageTimes
-from .cpu_budget import ThreadBudget
+from ..cpu_budget import ThreadBudget
 from .interrupt import INTERRUPTED, terminate_as_interrupt
 from .options import GenerateOptions
 from .progress import FrameProgress, plan_progress

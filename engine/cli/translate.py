@@ -29,7 +29,7 @@ from ..session import Session, output_format
 from ..spec import GeneratorSpec
 from ..timing import StageTimes
 from ..translator import Translator
-from .cpu_budget import ThreadBudget
+from ..cpu_budget import ThreadBudget
 from .inputs import PIPE, Input, Kind, Work, find_inputs, plan_outputs
 from .interrupt import INTERRUPTED, terminate_as_interrupt
 from .options import TranslateOptions
