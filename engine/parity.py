@@ -1,4 +1,4 @@
-"""How far pictures are from those of a reference, and how far they may be: one gate for the export and the benchmark."""
+"""How far pictures are from a reference, and how far they may be: one gate for the export and the benchmark."""
 
 from __future__ import annotations
 

@@ -76,7 +76,7 @@ def table(comparisons: Sequence[Comparison]) -> str:
         low, high = one.interval
         name = f"{one.new.model} {one.new.precision}"[:16]
         flags = " *" if one.old.flags or one.new.flags else ""
-        change = one.verdict
+        change: str = one.verdict
         if change != "no difference":
             change = f"{one.slowdown:.2f} ({low:.2f}–{high:.2f}) {change}"
         unit = one.new.unit

@@ -7,14 +7,14 @@ import itertools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import av
 import numpy as np
 from numpy.typing import NDArray
 
 from .._kernels import Prepare
-from ..errors import MediaError, OptionError
+from ..errors import OptionError
+from ..media import VideoSource
 from ..media.pictures import list_images, read_image
-from ..pixels.frame import Color, Frame
+from ..pixels.frame import Frame
 
 Pictures = NDArray[np.uint8]
 """(N, H, W, 3) RGB."""
@@ -96,18 +96,9 @@ def fitted(frame: Frame, size: tuple[int, int], part: int | None = None) -> NDAr
 
 
 def clip_frames(clip: Path = SHIPPED_CLIP, count: int = FRAMES) -> list[Frame]:
-    """The first ``count`` frames of a clip as yuv420p in memory of their own.
-
-    Raises:
-        MediaError: the clip has no frame.
-    """
-    frames = [
-        Frame(tuple(np.array(plane) for plane in _planes(picture)), "yuv420p", Color())
-        for picture in itertools.islice(_decode(clip), count)
-    ]
-    if not frames:
-        raise MediaError(f"{clip} has no video frame; expected a clip that plays.")
-    return frames
+    """The first ``count`` frames of a clip, in memory of their own."""
+    with VideoSource(clip) as source:
+        return [_kept(frame) for frame in itertools.islice(source, count)]
 
 
 def there_and_back(count: int, index: int) -> int:
@@ -134,29 +125,12 @@ def file_digest(path: Path) -> str:
 
 
 def _shipped(offset: int = 0) -> Iterator[Frame]:
-    with av.open(str(SHIPPED_CLIP)) as container:
-        every = max(1, (container.streams.video[0].frames or SHIPPED) // SHIPPED)
-        chosen = itertools.islice(container.decode(video=0), offset, None, every)
-        for picture in itertools.islice(chosen, SHIPPED):
-            yield Frame(_planes(picture), "yuv420p", Color())
+    """:data:`SHIPPED` frames, evenly spread over the shipped clip."""
+    with VideoSource(SHIPPED_CLIP) as source:
+        every = max(1, (source.frames or SHIPPED) // SHIPPED)
+        yield from itertools.islice(itertools.islice(source, offset, None, every), SHIPPED)
 
 
-def _decode(clip: Path) -> Iterator[av.VideoFrame]:
-    try:
-        with av.open(str(clip)) as container:
-            if not container.streams.video:
-                raise MediaError(f"{clip} has no video stream.")
-            for picture in container.decode(video=0):
-                yield picture if picture.format.name == "yuv420p" else picture.reformat(format="yuv420p")
-    except av.FFmpegError as error:
-        raise MediaError(f"{clip} cannot be read: {error.strerror}.") from error
-
-
-def _planes(picture: av.VideoFrame) -> tuple[NDArray[np.uint8], ...]:
-    """(Y, Cb, Cr) of a yuv420p picture, without the padding of the rows."""
-    height, width = picture.height, picture.width
-    half = ((height + 1) // 2, (width + 1) // 2)
-    found = []
-    for plane, (rows, columns) in zip(picture.planes, ((height, width), half, half), strict=True):
-        found.append(np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[:rows, :columns])
-    return tuple(found)
+def _kept(frame: Frame) -> Frame:
+    """A copy that does not hold the decoder's memory."""
+    return Frame(tuple(np.array(plane) for plane in frame.planes), frame.format, frame.color)

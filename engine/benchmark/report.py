@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator, Sequence
 
-from .result import Failure, Machine, Model, Result, Row
+from .result import Failure, Machine, Model, Result, Row, Size
 from .stats import NOISY, least_samples
 
 WIDTH = 80
@@ -47,8 +47,8 @@ def markdown(result: Result) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in result.software.items())
     lines += ["", f"<sub>{versions}; `{result.command}`</sub>"]
     titles = [
-        "scenario", "backend", "p50 ms", "p95", "p99", "max", "fps", "95 % interval", "streams of 30 fps", "ms at 30 Hz",
-        "on time", "CPU ms", "peak MiB", "cold start ms", "wall / bound", "PSNR dB", "max abs", "cosine", "n", "flags",
+        "scenario", "backend", "p50 ms", "p95", "p99", "max", "fps", "95 % interval", "streams of 30 fps",
+        "ms at 30 Hz", "on time", "CPU ms", "peak MiB", "cold start ms", "wall / bound", "PSNR dB", "max abs", "cosine", "n", "flags",
     ]  # fmt: skip
     for heading, rows, failures in sections(result):
         lines += ["", f"## {heading}", "", _markdown_row(titles), _markdown_row(["---"] * 2 + ["---:"] * 17 + ["---"])]
@@ -63,7 +63,7 @@ def sections(result: Result) -> Iterator[tuple[str, list[Row], list[Failure]]]:
     for model in result.models:
         rows = [row for row in result.results if (row.model, row.precision) == (model.name, model.precision)]
         missing = [each for each in result.failures if (each.model, each.precision) == (model.name, model.precision)]
-        sizes = list(dict.fromkeys(row.size for row in rows))
+        sizes: list[Size | None] = list(dict.fromkeys(row.size for row in rows))
         for size in sizes or [None]:
             chosen = sorted((row for row in rows if row.size == size), key=lambda row: ORDER[row.scenario])
             mine = [each for each in missing if each.size in (size, None) or len(sizes) < 2]

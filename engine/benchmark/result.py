@@ -27,7 +27,7 @@ Count = Annotated[int, Field(ge=0)]
 class Part(BaseModel):
     """Base of the parts: immutable; unknown fields are an error."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Gpu(Part):
@@ -261,7 +261,7 @@ class Failure(Part):
 class Result(Part):
     """A whole benchmark."""
 
-    schema_: Literal["ganlens-benchmark/1"] = Field(SCHEMA, alias="schema")
+    schema_: Literal["ganlens-benchmark/1"] = Field("ganlens-benchmark/1", alias="schema")
     when: str
     """ISO 8601, UTC."""
     command: str

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import json
-import os
 import random
 import signal
 import statistics
@@ -25,13 +24,14 @@ from ..errors import BackendError, EngineError, ExportError, MissingExtra, Optio
 from ..media.uri import open_source
 from ..model import Model as OpenModel
 from ..model import open as open_model
-from ..parity import THRESHOLDS, Precision
+from ..parity import Precision
 from ..spec import GeneratorSpec, ValueRange
 from ..timing import Histogram
 from . import machine, pictures, stats
 from .clip import HEIGHT, RATE, WIDTH, make_clip
 from .processes import ENGINE, Usage, run_pipeline
 from .result import (
+    SCHEMA,
     Failure,
     LiveCounts,
     Model,
@@ -160,6 +160,9 @@ class _Benchmark:
         self.references: dict[tuple[Path, Size], tuple[str, str]] = {}
         """(file, size) → (stored outputs, in words)."""
         self.pictures: dict[Size, Path] = {}
+        self.clip: Path | None = None
+        self.clip_size: Size = CAMERA_SIZE
+        self.clip_frames: int | None = None
         self.steps_done = 0
         self.steps = 0
 
@@ -177,6 +180,7 @@ class _Benchmark:
             if not self.models:
                 raise KeyboardInterrupt
             return Result(
+                schema=SCHEMA,
                 when=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
                 command=self.command,
                 interrupted=interrupted,
@@ -205,7 +209,6 @@ class _Benchmark:
             np.save(path, pictures.load_pictures(self.plan.images, size))
             self.pictures[size] = path
         self.models = self.with_precisions(models)
-        self.clip: Path | None = None
         if any("video" in model.scenarios for model in self.models):
             self.clip = self.plan.video or self.make_clip()
             with closing(open_source(str(self.clip))) as source:
@@ -453,7 +456,7 @@ class _Benchmark:
         frames = parts.pop("frames")
         share = (self.clip_frames or frames) / frames
         walls = [part["wall"] for part in parts.values()]
-        return share * stats.bound(walls, [part["cpu"] for part in parts.values()], default_threads())
+        return float(share) * stats.bound(walls, [part["cpu"] for part in parts.values()], default_threads())
 
     def fail(self, one: Configuration) -> None:
         why, _, cure = one.broken.partition("|")
@@ -607,7 +610,7 @@ class _Benchmark:
 
     def settings(self) -> Settings:
         stacks = [np.load(path) for path in self.pictures.values()]
-        clip = getattr(self, "clip", None)
+        clip = self.clip
         return Settings(
             seconds=self.plan.seconds,
             runs=self.plan.runs,
@@ -635,15 +638,15 @@ def _times(times: Sequence[float]) -> Times:
 
 
 def _checked(plan: Plan) -> Plan:
-    for name in plan.scenarios:
-        if name not in SCENARIOS:
-            raise OptionError(f"No scenario is called {name!r}. {did_you_mean(name, SCENARIOS)}")
-    for name in plan.backends:
-        if name not in (*BACKENDS, AUTO, "all"):
-            raise OptionError(f"No backend is called {name!r}. {did_you_mean(name, [*BACKENDS, AUTO, 'all'])}")
-    for name in plan.precisions:
-        if name not in PRECISIONS:
-            raise OptionError(f"No precision is called {name!r}. {did_you_mean(name, PRECISIONS)}")
+    words: list[tuple[str, Sequence[str], Sequence[str]]] = [
+        ("scenario", plan.scenarios, SCENARIOS),
+        ("backend", plan.backends, [*BACKENDS, AUTO, "all"]),
+        ("precision", plan.precisions, PRECISIONS),
+    ]
+    for what, given, known in words:
+        for name in given:
+            if name not in known:
+                raise OptionError(f"No {what} is called {name!r}. {did_you_mean(name, known)}")
     for option, value, least in (
         ("--seconds", plan.seconds, 0.1),
         ("--runs", plan.runs, 1),

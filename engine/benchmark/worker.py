@@ -21,6 +21,7 @@ import numpy as np
 
 from ..backends import available, open_backend
 from ..backends.base import Array, ModelBackend, Output
+from ..controls import Controls
 from ..errors import BackendUnavailable, EngineError, MissingExtra
 from ..model import open as open_model
 from ..model.attributes import attribute_vector, label_vectors
@@ -205,6 +206,7 @@ class TranslatorSubject:
         self._translator = translator
         self._frames = frames
         self._attributes = typical_attributes(translator.spec)
+        self._controls = Controls(attributes=self._attributes)
         backend = translator.backend
         self.library = getattr(backend, "library", backend.name)
         self.device = backend.device
@@ -218,7 +220,7 @@ class TranslatorSubject:
         return self._translator(self._picture(index), **self._attributes)
 
     def stream(self, indices: Iterable[int]) -> Iterator[object]:
-        return self._translator.stream(map(self._picture, indices), **self._attributes)
+        return self._translator.stream(map(self._picture, indices), controls=self._controls)
 
     def reset_times(self) -> StageTimes:
         self._translator.times = times = StageTimes()
@@ -366,7 +368,7 @@ def _stack(arrays: tuple[Array | None, ...]) -> Array | None:
 
 
 def main() -> None:
-    """Read a job from standard input, write the answer to standard output; libraries that print go to standard error."""
+    """Job on standard input, answer on standard output; what libraries print goes to standard error."""
     out = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     given = json.load(sys.stdin)

@@ -1,4 +1,5 @@
-"""The command line: ``engine translate | generate | models | info | backends | build | cache | train | export``.
+"""The command line: ``engine translate | generate | benchmark | models | info | backends | build | cache | train |
+export``.
 
 Only this package prints. What a command needs is imported when it runs, so that ``engine --help`` answers at once and
 ``engine`` works without the packages of the extras.
@@ -17,7 +18,7 @@ from typer.core import TyperGroup
 
 from ..errors import EngineError, MissingExtra, did_you_mean
 from .cache import app as cache_app
-from .options import BuildOptions, GenerateOptions, Range, TranslateOptions, command
+from .options import BenchmarkOptions, BuildOptions, GenerateOptions, Range, TranslateOptions, command
 
 
 class _Commands(TyperGroup):
@@ -94,6 +95,12 @@ def _generate(options: GenerateOptions) -> None:
     raise typer.Exit(run(options))
 
 
+def _benchmark(options: BenchmarkOptions) -> None:
+    from .benchmark import run
+
+    raise typer.Exit(run(options))
+
+
 def _build(options: BuildOptions) -> None:
     from .build import build
 
@@ -102,6 +109,7 @@ def _build(options: BuildOptions) -> None:
 
 app.command("translate", short_help="Translate videos and pictures.")(command(TranslateOptions, _translate))
 app.command("generate", short_help="Make pictures from noise.")(command(GenerateOptions, _generate))
+app.command("benchmark", short_help="Measure speed and quality on this machine.")(command(BenchmarkOptions, _benchmark))
 
 
 @app.command()

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ..controls import Controls
+from ..cpu_budget import ThreadBudget
 from ..errors import EngineError, MediaError, OptionError
 from ..faces import FaceFraming
 from ..media.base import FrameSource
@@ -29,7 +30,6 @@ from ..session import Session, output_format
 from ..spec import GeneratorSpec
 from ..timing import StageTimes
 from ..translator import Translator
-from ..cpu_budget import ThreadBudget
 from .inputs import PIPE, Input, Kind, Work, find_inputs, plan_outputs
 from .interrupt import INTERRUPTED, terminate_as_interrupt
 from .options import TranslateOptions
