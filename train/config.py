@@ -23,7 +23,7 @@ OLDEST_SHAPE = "transposed"
 
 Norm = Literal["in", "bn", "none"]
 Activation = Literal["relu", "leaky"]
-NetworkShape = Literal["transposed", "joined"]
+NetworkShape = Literal["transposed", "balanced", "joined"]
 """Of the real-time tiers. A record or run of nano, mobile or light without it is from before there was a choice."""
 SemanticLayer = Literal["relu4_3", "relu3_3", "relu2_2"]
 SemanticDistance = Literal["mse", "l1"]
@@ -91,9 +91,9 @@ class TrainConfig(BaseModel):
         "and INT8.",
     )
     shape: Annotated[NetworkShape, RealTimeOnly] = Field(
-        "joined",
-        description="Shape of the real-time tiers: joined (the picture is joined to the head, nothing is transposed), "
-        "or transposed, the first shape, to continue from an older run.",
+        "balanced",
+        description="Shape of the real-time tiers: balanced (dense blocks, no grid, the picture joined to the head), "
+        "joined (lighter: inverted blocks, nothing transposed), or transposed, the first shape, for older runs.",
     )
     norm: Annotated[Norm, NoMobileTier] = Field(
         "in",

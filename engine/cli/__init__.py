@@ -1,4 +1,5 @@
-"""The command line: ``engine translate | live | generate | models | info | backends | build | cache | train | export``.
+"""The command line: ``engine translate | live | generate | benchmark | models | info | backends | build | cache | train
+| export``.
 
 Only this package prints. What a command needs is imported when it runs, so that ``engine --help`` answers at once and
 ``engine`` works without the packages of the extras.
@@ -18,6 +19,7 @@ from typer.core import TyperGroup
 from ..errors import EngineError, MissingExtra, did_you_mean
 from .cache import app as cache_app
 from .options import (
+    BenchmarkOptions,
     BuildOptions,
     GenerateOptions,
     LiveOptions,
@@ -108,6 +110,12 @@ def _generate(options: GenerateOptions) -> None:
     raise typer.Exit(run(options))
 
 
+def _benchmark(options: BenchmarkOptions) -> None:
+    from .benchmark import run
+
+    raise typer.Exit(run(options))
+
+
 def _build(options: BuildOptions) -> None:
     from .build import build
 
@@ -123,6 +131,7 @@ def _relabel(options: RelabelOptions) -> None:
 app.command("translate", short_help="Translate videos and pictures.")(command(TranslateOptions, _translate))
 app.command("live", short_help="Filter a camera or a stream while you watch.")(command(LiveOptions, _live))
 app.command("generate", short_help="Make pictures from noise.")(command(GenerateOptions, _generate))
+app.command("benchmark", short_help="Measure speed and quality on this machine.")(command(BenchmarkOptions, _benchmark))
 
 
 @app.command()

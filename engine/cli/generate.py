@@ -12,6 +12,7 @@ from typing import Any
 from rich.console import Console
 
 from .. import model as models
+from ..cpu_budget import ThreadBudget
 from ..errors import MediaError, OptionError
 from ..generator import Generator, Picture
 from ..media import CONTAINERS, FrameFormat, VideoSink
@@ -23,7 +24,6 @@ from ..pixels.frame import Frame
 from ..spec import GeneratorSpec
 from ..threads import Writer
 from ..timing import StageTimes
-from .cpu_budget import ThreadBudget
 from .interrupt import INTERRUPTED, terminate_as_interrupt
 from .options import GenerateOptions
 from .progress import FrameProgress, plan_progress
