@@ -296,7 +296,7 @@ class _Benchmark:
         compositor = Compositor(spec)
         feeds = []
         for picture in pictures.calibration_pictures(size):
-            feed = {spec.image.name if spec.image else "": compositor.prepare(Frame.from_rgb(picture)).copy()}
+            feed = {spec.image.name if spec.image else "": compositor.prepare(Frame.from_rgb(picture))[None]}
             if spec.attributes is not None:
                 feed[spec.attributes.name] = attribute_vector(spec.attributes, typical_attributes(spec))
             feeds.append(feed)
