@@ -312,7 +312,10 @@ def test_a_picture_by_the_command(engine, model, photo):
         (["--set", "smiling=1", "--detect-every", "0"], "detect_every = 0 came"),
         ([], "It offers Smiling, Blond_Hair, Black_Hair: --set smiling=1"),
         (["--set", "smiling=1", "--region", "1,1,9,9"], "--region goes with --framing crop, not with 'faces'"),
-        (["--set", "smiling=1", "--framing", "fit", "--max-faces", "2"], "--max-faces goes with --framing faces, not with 'fit'"),
+        (
+            ["--set", "smiling=1", "--framing", "fit", "--max-faces", "2"],
+            "--max-faces goes with --framing faces, not with 'fit'",
+        ),
     ],
 )
 def test_wrong_options_are_one_line(engine, model, photo, arguments, message):
