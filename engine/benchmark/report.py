@@ -128,7 +128,7 @@ def warnings(result: Result) -> list[str]:
     throttled = [row for row in result.results if "throttled" in row.flags]
     if throttled:
         found.append(
-            f"* {_names(throttled)} measured while clocks were lowered by heat or power: cool the machine, or measure in "
+            f"* {_names(throttled)} measured while heat or power lowered the clocks: cool the machine, or measure in "
             "shorter turns with --seconds 2."
         )
     for row in result.results:
