@@ -13,6 +13,7 @@ speed and agreement count here.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import copy
 import datetime
 import functools
@@ -34,9 +35,10 @@ from numpy.typing import NDArray
 from ganlens.engine import Compositor, Frame, Framing, FunctionBackend, GeneratorSpec, Output, Translator, VideoSource
 from ganlens.engine.backends import open_backend
 from ganlens.engine.benchmark import clip as clips
-from ganlens.engine.cuda import Device, DeviceBinding, FramePipeline
+from ganlens.engine.cuda import Device, DeviceBinding
 from ganlens.engine.errors import EngineError
 from ganlens.engine.spec import AttributeInput, SizeRule
+from ganlens.engine.ways.gpu import FramePipeline
 from ganlens.export.cost import multiply_accumulates
 from ganlens.export.parity import sample_attributes
 from ganlens.export.precision import to_fp16
@@ -253,7 +255,7 @@ def parity_db(device: Device, binding: DeviceBinding, model: Model, frames: Sequ
     attributes = feeds(model.spec, model.case.side, 1).get("att")
     worst = np.inf
     for frame in frames:
-        image = compositor.prepare(frame)
+        image = compositor.prepare(frame)[None]
         inputs = [image] if attributes is None else [image, attributes]
         for target, array in zip(binding.inputs, inputs, strict=True):
             staged = device.pinned(target.shape, target.dtype)
@@ -354,18 +356,18 @@ def measure_frames(
     row: Row, device: Device, runtime: Runtime, model: Model, frames: Sequence[Frame], clock: Clock, count: int
 ) -> None:
     """Whole frames: one at a time, then several in flight; where several share a run, only those."""
-    attributes = feeds(model.spec, model.case.side, 1).get("att")
-    for in_flight in (1, IN_FLIGHT) if model.batch == 1 else (IN_FLIGHT,):
-        pipeline = FramePipeline(
-            device, runtime, Compositor(model.spec), in_flight=in_flight, spin=in_flight == 1, batch=model.batch
-        )
-        if in_flight == 1:
-            set_frame_times(row, frame_times(lambda frame, p=pipeline: p(frame, attributes), frames, count, clock))  # type: ignore[misc]
-        else:
-            row.fps, took = throughput(lambda some, p=pipeline: p.stream(some, attributes), frames, 2 * count, clock)  # type: ignore[misc]
-            # The frames before the clock waited too; they are few.
-            row.host_waits = min(1.0, pipeline.times.summary()["wait"].total_s / took)
-        pipeline.close()
+    with contextlib.ExitStack() as stack:  # closing a way closes the network that both run
+        for in_flight in (1, IN_FLIGHT) if model.batch == 1 else (IN_FLIGHT,):
+            way = FramePipeline(
+                device, runtime, Compositor(model.spec), in_flight=in_flight, spin=in_flight == 1, batch=model.batch
+            )
+            translator = stack.enter_context(Translator(way=way))
+            if in_flight == 1:
+                set_frame_times(row, frame_times(translator, frames, count, clock))
+            else:
+                row.fps, took = throughput(translator.stream, frames, 2 * count, clock)
+                # The frames before the clock waited too; they are few.
+                row.host_waits = min(1.0, translator.times.summary()["wait"].total_s / took)
 
 
 def set_frame_times(row: Row, times: list[float]) -> None:
@@ -545,7 +547,7 @@ def write_results(path: Path, device: Device, rows: Sequence[Row], rates: Rates,
                 "name": device.name,
                 "compute_capability": list(device.compute_capability),
                 "driver_cuda": list(device.driver_version),
-                "memory_gib": round(device.memory / 2**30, 1),
+                "memory_gib": round(device.info.memory / 2**30, 1),
             },
             "matrix_tflops": {name: None if rate is None else rate / 1e12 for name, rate in rates.flops.items()},
             "bandwidth_gb_s": None if rates.bytes is None else rates.bytes / 1e9,

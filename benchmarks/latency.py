@@ -74,7 +74,7 @@ def overhead(model: str, backend: str, side: int, rounds: int) -> dict[str, floa
     picture = np.random.default_rng(0).integers(0, 256, (side, side, 3), np.uint8)
     with Translator.open(model, backend=backend, frame_size=(side, side)) as translator:
         frame = Frame.from_rgb(picture)
-        image = translator.compositor.prepare(frame).copy()
+        image = translator.compositor.prepare(frame)[None]
         calls: dict[str, Callable[[], object]] = {
             "session": bare_run(backend, find_model(model), image),
             "backend": lambda: translator.backend.run(image),

@@ -139,7 +139,9 @@ def configure(method: str, scale: str, data: Path, out: Path, threads: int) -> T
     elif method == "psc-gan":
         values |= {"data": str(data / "faces"), "stage1_steps": ENDLESS}
     else:
-        values |= {"data": str(data / "faces"), "attributes": "Male,Smiling,Young", "steps": ENDLESS}
+        values |= {"data": str(data / "faces"), "steps": ENDLESS}
+        if method != "dcgan":
+            values["attributes"] = "Male,Smiling,Young"
     return make_config(CONFIGS[method], values)
 
 
@@ -187,7 +189,7 @@ class OurLoop:
         for optimizer in trainer.optimizers.values():
             optimizer.step = self._timed("optimizer", optimizer.step)
         for averaged in trainer.averaged.values():
-            averaged.update_parameters = self._timed("moving average", averaged.update_parameters)  # type: ignore[method-assign]
+            averaged.update = self._timed("moving average", averaged.update)  # type: ignore[method-assign]
 
     def clear(self) -> None:
         """Forget what was measured so far."""

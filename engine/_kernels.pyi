@@ -99,6 +99,8 @@ class Compose:
         mask: NDArray[np.float32] | None = None,
         prepared: NDArray[np.float32] | None = None,
         source: Sequence[NDArray[np.uint8]] | None = None,
+        detail: float | None = None,
+        opacity: float | None = None,
     ) -> None:
         """Write into ``destination`` (planes of a frame, changed in place).
 
@@ -107,9 +109,10 @@ class Compose:
             mask: (h, w) float32 C-contiguous in [0, 1], factor of the blend weight; 1 shows ``translated``.
             prepared: (3, h, w), what :class:`Prepare` gave for this frame; needed if ``detail`` > 0.
             source: planes of the untouched frame, for ``detail``; None: ``destination`` still holds it.
+            detail, opacity: for this call; None: as given when the object was made.
         """
 
-    def tables(self) -> dict[str, Any]:
+    def tables(self, *, detail: float | None = None, opacity: float | None = None) -> dict[str, Any]:
         """What the kernel works with, as of :meth:`Prepare.tables`.
 
         Returns:
@@ -187,6 +190,7 @@ class WarpCompose:
         composed: bool,
         mask: NDArray[np.float32] | None = None,
         opacity: float = 1.0,
+        detail: float | None = None,
     ) -> None:
         """Write into ``destination`` (planes of a frame, changed in place).
 
@@ -197,4 +201,5 @@ class WarpCompose:
             similarity: as it was given to :class:`WarpPrepare`.
             mask: (h, w) float32 C-contiguous in [0, 1]; None: 1.
             opacity: 0..1, factor of the weight.
+            detail: 0..1; None: as given when the object was made.
         """

@@ -28,6 +28,7 @@ class ThreadBudget:
         in_flight: int | None = None,
         encoder: int | None = None,
         decoder: int | None = None,
+        share: int = 1,
     ) -> ThreadBudget:
         """Fill in what was not asked for.
 
@@ -35,7 +36,10 @@ class ThreadBudget:
         one frame on all of them: threads of one operator wait for each other, and for the encoder that has a core just
         then. The encoder's threads fill the gaps; the decoder is far faster than both and needs a second one only from
         eight cores up.
+
+        Args:
+            share: programs that share the cores.
         """
-        cores = default_threads()
+        cores = max(1, default_threads() // share)
         network = network or cores
         return cls(network, in_flight or min(network, MOST_IN_FLIGHT), encoder or cores, decoder or max(1, cores // 4))

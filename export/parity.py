@@ -31,6 +31,7 @@ __all__ = [
 Feed = dict[str, NDArray[np.float32]]
 """The graph's inputs by name, in the generator's order."""
 
+
 def measure(module: nn.Module, model: bytes, spec: GeneratorSpec, feeds: Sequence[Feed]) -> Parity:
     """Run a graph and the PyTorch module it was made from on the same inputs.
 

@@ -172,16 +172,19 @@ class Study:
             "size": scale.size,
             "batch": scale.batch,
             "steps": scale.images // scale.batch,
-            "generator_width": scale.generator_width,
             "discriminator_width": scale.discriminator_width,
-            "discriminator_layers": scale.discriminator_layers,
             "threads": self.options.threads,
             "sample_every": 0,
             "ema": 0.99 if self.options.scale == "cpu" else 0.999,
             "data_licence": "for measuring only",
         }
         own = scale.acl_gan if kind is ACLGANConfig else {}
-        return make_config(kind, {**common, **scale.both, **own, **changes})
+        values = {**common, **scale.both, **own, **changes}
+        if values["tier"] in ("stargan", "growing"):
+            values.setdefault("generator_width", scale.generator_width)
+        if values["tier"] != "growing":
+            values.setdefault("discriminator_layers", scale.discriminator_layers)
+        return make_config(kind, values)
 
     def save(self, part: str, title: str, columns: list[str], rows: list[list[results.Cell]], details: Cell) -> None:
         """Write one part's table."""

@@ -6,12 +6,13 @@ Stopped and started again with the same settings, a study goes on with the cells
 from __future__ import annotations
 
 import json
-import os
 import statistics
 import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
+
+from ganlens.engine.files import replace_file
 
 Cell = dict[str, Any]
 
@@ -54,10 +55,8 @@ class Cells:
 
     def _write(self) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = self.path.with_suffix(".tmp")
         record = {"settings": self.settings, "cells": self.cells}
-        temporary.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-        os.replace(temporary, self.path)
+        replace_file(self.path, json.dumps(record, indent=1) + "\n", durable=True)
 
 
 def mean_and_spread(values: Iterable[float], digits: int = 1) -> str:

@@ -29,6 +29,7 @@ from torch import Tensor
 from benchmarks import results
 from ganlens.engine.benchmark.processes import high_water_kib, run_pipeline
 from ganlens.engine.errors import TrainingError
+from ganlens.engine.files import replace_file
 from ganlens.train.attribute_table import Faces, find_faces, split_faces
 from ganlens.train.checkpoint import load_generator
 from ganlens.train.config import DCGANConfig, make_config
@@ -209,9 +210,7 @@ def prepare(options: argparse.Namespace, scale: Scale) -> Path:
         "training": Features.of(extractor, batches(floor.paths)).values,
         "labels": torch.from_numpy(held_out.labels),
     }
-    part = done.with_suffix(".part")
-    torch.save(record, part)
-    os.replace(part, done)
+    replace_file(done, lambda file: torch.save(record, file))
     return folder
 
 
@@ -243,7 +242,7 @@ def request_for(name: str, seed: int, options: argparse.Namespace, scale: Scale,
             "loss": name,
             "data": str(data),
             "out": str(options.out / "runs" / f"{name}-{seed}"),
-            "attributes": ",".join(ATTRIBUTES),
+            **({"attributes": ",".join(ATTRIBUTES)} if name == "cgan" else {}),
             "size": SIZE,
             "width": scale.width,
             "batch": scale.batch,

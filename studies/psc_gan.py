@@ -63,7 +63,6 @@ def configuration(options: argparse.Namespace, seed: int, variant: str, steps: i
         "size": options.size,
         "width": options.width,
         "batch": options.batch,
-        "map_init": options.map_init,
         "seed": seed,
         "out": str(folder / variant),
         "sample_every": 0,
@@ -73,7 +72,8 @@ def configuration(options: argparse.Namespace, seed: int, variant: str, steps: i
         values |= {"stage": "1", "stage1_steps": steps, "stage1_learning_rate": options.stage1_learning_rate}
         return make_config(PSCGANConfig, values)
     start = "" if variant == "vanilla" else str(folder / "stage1")
-    return make_config(PSCGANConfig, {**values, "stage": "2", "stage1": start, "baseline": variant, "steps": steps})
+    second = {"stage": "2", "stage1": start, "baseline": variant, "steps": steps, "map_init": options.map_init}
+    return make_config(PSCGANConfig, {**values, **second})
 
 
 def bring_to(config: PSCGANConfig, steps: int) -> None:

@@ -6,6 +6,7 @@ As in :mod:`.data`, a sample depends on the seed and its number only. Every pict
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,8 @@ class FaceDataset(TrainingData):
         attributes: names of the label columns.
         size: side of the crop; ``load_size``: side of the central square that is resized to before.
         cache_mb: see :class:`.data.Pictures`.
+        mirrored: for each label column, the one that holds its value for a mirrored picture; None: a mirror changes no
+            label.
 
     Raises:
         TrainingError: fewer than two usable pictures, or an attribute that does not vary.
@@ -45,10 +48,12 @@ class FaceDataset(TrainingData):
         seed: int = 0,
         cache_mb: int = 1024,
         shown: int = 16,
+        mirrored: Sequence[int] | None = None,
     ) -> None:
         self.attributes = attributes
         self.size = size
         self.flip = flip
+        self.mirrored = list(range(len(attributes))) if mirrored is None else list(mirrored)
         self.seed = seed
         self.pictures, self.labels = _decode(training, load_size, cache_mb)
         require_both_classes(self.labels, attributes)
@@ -78,6 +83,7 @@ class FaceDataset(TrainingData):
             seed=config.seed,
             cache_mb=config.cache_mb,
             shown=config.samples,
+            mirrored=config.layout.mirrored if config.layout else None,
         )
         shares = ", ".join(f"{n} {s:.2f}" for n, s in zip(dataset.attributes, dataset.labels.mean(0), strict=True))
         logger.info("%d pictures to train on, %d held out; shares: %s", len(dataset), len(held_out.paths), shares)
@@ -104,10 +110,10 @@ class FaceDataset(TrainingData):
         square = centre(pixels, min(pixels.shape[:2]))
         random = np.random.default_rng((self.seed, 1, index))
         top, left = (int(random.integers(side - self.size + 1)) for side in square.shape[:2])
-        crop = square[top : top + self.size, left : left + self.size]
+        crop, labels = square[top : top + self.size, left : left + self.size], self.labels[row]
         if self.flip and random.random() < 0.5:
-            crop = crop[:, ::-1]
-        return to_tensor(crop), torch.from_numpy(self.labels[row])
+            crop, labels = crop[:, ::-1], labels[self.mirrored]
+        return to_tensor(crop), torch.from_numpy(labels)
 
     def _shuffled(self, rounds: int) -> NDArray[np.int64]:
         if self._order is None or self._order[0] != rounds:

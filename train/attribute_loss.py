@@ -22,28 +22,34 @@ Score = Callable[[Tensor], Tensor]
 
 
 class AttributeLoss(NamedTuple):
-    """A base loss as functions of single scores, all minimised, elementwise."""
+    """A base loss as functions of scores, all minimised, elementwise."""
 
     real: Score
     fake: Score
     generator: Score
-    penalty: str
-    """The gradient penalty it needs by default."""
     n_critic: int
     """Discriminator steps for each of the generator by default."""
+    summed: bool = False
+    """What the functions are applied to: False: each active head's score, then summed; True: the sum of the active
+    heads' scores, one number for each sample."""
 
     def discriminator_loss(self, real: Tensor, att: Tensor, fake: Tensor, target: Tensor) -> Tensor:
         """``E[real(D(x)) · att] + E[fake(D(x')) · att']``.
 
         Args:
             real, fake: scores (N, A) of real pictures and of edits.
-            att, target: (N, A), the labels of the first, the wishes of the second.
+            att, target: (N, A), the labels of the real pictures and the targets of the edits.
         """
-        return active_sum(self.real(real.float()), att) + active_sum(self.fake(fake.float()), target)
+        return self._mean(self.real, real, att) + self._mean(self.fake, fake, target)
 
     def generator_loss(self, fake: Tensor, target: Tensor) -> Tensor:
         """``E[generator(D(x')) · att']``."""
-        return active_sum(self.generator(fake.float()), target)
+        return self._mean(self.generator, fake, target)
+
+    def _mean(self, function: Score, scores: Tensor, att: Tensor) -> Tensor:
+        if self.summed:
+            return function((scores.float() * att).sum(dim=1)).mean()
+        return active_sum(function(scores.float()), att)
 
 
 def active_sum(values: Tensor, att: Tensor) -> Tensor:
@@ -52,11 +58,12 @@ def active_sum(values: Tensor, att: Tensor) -> Tensor:
 
 
 ATTRIBUTE_LOSSES = {
-    "lsgan": AttributeLoss(lambda s: (s - 1).square(), torch.square, lambda s: (s - 1).square(), "none", 1),
-    "wgan-gp": AttributeLoss(torch.neg, lambda s: s, torch.neg, "mean", 5),
-    "logistic": AttributeLoss(lambda s: softplus(-s), softplus, lambda s: softplus(-s), "active_r1", 1),
+    "lsgan": AttributeLoss(lambda s: (s - 1).square(), torch.square, lambda s: (s - 1).square(), 1),
+    "wgan-gp": AttributeLoss(torch.neg, lambda s: s, torch.neg, 5),
+    "logistic": AttributeLoss(lambda s: softplus(-s), softplus, lambda s: softplus(-s), 1, summed=True),
 }
-"""Name → base loss. "lsgan" is written out in the paper; the others follow the same construction."""
+"""Name → base loss. "lsgan" is written out in the paper; "wgan-gp" follows the same construction. "logistic" is the
+author's later form (CAGAN code, 2024): one score ``D(x) · att`` for each sample, the one that "active_r1" penalises."""
 
 
 def attribute_loss(name: str) -> AttributeLoss:

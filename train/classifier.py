@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -12,11 +11,12 @@ import torch
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from ganlens.engine.errors import ModelFileError, TrainingError
+from ganlens.engine.files import replace_file
 
 from .attribute_data import faces_of
 from .attribute_table import Faces, split_faces
@@ -108,14 +108,9 @@ def finish(config: ClassifierConfig) -> ClassifierRecord:
     )
     accuracy, balanced = measure(Classifier(network, record), held_out, config.attribute_names)
     record = record.model_copy(update={"accuracy": accuracy, "balanced_accuracy": balanced})
-    path = config.run / CLASSIFIER_NAME
-    part = path.with_name(path.name + ".part")
-    save_file(
-        {name: value.contiguous() for name, value in network.state_dict().items()},
-        str(part),
-        metadata={METADATA_KEY: record.model_dump_json()},
-    )
-    os.replace(part, path)
+    weights = {name: value.contiguous() for name, value in network.state_dict().items()}
+    content = save(weights, metadata={METADATA_KEY: record.model_dump_json()})
+    replace_file(config.run / CLASSIFIER_NAME, content, durable=True)
     return record
 
 

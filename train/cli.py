@@ -22,11 +22,13 @@ from .config import (
     CHANGEABLE,
     CONFIG_NAME,
     CONFIGS,
+    OLDEST_SHAPE,
     ACLGANConfig,
     ClassifierConfig,
     CycleGANConfig,
     DCGANConfig,
     DistillConfig,
+    PairedConfig,
     PSCGANConfig,
     StarGANConfig,
     TrainConfig,
@@ -158,7 +160,7 @@ def merge(
     if resume:
         if "out" not in explicit:
             raise TrainingError("--resume needs --out: the run folder to continue.")
-        values = read_values(Path(explicit["out"]))
+        values = {"shape": OLDEST_SHAPE, **read_values(Path(explicit["out"]))}
         fixed = sorted(n for n, v in explicit.items() if n not in CHANGEABLE and v != values.get(n))
         if fixed:
             names = ", ".join("--" + name.replace("_", "-") for name in fixed)
@@ -179,9 +181,12 @@ def _command(kind: type[TrainConfig]) -> Any:
         run(kind.model_fields["method"].default, ctx, given)
 
     parameters = [inspect.Parameter("ctx", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context)]
-    parameters += [_parameter(name, field) for name, field in kind.model_fields.items() if name != "method"]
+    shown = (name for name in kind.model_fields if name != "method" and name not in kind.without_effect)
+    parameters += [_parameter(name, kind.model_fields[name]) for name in shown]
     parameters += [
-        _option("config", Path | None, None, "Start from the config.json of another run; options given here win."),
+        _option(
+            "config", Path | None, None, "Start from a recipe (.toml) or a run's config.json; options given here win."
+        ),
         _option("resume", bool, False, "Continue the run in --out exactly where it stopped."),
     ]
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
@@ -224,6 +229,7 @@ def _commands() -> None:
 
 
 app.command("cyclegan")(_command(CycleGANConfig))
+app.command("paired")(_command(PairedConfig))
 app.command("distill")(_command(DistillConfig))
 app.command("acl-gan")(_command(ACLGANConfig))
 app.command("stargan")(_command(StarGANConfig))

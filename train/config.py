@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import json
-import os
+import sys
 from abc import abstractmethod
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from ganlens.engine.errors import OptionError, TrainingError, did_you_mean
+from ganlens.engine.files import replace_file
 
 from .label_groups import LabelLayout, load_layout
 
 CONFIG_NAME = "config.json"
+CONFIG_FORMAT = 2
+"""Of the file; raised when a value means something else than before."""
+OLDEST_SHAPE = "transposed"
+"""Of the runs whose configuration has no ``shape``."""
 
 Norm = Literal["in", "bn", "none"]
 Activation = Literal["relu", "leaky"]
+NetworkShape = Literal["transposed", "balanced", "joined"]
+"""Of the real-time tiers. A record or run of nano, mobile or light without it is from before there was a choice."""
 SemanticLayer = Literal["relu4_3", "relu3_3", "relu2_2"]
 SemanticDistance = Literal["mse", "l1"]
 VGGScaling = Literal["caffe", "torchvision"]
@@ -25,13 +32,50 @@ VGGScaling = Literal["caffe", "torchvision"]
 Positive = Annotated[int, Field(gt=0)]
 Weight = Annotated[float, Field(ge=0)]
 
+if sys.version_info >= (3, 11):
+    import tomllib
+else:  # the same under its former name
+    import tomli as tomllib
+
 C = TypeVar("C", bound="TrainConfig")
+
+
+class With(NamedTuple):
+    """Mark of an option that has an effect only where another option has one of these values."""
+
+    option: str
+    values: tuple[str, ...]
+
+    def problem(self, config: TrainConfig) -> str:
+        """Why the marked option has no effect, or nothing."""
+        value = str(getattr(config, self.option))
+        if value in self.values:
+            return ""
+        return f"belongs to {_flag(self.option)} {' and '.join(self.values)}, not to {value or 'the default'}"
+
+
+class NotWith(NamedTuple):
+    """Mark of an option that has no effect where another option has one of these values."""
+
+    option: str
+    values: tuple[str, ...]
+
+    def problem(self, config: TrainConfig) -> str:
+        """Why the marked option has no effect, or nothing."""
+        value = str(getattr(config, self.option))
+        return f"has no effect with {_flag(self.option)} {value}" if value in self.values else ""
+
+
+RealTimeOnly = With("tier", ("nano", "mobile", "light", "edge"))
+NoMobileTier = NotWith("tier", ("stargan", "growing"))
 
 
 class TrainConfig(BaseModel):
     """What every method shares: length, optimiser, data handling, records. The descriptions are the command's help."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+    without_effect: ClassVar[frozenset[str]] = frozenset()
+    """Options that the method does not know, though its base has them: not shown, and refused."""
 
     method: str
     out: str = Field(description="Run folder; made if missing.")
@@ -41,11 +85,24 @@ class TrainConfig(BaseModel):
         description="Run folder whose generators this one begins with, for another style, other data or another "
         "discriminator, which starts new. Not for psc-gan (see --stage1) and classifier.",
     )
-    tier: Literal["nano", "mobile", "light", "resnet6", "resnet9", "stargan", "growing"] = Field(
-        "mobile", description="Generator network."
+    tier: Literal["nano", "mobile", "light", "edge", "resnet6", "resnet9", "stargan", "growing"] = Field(
+        "mobile",
+        description="Generator network. Real-time: nano, mobile, light; edge is mobile without instance norm, for NPUs "
+        "and INT8.",
     )
-    norm: Norm = Field("in", description="Norm of the real-time tiers: in (affine instance norm), bn, or none.")
-    activation: Activation = Field("relu", description="Activation of the generators: relu or leaky (slope 0.01).")
+    shape: Annotated[NetworkShape, RealTimeOnly] = Field(
+        "balanced",
+        description="Shape of the real-time tiers: balanced (dense blocks, no grid, the picture joined to the head), "
+        "joined (lighter: inverted blocks, nothing transposed), or transposed, the first shape, for older runs.",
+    )
+    norm: Annotated[Norm, NoMobileTier] = Field(
+        "in",
+        description="Norm of the generators: in (instance norm, affine in the real-time tiers; not for edge), bn, or "
+        "none.",
+    )
+    activation: Annotated[Activation, NoMobileTier] = Field(
+        "relu", description="Activation of the generators: relu or leaky (slope 0.01)."
+    )
 
     size: Annotated[int, Field(ge=32)] = Field(256, description="Side of the square training crop, in pixels.")
     load_size: int = Field(
@@ -88,6 +145,17 @@ class TrainConfig(BaseModel):
     data_licence: str = Field("not stated", description="Licence of the training data, for the record.")
     note: str = Field("", description="What a user of the model must know, for the record.")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _edge_has_batch_norm(cls, values: Any) -> Any:
+        if isinstance(values, dict) and values.get("tier") == "edge":
+            if values.get("norm", "bn") == "in":
+                raise ValueError("tier edge is for chips without instance norm; give --norm bn or none")
+            if values.get("shape", "joined") != "joined":
+                raise ValueError("tier edge has no transposed convolutions; leave --shape out")
+            return {"norm": "bn", **values}
+        return values
+
     @model_validator(mode="after")
     def _check(self) -> TrainConfig:
         if self.size % 8:
@@ -96,6 +164,18 @@ class TrainConfig(BaseModel):
             raise ValueError(f"load_size {self.load_size} is smaller than the crop, size {self.size}")
         if self.decay_steps and self.decay_steps > self.steps:
             raise ValueError(f"decay_steps {self.decay_steps} is more than steps {self.steps}")
+        return self
+
+    @model_validator(mode="after")
+    def _every_option_has_an_effect(self) -> TrainConfig:
+        for name, field in type(self).model_fields.items():
+            if field.is_required() or getattr(self, name) == field.default:
+                continue
+            if name in self.without_effect:
+                raise ValueError(f"{_flag(name)} has no effect with {self.method}; leave it out")
+            for mark in field.metadata:
+                if isinstance(mark, With | NotWith) and (problem := mark.problem(self)):
+                    raise ValueError(f"{_flag(name)} {problem}")
         return self
 
     @property
@@ -147,6 +227,8 @@ class UnpairedConfig(TrainConfig):
         return self
 
 
+SemanticOnly = With("variant", ("semantic", "hybrid"))
+
 SEMANTIC_WEIGHTS: dict[VGGScaling, float] = {"caffe": 5e-5, "torchvision": 0.15}
 """Of the mean squared difference at relu4_3. Inputs over their deviation make features about 57 times smaller."""
 
@@ -172,9 +254,13 @@ class CycleGANConfig(UnpairedConfig):
         description="base; leaky: LeakyReLU in both generators; semantic: a VGG16 loss between each picture and what "
         "comes back around the cycle, needs --vgg; hybrid: both.",
     )
-    semantic_layer: SemanticLayer = Field("relu4_3", description="VGG16 layer of the semantic loss.")
-    semantic_distance: SemanticDistance = Field("mse", description="Distance of the semantic loss: mse or l1.")
-    semantic_crop: Annotated[int, Field(ge=0)] = Field(
+    semantic_layer: Annotated[SemanticLayer, SemanticOnly] = Field(
+        "relu4_3", description="VGG16 layer of the semantic loss."
+    )
+    semantic_distance: Annotated[SemanticDistance, SemanticOnly] = Field(
+        "mse", description="Distance of the semantic loss: mse or l1."
+    )
+    semantic_crop: Annotated[int, Field(ge=0), SemanticOnly] = Field(
         0,
         description="Side of the random piece that the semantic loss looks at, in pixels; 0: all. In small runs on a "
         "CPU VGG16 costs more than all else.",
@@ -213,6 +299,10 @@ class CycleGANConfig(UnpairedConfig):
     @model_validator(mode="after")
     def _vgg_terms_fit(self) -> CycleGANConfig:
         weights = "a safetensors file with VGG16's convolutions"
+        if self.vgg and not self.lambda_style and not self.semantic_weight:
+            raise ValueError("--vgg has no effect without --lambda-style or --variant semantic or hybrid")
+        if self.vgg_scaling != "caffe" and not self.vgg:
+            raise ValueError("--vgg-scaling has no effect without --vgg")
         if self.lambda_style and not self.vgg:
             raise ValueError(f"lambda_style needs --vgg: {weights}")
         if self.semantic_weight and not self.vgg:
@@ -238,6 +328,101 @@ class DistillConfig(UnpairedConfig):
     teacher: str = Field(description="Checkpoint (.safetensors) or run folder of the trained teacher.")
     lambda_output: Weight = Field(10.0, description="Weight of the L1 distance to the teacher's output.")
     lambda_feature: Weight = Field(1.0, description="Weight of the squared distance to the teacher's features.")
+
+
+class PairedConfig(TrainConfig):
+    """A real-time tier that learns from aligned pairs: pictures, and a teacher's answers or a folder of them."""
+
+    method: Literal["paired"] = "paired"
+    photos: str = Field(description="Pictures to learn on: folders, quoted globs and video clips, separated by commas.")
+    teacher: str = Field(
+        "", description="Who answers them: an image-to-image ONNX file, or filter:comic, filter:pencil, filter:oil."
+    )
+    range: str = Field(
+        "", description="Values of the teacher's pictures, if its file does not say: 0..1, -1..1 or 0..255."
+    )
+    teacher_input: str = Field(
+        "",
+        description="The teacher's further inputs, separated by commas: NAME=VALUE, NAME[PLACE]=VALUE, or "
+        "NAME=FILE.onnx(PICTURE), what another network says of a picture.",
+    )
+    teacher_scale: Annotated[float, Field(gt=0)] = Field(
+        1.0,
+        description="Enlargement of a picture before the teacher sees it, and back: above 1 strokes are finer, and a "
+        "weave from the teacher's own grid disappears.",
+    )
+    teacher_licence: str = Field("", description="Licence of the teacher, for the record.")
+    answers: str = Field("", description="Without a teacher: folder of answers, named as the photos are.")
+    pairs: str = Field(
+        "", description="Folder that keeps the pairs, to be used by several runs; default: pairs in --out."
+    )
+    varied: Annotated[int, Field(ge=0)] = Field(
+        1, description="Varied copies of each picture: enlarged, turned, mirrored, in other light."
+    )
+    zoom: Annotated[float, Field(ge=1)] = Field(1.7, description="Largest enlargement of a varied copy.")
+    clip_frames: Positive = Field(40, description="Frames taken from each clip.")
+    holdout: Annotated[int, Field(ge=0)] = Field(
+        10,
+        description="Leave out every so many-th picture by name and the last so many-th part of each clip, to judge "
+        "the model on; 0: none.",
+    )
+    crop: Annotated[int, Field(ge=0)] = Field(
+        0,
+        description="Side of the piece that a step looks at, in pixels; 0: all. Pieces are quicker, but where a "
+        "teacher puts its strokes depends on the whole picture.",
+    )
+    steps: Positive = Field(8000, description="Total steps.")
+    learning_rate: Annotated[float, Field(gt=0)] = Field(2e-3, description="Adam's learning rate.")
+    beta1: Annotated[float, Field(ge=0, lt=1)] = Field(0.9, description="Adam's first beta; the second is 0.99.")
+    ema: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.998, description="Decay of the averaged weights that ship; less in the first steps, so that short runs show."
+    )
+    lambda_l1: Weight = Field(1.0, description="Weight of the L1 distance to the answer.")
+    lambda_pooled: Weight = Field(0.5, description="Weight of the L1 distance between the means of 4x4 squares.")
+    lambda_gradient: Weight = Field(0.5, description="Weight of the L1 distance between neighbours' differences.")
+    lambda_texture: Weight = Field(
+        0.0,
+        description="Weight of the distance in how much fine detail there is; against blur. 0.5 is enough; in styles "
+        "far from the picture it weaves threads into plain walls.",
+    )
+    lambda_gram: Weight = Field(
+        0.0,
+        description="Weight of the distance in VGG16 statistics to the answer; needs --vgg, costs as much as all else.",
+    )
+    vgg: str = Field("", description="VGG16 convolutions (safetensors), for --lambda-gram.")
+    vgg_scaling: VGGScaling = Field("caffe", description="Input that the --vgg weights were trained for.")
+    calm_from: Annotated[float, Field(ge=0, le=1)] = Field(
+        0.5, description="Share of the run after which the generator sees camera noise and must not answer to it."
+    )
+    noise: Weight = Field(0.06, description="Deviation of the strongest camera noise, in units of [-1, 1].")
+    lambda_calm: Weight = Field(
+        1.0,
+        description="Weight of the difference between its answers to one picture under different noise: no flicker.",
+    )
+    lambda_adversarial: Weight = Field(
+        0.0, description="Weight of a patch critic that sees picture and translation together; above 0 it is pix2pix."
+    )
+    loss: str = Field("lsgan", description="Adversarial loss of that critic: lsgan, gan or wgan-gp.")
+    discriminator_width: Positive = Field(32, description="Channels of the critic's first layer.")
+    discriminator_learning_rate: Weight = Field(2e-4, description="Adam's learning rate of the critic; 0: the same.")
+    instance_noise: Weight = Field(0.0, description="Deviation of noise added to all that the critic sees.")
+
+    @property
+    def resize_px(self) -> int:
+        """The side of the pairs."""
+        return self.size
+
+    @model_validator(mode="after")
+    def _one_who_answers(self) -> PairedConfig:
+        if self.tier in ("stargan", "growing"):
+            raise ValueError(f"tier {self.tier} needs attributes; use nano, mobile, light, edge, resnet6 or resnet9")
+        if bool(self.teacher) == bool(self.answers):
+            raise ValueError("give either --teacher, who answers the photos, or --answers, a folder of answers")
+        if self.lambda_gram and not self.vgg:
+            raise ValueError("lambda_gram needs --vgg: a safetensors file with VGG16's convolutions")
+        if self.crop % 8 or self.crop > self.size:
+            raise ValueError(f"crop must be a multiple of 8 and at most size {self.size}, got {self.crop}")
+        return self
 
 
 DEFAULT_ATTRIBUTES = "Black_Hair,Blond_Hair,Brown_Hair,Male,Young,Mouth_Slightly_Open,Smiling"
@@ -309,11 +494,13 @@ class EditorConfig(AttributeConfig):
     decay_steps: Annotated[int, Field(ge=0)] = Field(
         0, description="How many of --steps, at their end, decay; 0: the second half."
     )
-    generator_width: Positive = Field(64, description="Channels of the first layer, for the stargan tier.")
+    generator_width: Annotated[Positive, With("tier", ("stargan", "growing"))] = Field(
+        64, description="Channels of the first layer, for the tiers stargan and growing."
+    )
     discriminator_width: Positive = Field(
         64, description="Channels of the discriminator's first layer; 32 is a quarter of the work, 16 a sixteenth."
     )
-    discriminator_layers: Annotated[int, Field(ge=3, le=6)] = Field(
+    discriminator_layers: Annotated[int, Field(ge=3, le=6), NotWith("tier", ("growing",))] = Field(
         6, description="Layers of the discriminator; 4 are several times faster on a CPU, at 64 px."
     )
     discriminator_learning_rate: Weight = Field(
@@ -322,7 +509,9 @@ class EditorConfig(AttributeConfig):
     n_critic: Annotated[int, Field(ge=0)] = Field(
         0, description="Discriminator steps for each of the generator; 0: 5 with wgan-gp, else 1."
     )
-    lambda_gp: Weight = Field(0.0, description="Weight of the gradient penalty; 0: its published one.")
+    lambda_gp: Annotated[float, Field(ge=-1)] = Field(
+        -1.0, description="Weight of the gradient penalty; 0: none, -1: its published one."
+    )
     targets: Literal["permute", "coin"] = Field(
         "permute", description="Target labels: those of other pictures of the batch, or independent coin flips."
     )
@@ -335,6 +524,10 @@ class EditorConfig(AttributeConfig):
         if self.tier.startswith("resnet"):
             raise ValueError(f"tier {self.tier} takes no attributes; use nano, mobile, light, stargan or growing")
         return self
+
+
+PENALTY_OF_LOSS = {"lsgan": "none", "wgan-gp": "mean", "logistic": "active_r1"}
+"""ACL-GAN's attribute loss → the gradient penalty that it needs by default."""
 
 
 class ACLGANConfig(EditorConfig):
@@ -387,8 +580,10 @@ class ACLGANConfig(EditorConfig):
         description="Side to which all that the discriminator sees is averaged down; 0: as it is. Half the size is a "
         "quarter of its work, and hides fine dots from it.",
     )
-    fade_images: Positive = Field(200_000, description="Tier growing: images for which a new level is faded in.")
-    stable_images: Annotated[int, Field(ge=0)] = Field(
+    fade_images: Annotated[Positive, With("tier", ("growing",))] = Field(
+        200_000, description="Tier growing: images for which a new level is faded in."
+    )
+    stable_images: Annotated[int, Field(ge=0), With("tier", ("growing",))] = Field(
         200_000, description="Tier growing: images at each level after that."
     )
     border: int = Field(-1, description="Border that the generator never changes, in pixels; -1: size / 16.")
@@ -402,6 +597,11 @@ class ACLGANConfig(EditorConfig):
     )
 
     @property
+    def penalty_name(self) -> str:
+        """The gradient penalty: the one asked for, or the loss's own."""
+        return self.penalty or PENALTY_OF_LOSS[self.loss]
+
+    @property
     def border_px(self) -> int:
         """Width of the frame's border."""
         return self.border_at(self.size)
@@ -409,6 +609,13 @@ class ACLGANConfig(EditorConfig):
     def border_at(self, size: int) -> int:
         """Width of the border of a picture of another size, to scale."""
         return round(self.border * size / self.size) if self.border >= 0 else round(size / 16)
+
+    @model_validator(mode="after")
+    def _a_penalty_is_weighed(self) -> ACLGANConfig:
+        if self.penalty_name == "none" and (self.lambda_gp > 0 or self.penalty_every > 1):
+            option = "--lambda-gp" if self.lambda_gp > 0 else "--penalty-every"
+            raise ValueError(f"{option} has no effect without a gradient penalty; give --penalty")
+        return self
 
     @model_validator(mode="after")
     def _a_window_remains(self) -> ACLGANConfig:
@@ -425,7 +632,7 @@ class StarGANConfig(EditorConfig):
     """StarGAN, the baseline: WGAN-GP, a class loss and a reconstruction; no mask."""
 
     method: Literal["stargan"] = "stargan"
-    tier: Literal["nano", "mobile", "light", "resnet6", "resnet9", "stargan", "growing"] = Field(
+    tier: Literal["nano", "mobile", "light", "edge", "resnet6", "resnet9", "stargan", "growing"] = Field(
         "stargan", description="Generator network."
     )
     lambda_cls: Weight = Field(1.0, description="Weight of the class loss.")
@@ -442,6 +649,8 @@ class ClassifierConfig(AttributeConfig):
     """A classifier of attributes, trained on real faces; it judges editors and is never trained against."""
 
     method: Literal["classifier"] = "classifier"
+    without_effect = frozenset({"tier", "shape", "norm", "activation", "start_from", "sample_every", "samples"})
+
     size: Annotated[int, Field(ge=32)] = Field(64, description="Side of the pictures that it sees, in pixels.")
     load_size: int = Field(72, description="Side to which the central square is resized before a random crop.")
     steps: Annotated[int, Field(ge=0)] = Field(3000, description="Total steps; 0: count epochs.")
@@ -454,6 +663,12 @@ class ClassifierConfig(AttributeConfig):
     labels: str = Field(
         "", description="Label groups in place of --attributes, to judge psc-gan: faces, montage, or a JSON file."
     )
+
+    @model_validator(mode="after")
+    def _attributes_or_labels(self) -> ClassifierConfig:
+        if self.labels and self.attributes != DEFAULT_ATTRIBUTES:
+            raise ValueError("--attributes has no effect with --labels; give one of them")
+        return self
 
     @property
     def layout(self) -> LabelLayout | None:
@@ -471,15 +686,20 @@ class DCGANConfig(AttributeConfig):
 
     method: Literal["dcgan"] = "dcgan"
     tier: Literal["dcgan"] = Field("dcgan", description="Generator network; there is one.")  # type: ignore[assignment]
+    without_effect = frozenset({"tier", "shape", "norm", "activation"})
     loss: Literal["gan", "cgan", "wgan", "wgan-gp", "ebgan", "began", "lsgan"] = Field(
         "gan", description="Adversarial loss: gan, cgan, wgan, wgan-gp, ebgan, began or lsgan."
     )
-    attributes: str = Field("Male,Smiling", description="With cgan: columns whose combinations are its classes.")
+    attributes: Annotated[str, With("loss", ("cgan",))] = Field(
+        "Male,Smiling", description="Columns whose combinations are the classes of cgan."
+    )
     size: Annotated[int, Field(ge=16)] = Field(64, description="Side of the pictures: 16, 32, 64, 128 or 256.")
     width: Positive = Field(64, description="Channels beside the picture, in both networks; 16 suits a CPU.")
     latent: Positive = Field(100, description="Length of the noise.")
     noise: Literal["uniform", "normal"] = Field("uniform", description="Noise: uniform in [-1, 1], or normal.")
-    code: Positive = Field(64, description="With ebgan and began: length of the autoencoder's code.")
+    code: Annotated[Positive, With("loss", ("ebgan", "began"))] = Field(
+        64, description="With ebgan and began: length of the autoencoder's code."
+    )
     critic_norm: Literal["", "in", "bn", "none"] = Field(
         "", description="Norm of the critic: in, bn or none; default: in with wgan-gp, none with began, else bn."
     )
@@ -503,24 +723,41 @@ class DCGANConfig(AttributeConfig):
         0, description="Critic steps for each of the generator; 0: 5 with wgan and wgan-gp, else 1."
     )
 
-    minimax: bool = Field(False, description="gan, cgan: the saturating form, as in the min-max value.")
-    clip: Annotated[float, Field(gt=0)] = Field(0.01, description="wgan: bound of the critic's parameters.")
-    lambda_gp: Weight = Field(10.0, description="wgan-gp: weight of the gradient penalty.")
-    margin: Annotated[float, Field(gt=0)] = Field(1.0, description="ebgan: energy above which a fake is bad enough.")
-    pulling_away: Weight = Field(0.0, description="ebgan: weight of the pulling-away term; 0.1 is the published one.")
-    gamma: Annotated[float, Field(gt=0, le=1)] = Field(
+    minimax: Annotated[bool, With("loss", ("gan", "cgan"))] = Field(
+        False, description="gan, cgan: the saturating form, as in the min-max value."
+    )
+    clip: Annotated[float, Field(gt=0), With("loss", ("wgan",))] = Field(
+        0.01, description="wgan: bound of the critic's parameters."
+    )
+    lambda_gp: Annotated[Weight, With("loss", ("wgan-gp",))] = Field(
+        10.0, description="wgan-gp: weight of the gradient penalty."
+    )
+    margin: Annotated[float, Field(gt=0), With("loss", ("ebgan",))] = Field(
+        1.0, description="ebgan: energy above which a fake is bad enough."
+    )
+    pulling_away: Annotated[Weight, With("loss", ("ebgan",))] = Field(
+        0.0, description="ebgan: weight of the pulling-away term; 0.1 is the published one."
+    )
+    gamma: Annotated[float, Field(gt=0, le=1), With("loss", ("began",))] = Field(
         0.5, description="began: wished ratio of fake to real error; lower gives less variety."
     )
-    lambda_k: Weight = Field(0.001, description="began: speed of the balance k.")
-    patience: Annotated[int, Field(ge=0)] = Field(
+    lambda_k: Annotated[Weight, With("loss", ("began",))] = Field(0.001, description="began: speed of the balance k.")
+    patience: Annotated[int, Field(ge=0), With("loss", ("began",))] = Field(
         0, description="began: generator steps without a better convergence measure that halve the rate; 0: never."
     )
-    lsgan_targets: str = Field("0,1,1", description="lsgan: labels a of fakes, b of real pictures, c that G aims at.")
+    lsgan_targets: Annotated[str, With("loss", ("lsgan",))] = Field(
+        "0,1,1", description="lsgan: labels a of fakes, b of real pictures, c that G aims at."
+    )
 
     @property
     def needs_labels(self) -> bool:
         """Whether the data must have an attribute table."""
         return self.loss == "cgan"
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """The attributes where the loss takes them; else none, and the table need not have such columns."""
+        return self.attribute_names if self.needs_labels else ()
 
     @property
     def target_values(self) -> tuple[float, float, float]:
@@ -530,9 +767,6 @@ class DCGANConfig(AttributeConfig):
 
     @model_validator(mode="after")
     def _options_fit_the_loss(self) -> DCGANConfig:
-        for name, losses in LOSS_OPTIONS.items():
-            if self.loss not in losses and getattr(self, name) != type(self).model_fields[name].default:
-                raise ValueError(f"{_flag(name)} belongs to --loss {' and '.join(losses)}, not to {self.loss}")
         if self.size not in (16, 32, 64, 128, 256):
             raise ValueError(f"size must be 16, 32, 64, 128 or 256, got {self.size}")
         if self.loss == "wgan" and self.optimizer == "adam" and self.beta1 > 0:
@@ -553,25 +787,12 @@ class DCGANConfig(AttributeConfig):
         return self
 
 
-LOSS_OPTIONS = {
-    "minimax": ("gan", "cgan"),
-    "clip": ("wgan",),
-    "lambda_gp": ("wgan-gp",),
-    "margin": ("ebgan",),
-    "pulling_away": ("ebgan",),
-    "gamma": ("began",),
-    "lambda_k": ("began",),
-    "patience": ("began",),
-    "lsgan_targets": ("lsgan",),
-    "code": ("ebgan", "began"),
-}
-"""Options of DCGAN that only some losses know."""
-
-
 class PSCGANConfig(FacesConfig):
     """PSC-GAN: faces from noise and labels. An autoencoder first; then its halves start and steer a GAN."""
 
     method: Literal["psc-gan"] = "psc-gan"
+    without_effect = frozenset({"tier", "shape", "norm", "activation", "start_from"})
+
     stage: Literal["1", "2", "both"] = Field(
         "both", description="1: autoencoder and label classifier; 2: the GAN, from --stage1; both: one after the other."
     )
@@ -590,7 +811,9 @@ class PSCGANConfig(FacesConfig):
         0, description="Discriminator steps for each of the generator; 0: 5 with wgan-gp, else 1."
     )
     lambda_1: Weight = Field(1.0, description="Weight of the classification loss in stage 1.")
-    lambda_2: Weight = Field(1.0, description="Weight of the condition loss in stage 2.")
+    lambda_2: Annotated[Weight, With("baseline", ("psc",))] = Field(
+        1.0, description="Weight of the condition loss in stage 2."
+    )
     map_init: Literal["random", "codes"] = Field(
         "codes",
         description="How the linear map from noise and labels starts: fitted to the autoencoder's codes of the "
@@ -653,11 +876,23 @@ class PSCGANConfig(FacesConfig):
             )
         if self.stage == "1" and not needs_stage1:
             raise ValueError("baseline vanilla has no stage 1; use --stage 2 or both")
+        for present, stage, names in ((self.has_stage1, 1, STAGE1_OPTIONS), (self.has_stage2, 2, STAGE2_OPTIONS)):
+            for name in names:
+                if not present and getattr(self, name) != type(self).model_fields[name].default:
+                    raise ValueError(f"{_flag(name)} belongs to stage {stage}, which this run does not train")
         return self
+
+
+STAGE1_OPTIONS = ("rec", "lambda_1", "stage1_epochs", "stage1_steps", "stage1_learning_rate", "stage1_beta1")
+STAGE2_OPTIONS = (
+    *("loss", "n_critic", "lambda_2", "map_init", "epochs", "decay_epochs", "steps", "decay_steps", "beta1"),
+    *("discriminator_learning_rate", "instance_noise", "discriminator_shift"),
+)
 
 
 CONFIGS: dict[str, type[TrainConfig]] = {
     "cyclegan": CycleGANConfig,
+    "paired": PairedConfig,
     "distill": DistillConfig,
     "acl-gan": ACLGANConfig,
     "stargan": StarGANConfig,
@@ -700,6 +935,8 @@ CHANGEABLE = frozenset(
     | {"lambda_att", "lambda_con", "lambda_mask", "lambda_tv", "lambda_smooth", "lambda_gp", "lambda_cls", "lambda_rec"}
     | {"open_share", "discriminator_shift"}
     | {"stage1", "lambda_2"}
+    | {"answers", "pairs", "noise", "teacher_licence"}
+    | {"lambda_l1", "lambda_pooled", "lambda_gradient", "lambda_texture", "lambda_gram", "lambda_calm"}
 )
 """What may differ when a run is resumed: its length, its places, its words, and, when asked for, rates and weights.
 ``photos``, ``paintings`` and ``data`` may move; their contents must stay the same. ``size`` may where no network is
@@ -733,28 +970,52 @@ def _flag(option: str) -> str:
 def save_config(config: TrainConfig, folder: Path) -> Path:
     """Write ``config.json`` into the run folder, atomically, and return its path."""
     path = folder / CONFIG_NAME
-    part = path.with_suffix(".part")
-    part.write_text(config.model_dump_json(indent=2) + "\n", encoding="utf-8")
-    os.replace(part, path)
+    values = {"format": CONFIG_FORMAT, **config.model_dump(mode="json")}
+    replace_file(path, json.dumps(values, indent=2, ensure_ascii=False) + "\n", durable=True)
     return path
 
 
 def read_values(path: Path) -> dict[str, Any]:
     """The values of a configuration file, unchecked; ``path`` may be the run folder that holds it.
 
+    Args:
+        path: ``config.json`` of a run, or a recipe in TOML.
+
     Raises:
-        TrainingError: the file is missing or is not a JSON object.
+        TrainingError: the file is missing or is neither a JSON object nor TOML.
     """
     file = path / CONFIG_NAME if path.is_dir() else path
     try:
-        values = json.loads(file.read_text(encoding="utf-8"))
+        text = file.read_text(encoding="utf-8")
+        values = tomllib.loads(text) if file.suffix == ".toml" else json.loads(text)
     except FileNotFoundError as error:
-        raise TrainingError(f"There is no configuration file {file}. Give the config.json of a run folder.") from error
-    except (OSError, ValueError) as error:
+        raise TrainingError(
+            f"There is no configuration file {file}. Give the config.json of a run folder, or a recipe (.toml)."
+        ) from error
+    except (OSError, ValueError, RecursionError) as error:
         raise TrainingError(f"{file} cannot be read as a configuration: {error}.") from error
     if not isinstance(values, dict):
         raise TrainingError(f"{file} holds no options; expected one JSON object as engine train writes it.")
+    return _from_format_1(values) if values.pop("format", 1) == 1 else values
+
+
+def _from_format_1(values: dict[str, Any]) -> dict[str, Any]:
+    """The values of a run from before the file had a format; what a person wrote is incomplete and stays."""
+    if not {"method", "tier", "batch", "seed"} <= values.keys():
+        return values
+    if values["method"] in ("acl-gan", "stargan") and values.get("lambda_gp") == 0:
+        values["lambda_gp"] = -1.0  # zero stood for the published weight
+    if values["tier"] in ("nano", "mobile", "light") and values["method"] not in ("psc-gan", "classifier"):
+        values.setdefault("shape", OLDEST_SHAPE)
     return values
+
+
+def is_config(path: Path) -> bool:
+    """Whether there is a readable configuration of a training run."""
+    try:
+        return str(read_values(path).get("method", "")) in CONFIGS
+    except TrainingError:
+        return False
 
 
 def load_config(path: Path) -> TrainConfig:

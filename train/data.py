@@ -107,13 +107,18 @@ def read_picture(path: Path, load_size: int) -> NDArray[np.uint8]:
     """
     with Image.open(path) as opened:
         picture = ImageOps.exif_transpose(opened).convert("RGB")
-    shorter = min(picture.size)
-    if shorter < SMALLEST_PX:
+    if min(picture.size) < SMALLEST_PX:
         raise ValueError(f"{picture.width}x{picture.height} is too small; at least {SMALLEST_PX} px are needed")
-    if shorter != load_size:
-        width, height = (max(load_size, round(side * load_size / shorter)) for side in picture.size)
-        picture = picture.resize((width, height), Image.Resampling.BICUBIC)
-    return np.asarray(picture)
+    return resized(np.asarray(picture), load_size)
+
+
+def resized(pixels: NDArray[np.uint8], shorter: int) -> NDArray[np.uint8]:
+    """(H, W, 3) uint8 to a shorter side of ``shorter`` px (bicubic, aspect ratio kept)."""
+    now = min(pixels.shape[:2])
+    if now == shorter:
+        return pixels
+    height, width = (max(shorter, round(side * shorter / now)) for side in pixels.shape[:2])
+    return np.asarray(Image.fromarray(pixels).resize((width, height), Image.Resampling.BICUBIC))
 
 
 def to_tensor(pixels: NDArray[np.uint8]) -> Tensor:

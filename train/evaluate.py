@@ -16,6 +16,8 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from ganlens.engine.files import replace_file
+
 from .checkpoint import GENERATOR_NAME, load_generator, save_generator
 from .colour import ColourTransfer, Pixels
 from .data import centre, list_pictures, read_picture, to_pixels, to_tensor
@@ -167,7 +169,7 @@ def evaluate_files(
         make_grid(generator, [photo_paths[i] for i in chosen], painting_paths, size=size).save(grid)
     if result is not None:
         report = {"model": spec.name, "weights_sha256": spec.weights_sha256, **evaluation.to_dict()}
-        result.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        replace_file(result, json.dumps(report, indent=2, ensure_ascii=False) + "\n")
     if record:
         file = model / GENERATOR_NAME if model.is_dir() else model
         metrics = {**spec.metrics, **evaluation.metrics()}

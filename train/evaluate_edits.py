@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from ganlens.engine.errors import OptionError
+from ganlens.engine.files import replace_file
 from ganlens.engine.spec import GeneratorSpec
 
 from .attribute_loss import with_complement
@@ -239,7 +240,7 @@ def evaluate_edit_files(
     evaluation = evaluate_edits(editor, faces, load_classifier(classifier), extractor)
     if result is not None:
         report = {"model": spec.name, "weights_sha256": spec.weights_sha256, **evaluation.to_dict()}
-        result.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        replace_file(result, json.dumps(report, indent=2, ensure_ascii=False) + "\n")
     if record:
         file = model / GENERATOR_NAME if model.is_dir() else model
         save_generator(generator, spec.model_copy(update={"metrics": {**spec.metrics, **evaluation.metrics()}}), file)

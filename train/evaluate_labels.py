@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from ganlens.engine.errors import OptionError, TrainingError
+from ganlens.engine.files import replace_file
 
 from .attribute_data import faces_of
 from .attribute_table import Faces, split_faces
@@ -340,7 +341,7 @@ def evaluate_label_files(
     )
     if result is not None:
         report = {"model": spec.name, "weights_sha256": spec.weights_sha256, **evaluation.to_dict()}
-        result.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        replace_file(result, json.dumps(report, indent=2, ensure_ascii=False) + "\n")
     if record:
         metrics = {**spec.metrics, **evaluation.metrics()}
         save_generator(generator, spec.model_copy(update={"metrics": metrics}), folder / GENERATOR_NAME)

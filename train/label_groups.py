@@ -68,6 +68,9 @@ class LabelLayout(_Part):
     groups: tuple[Group, ...] = Field(min_length=1)
     conditions: dict[str, tuple[str, ...]] = {}
     """Names for combinations that are looked at more closely: one value of each group."""
+    mirror_pairs: tuple[tuple[str, str], ...] = ()
+    """Values that a mirror exchanges, of one group each ("left eye larger" and "right eye larger"): a mirrored picture
+    of the one is a picture of the other."""
 
     @model_validator(mode="after")
     def _names_are_clear(self) -> LabelLayout:
@@ -80,6 +83,22 @@ class LabelLayout(_Part):
             if [sum(value in group for value in values) for group in self.groups_of_names] != [1] * len(self.groups):
                 raise ValueError(f"condition {name} needs exactly one value of each group, got {', '.join(values)}")
         return self
+
+    @model_validator(mode="after")
+    def _pairs_are_of_one_group(self) -> LabelLayout:
+        paired = [name for pair in self.mirror_pairs for name in pair]
+        for pair in self.mirror_pairs:
+            if not any(set(pair) <= set(group) for group in self.groups_of_names):
+                raise ValueError(f"mirror pair {' and '.join(pair)} must name two values of one group")
+        if len(set(paired)) != len(paired):
+            raise ValueError(f"mirror_pairs names a value more than once: {', '.join(paired)}")
+        return self
+
+    @property
+    def mirrored(self) -> list[int]:
+        """For each slot, the slot whose value a mirrored picture has there; ``labels[:, mirrored]`` are its labels."""
+        other = {a: b for pair in self.mirror_pairs for a, b in (pair, pair[::-1])}
+        return [self.names.index(other.get(name, name)) for name in self.names]
 
     @property
     def names(self) -> tuple[str, ...]:

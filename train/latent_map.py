@@ -10,6 +10,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from .processes import mean_over_processes
+
 FORGETTING = 0.995
 """Of the moments at each step: codes of an autoencoder that has changed since must fade."""
 
@@ -43,7 +45,7 @@ class CodeMoments:
 @torch.no_grad()
 def fit_map(linear: nn.Linear, moments: CodeMoments, latent: int) -> None:
     """Set weights and bias of the map, in place; one with ``latent`` inputs only gets the codes' marginal Gaussian."""
-    matrix = moments.matrix.double().cpu()
+    matrix = mean_over_processes(moments.matrix).double().cpu()  # every process has seen its own part of the faces
     matrix = matrix / matrix[0, 0]
     mean = matrix[0, 1:]
     covariance = matrix[1:, 1:] - torch.outer(mean, mean)

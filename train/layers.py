@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import math
+from abc import abstractmethod
 
 from torch import nn
 
@@ -48,8 +50,27 @@ def initialise_without_norm(module: nn.Module) -> None:
         if name.endswith("condition") or not isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
             continue
         taps = layer.kernel_size[0] * layer.kernel_size[1]
+        inputs = layer.in_channels // layer.groups
         if isinstance(layer, nn.ConvTranspose2d):
             taps //= layer.stride[0] * layer.stride[1]  # of a transposed kernel, each output pixel meets only a part
-        nn.init.normal_(layer.weight, 0.0, math.sqrt(2 / (layer.in_channels * taps)))
+        nn.init.normal_(layer.weight, 0.0, math.sqrt(2 / (inputs * taps)))
         if layer.bias is not None:
             nn.init.zeros_(layer.bias)
+
+
+class Foldable:
+    """A layer that trains in one form and runs in a plainer one."""
+
+    @abstractmethod
+    def folded(self) -> nn.Module:
+        """Layers with the same answers, made of plain ones."""
+
+
+def fold(network: nn.Module) -> nn.Module:
+    """A copy of a network, in eval mode, with each :class:`Foldable` layer folded; the network stays as it is."""
+    plain = copy.deepcopy(network).eval()
+    for module in list(plain.modules()):
+        for name, child in module.named_children():
+            if isinstance(child, Foldable):
+                setattr(module, name, child.folded())
+    return plain.requires_grad_(False)

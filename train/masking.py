@@ -19,6 +19,8 @@ class Edit(NamedTuple):
     """(N, 3, H, W) in [-1, 1]."""
     mask: Tensor | None
     """(N, 1, H, W) in [0, 1], 0 in the border; None from a generator without one."""
+    raw_mask: Tensor | None = None
+    """The same before the border was set to 0, ``m``."""
 
 
 def frame_mask(mask: Tensor, border_px: int) -> Tensor:
@@ -49,7 +51,7 @@ def edit(generator: nn.Module, x: Tensor, condition: Tensor, border_px: int = 0)
         return Edit(answer, None)
     segment, mask = answer
     framed = frame_mask(mask, border_px)
-    return Edit(compose(x, segment, framed), framed)
+    return Edit(compose(x, segment, framed), framed, mask)
 
 
 def total_variation(image: Tensor) -> Tensor:

@@ -177,6 +177,7 @@ def class_score(
     metric.update(torch.cat(answers))
     with _seeded(seed):
         mean, spread = metric.compute()
+    spread *= ((splits - 1) / splits) ** 0.5  # torchmetrics divides by splits - 1, the reference code by splits
     return Figure(name, float(mean), float(spread), f"{classes}; {splits} splits", count, 0, sizes[0], resize)
 
 

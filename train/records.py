@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 from pathlib import Path
 
 import torch
 
 from ganlens.engine.spec import AttributeInput, GeneratorSpec, ImageOutput, SizeRule, Training
 
-from .config import EditorConfig, FacesConfig, TrainConfig, UnpairedConfig
+from .config import EditorConfig, FacesConfig, PairedConfig, TrainConfig, UnpairedConfig
 from .targets import hair_columns
 
 SMALLEST_PX = 16
@@ -26,7 +27,7 @@ CELEBA = frozenset(_CELEBA.split())
 """The attributes of CelebA: who trains on these trains on its aligned faces, and at run time faces must be found."""
 
 
-def image_to_image_spec(config: UnpairedConfig, name: str) -> GeneratorSpec:
+def image_to_image_spec(config: TrainConfig, name: str) -> GeneratorSpec:
     """The record of a generator that takes a picture and gives one.
 
     ``preferred`` is the size at which the training pictures were seen whole: there a crop has its training scale.
@@ -35,9 +36,9 @@ def image_to_image_spec(config: UnpairedConfig, name: str) -> GeneratorSpec:
     whole = max(SMALLEST_PX, round(config.resize_px / multiple) * multiple)
     return GeneratorSpec(
         name=name,
-        architecture="cyclegan",
+        architecture="paired" if config.method == "paired" else "cyclegan",
         tier=config.tier,
-        options={"norm": config.norm, "activation": config.activation},
+        options=network_options(config),
         size=SizeRule(multiple_of=multiple, minimum=SMALLEST_PX, preferred=(whole, whole)),
     )
 
@@ -46,7 +47,7 @@ def attribute_spec(config: EditorConfig, *, mask: bool, complement: bool, border
     """The record of a generator that takes a picture and attributes and gives a picture, or segment and mask."""
     names = config.attribute_names
     hair = tuple(names[column] for column in hair_columns(names))
-    options: dict[str, str | int | float | bool] = {"norm": config.norm, "activation": config.activation}
+    options = network_options(config)
     if config.tier == "stargan":
         options = {"width": config.generator_width}
     return GeneratorSpec(
@@ -66,9 +67,19 @@ def attribute_spec(config: EditorConfig, *, mask: bool, complement: bool, border
     )
 
 
+def network_options(config: TrainConfig) -> dict[str, str | int | float | bool]:
+    """Constructor options of an image-to-image network, for its record."""
+    options: dict[str, str | int | float | bool] = {"norm": config.norm, "activation": config.activation}
+    if config.tier in ("nano", "mobile", "light", "edge"):
+        options["shape"] = config.shape
+    return options
+
+
 def training_record(config: TrainConfig, *, images_seen: int, steps: int, seconds: float, device: str) -> Training:
     """What the run has done so far, for the record of its generator."""
     data = config.data_note
+    if not data and isinstance(config, PairedConfig):
+        data = ", ".join(_short(part.strip()) for part in config.photos.split(","))
     if not data and isinstance(config, UnpairedConfig):
         data = f"{_short(config.photos)} to {_short(config.paintings)}"
     if not data and isinstance(config, FacesConfig):
@@ -81,8 +92,23 @@ def training_record(config: TrainConfig, *, images_seen: int, steps: int, second
         size=(config.size, config.size),
         seconds=round(seconds, 1),
         hardware=hardware(device),
+        teacher=_teacher(config) if isinstance(config, PairedConfig) else "",
         note=config.note,
     )
+
+
+def _teacher(config: PairedConfig) -> str:
+    if not config.teacher:
+        return f"the pictures of {_short(config.answers)}"
+    parts = [_short(config.teacher), config.teacher_input and _without_paths(config.teacher_input)]
+    if config.teacher_licence:
+        parts.append(config.teacher_licence)
+    return ", ".join(filter(None, parts))
+
+
+def _without_paths(inputs: str) -> str:
+    """A teacher's inputs, each file only by its name."""
+    return re.sub(r"[^=(]*/", "", inputs)
 
 
 def hardware(device: str) -> str:

@@ -48,5 +48,22 @@ def style_loss(network: VGG16, translated: Tensor, painting: Tensor) -> Tensor:
     return torch.stack(losses).mean()
 
 
+def gram_loss(network: VGG16, translated: Tensor, answer: Tensor) -> Tensor:
+    """Distance of mean and covariance in colour, relative to the answer's: for a translation and its own answer.
+
+    Args:
+        network: up to the last of :data:`STYLE_LAYERS`.
+        translated, answer: (N, 3, H, W) in [-1, 1]; ``answer`` gets no gradient.
+    """
+    with torch.no_grad():
+        targets = [statistics(h) for h in network.activations(answer, STYLE_LAYERS)]
+    losses = [
+        (own - target).square().sum() / target.square().sum().clamp_min(1e-8)
+        for h, pair in zip(network.activations(translated, STYLE_LAYERS), targets, strict=True)
+        for own, target in zip(statistics(h), pair, strict=True)
+    ]
+    return torch.stack(losses).mean()
+
+
 def _grey(x: Tensor) -> Tensor:
     return (x * x.new_tensor(LUMINANCE).view(1, 3, 1, 1)).sum(1, keepdim=True).expand_as(x)

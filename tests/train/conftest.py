@@ -86,7 +86,9 @@ def edit_config(faces: Path, tmp_path: Path) -> Callable[..., AttributeConfig]:
         if method == "classifier":
             values |= {"width": 4}
         else:
-            values |= {"tier": "nano", "discriminator_width": 2, "generator_width": 4, "samples": 2}
+            values |= {"tier": "nano", "discriminator_width": 2, "samples": 2}
+            if changes.get("tier") in ("stargan", "growing"):
+                values["generator_width"] = 4
         kind = CONFIGS[method]
         assert issubclass(kind, AttributeConfig)
         return kind(**{**values, **changes})

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from ganlens.engine.errors import TrainingError
 from ganlens.train.attribute_data import FaceDataset
-from ganlens.train.attribute_table import find_faces, split_faces
+from ganlens.train.attribute_table import Faces, find_faces, split_faces
 from ganlens.train.config import AttributeConfig
 
 EditConfig = Callable[..., AttributeConfig]
@@ -87,3 +89,23 @@ def test_one_class_only_is_refused(edit_config: EditConfig, faces: Path) -> None
     (faces / "attributes.csv").write_text(table)
     with pytest.raises(TrainingError, match="Smiling is 0 in all 8 training pictures"):
         FaceDataset.of(edit_config())
+
+
+def test_a_mirrored_picture_has_the_mirrored_labels(tmp_path: Path) -> None:
+    folder = tmp_path / "eyes"
+    folder.mkdir()
+    pixels = np.zeros((32, 32, 3), np.uint8)
+    pixels[:, :16] = 255
+    paths = []
+    for number, left in enumerate((True, True, False, False)):
+        paths.append(folder / f"{number}.png")
+        Image.fromarray(pixels if left else pixels[:, ::-1]).save(paths[-1])
+    labels = np.array([[1, 0], [1, 0], [0, 1], [0, 1]], np.float32)
+    faces = Faces(paths, labels, None)
+    dataset = FaceDataset(faces, faces, ("left", "right"), 32, 32, mirrored=[1, 0])
+    seen = set()
+    for number in range(40):
+        image, att = dataset[number]
+        assert att.tolist() == ([1, 0] if image[0, 0, 0] > 0 else [0, 1])
+        seen.add((number % 4, att[0].item()))
+    assert len(seen) > 4  # some were mirrored

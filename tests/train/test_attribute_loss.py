@@ -50,6 +50,18 @@ def test_logistic_is_cross_entropy_and_does_not_overflow() -> None:
     assert loss.generator_loss(torch.tensor([[-1000.0]]), one) == pytest.approx(1000)
 
 
+def test_logistic_takes_one_score_for_each_sample_the_sum_of_its_active_heads() -> None:
+    loss = attribute_loss("logistic")
+
+    def softplus(value: float) -> float:
+        return math.log1p(math.exp(value))
+
+    real = (softplus(-(0.5 + 2)) + softplus(-1)) / 2
+    fake = (softplus(0.5) + softplus(1 - 1)) / 2
+    assert loss.discriminator_loss(REAL, ATT, FAKE, TARGET) == pytest.approx(real + fake)
+    assert loss.generator_loss(FAKE, TARGET) == pytest.approx((softplus(-0.5) + softplus(0)) / 2)
+
+
 @pytest.mark.parametrize("name", sorted(ATTRIBUTE_LOSSES))
 def test_an_attribute_that_is_0_gets_exactly_no_gradient(name: str) -> None:
     loss = attribute_loss(name)

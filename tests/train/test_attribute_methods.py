@@ -28,6 +28,7 @@ from ganlens.train.config import (
 from ganlens.train.loop import Trainer, train
 from ganlens.train.masking import edit, total_variation
 from ganlens.train.methods import acl_gan, stargan
+from ganlens.train.networks.realtime import BalancedHead
 from tests.kit.interrupt import interrupt_after
 
 EditConfig = Callable[..., AttributeConfig]
@@ -183,12 +184,13 @@ def test_acl_generator_loss_is_the_weighted_sum(edit_config: EditConfig) -> None
     x, att = torch.rand(2, 3, 32, 32), with_complement(torch.tensor([[1.0, 0.0], [0.0, 0.0]]))
     total, parts, made = acl_gan.generator_loss(method.networks, x, att, att, config, method.loss)
     with torch.no_grad():
-        image, mask = edit(method.networks["generator"], x, att, config.border_px)
+        image, mask, raw = edit(method.networks["generator"], x, att, config.border_px)
         scores = method.networks["discriminator"](image)
-    assert mask is not None
+    assert mask is not None and raw is not None
+    assert config.border_px and not torch.equal(mask, raw)
     attribute = ((scores - 1) ** 2 * att).sum(1).mean()
     expected = 0.5 * attribute + 4 * l1_loss(image, x) + 2 * mask.mean()
-    expected += 3 * total_variation(mask) + 5 * total_variation(image - x)
+    expected += 3 * total_variation(raw) + 5 * total_variation(image - x)
     assert torch.allclose(total, expected)
     assert torch.equal(made.image, image)
     assert parts["mask"].item() == pytest.approx(mask.mean().item())
@@ -255,8 +257,7 @@ def test_closed_masks_are_told_with_the_cure(edit_config: EditConfig, caplog: py
 def test_masks_are_watched_in_training(edit_config: EditConfig) -> None:
     trainer = Trainer(edit_config())
     head = trainer.method.networks["generator"].head
-    assert isinstance(head, nn.Conv2d)
-    assert head.bias is not None
+    assert isinstance(head, BalancedHead)
     with torch.no_grad():
         head.weight.zero_()
         head.bias.fill_(-20.0)
@@ -392,7 +393,6 @@ def test_a_run_starts_from_the_generator_of_another(edit_config: EditConfig, tmp
     [
         ("acl-gan", {"tier": "mobile"}, "--start-from .*its generator is a nano network .*is mobile"),
         ("acl-gan", {"attributes": "Young,Smiling"}, "its generator takes .*Give the same --attributes"),
-        ("classifier", {}, "classifier does not start from a generator"),
     ],
 )
 def test_a_start_that_does_not_fit_is_refused(

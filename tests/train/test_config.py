@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
+from typer.testing import CliRunner
 
 from ganlens.engine.errors import OptionError, TrainingError
-from ganlens.train.config import CONFIGS, CycleGANConfig, load_config, make_config, read_values, save_config
+from ganlens.train.cli import app
+from ganlens.train.config import (
+    CONFIGS,
+    CycleGANConfig,
+    StarGANConfig,
+    load_config,
+    make_config,
+    read_values,
+    save_config,
+)
+from ganlens.train.methods.stargan import discriminator_loss
+from ganlens.train.networks import StarGANDiscriminator
 
 NEEDED = {"photos": "a", "paintings": "b", "out": "c"}
 
@@ -68,3 +83,60 @@ def test_unreadable_files(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"method": "cyclgan"}')
     with pytest.raises(TrainingError, match="Did you mean cyclegan"):
         load_config(tmp_path)
+
+
+UNPAIRED = {"photos": "a", "paintings": "b", "out": "run"}
+FACES = {"data": "faces", "out": "run"}
+
+
+@pytest.mark.parametrize(
+    ("method", "values", "message"),
+    [
+        ("acl-gan", {"tier": "stargan", "norm": "bn"}, "--norm has no effect with --tier stargan"),
+        ("acl-gan", {"tier": "growing", "activation": "leaky"}, "--activation has no effect with --tier growing"),
+        ("acl-gan", {"tier": "growing", "discriminator_layers": 4}, "--discriminator-layers has no effect"),
+        ("acl-gan", {"generator_width": 32}, "--generator-width belongs to --tier stargan and growing, not to mobile"),
+        ("acl-gan", {"fade_images": 5}, "--fade-images belongs to --tier growing"),
+        ("acl-gan", {"lambda_gp": 3.0}, "--lambda-gp has no effect without a gradient penalty"),
+        ("acl-gan", {"penalty_every": 4}, "--penalty-every has no effect without a gradient penalty"),
+        ("cyclegan", {"semantic_layer": "relu2_2"}, "--semantic-layer belongs to --variant semantic and hybrid"),
+        ("cyclegan", {"vgg": "weights"}, "--vgg has no effect without"),
+        ("cyclegan", {"vgg_scaling": "torchvision"}, "--vgg-scaling has no effect without --vgg"),
+        ("dcgan", {"norm": "bn"}, "--norm has no effect with dcgan"),
+        ("dcgan", {"attributes": "Male"}, "--attributes belongs to --loss cgan, not to gan"),
+        ("dcgan", {"loss": "wgan", "margin": 2.0}, "--margin belongs to --loss ebgan, not to wgan"),
+        ("classifier", {"activation": "leaky"}, "--activation has no effect with classifier"),
+        ("classifier", {"labels": "faces", "attributes": "Male"}, "--attributes has no effect with --labels"),
+        ("psc-gan", {"tier": "nano"}, "--tier has no effect with psc-gan"),
+        ("psc-gan", {"stage": "1", "map_init": "random"}, "--map-init belongs to stage 2"),
+        ("psc-gan", {"baseline": "vanilla", "rec": "l1"}, "--rec belongs to stage 1"),
+        ("psc-gan", {"baseline": "concat", "lambda_2": 3.0}, "--lambda-2 belongs to --baseline psc, not to concat"),
+    ],
+)
+def test_an_option_without_effect_is_refused(method: str, values: dict[str, Any], message: str) -> None:
+    needed = UNPAIRED if method == "cyclegan" else FACES
+    make_config(CONFIGS[method], needed)
+    with pytest.raises(OptionError, match=message):
+        make_config(CONFIGS[method], {**needed, **values})
+
+
+def test_options_that_the_method_does_not_know_are_not_shown() -> None:
+    text = CliRunner().invoke(app, ["psc-gan", "--help"]).output
+    assert "--tier" not in text and "--lambda-1" in text
+
+
+def test_a_weight_of_0_is_0(tmp_path: Path) -> None:
+    config = make_config(StarGANConfig, {**FACES, "lambda_gp": 0.0, "out": str(tmp_path)})
+    x, att = torch.rand(2, 3, 32, 32), torch.zeros(2, 7)
+    judge = StarGANDiscriminator(32, 7, 2)
+    total, parts = discriminator_loss(judge, x, att, x, config)
+    assert total.item() == pytest.approx((parts["judge"] + parts["judge_class"]).item())
+    published = make_config(StarGANConfig, FACES)
+    total, parts = discriminator_loss(judge, x, att, x, published)
+    assert total.item() == pytest.approx((parts["judge"] + parts["judge_class"] + 10 * parts["penalty"]).item())
+    save_config(config, tmp_path)
+    assert load_config(tmp_path) == config
+    old = json.loads((tmp_path / "config.json").read_text())
+    del old["format"]  # as written before; 0 was the word for the published weight
+    (tmp_path / "config.json").write_text(json.dumps(old))
+    assert load_config(tmp_path).lambda_gp == -1  # type: ignore[attr-defined]

@@ -32,7 +32,6 @@ def dcgan_config(faces: Path, tmp_path: Path) -> Config:
         values: dict[str, Any] = {
             "loss": loss,
             "data": str(faces),
-            "attributes": "Smiling,Young",
             "holdout": 3,
             "out": str(tmp_path / "run"),
             "size": 16,
@@ -44,6 +43,8 @@ def dcgan_config(faces: Path, tmp_path: Path) -> Config:
             "log_every": 2,
             "samples": 2,
         }
+        if loss == "cgan":
+            values["attributes"] = "Smiling,Young"
         return make_config(DCGANConfig, {**values, **changes})
 
     return make

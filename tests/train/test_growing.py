@@ -117,3 +117,44 @@ def test_training_grows(edit_config: Callable[..., AttributeConfig], tmp_path: P
     assert spec.size.preferred == (64, 64)
     assert isinstance(loaded, GrowingGenerator)
     assert (loaded.resolution, loaded.alpha) == (64, 1.0)
+
+
+def test_growth_counts_the_pictures_of_all_processes(
+    edit_config: Callable[..., AttributeConfig], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer = Trainer(edit_config(tier="growing", size=64, load_size=64, steps=9, fade_images=8, stable_images=8))
+    generator = trainer.method.networks["generator"]
+    assert isinstance(generator, GrowingGenerator)
+    two_processes = property(lambda self: 2 * self.step * self.config.batch)
+    monkeypatch.setattr(Trainer, "images_seen", two_processes)
+    stood = []
+    for _ in range(4):
+        trainer.update(trainer.dataset.preview(2, 64))
+        stood.append((generator.resolution, generator.alpha))
+    assert stood == [(32, 1.0), (64, 0.0), (64, 1.0), (64, 1.0)]
+
+
+def test_a_level_that_joins_late_does_not_ship_its_random_start(edit_config: Callable[..., AttributeConfig]) -> None:
+    config = edit_config(
+        tier="growing", size=64, load_size=64, steps=200, stable_images=4 * 100, fade_images=8, ema=0.999
+    )
+    trainer = Trainer(config)
+    averaged = trainer.averaged["generator"]
+    batch = trainer.dataset.preview(2, 64)
+    trainer.step = 100  # the level of 64 px begins here
+    for age in range(len(averaged.ages)):
+        averaged.ages[age] = 100  # of the layers so far
+    network = trainer.method.networks["generator"]
+    assert isinstance(network, GrowingGenerator) and isinstance(averaged.module, GrowingGenerator)
+    names = [name for name, _ in network.named_parameters()]
+    for place, name in enumerate(names):
+        if ".64." in name:
+            averaged.ages[place] = 0  # as at step 100 of a real run: never had a gradient
+    start = network.up["64"][0].weight.detach().clone()  # type: ignore[index]
+    for _ in range(4):
+        trainer.update(batch)
+    live, slow = (part.up["64"][0].weight.detach() for part in (network, averaged.module))  # type: ignore[index]
+    assert float((live - start).abs().mean()) > 0
+    assert float((slow - live).abs().mean()) < 0.5 * float((slow - start).abs().mean())
+    assert {averaged.ages[place] for place, name in enumerate(names) if name.startswith("body")} == {104}
+    assert averaged.ages[names.index("up.64.0.weight")] == 3  # in the first of the four its alpha was 0

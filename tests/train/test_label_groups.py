@@ -108,3 +108,30 @@ def test_a_wrong_layout_says_where(tmp_path: Path, change: dict[str, Any], messa
 def test_an_unknown_layout_names_the_known() -> None:
     with pytest.raises(TrainingError, match="no label layout 'face'. .* one of faces, montage"):
         load_layout("face")
+
+
+def test_a_mirror_exchanges_left_and_right() -> None:
+    layout = load_layout("montage")
+    names = np.array(layout.names)
+    left, right = (
+        layout.vector(["male", "curly", "asymmetric_left"]),
+        layout.vector(["male", "curly", "asymmetric_right"]),
+    )
+    assert np.array_equal(left[layout.mirrored], right) and np.array_equal(right[layout.mirrored], left)
+    for values in layout.conditions.values():
+        assert np.array_equal(layout.vector(values)[layout.mirrored], layout.vector(values)), names
+    assert load_layout("faces").mirrored == list(range(12))
+
+
+@pytest.mark.parametrize(
+    ("pairs", "message"),
+    [
+        ([["round", "bright"]], "round and bright must name two values of one group"),
+        ([["round", "oblong"]], "must name two values"),
+        ([["round", "long"], ["long", "round"]], "more than once"),
+        ([["round", "round"]], "more than once"),
+    ],
+)
+def test_mirror_pairs_that_make_no_sense(pairs: list[list[str]], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        LabelLayout.model_validate({**TWO_GROUPS, "mirror_pairs": pairs})

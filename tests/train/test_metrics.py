@@ -188,6 +188,23 @@ def test_class_score_by_hand() -> None:
     assert (found.name, found.generated, found.real, found.features) == ("CS", 4000, 0, "two; 2 splits")
 
 
+def test_the_spread_of_a_class_score_is_the_population_s() -> None:
+    logits = torch.randn(40, 3, generator=torch.Generator().manual_seed(3)) * 2
+    pictures = torch.arange(40.0).view(-1, 1, 1, 1).expand(-1, 3, 1, 1)
+    found = class_score(
+        lambda x: logits[x[:, 0, 0, 0].long()], in_batches(pictures, 40), classes="three", resize="none", splits=4
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        order = torch.randperm(40)  # as torchmetrics shuffles before it splits
+    scores = []
+    for part in logits.double().softmax(dim=1)[order].chunk(4):
+        divergence = (part * (part.log() - part.mean(0, keepdim=True).log())).sum(dim=1)
+        scores.append(float(divergence.mean().exp()))
+    assert found.value == pytest.approx(float(np.mean(scores)))
+    assert found.spread == pytest.approx(float(np.std(scores)))  # divided by N, as the reference code of 1606.03498
+
+
 def test_class_score_refuses_few_pictures() -> None:
     with pytest.raises(TrainingError, match="at least 20 pictures, got 3"):
         class_score(lambda x: x[:, :, 0, 0], [torch.zeros(3, 3, 4, 4)], classes="", resize="")

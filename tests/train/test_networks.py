@@ -155,3 +155,16 @@ def test_patchgan_sees_70_pixels() -> None:
     convolutions(x)[0, 0, 7, 7].backward()  # norms see the whole picture; the receptive field is the convolutions'
     rows = x.grad.abs().sum((0, 1, 3)).nonzero()
     assert rows.max() - rows.min() + 1 == 70
+
+
+@pytest.mark.parametrize("norm", ["in", "bn", "none"])
+def test_a_resnet_has_the_norm_of_its_record(norm: str) -> None:
+    spec = GeneratorSpec(name="g", architecture="cyclegan", tier="resnet6", options={"norm": norm, "width": 4})
+    layers = list(make_generator(spec).modules())
+    kinds = {"in": nn.InstanceNorm2d, "bn": nn.BatchNorm2d}
+    assert sum(isinstance(layer, nn.InstanceNorm2d | nn.BatchNorm2d) for layer in layers) == (
+        0 if norm == "none" else 17
+    )
+    assert norm == "none" or sum(isinstance(layer, kinds[norm]) for layer in layers) == 17
+    *inner, head = (layer for layer in layers if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d))
+    assert {layer.bias is None for layer in inner} == {norm == "bn"} and head.bias is not None

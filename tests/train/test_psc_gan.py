@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -62,10 +63,13 @@ def make(faces: Path, tmp_path: Path) -> Make:
             "sample_every": 0,
             "log_every": 2,
             "samples": 2,
-            "map_init": "random",
         }
-        first = {} if changes.get("stage") == "2" else {"stage1_steps": 3}
-        return PSCGANConfig(**{**values, **first, "steps": 3, **changes})
+        stage, vanilla = changes.get("stage", "both"), changes.get("baseline") == "vanilla"
+        if stage != "2" and not vanilla:
+            values["stage1_steps"] = 3
+        if stage != "1":
+            values |= {"steps": 3, "map_init": "random"}
+        return PSCGANConfig(**{**values, **changes})
 
     return config
 
@@ -102,6 +106,25 @@ def test_each_size_follows_the_same_rule(size: int) -> None:
     assert y.abs().max() <= 1
     assert Discriminator(size, 2)(x).shape == (2,)
     assert Discriminator(size, 2, labels=3)(x, torch.ones(2, 3)).shape == (2,)
+
+
+def test_a_layer_has_a_bias_unless_a_norm_follows() -> None:
+    encoder, decoder = Encoder(64, 2), Decoder(64, 2)
+    for network in (encoder, decoder):
+        modules = [m for m in network.modules() if isinstance(m, nn.Conv2d | nn.ConvTranspose2d | nn.Linear)]
+        chained = [m for m in modules if not any(m is p for p in network.projections)]  # these are bias-free 1x1
+        normed = {
+            id(a)
+            for part in network.modules()
+            if isinstance(part, nn.Sequential)
+            for a, b in pairwise(part)
+            if isinstance(b, nn.BatchNorm2d)
+        }
+        if isinstance(network, Decoder):
+            normed.add(id(network.stem))  # unflattened in between
+        assert [m.bias is None for m in chained] == [id(m) in normed for m in chained]
+    assert encoder.layers[0][0].bias is not None
+    assert decoder.stem.bias is None
 
 
 def test_other_sizes_are_refused() -> None:
@@ -161,7 +184,7 @@ def test_stage_1_is_reconstruction_plus_weighted_classification(make: Make) -> N
 
 def test_stage_2_is_adversarial_plus_weighted_condition(make: Make) -> None:
     trainer = Trainer(make(lambda_2=0.25))
-    trainer.method.start_stage(3)
+    trainer.method.start_step(3, 12)
     total, parts = trainer.method.phases[1].loss(trainer.dataset.preview(2, 64), 3)
     torch.testing.assert_close(total, parts["adv"] + 0.25 * parts["cond"])
 
@@ -187,7 +210,7 @@ def test_who_moves_in_which_stage(make: Make) -> None:
 
 def test_gradients_reach_the_generator_through_the_frozen_encoder(make: Make) -> None:
     trainer = Trainer(make())
-    trainer.method.start_stage(3)
+    trainer.method.start_step(3, 12)
     method = trainer.method
     assert isinstance(method, PSCGAN)
     for network in (method.networks["encoder"], method.networks["classifier"]):
@@ -257,7 +280,7 @@ def test_lengths_of_both_stages(make: Make) -> None:
 def test_every_loss_that_scores_plays_stage_2(make: Make) -> None:
     for name in ("gan", "lsgan"):
         trainer = Trainer(make(loss=name, out=f"{make().out}-{name}"))
-        trainer.method.start_stage(3)
+        trainer.method.start_step(3, 12)
         batch = trainer.dataset.preview(2, 64)
         _, parts = trainer.method.phases[1].loss(batch, 3)
         with torch.no_grad():
@@ -433,5 +456,5 @@ def test_a_random_map_stays_as_initialised(make: Make) -> None:
         batch = trainer.dataset.preview(4, 64)
         for _ in range(3):
             trainer.update(batch)
-        trainer.method.start_stage(3)
+        trainer.method.start_step(3, 12)
         assert torch.equal(snapshot(generator.map), before) == (how == "random")

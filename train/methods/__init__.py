@@ -9,11 +9,12 @@ from ganlens.engine.errors import OptionError, did_you_mean
 
 from ..config import TrainConfig
 from .acl_gan import ACLGAN
-from .base import Batch, Method, Parts, Phase, StagedMethod
+from .base import Batch, Method, Parts, Phase
 from .classifier import Classification
 from .cyclegan import CycleGAN
 from .dcgan import DCGAN
 from .distill import Distillation
+from .paired import Paired
 from .psc_gan import PSCGAN
 from .stargan import StarGAN
 
@@ -26,15 +27,16 @@ __all__ = [
     "CycleGAN",
     "Distillation",
     "Method",
+    "Paired",
     "Parts",
     "Phase",
-    "StagedMethod",
     "StarGAN",
     "make_method",
 ]
 
 METHODS: dict[str, Callable[[Any], Method]] = {
     "cyclegan": CycleGAN,
+    "paired": Paired,
     "distill": Distillation,
     "acl-gan": ACLGAN,
     "stargan": StarGAN,

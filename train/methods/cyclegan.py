@@ -20,7 +20,7 @@ from ..pool import ImagePool
 from ..records import image_to_image_spec
 from ..semantic import random_piece, semantic_loss
 from ..style import STYLE_LAYERS, style_loss
-from .base import Batch, Parts, Phase, adam
+from .base import Batch, Method, Parts, Phase, adam
 
 
 class Fakes(NamedTuple):
@@ -133,7 +133,7 @@ def discriminator_loss(
     return total, parts
 
 
-class CycleGAN:
+class CycleGAN(Method):
     """The method: networks ``to_painting``, ``to_photo``, ``judge_painting``, ``judge_photo`` and two phases."""
 
     averaged: tuple[str, ...] = ("to_painting", "to_photo")

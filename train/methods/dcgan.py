@@ -21,7 +21,7 @@ from ganlens.engine.spec import AttributeInput, GeneratorSpec, LatentInput, Size
 from ..config import DCGANConfig
 from ..losses import BEGAN, EBGAN, AdversarialLoss, OptimizerDefaults, adversarial_loss, pulling_away
 from ..networks import AutoencoderCritic, ScoreCritic, make_generator
-from .base import Batch, Parts, Phase, adam
+from .base import Batch, Method, Parts, Phase, adam
 
 SHOWN = 7
 """Generated pictures in each row of a sample grid."""
@@ -84,7 +84,7 @@ def classes_of(att: Tensor) -> Tensor:
     return one_hot((att.long() * places).sum(dim=1), 2 ** att.shape[1]).to(att.dtype)
 
 
-class DCGAN:
+class DCGAN(Method):
     """The method: networks ``generator`` and ``critic``, and two phases."""
 
     averaged: tuple[str, ...] = ("generator",)
@@ -97,7 +97,6 @@ class DCGAN:
             "generator": make_generator(self._spec()),
             "critic": make_critic(config, self.loss, len(self.classes)),
         }
-        self.fixed: dict[str, nn.Module] = {}
         settings = optimizer_of(config, self.loss)
         self.phases: tuple[Phase, ...] = (
             Phase(

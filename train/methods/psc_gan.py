@@ -40,7 +40,7 @@ from ..networks.psc_gan import (
 )
 from ..records import CELEBA
 from ..schedule import Schedule
-from .base import Batch, Parts, Phase, adam
+from .base import Batch, Method, Parts, Phase, adam
 
 
 def label_loss(logits: Tensor, labels: Tensor) -> Tensor:
@@ -122,7 +122,7 @@ def seen_labels(labels: Tensor, config: PSCGANConfig) -> tuple[Tensor, ...]:
     return (labels,) if config.baseline == "cgan_d" else ()
 
 
-class PSCGAN:
+class PSCGAN(Method):
     """The method: networks ``encoder``, ``classifier``, ``generator`` (map and decoder) and ``discriminator``."""
 
     averaged: tuple[str, ...] = ("generator",)
@@ -139,7 +139,6 @@ class PSCGAN:
             "generator": LabelledGenerator(size, count if self.conditional else 0, config.latent, width),
             "discriminator": Discriminator(size, width, count if config.baseline == "cgan_d" else 0, self.loss.norm),
         }
-        self.fixed: dict[str, nn.Module] = {}
         self.moments = CodeMoments(count, code_length(width))
         self.combinations: tuple[Combination, ...] = ()
         self.phases: tuple[Phase, ...] = ()
@@ -183,7 +182,7 @@ class PSCGAN:
             ),
         )
 
-    def start_stage(self, step: int) -> bool:
+    def start_step(self, step: int, images: int) -> bool:
         """Whether stage 2 begins: then encoder and classifier are frozen, in eval mode, from here on."""
         self._adversarial = step >= self._first_stage
         if self._adversarial:

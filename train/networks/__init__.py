@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import cast, get_args
+from typing import Any, cast, get_args
 
 from torch import nn
 
 from ganlens.engine.errors import ModelFileError, did_you_mean
 from ganlens.engine.spec import GeneratorSpec
 
-from ..config import Activation, Norm
+from ..config import Activation, NetworkShape, Norm
 from .classifier import AttributeClassifier
 from .dcgan import AutoencoderCritic, DCGANGenerator, ScoreCritic
 from .growing import GrowingDiscriminator, GrowingGenerator
 from .mobile import TIERS, MobileGenerator, Tier
 from .patchgan import PatchGAN
 from .psc_gan import FaceAsLabelled, LabelledGenerator
+from .realtime import SHAPES, RealTimeGenerator
 from .resnet import ResNetGenerator
 from .stargan import AttributeDiscriminator, StarGANDiscriminator, StarGANGenerator
 
 __all__ = [
     "GENERATORS",
+    "SHAPES",
     "TIERS",
     "AttributeClassifier",
     "AttributeDiscriminator",
@@ -33,6 +35,7 @@ __all__ = [
     "LabelledGenerator",
     "MobileGenerator",
     "PatchGAN",
+    "RealTimeGenerator",
     "ResNetGenerator",
     "ScoreCritic",
     "StarGANDiscriminator",
@@ -44,20 +47,24 @@ __all__ = [
 Factory = Callable[[GeneratorSpec], nn.Module]
 
 
-def _mobile(spec: GeneratorSpec) -> nn.Module:
-    return MobileGenerator(
-        TIERS[spec.tier],
-        norm=cast(Norm, _choice(spec, "norm", get_args(Norm))),
-        activation=cast(Activation, _choice(spec, "activation", get_args(Activation))),
-        attributes=spec.attributes.length if spec.attributes else 0,
-        mask=spec.output.mask is not None,
-    )
+def _real_time(spec: GeneratorSpec) -> nn.Module:
+    options: dict[str, Any] = {
+        "norm": _choice(spec, "norm", get_args(Norm)),
+        "activation": _choice(spec, "activation", get_args(Activation)),
+        "attributes": spec.attributes.length if spec.attributes else 0,
+        "mask": spec.output.mask is not None,
+    }
+    if _choice(spec, "shape", get_args(NetworkShape)) == "joined" or spec.tier not in TIERS:
+        return RealTimeGenerator(SHAPES[spec.tier], **options)
+    balanced = _choice(spec, "shape", get_args(NetworkShape)) == "balanced"
+    return MobileGenerator(TIERS[spec.tier], balanced=balanced, **options)
 
 
 def _resnet(blocks: int) -> Factory:
     def make(spec: GeneratorSpec) -> nn.Module:
         activation = cast(Activation, _choice(spec, "activation", get_args(Activation)))
-        return ResNetGenerator(blocks, activation=activation)
+        norm = cast(Norm, _choice(spec, "norm", get_args(Norm)))
+        return ResNetGenerator(blocks, norm=norm, activation=activation, width=int(spec.options.get("width", 64)))
 
     return make
 
@@ -100,9 +107,10 @@ def _psc_gan(spec: GeneratorSpec) -> nn.Module:
 
 
 GENERATORS: dict[str, Factory] = {
-    "nano": _mobile,
-    "mobile": _mobile,
-    "light": _mobile,
+    "nano": _real_time,
+    "mobile": _real_time,
+    "light": _real_time,
+    "edge": _real_time,
     "resnet6": _resnet(6),
     "resnet9": _resnet(9),
     "stargan": _stargan,

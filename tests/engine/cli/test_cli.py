@@ -214,7 +214,7 @@ def test_many_pictures(engine, pictures, model, tmp_path, pattern):
         "translate", "--images", pictures / pattern, "-o", "all", "-m", model, "--framing", "native"
     )
     assert status == 0, err
-    assert sorted(path.name for path in (tmp_path / "all").iterdir()) == ["shot1.png", "shot10.png", "shot2.png"]
+    assert sorted(path.name for path in (tmp_path / "all").glob("*.png")) == ["shot1.png", "shot10.png", "shot2.png"]
     assert read_image(tmp_path / "all" / "shot10.png").planes[0].max() == 155
 
 
@@ -226,7 +226,7 @@ def test_a_bad_picture_among_many_is_named_and_the_rest_is_done(engine, pictures
     assert status == 1
     assert "error: " in err and "a.png" in err
     assert "note: 1 of 2 pictures failed" in err and "1 pictures in" in err
-    assert [path.name for path in (tmp_path / "all").iterdir()] == ["b.png"]
+    assert [path.name for path in (tmp_path / "all").glob("*.png")] == ["b.png"]
 
 
 def test_what_pictures_lose_is_said(engine, model, tmp_path):
@@ -257,7 +257,7 @@ def test_videos_and_pictures_together_and_a_broken_one_among_them(engine, clip, 
     status, _, err = engine("translate", "in", "-o", "out", "-m", model, "--json", "done.json")
     assert status == 1 and "error: in/b.mp4" in err and "1 of 3 inputs failed" in err
     made = sorted(str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*") if path.is_file())
-    assert made == ["a.mp4", "deep/c.png"]
+    assert made == ["a.mp4", "deep/c.png", "manifest.jsonl"]
     assert len(decode(tmp_path / "out" / "a.mp4")) == 12
     files = json.loads((tmp_path / "done.json").read_text())["files"]
     assert [(row["input"], row["frames"], bool(row["error"])) for row in files] == [

@@ -915,7 +915,7 @@ class TestBadOutput:
         def refuse(*_: object, **__: object) -> None:
             raise PermissionError(13, "Permission denied")
 
-        monkeypatch.setattr("builtins.open", refuse)  # tests may run as root, whom no folder refuses
+        monkeypatch.setattr("os.open", refuse)  # tests may run as root, whom no folder refuses
         with pytest.raises(MediaError, match="cannot be written: permission denied"):
             VideoSink(folder / "out.mp4", format)
 
@@ -926,7 +926,7 @@ class TestBadOutput:
         before = resource.getrlimit(resource.RLIMIT_FSIZE)
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
         try:
-            with pytest.raises(MediaError, match=r"cannot be finished: file too large. Free some space"):
+            with pytest.raises(MediaError, match=r"cannot be written: file too large. Free some space"):
                 transcode(clip, folder / f"out{suffix}")
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, before)

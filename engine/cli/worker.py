@@ -1,0 +1,345 @@
+"""One input of ``engine translate``, from opening it to its finished output."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from ..controls import Controls
+from ..cpu_budget import ThreadBudget
+from ..errors import MediaError, OptionError
+from ..faces import FaceFraming
+from ..media.base import FrameSource
+from ..media.pictures import check_target, read_image, write_image
+from ..media.uri import open_sink, open_source
+from ..model import Model
+from ..model import open as open_model
+from ..model.attributes import attribute_vector, experimental_notes
+from ..model.description import parse_value_range
+from ..pixels.frame import side_by_side
+from ..pixels.framing import Framing
+from ..session import Session, output_format
+from ..spec import GeneratorSpec
+from ..timing import StageTimes
+from ..translator import Translator
+from .inputs import PIPE, Input, Work
+from .options import TranslateOptions
+from .parse import parse_raw, parse_region, parse_settings, parse_size, parse_time
+from .progress import FrameProgress, plan_progress
+
+MOST_NOTES = 8
+"""Lines about single files of several, unless asked for all."""
+
+
+@dataclass
+class Done:
+    """What became of one input."""
+
+    work: Work
+    frames: int = 0
+    seconds: float = 0.0
+    notes: Sequence[str] = ()
+    decoder: str | None = None
+    encoder: str | None = None
+    stopped: bool = False
+    error: str | None = None
+    faces: int | None = None
+    """Frames in which a face was changed; None for models of whole frames."""
+
+    @property
+    def status(self) -> str:
+        """As in a manifest."""
+        if self.error is not None and not self.frames:
+            return "failed"
+        return "stopped" if self.stopped or self.error is not None else "done"
+
+    def as_json(self) -> dict[str, Any]:
+        """For ``--json``."""
+        return {
+            "input": self.work.input.address,
+            "output": self.work.output,
+            "kind": self.work.input.kind,
+            "frames": self.frames,
+            "seconds": self.seconds,
+            "decoder": self.decoder,
+            "encoder": self.encoder,
+            "notes": list(self.notes),
+            "error": self.error,
+        }
+
+
+class Worker:
+    """Translates inputs one after the other, with one translator that is opened for the first of them.
+
+    Args:
+        options: what the command line says; checked here, before anything is opened.
+        alone: whether there is only one input: its outcome is then printed in full.
+        pipe: whether an end is a pipe, which may be live: no frame waits for another.
+        videos: whether there are videos among the inputs.
+        quiet: print nothing, whatever the options say.
+        share: this worker's part of the cores, as 1 of so many.
+    """
+
+    def __init__(
+        self,
+        options: TranslateOptions,
+        *,
+        alone: bool = True,
+        pipe: bool = False,
+        videos: bool = True,
+        quiet: bool = False,
+        share: int = 1,
+    ) -> None:
+        self.options = options
+        self.times = StageTimes()
+        self._quiet = quiet or options.quiet
+        self._alone = alone
+        self.console = Console(stderr=True, quiet=self._quiet, highlight=False)
+        self.start = None if options.start is None else parse_time("--start", options.start)
+        self.duration = None if options.duration is None else parse_time("--duration", options.duration, positive=True)
+        self.value_range = parse_value_range(options.value_range) if options.value_range else None
+        self.model: Model = open_model(options.model, value_range=self.value_range)
+        self.attributes = parse_settings("--set", options.settings or [])
+        check_attributes(self.model.spec, self.attributes)
+        self.framing = make_framing(options, self.model.spec)
+        self.budget = ThreadBudget.plan(
+            network=options.threads,
+            in_flight=options.in_flight or (1 if pipe or not videos else None),
+            encoder=options.encoder_threads,
+            decoder=options.decoder_threads,
+            share=share,
+        )
+        self._translator: Translator | None = None
+        self._new = False
+
+    @property
+    def translator(self) -> Translator | None:
+        """The translator; None until the first input was opened."""
+        return self._translator
+
+    def translate(
+        self, work: Work, progress: FrameProgress | None = None, label: str = "", *, overwrite: bool = False
+    ) -> Done:
+        """Translate one input.
+
+        Args:
+            overwrite: replace an existing output, as ``--yes`` does.
+            progress: counts pictures; videos have one of their own.
+            label: what stands before a video's progress.
+
+        Raises:
+            EngineError: it failed; nothing is left of it.
+            KeyboardInterrupt: it was stopped before its first frame.
+        """
+        overwrite = overwrite or self.options.overwrite
+        if work.input.kind == "picture":
+            return self._picture(work, progress, overwrite)
+        return self._video(work, label, overwrite)
+
+    def close(self) -> None:
+        """Free the translator."""
+        if self._translator is not None:
+            self._translator.close()
+
+    def _video(self, work: Work, label: str, overwrite: bool) -> Done:
+        given, output = work
+        with ExitStack() as stack:
+            source: FrameSource = stack.enter_context(
+                closing(open_source(given.address, **self._source_options(given)))
+            )
+            if self.start is not None and source.file is not None and source.file.duration == 0:
+                raise self._beyond_the_end(given)
+            translator = self._open_translator(source.format.size)
+            controls = self._controls()
+            format = output_format(source.format, controls.snapshot())
+            sink = open_sink(output, format, origin=source, **self._sink_options(output, overwrite))
+            stack.callback(sink.abort)
+            decoder, encoder = getattr(source, "decoder", None), getattr(sink, "encoder", None)
+            early = [*source.notes, *sink.notes, *experimental_notes(self.model.spec.attributes, self.attributes)]
+            self._say(translator, [coder.line for coder in (decoder, encoder) if coder])
+            self.tell(early)
+            faces = translator.frames_with_faces
+            progress = FrameProgress(self.console, source.frames, self.times, quiet=self._quiet, label=label)
+            session = Session(source, translator, sink, controls, on_frame=lambda _: progress.advance())
+            try:
+                with progress:
+                    report = session.run()
+            except MediaError:
+                if session.frames == 0 and self.start is not None and source.file is not None:
+                    raise self._beyond_the_end(given) from None
+                raise
+        self.tell([note for note in report.notes if note not in early])
+        return Done(
+            work,
+            report.frames,
+            report.seconds,
+            report.notes,
+            decoder.name if decoder else None,
+            encoder.name if encoder else None,
+            report.stopped,
+            None if report.error is None else str(report.error),
+            _since(translator.frames_with_faces, faces),
+        )
+
+    def _picture(self, work: Work, progress: FrameProgress | None, overwrite: bool) -> Done:
+        target = Path(work.output)
+        check_target(target, overwrite=overwrite, parents=not self._alone)
+        notes: list[str] = []
+        began = time.perf_counter()
+        with self.times.measure("decode"):
+            frame = read_image(work.input.address, notes)
+        translator = self._open_translator(frame.size)
+        if self._alone:
+            self.tell(experimental_notes(self.model.spec.attributes, self.attributes))
+        self._say(translator, [])
+        faces = translator.frames_with_faces
+        result = translator(frame, attributes=self.attributes)
+        with self.times.measure("encode"):
+            make_folder(target)
+            write_image(
+                target,
+                side_by_side(frame, result) if self.options.compare else result,
+                overwrite=overwrite,
+            )
+        if progress is not None:
+            progress.advance()
+        found = _since(translator.frames_with_faces, faces)
+        return Done(work, 1, time.perf_counter() - began, notes, faces=found)
+
+    def _controls(self) -> Controls:
+        """The settings beside those that the translator was opened with."""
+        return Controls(attributes=self.attributes, compare="side" if self.options.compare else "off")
+
+    def _source_options(self, given: Input) -> dict[str, Any]:
+        options = self.options
+        if given.address == PIPE:
+            return parse_raw(options.raw) if options.raw else {}
+        return {
+            "start": self.start,
+            "duration": self.duration,
+            "hints": {"threads": self.budget.decoder, "decoder": options.decoder, "hdr": options.hdr},
+        }
+
+    def _sink_options(self, output: str, overwrite: bool) -> dict[str, Any]:
+        options = self.options
+        if output != PIPE and not self._alone:
+            make_folder(Path(output))
+        return {
+            "codec": options.codec,
+            "crf": options.crf,
+            "hints": {
+                "preset": options.preset,
+                "threads": self.budget.encoder,
+                "encoder": options.encoder,
+                "overwrite": overwrite,
+            },
+        }
+
+    def _open_translator(self, frame_size: tuple[int, int]) -> Translator:
+        """The translator, opened for the first input and used for all."""
+        if self._translator is None:
+            options = self.options
+            with plan_progress(self.console, quiet=self._quiet):
+                self._translator = Translator.open(
+                    self.model,
+                    backend=options.backend,
+                    framing=self.framing,
+                    detail=options.detail,
+                    opacity=options.opacity,
+                    threads=self.budget.network,
+                    in_flight=self.budget.in_flight,
+                    spin=options.spin,
+                    strict=options.strict,
+                    frame_size=frame_size,
+                    batch=options.batch,
+                )
+            self._translator.times = self.times
+            self._new = True
+        return self._translator
+
+    def _say(self, translator: Translator, coders: list[str]) -> None:
+        """Which backend runs, in a line; with ``--verbose`` also why the others, and hardware coders, do not."""
+        choice = translator.choice
+        lines = list(choice.lines) if choice and self._new else []
+        self._new = False
+        if not self.options.verbose:
+            lines, coders = lines[-1:], []
+        for line in (*lines, *filter(None, coders)):
+            self.console.print(line, style="dim", soft_wrap=True, markup=False)
+
+    def tell(self, notes: Sequence[str]) -> None:
+        """Print what a user should know; of several inputs only the first few notes, unless asked for all."""
+        most = len(notes) if self.options.verbose or self._alone else MOST_NOTES
+        for note in notes[:most]:
+            self.console.print(f"note: {note}", soft_wrap=True, markup=False)
+        if len(notes) > most:
+            self.console.print(f"note: {len(notes) - most} more of these; --json has them all", markup=False)
+
+    def _beyond_the_end(self, given: Input) -> MediaError:
+        return MediaError(f"{given.address} has no frame at --start {self.options.start} or later: it is shorter.")
+
+
+def make_framing(options: TranslateOptions, spec: GeneratorSpec) -> Framing | FaceFraming:
+    """The framing options as one object; by default what suits the model with record ``spec``."""
+    of_faces = {
+        "--max-faces": ("max_faces", options.max_faces),
+        "--detect-every": ("detect_every", options.detect_every),
+        "--steady": ("steady", options.steady),
+    }
+    mode = options.framing or ("faces" if spec.face_alignment else "fit")
+    has_effect = {
+        "--region": (options.region, ("crop",)),
+        "--size": (options.size, ("fit", "crop", "tile")),
+        "--feather": (options.feather, ("crop", "faces")),
+        "--overlap": (options.overlap, ("tile",)),
+        **{option: (value, ("faces",)) for option, (_, value) in of_faces.items()},
+    }
+    for option, (value, modes) in has_effect.items():
+        if value is not None and mode not in modes:
+            raise OptionError(f"{option} goes with --framing {' or '.join(modes)}, not with '{mode}'. Leave it out.")
+    if mode == "faces":
+        given = {name: value for name, value in of_faces.values() if value is not None}
+        return FaceFraming(**given, feather=options.feather)  # type: ignore[arg-type]
+    return Framing(
+        mode,
+        region=None if options.region is None else parse_region("--region", options.region),
+        size=None if options.size is None else parse_size("--size", options.size),
+        feather=options.feather,
+        **({} if options.overlap is None else {"overlap": options.overlap}),
+    )
+
+
+def check_attributes(spec: GeneratorSpec, attributes: dict[str, float]) -> None:
+    """Refuse what the model does not have, before anything is opened; a model that only edits wants to know what."""
+    if spec.image is None:
+        raise OptionError(f"Model '{spec.name}' makes images from noise; it takes no frame. Use engine generate.")
+    port = spec.attributes
+    if port is None:
+        if attributes:
+            raise OptionError(f"Model '{spec.name}' has no attributes; --set {', '.join(attributes)} was given.")
+        return
+    if not attributes:
+        example = next((name for name in port.names if not port.is_experimental(name)), port.names[0])
+        raise OptionError(
+            f"Model '{spec.name}' edits what it is told to; nothing was set. It offers {', '.join(port.names)}: "
+            f"--set {example.lower()}=1"
+        )
+    attribute_vector(port, attributes)
+
+
+def make_folder(target: Path) -> None:
+    """Make the folder of an output."""
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise MediaError(f"The folder {target.parent} cannot be made: {error.strerror}.") from error
+
+
+def _since(now: int | None, before: int | None) -> int | None:
+    return None if now is None else now - (before or 0)
