@@ -217,7 +217,7 @@ class TranslatorSubject:
         return self._frames[there_and_back(len(self._frames), index)]
 
     def call(self, index: int) -> object:
-        return self._translator(self._picture(index), **self._attributes)
+        return self._translator(self._picture(index), attributes=self._attributes)
 
     def stream(self, indices: Iterable[int]) -> Iterator[object]:
         return self._translator.stream(map(self._picture, indices), controls=self._controls)
