@@ -15,8 +15,8 @@ from safetensors.torch import save_file
 
 from benchmarks import gaussians, losses, losses_report
 from benchmarks.losses_report import Summary
-from ganlens.train.features import VGG16
 from ganlens.train.losses import FAMILIES
+from ganlens.train.networks.vgg16 import VGG16
 
 
 @pytest.fixture(scope="module")

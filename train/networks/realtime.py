@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ..config import Activation, Norm
-from ..layers import Foldable, initialise_without_norm, make_activation, make_norm
+from .layers import Foldable, initialise_without_norm, make_activation, make_norm
 
 UNSHUFFLED = 12
 """Channels of a picture whose 2x2 pixels lie in one place."""
