@@ -12,7 +12,7 @@ from rich.table import Table
 from ..backends import BackendStatus, available
 from ..model import find_model, read_model_spec, shipped
 from ..model.description import parse_value_range
-from ..spec import GeneratorSpec
+from ..spec import AttributeInput, GeneratorSpec
 
 console = Console(highlight=False)
 if not (console.is_terminal or "COLUMNS" in os.environ):
@@ -68,7 +68,8 @@ def _rows(spec: GeneratorSpec) -> list[tuple[str, str]]:
         range_text = " in -1..1" if spec.latent.distribution == "uniform" else ""
         rows.append(("noise", f"{spec.latent.dim} {spec.latent.distribution} values{range_text}"))
     if spec.attributes:
-        rows.append((_attributes(spec), ", ".join(spec.attributes.names)))
+        lines = settable_lines(spec.attributes) or [", ".join(spec.attributes.names)]
+        rows += [(_attributes(spec) if number == 0 else "", line) for number, line in enumerate(lines)]
         one = "exactly one of" if spec.attributes.exactly_one else "at most one of"
         rows += [("", f"{one} {', '.join(group)}") for group in spec.attributes.groups]
     if spec.output.mask:
@@ -105,6 +106,18 @@ def _rows(spec: GeneratorSpec) -> list[tuple[str, str]]:
     if spec.producer:
         rows.append(("made by", spec.producer))
     return rows
+
+
+def settable_lines(port: AttributeInput | None) -> list[str]:
+    """The attributes with strengths, a line each: name, range and whether it is experimental; empty without any."""
+    if port is None or not port.strengths:
+        return []
+    width = max(map(len, port.names))
+    lines = []
+    for name in port.names:
+        low, high = port.bounds(name)
+        lines.append(f"{name:{width}}  {low:g}..{high:g}{'  experimental' if port.is_experimental(name) else ''}")
+    return [*lines, "0 leaves the picture alone, 1 is the full edit, 0.5 half of it"]
 
 
 def _inputs(spec: GeneratorSpec) -> str:

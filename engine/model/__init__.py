@@ -5,14 +5,12 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 from ..errors import ModelFileError, UnknownModel, did_you_mean
 from ..spec import GeneratorSpec, SizeRule, ValueRange
 from .description import OnnxFile, parse_onnx, read_bytes, read_spec, spec_of
-
-if TYPE_CHECKING:
-    from ..backends.tensorrt import PlanRecord
+from .plan_record import PlanRecord, read_plan, read_record
 
 FOLDER = Path(__file__).parent / "shipped"
 
@@ -93,8 +91,6 @@ def open(name_or_path: str | Path, value_range: ValueRange | None = None) -> Mod
     """
     path = find_model(name_or_path)
     if path.suffix.lower() in PLANS:
-        from ..backends.tensorrt import read_plan  # it needs all of the package, an ONNX file does not
-
         plan = read_plan(path)
         return Model(path, plan.record.onnx(path), plan.record.plan_spec, "plan", plan.content, plan=plan.record)
     before = _stamp(path)
@@ -173,8 +169,6 @@ def read_model_spec(path: Path, *, value_range: ValueRange | None = None) -> Gen
         PlanError: the plan has no valid record beside it.
     """
     if path.suffix.lower() in PLANS:
-        from ..backends.tensorrt import read_record  # it needs all of the package, an ONNX file does not
-
         return read_record(path).plan_spec
     return read_spec(path, value_range=value_range)
 

@@ -18,8 +18,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ..cuda import Device, DeviceArray, Event, Stream
 from ..cuda.compiler import load_kernels
-from ..cuda.device import Device, DeviceArray, Event, Stream
 from ..cuda.device_protocol import DeviceBinding
 from ..errors import BackendError, EngineError, OptionError, ShapeError
 from ..pixels.compositor import MAX_GEOMETRIES, Compositor

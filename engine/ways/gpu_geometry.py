@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import _kernels
-from ..cuda.device import Device, DeviceArray, Kernel, Module, Stream
+from ..cuda import Device, DeviceArray, Kernel, Module, Stream
 
 BLOCK = (32, 8)
 """Threads, x and y: a warp is a stretch of one row, whose reads and writes lie together."""

@@ -234,11 +234,11 @@ def _dims(shape: Sequence[Any]) -> tuple[int, ...]:
 
 
 def _resized(pixels: Pixels, size: tuple[int, int]) -> Pixels:
-    """Bicubic up, averaged down."""
+    """Bicubic up, averaged down (by triangles: boxes of a fraction of a pixel would beat with a weave)."""
     if pixels.shape[:2] == size:
         return pixels
     smaller = size[0] * size[1] < pixels.shape[0] * pixels.shape[1]
-    method = Image.Resampling.BOX if smaller else Image.Resampling.BICUBIC
+    method = Image.Resampling.BILINEAR if smaller else Image.Resampling.BICUBIC
     return np.asarray(Image.fromarray(pixels).resize((size[1], size[0]), method))
 
 

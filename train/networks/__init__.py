@@ -57,7 +57,8 @@ def _real_time(spec: GeneratorSpec) -> nn.Module:
     }
     if _choice(spec, "shape", get_args(NetworkShape)) == "joined" or spec.tier not in TIERS:
         return RealTimeGenerator(SHAPES[spec.tier], **options)
-    return MobileGenerator(TIERS[spec.tier], **options)
+    balanced = _choice(spec, "shape", get_args(NetworkShape)) == "balanced"
+    return MobileGenerator(TIERS[spec.tier], balanced=balanced, **options)
 
 
 def _resnet(blocks: int) -> Factory:

@@ -254,7 +254,7 @@ def test_answers_that_are_files_stay_aligned(config: Make, folders: tuple[Path, 
 
 
 def test_frames_of_a_clip_are_pictures_too(config: Make) -> None:
-    clip = Path(__file__).parents[2] / "media" / "meadow.mp4"
+    clip = Path(__file__).parents[3] / "media" / "meadow.mp4"
     pairs = make_pair_dataset(config(photos=str(clip), clip_frames=5, varied=1, holdout=4)).pairs
     assert len(pairs.pictures) == 10
     with pytest.raises(TrainingError, match="There is no clip"):
