@@ -13,12 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ..config import Activation, Norm
-<<<<<<< HEAD
-from .layers import initialise, initialise_without_norm, make_activation, make_norm
-=======
-from ..layers import initialise, initialise_without_norm, make_activation, make_norm
 from .balanced import UNSHUFFLED, BalancedHead, BalancedUp, unshuffle_weights
->>>>>>> main
+from .layers import initialise, initialise_without_norm, make_activation, make_norm
 
 
 class Tier(NamedTuple):
