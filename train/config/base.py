@@ -14,7 +14,7 @@ Norm = Literal["in", "bn", "none"]
 
 Activation = Literal["relu", "leaky"]
 
-NetworkShape = Literal["transposed", "joined"]
+NetworkShape = Literal["transposed", "balanced", "joined"]
 """Of the real-time tiers. A record or run of nano, mobile or light without it is from before there was a choice."""
 
 VGGScaling = Literal["caffe", "torchvision"]
@@ -51,9 +51,9 @@ class TrainConfig(BaseModel):
         "and INT8.",
     )
     shape: Annotated[NetworkShape, RealTimeOnly] = Field(
-        "joined",
-        description="Shape of the real-time tiers: joined (the picture is joined to the head, nothing is transposed), "
-        "or transposed, the first shape, to continue from an older run.",
+        "balanced",
+        description="Shape of the real-time tiers: balanced (dense blocks, no grid, the picture joined to the head), "
+        "joined (lighter: inverted blocks, nothing transposed), or transposed, the first shape, for older runs.",
     )
     norm: Annotated[Norm, NoMobileTier] = Field(
         "in",
@@ -149,12 +149,21 @@ class TrainConfig(BaseModel):
         for name, field in type(self).model_fields.items():
             if field.is_required() or getattr(self, name) == field.default:
                 continue
-            if name in self.without_effect:
-                raise ValueError(f"{flag(name)} has no effect with {self.method}; leave it out")
-            for mark in field.metadata:
-                if isinstance(mark, With | NotWith) and (problem := mark.problem(self)):
-                    raise ValueError(f"{flag(name)} {problem}")
+            if problem := self._no_effect(name):
+                raise ValueError(f"{flag(name)} {problem}")
         return self
+
+    def _no_effect(self, name: str) -> str:
+        """Why an option has no effect in this run, or nothing."""
+        if name in self.without_effect:
+            return f"has no effect with {self.method}; leave it out"
+        marks = (m for m in type(self).model_fields[name].metadata if isinstance(m, With | NotWith))
+        return next(filter(None, (mark.problem(self) for mark in marks)), "")
+
+    def effective_values(self) -> dict[str, Any]:
+        """The values as JSON, without the options that have no effect here: their defaults may change one day."""
+        names = {name for name in type(self).model_fields if self._no_effect(name)}
+        return self.model_dump(mode="json", exclude=names)
 
     @property
     def resize_px(self) -> int:

@@ -55,7 +55,7 @@ def make_config(kind: type[C], values: dict[str, Any]) -> C:
 def save_config(config: TrainConfig, folder: Path) -> Path:
     """Write ``config.json`` into the run folder, atomically, and return its path."""
     path = folder / CONFIG_NAME
-    values = {"format": CONFIG_FORMAT, **config.model_dump(mode="json")}
+    values = {"format": CONFIG_FORMAT, **config.effective_values()}
     replace_file(path, json.dumps(values, indent=2, ensure_ascii=False) + "\n", durable=True)
     return path
 

@@ -70,7 +70,9 @@ class PairedConfig(TrainConfig):
         0.5, description="Weight of the L1 distance between neighbours' differences."
     )
     lambda_texture: Annotated[Weight, MayChange] = Field(
-        1.0, description="Weight of the distance in how much fine detail there is; against blur."
+        0.0,
+        description="Weight of the distance in how much fine detail there is; against blur. 0.5 is enough; in styles "
+        "far from the picture it weaves threads into plain walls.",
     )
     lambda_gram: Annotated[Weight, MayChange] = Field(
         0.0,
