@@ -33,12 +33,14 @@ from torch.nn.functional import l1_loss, mse_loss
 from torch.optim import Adam
 
 from ganlens.engine.benchmark.stats import interleave, paired_ratio
-from ganlens.train.config import CONFIGS, CycleGANConfig, TrainConfig, make_config
-from ganlens.train.data import Positions, list_pictures, make_loader
-from ganlens.train.demo_data import make_demo_data
+from ganlens.train.config import CycleGANConfig, TrainConfig, make_config
+from ganlens.train.data.datasets import Positions, make_loader
+from ganlens.train.data.demo import make_demo_data
+from ganlens.train.data.pictures import list_pictures
 from ganlens.train.loop import Trainer, only_trainable
+from ganlens.train.methods import METHODS as TABLE
 from ganlens.train.networks import PatchGAN, make_generator
-from ganlens.train.records import CELEBA, image_to_image_spec
+from ganlens.train.specs import CELEBA, image_to_image_spec
 
 from . import results
 
@@ -142,7 +144,7 @@ def configure(method: str, scale: str, data: Path, out: Path, threads: int) -> T
         values |= {"data": str(data / "faces"), "steps": ENDLESS}
         if method != "dcgan":
             values["attributes"] = "Male,Smiling,Young"
-    return make_config(CONFIGS[method], values)
+    return make_config(TABLE[method].config, values)
 
 
 def measure(config: TrainConfig, rounds: int, steps: int) -> tuple[list[list[results.Cell]], dict[str, object]]:

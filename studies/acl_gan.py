@@ -25,12 +25,12 @@ from torch import Tensor
 
 from benchmarks import results
 from ganlens.train.checkpoint import GENERATOR_NAME, STATE_NAME, load_generator
-from ganlens.train.classifier import Classifier, load_classifier
 from ganlens.train.config import DEFAULT_ATTRIBUTES, ACLGANConfig, EditorConfig, StarGANConfig, make_config
-from ganlens.train.evaluate_edits import EditEvaluation, Editor, evaluate_edits, held_out_faces
-from ganlens.train.extractors import Extractor, open_extractor
+from ganlens.train.evaluate.classifier import Classifier, load_classifier
+from ganlens.train.evaluate.edits import EditEvaluation, Editor, evaluate_edits, held_out_faces
+from ganlens.train.evaluate.extractors import Extractor, open_extractor
 from ganlens.train.loop import memory_format, only_trainable, train
-from ganlens.train.methods import make_method
+from ganlens.train.methods import method_of
 
 from . import RESULTS
 from .cells import Cell, Cells, mean_and_spread
@@ -361,7 +361,7 @@ class GeneratorStep:
 
     def __init__(self, config: EditorConfig) -> None:
         torch.manual_seed(0)
-        self.method = make_method(config)
+        self.method = method_of(config)(config)
         device = _device()
         layout = memory_format(config, device, self.method.networks.values())
         for network in self.method.networks.values():

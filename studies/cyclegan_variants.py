@@ -25,11 +25,11 @@ from torch import nn
 from benchmarks import results
 from ganlens.train.checkpoint import STATE_NAME, load_generator
 from ganlens.train.config import CycleGANConfig, make_config
-from ganlens.train.data import list_pictures
-from ganlens.train.evaluate import RESIZE, in_square_batches, load, translations
-from ganlens.train.extractors import Extractor, open_extractor
+from ganlens.train.data.pictures import list_pictures
+from ganlens.train.evaluate.extractors import Extractor, open_extractor
+from ganlens.train.evaluate.metrics import SetDistance
+from ganlens.train.evaluate.translation import RESIZE, in_square_batches, load, translations
 from ganlens.train.loop import train
-from ganlens.train.metrics import SetDistance
 
 from . import RESULTS
 from .cells import Cell, Cells, mean_and_spread

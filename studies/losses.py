@@ -30,16 +30,16 @@ from benchmarks import results
 from ganlens.engine.benchmark.processes import high_water_kib, run_pipeline
 from ganlens.engine.errors import TrainingError
 from ganlens.engine.files import replace_file
-from ganlens.train.attribute_table import Faces, find_faces, split_faces
 from ganlens.train.checkpoint import load_generator
 from ganlens.train.config import DCGANConfig, make_config
-from ganlens.train.data import centre, read_picture, to_tensor
-from ganlens.train.extractors import VGGFeatures
-from ganlens.train.features import VGG16
+from ganlens.train.data.attribute_table import Faces, find_faces, split_faces
+from ganlens.train.data.pictures import centre, read_picture, to_tensor
+from ganlens.train.evaluate.extractors import VGGFeatures
+from ganlens.train.evaluate.metrics import Features, SetDistance
 from ganlens.train.loop import Trainer
 from ganlens.train.losses import FAMILIES
 from ganlens.train.methods.dcgan import class_names, classes_of, draw_noise
-from ganlens.train.metrics import Features, SetDistance
+from ganlens.train.networks.vgg16 import VGG16
 
 from . import RESULTS, gaussians, losses_report
 from .cells import Cell, Cells

@@ -25,15 +25,15 @@ from typing import Any
 import torch
 
 from benchmarks import results
-from ganlens.train.attribute_data import faces_of
 from ganlens.train.checkpoint import STATE_NAME, load_generator, load_state
-from ganlens.train.classifier import load_classifier
 from ganlens.train.config import PSCGANConfig, make_config
-from ganlens.train.evaluate_labels import ALL, Generated, Measures, evaluate_labels, judge_reader, own_reader
-from ganlens.train.extractors import open_extractor
-from ganlens.train.features import VGG16
-from ganlens.train.label_groups import load_layout
+from ganlens.train.data.faces import faces_of
+from ganlens.train.data.label_groups import load_layout
+from ganlens.train.evaluate.classifier import load_classifier
+from ganlens.train.evaluate.extractors import open_extractor
+from ganlens.train.evaluate.labels import ALL, Generated, Measures, evaluate_labels, judge_reader, own_reader
 from ganlens.train.loop import train
+from ganlens.train.networks.vgg16 import VGG16
 
 TABLE_1 = ("vanilla", "pretrained")
 TABLE_3 = ("concat", "psc")

@@ -29,36 +29,22 @@ from torch.utils.tensorboard import SummaryWriter
 from ganlens.engine.errors import TrainingError
 from ganlens.engine.spec import GeneratorSpec
 
-from .attribute_data import FaceDataset
-from .attribute_table import has_table, picture_folder
 from .averaging import MovingAverage
 from .checkpoint import STATE_NAME, load_generator, load_state, save_generator, save_state, state_stamp
-from .config import (
-    CONFIG_NAME,
-    DCGANConfig,
-    FacesConfig,
-    PairedConfig,
-    PSCGANConfig,
-    TrainConfig,
-    UnpairedConfig,
-    is_config,
-    save_config,
-)
-from .data import Pictures, Positions, TrainingData, UnpairedDataset, make_loader, to_pixels
-from .methods import Batch, Method, Phase, make_method
-from .pairs import PairDataset, Wanted, make_pairs
+from .config import CONFIG_NAME, TrainConfig, is_config, save_config
+from .data.datasets import Positions, make_loader
+from .data.pairs import PAIRS_NAME
+from .data.pictures import to_pixels
+from .methods import method_of
+from .methods.base import Batch, Method, Phase
 from .processes import average_in_place, average_statistics
 from .randomness import get_random_state, seed_all, set_random_state
-from .records import training_record
 from .run_lock import LOCK_NAME, only_writer
-from .schedule import Schedule
-from .teachers import open_teacher
+from .specs import training_record
 
 logger = logging.getLogger(__name__)
 
 STATE_VERSION = 1
-PAIRS_NAME = "pairs"
-"""Folder of the pairs in a run of paired training."""
 
 BEFORE_FIRST_CHECKPOINT = frozenset({LOCK_NAME, CONFIG_NAME, PAIRS_NAME, "tensorboard"})
 """What a run folder holds before its first checkpoint."""
@@ -91,13 +77,14 @@ class Trainer:
         self.accelerator.wait_for_everyone()  # all have looked at the folder before one writes to it
         self.device = self.accelerator.device
         with self.accelerator.main_process_first():  # what one process prepares and keeps, the others find
-            self.dataset = make_dataset(config)
-        self.schedule = Schedule.of(config, self.dataset.epoch_length, self.accelerator.num_processes)
+            kind = method_of(config)
+        self.dataset = kind.make_dataset(config)
+        self.schedule = kind.make_schedule(config, self.dataset.epoch_length, self.accelerator.num_processes)
         self.step = 0
         self.seconds = 0.0
 
         seed_all(config.seed)  # the same on every process, so that all start from the same weights
-        self.method = make_method(config)
+        self.method = kind(config)
         self.method.prepare(self.dataset, self.schedule)
         layout = memory_format(config, self.device, self.method.networks.values())
         for network in self.method.networks.values():
@@ -478,7 +465,7 @@ def take_generators(method: Method, config: TrainConfig) -> None:
         ModelFileError: there are none in that folder.
     """
     files = method.specs()
-    if isinstance(config, PSCGANConfig) or not files:
+    if not files:
         raise TrainingError(f"--start-from {config.start_from}: {config.method} does not start from a generator.")
     for stem, (name, spec) in files.items():
         generator, given = load_generator(Path(config.start_from) / f"{stem}.safetensors")
@@ -503,47 +490,6 @@ def _names(spec: GeneratorSpec) -> str:
 def train(config: TrainConfig, *, resume: bool = False, console: Console | None = None) -> bool:
     """Run a configuration; see :class:`Trainer`. Returns whether it is finished (False: stopped and saved)."""
     return Trainer(config, resume=resume, console=console).fit()
-
-
-def make_dataset(config: TrainConfig) -> TrainingData:
-    """The data set that a method's configuration names."""
-    if isinstance(config, DCGANConfig) and not config.needs_labels and not has_table(config.data, config.table):
-        pictures = Pictures(str(picture_folder(Path(config.data))), config.resize_px, config.cache_mb)
-        return UnpairedDataset((pictures,), config.size, flip=config.flip, seed=config.seed)
-    if isinstance(config, FacesConfig):
-        return FaceDataset.of(config)
-    if isinstance(config, PairedConfig):
-        return make_pair_dataset(config)
-    assert isinstance(config, UnpairedConfig)
-    domains = (
-        Pictures(config.photos, config.resize_px, config.cache_mb),
-        Pictures(config.paintings, round(config.resize_px * config.painting_zoom), config.cache_mb),
-    )
-    return UnpairedDataset(domains, config.size, flip=config.flip, seed=config.seed)
-
-
-def make_pair_dataset(config: PairedConfig) -> PairDataset:
-    """The pairs of a configuration; the teacher is asked now if nobody has asked it before."""
-    wanted = Wanted(
-        config.photos, config.size, config.varied, config.zoom, config.holdout, config.clip_frames, config.seed
-    )
-    teacher = None
-    if config.teacher:
-        teacher = open_teacher(
-            config.teacher,
-            value_range=config.range,
-            inputs=config.teacher_input,
-            scale=config.teacher_scale,
-            threads=config.threads,
-        )
-    folder = Path(config.pairs) if config.pairs else config.run / PAIRS_NAME
-    pairs = make_pairs(wanted, folder, teacher, config.answers, _tell_pairs)
-    return PairDataset(pairs, config.crop or config.size, seed=config.seed)
-
-
-def _tell_pairs(done: int, total: int) -> None:
-    if done % 100 == 0 or done == total:
-        logger.info("%d of %d pairs made", done, total)
 
 
 def refuse_used_folder(folder: Path) -> None:

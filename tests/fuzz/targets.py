@@ -227,7 +227,7 @@ def _tables(folder: Path) -> list[Path]:
 
 
 def _read_table(path: Path) -> None:
-    from ganlens.train.attribute_table import read_attributes
+    from ganlens.train.data.attribute_table import read_attributes
 
     read_attributes(path, ["Smiling", "Male"])
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from ganlens.train.classifier import finish
 from ganlens.train.config import ClassifierConfig, make_config
+from ganlens.train.evaluate.classifier import finish
 from ganlens.train.loop import train
 from studies import acl_gan
 from tests.kit.fresh_process import fresh_process

@@ -13,8 +13,8 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from ganlens.train.features import VGG16
 from ganlens.train.losses import FAMILIES
+from ganlens.train.networks.vgg16 import VGG16
 from studies import gaussians, losses, losses_report
 from studies.losses_report import Summary
 

@@ -11,10 +11,10 @@ import pytest
 from PIL import Image
 from safetensors.torch import save_file
 
-from ganlens.train.classifier import finish
 from ganlens.train.config import ClassifierConfig
-from ganlens.train.features import VGG16
+from ganlens.train.evaluate.classifier import finish
 from ganlens.train.loop import train
+from ganlens.train.networks.vgg16 import VGG16
 from studies import psc_gan
 
 

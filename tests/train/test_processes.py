@@ -15,8 +15,9 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from ganlens.train.checkpoint import load_state
-from ganlens.train.config import CONFIGS, CycleGANConfig, save_config
+from ganlens.train.config import CycleGANConfig, save_config
 from ganlens.train.loop import train
+from ganlens.train.methods import METHODS
 
 TOLERANCE = 2e-6
 """Of the mean difference, where a weight moves by about 5e-4. Sums over the batch are grouped differently, and where a
@@ -95,7 +96,7 @@ def test_batch_norm_is_the_same_on_both_processes(faces: Path, tmp_path: Path, m
         common |= {"labels": str(layout), "size": 64, "latent": 3, "stage1_steps": 2}
     else:
         common |= {"size": 32, "load_size": 36}
-    config = CONFIGS[method](**common)
+    config = METHODS[method].config(**common)
     first, second = run_two(DIGESTS, str(save_config(config, tmp_path)))
     assert first == second and "averaged" in first
 

@@ -1,7 +1,7 @@
 """ACL-GAN (Cho & Yoon): attribute loss and content loss, one generator pass, edits inside a mask and a frame.
 
 The paper gives the attribute loss in LSGAN form and the idea of everything else; the content loss, the composition and
-all numbers are completed here. See :mod:`ganlens.train.attribute_loss` and :mod:`ganlens.train.masking`.
+all numbers are completed here. See :mod:`ganlens.train.losses.attribute` and :mod:`ganlens.train.networks.composition`.
 """
 
 from __future__ import annotations
@@ -17,15 +17,16 @@ from torch.nn.functional import avg_pool2d, l1_loss
 from ganlens.engine.model.attributes import NEUTRAL
 from ganlens.engine.spec import GeneratorSpec, SizeRule
 
-from ..attribute_loss import PENALTIES, AttributeLoss, attribute_loss, with_complement
-from ..classifier import judge_of, training_accuracy
 from ..config import ACLGANConfig
+from ..data.faces import FaceDataset
+from ..data.target_labels import draw_targets, flip_each
+from ..evaluate.classifier import judge_of, training_accuracy
 from ..losses import add_noise, shift_loss, shift_randomly
-from ..masking import Edit, compose, edit, frame_mask, total_variation
+from ..losses.attribute import PENALTIES, AttributeLoss, attribute_loss, with_complement
 from ..networks import AttributeDiscriminator, GrowingDiscriminator, GrowingGenerator, make_generator
+from ..networks.composition import Edit, compose, edit, frame_mask, total_variation
 from ..networks.growing import Growing, growth
-from ..records import attribute_spec
-from ..targets import draw_targets, flip_each
+from ..specs import attribute_spec
 from .base import Batch, Method, Parts, Phase, adam, measures
 
 logger = logging.getLogger(__name__)
@@ -208,6 +209,11 @@ class ACLGAN(Method):
         )
         self._made: tuple[Tensor, Tensor] | None = None
         self._closed = torch.zeros((), dtype=torch.int64)
+
+    @classmethod
+    def make_dataset(cls, config: ACLGANConfig) -> FaceDataset:
+        """Faces and their labels."""
+        return FaceDataset.of(config)
 
     def start_step(self, step: int, images: int) -> bool:
         """How far a growing network has come follows from the pictures seen."""

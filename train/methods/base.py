@@ -12,7 +12,7 @@ from torch.optim import Adam, Optimizer
 
 from ganlens.engine.spec import GeneratorSpec
 
-from ..data import TrainingData
+from ..data.datasets import TrainingData
 from ..schedule import Schedule
 
 Batch = tuple[Tensor, ...]
@@ -71,6 +71,24 @@ class Method:
     """Networks whose moving average is kept."""
     fixed: Mapping[str, nn.Module] = MappingProxyType({})
     """Networks that are used but never trained nor saved (a teacher, a feature extractor); moved to the device."""
+
+    def __init__(self, config: Any) -> None:
+        """Build the networks and phases of a configuration."""
+
+    @classmethod
+    def make_dataset(cls, config: Any) -> TrainingData:
+        """The data that a configuration names."""
+        raise NotImplementedError
+
+    @classmethod
+    def make_schedule(cls, config: Any, epoch_length: int, processes: int) -> Schedule:
+        """How long a run is, over a data set of ``epoch_length`` samples."""
+        return Schedule.of(config, epoch_length, processes)
+
+    @classmethod
+    def finish(cls, config: Any) -> list[Any]:
+        """Called when a run is finished, its files written: what else to do, and what to tell the user (Rich)."""
+        return []
 
     def prepare(self, dataset: TrainingData, schedule: Schedule) -> None:
         """Called once, before anything else: the data, and how long the run and its stages are."""

@@ -20,12 +20,13 @@ from torch.nn.functional import interpolate, l1_loss
 from ganlens.engine.spec import GeneratorSpec
 
 from ..config import PairedConfig
-from ..features import VGG16
+from ..data.pairs import PairDataset, make_pair_dataset
 from ..losses import add_noise, score_loss
 from ..losses.paired import gradient_loss, pooled_loss, texture_loss
+from ..losses.style import STYLE_LAYERS, gram_loss
 from ..networks import PatchGAN, make_generator
-from ..records import image_to_image_spec
-from ..style import STYLE_LAYERS, gram_loss
+from ..networks.vgg16 import VGG16
+from ..specs import image_to_image_spec
 from .base import Batch, Method, Parts, Phase, adam
 
 COARSE = 4
@@ -107,6 +108,11 @@ class Paired(Method):
             rate = config.discriminator_learning_rate or config.learning_rate
             self.phases += (Phase("critic", ("critic",), self.critic_step, adam(rate, config.beta1)),)
         self._fake: Tensor | None = None
+
+    @classmethod
+    def make_dataset(cls, config: PairedConfig) -> PairDataset:
+        """The pairs; the teacher is asked now if nobody has asked it before."""
+        return make_pair_dataset(config)
 
     def generator_step(self, batch: Batch, step: int) -> tuple[Tensor, Parts]:
         """Loss of the generator; keeps its translation for :meth:`critic_step`."""

@@ -10,12 +10,13 @@ from torch.nn.functional import binary_cross_entropy_with_logits, l1_loss
 
 from ganlens.engine.spec import GeneratorSpec
 
-from ..classifier import judge_of, training_accuracy
 from ..config import StarGANConfig
+from ..data.faces import FaceDataset
+from ..data.target_labels import draw_targets, flip_each
+from ..evaluate.classifier import judge_of, training_accuracy
 from ..losses import mix, slopes
 from ..networks import StarGANDiscriminator, make_generator
-from ..records import attribute_spec
-from ..targets import draw_targets, flip_each
+from ..specs import attribute_spec
 from .base import Batch, Method, Parts, Phase, adam, measures
 
 LAMBDA_GP = 10.0
@@ -112,6 +113,11 @@ class StarGAN(Method):
             ),
         )
         self._target: Tensor | None = None
+
+    @classmethod
+    def make_dataset(cls, config: StarGANConfig) -> FaceDataset:
+        """Faces and their labels."""
+        return FaceDataset.of(config)
 
     def discriminator_step(self, batch: Batch, step: int) -> tuple[Tensor, Parts]:
         """Loss of the discriminator; keeps the targets for :meth:`generator_step`."""

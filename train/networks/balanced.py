@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..layers import Foldable
+from .layers import Foldable
 
 
 def _boxed(weight: Tensor, box: Tensor) -> Tensor:

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ..config import Activation, Norm
-from ..layers import initialise, initialise_without_norm, make_activation, make_norm
 from .balanced import UNSHUFFLED, BalancedHead, BalancedUp, unshuffle_weights
+from .layers import initialise, initialise_without_norm, make_activation, make_norm
 
 
 class Tier(NamedTuple):

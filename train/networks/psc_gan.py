@@ -19,8 +19,8 @@ from torch.nn.functional import adaptive_avg_pool2d, interpolate
 from ganlens.engine.errors import TrainingError
 
 from ..config import Norm
-from ..label_groups import slices_of
-from ..layers import initialise, make_norm
+from ..data.label_groups import slices_of
+from .layers import initialise, make_norm
 
 SIZES = (64, 128, 256)
 WIDTH = 64

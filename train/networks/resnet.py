@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from ..config import Activation, Norm
-from ..layers import initialise, initialise_without_norm, make_activation, make_norm
+from .layers import initialise, initialise_without_norm, make_activation, make_norm
 
 
 class ResidualBlock(nn.Module):
