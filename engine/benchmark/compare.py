@@ -71,18 +71,15 @@ def compare(old: Result, new: Result) -> tuple[list[Comparison], list[str]]:
 
 def table(comparisons: Sequence[Comparison]) -> str:
     """As plain text of at most 80 columns."""
-    lines = [f"{'model':<16} {'scenario':<10} {'backend':<9} {'old':>8} {'new':>8}  {'time, new / old'}"]
+    lines = [f"{'model':<12} {'scenario':<10} {'backend':<8} {'old':>6} {'new':>6}      time, new / old"]
     for one in comparisons:
-        low, high = one.interval
-        name = f"{one.new.model} {one.new.precision}"[:16]
-        flags = " *" if one.old.flags or one.new.flags else ""
+        name = one.new.model if one.new.precision == "fp32" else f"{one.new.model} {one.new.precision}"
         change: str = one.verdict
         if change != "no difference":
-            change = f"{one.slowdown:.2f} ({low:.2f}–{high:.2f}) {change}"
-        unit = one.new.unit
+            change = f"{one.slowdown:.2f} ({one.interval[0]:.2f}–{one.interval[1]:.2f}) {change}"
         lines.append(
-            f"{name:<16} {one.new.scenario:<10} {one.new.backend:<9} {one.old.value:>5.4g} {unit:<3}"
-            f"{one.new.value:>5.4g} {unit:<3}  {change}{flags}"
+            f"{name[:12]:<12} {one.new.scenario:<10} {one.new.backend:<8} {one.old.value:>6.4g} {one.new.value:>6.4g} "
+            f"{one.new.unit:<3}  {change}{' *' if one.old.flags or one.new.flags else ''}"
         )
     if any(one.old.flags or one.new.flags for one in comparisons):
         lines.append("*: noisy, throttled or interrupted in one of the results")

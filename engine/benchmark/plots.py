@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import MissingExtra
+from .report import machine_line
 from .result import Result, Row
 
 MOST_DB = 150.0
@@ -98,6 +99,5 @@ def _name(row: Row) -> str:
 
 
 def _finish(figure: Any, axes: Any, result: Result, title: str, path: Path) -> None:
-    axes.set_title(title, loc="left", fontsize="medium")
-    figure.text(0.995, 0.005, f"{result.machine.cpu}, {result.when[:10]}", ha="right", va="bottom", fontsize=6)
+    axes.set_title(f"{title}\n{machine_line(result.machine)}, {result.when[:10]}", loc="left", fontsize="small")
     figure.savefig(path, dpi=120)

@@ -24,7 +24,7 @@ def table(result: Result) -> str:
     lines = [line for line in textwrap.wrap(machine_line(result.machine), WIDTH)]
     for heading, rows, failures in sections(result):
         lines += ["", heading, _line([title for title, _ in COLUMNS])]
-        lines += [_line(cells(row)) for row in rows]
+        lines += [_line(cells(row)) + (" *" if row.flags else "") for row in rows]
         for failure in failures:
             what = failure.scenario or "all"
             indent = " " * (COLUMNS[0][1] + COLUMNS[1][1] + 2)
@@ -48,7 +48,8 @@ def markdown(result: Result) -> str:
     lines += ["", f"<sub>{versions}; `{result.command}`</sub>"]
     titles = [
         "scenario", "backend", "p50 ms", "p95", "p99", "max", "fps", "95 % interval", "streams of 30 fps",
-        "ms at 30 Hz", "on time", "CPU ms", "peak MiB", "cold start ms", "wall / bound", "PSNR dB", "max abs", "cosine", "n", "flags",
+        "ms at 30 Hz", "on time", "CPU ms", "peak MiB", "cold start ms", "wall / bound", "PSNR dB", "max abs", "cosine",
+        "n", "flags",
     ]  # fmt: skip
     for heading, rows, failures in sections(result):
         lines += ["", f"## {heading}", "", _markdown_row(titles), _markdown_row(["---"] * 2 + ["---:"] * 17 + ["---"])]
@@ -78,7 +79,7 @@ def cells(row: Row) -> list[str]:
     """The cells of :data:`COLUMNS`."""
     ms = row.ms
     return [
-        row.scenario + ("*" if row.flags else ""),
+        row.scenario,
         row.backend,
         _number(ms.p50 if ms else None),
         _number(ms.p95 if ms else None),
@@ -123,11 +124,11 @@ def warnings(result: Result) -> list[str]:
             else "the times of a row spread by more than 10 %; plug in, fix the clock (cpupower frequency-set)"
         )
         longer = f"--seconds {2 * result.settings.seconds:g}"
-        found.append(f"{_names(noisy)} noisy: {cause}, or measure longer with {longer} --runs {2 * runs - 1}.")
+        found.append(f"* {_names(noisy)} noisy: {cause}, or measure longer with {longer} --runs {2 * runs - 1}.")
     throttled = [row for row in result.results if "throttled" in row.flags]
     if throttled:
         found.append(
-            f"{_names(throttled)} measured while clocks were lowered by heat or power: cool the machine, or measure in "
+            f"* {_names(throttled)} measured while heat or power lowered the clocks: cool the machine, or measure in "
             "shorter turns with --seconds 2."
         )
     for row in result.results:

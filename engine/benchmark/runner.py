@@ -31,7 +31,6 @@ from . import machine, pictures, stats
 from .clip import HEIGHT, RATE, WIDTH, make_clip
 from .processes import ENGINE, Usage, run_pipeline
 from .result import (
-    SCHEMA,
     Failure,
     LiveCounts,
     Model,
@@ -128,6 +127,7 @@ class Configuration:
     videos: list[tuple[Usage, dict[str, Any]]] = field(default_factory=list)
     bound_s: float | None = None
     broken: str = ""
+    """Why it failed, and after "|" the cure."""
 
     def __str__(self) -> str:
         return f"{self.model.name} {self.model.precision} on {self.backend}"
@@ -180,7 +180,7 @@ class _Benchmark:
             if not self.models:
                 raise KeyboardInterrupt
             return Result(
-                schema=SCHEMA,
+                schema="ganlens-benchmark/1",
                 when=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
                 command=self.command,
                 interrupted=interrupted,
@@ -395,25 +395,29 @@ class _Benchmark:
 
     def measure_all(self) -> None:
         """The runs, each a process of its own; in each round all configurations in random order."""
-        seconds = self.plan.seconds / self.plan.runs
         for number in range(self.plan.runs):
             visits = [(one, True) for one in self.configurations if "video" in one.scenarios]
             visits += [(one, False) for one in self.configurations if any(s != "video" for s in one.scenarios)]
             random.shuffle(visits)
             for one, video in visits:
-                if one.broken:
-                    continue
-                what = "video" if video else ", ".join(name for name in one.scenarios if name != "video")
-                self.say(f"run {number + 1} of {self.plan.runs}: {one}: {what}", step=True)
-                if video:
-                    self.measure_video(one)
-                else:
-                    inside = tuple((name, seconds) for name in one.scenarios if name != "video")
-                    answer = self.work(one, self.job(one, "run", inside), seconds * len(inside))
-                    if answer is not None:
-                        one.answers.append(answer)
-                if one.broken:
-                    self.fail(one)
+                if not one.broken:
+                    self.visit(one, number, video)
+
+    def visit(self, one: Configuration, number: int, video: bool) -> None:
+        """One process of a configuration: of the video, or of the other scenarios."""
+        inside = [name for name in one.scenarios if name != "video"]
+        what = "video" if video else ", ".join(inside)
+        self.say(f"run {number + 1} of {self.plan.runs}: {one}: {what}", step=True)
+        if video:
+            self.measure_video(one)
+        else:
+            seconds = self.plan.seconds / self.plan.runs
+            job = self.job(one, "run", tuple((name, seconds) for name in inside))
+            answer = self.work(one, job, seconds * len(inside))
+            if answer is not None:
+                one.answers.append(answer)
+        if one.broken:
+            self.fail(one)
 
     def measure_video(self, one: Configuration) -> None:
         """``engine translate`` as a whole process; before the first, each stage alone."""
@@ -725,17 +729,14 @@ def run_worker(job: Job, seconds: float, command: Sequence[str] = WORKER) -> dic
     limit = 3 * seconds + PATIENCE_S
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as log:
         values = {**asdict(job), "spawned": time.monotonic()}
-        process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True, encoding="utf-8"
-        )
-        try:
-            out, _ = process.communicate(json.dumps(values), timeout=limit)
-        except subprocess.TimeoutExpired:
-            raise BackendError(f"no answer after {limit:.0f} s; the process was ended") from None
-        finally:
-            if process.poll() is None:
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": log}
+        with subprocess.Popen(command, text=True, encoding="utf-8", **pipes) as process:  # type: ignore[call-overload]
+            try:
+                out, _ = process.communicate(json.dumps(values), timeout=limit)
+            except subprocess.TimeoutExpired:
+                raise BackendError(f"no answer after {limit:.0f} s; the process was ended") from None
+            finally:
                 process.kill()
-                process.wait()
         if process.returncode == 0:
             answer: dict[str, Any] = json.loads(out)
             return answer

@@ -146,7 +146,7 @@ def live(subject: Subject, seconds: float, fps: float) -> Measured:
     with _Clocked() as clocked:
         paced = follow(subject.call, max(1, round(_left(seconds, warm_up) * fps)), fps)
     answer = _measured(clocked, paced.ages_s, warm_up, stages)
-    answer.per_second = len(paced.ages_s) / clocked.wall_s
+    answer.per_second = len(paced.ages_s) / max(clocked.wall_s, paced.due / fps)
     late = len(paced.ages_s) - paced.on_time
     answer.counts = {"due": paced.due, "on_time": paced.on_time, "late": late, "dropped": paced.dropped}
     return answer

@@ -46,7 +46,7 @@ DRIVER_CURE = "Install NVIDIA's driver (see nvidia-smi), or use --backend cpu"
 class DeviceInfo(NamedTuple):
     """What the driver tells of a GPU without using it."""
 
-    index: int
+    number: int
     """As in nvidia-smi and CUDA_VISIBLE_DEVICES."""
     name: str
     compute_capability: tuple[int, int]
