@@ -21,6 +21,7 @@ from ganlens.engine.files import OutputFile
 from ganlens.engine.model.latents import draw, seeded
 from ganlens.engine.spec import GeneratorSpec, Parity, Size
 from ganlens.train.checkpoint import weights_sha256
+from ganlens.train.networks.layers import fold
 
 from .cost import multiply_accumulates
 from .parity import THRESHOLDS, Feed, Precision, Threshold, batched, measure, sample_attributes, worst
@@ -120,7 +121,8 @@ def export_onnx(
         parity_files, calibration_files = _split(pictures, graph, options)
         module = ExportGenerator(generator, spec, graph.frame_border_px)
         example = _feeds(parity_files[:1], graph, size)[0]
-        model = to_graph(module, graph, example, dynamic=options.dynamic, opset=options.opset)
+        plain = ExportGenerator(fold(generator), spec, graph.frame_border_px)
+        model = to_graph(plain, graph, example, dynamic=options.dynamic, opset=options.opset)
         macs = multiply_accumulates(model, graph, size)
         model = _reduce(model, options, _feeds(calibration_files, graph, size, first=len(parity_files)))
         _clear_traces(model)

@@ -31,7 +31,7 @@ NATIVE_FORMATS: dict[str, PixelFormat] = {
     "nv12": "nv12",
     "rgb24": "rgb24",
 }
-_MATRICES: dict[int, Matrix] = {1: "bt709", 4: "bt601", 5: "bt601", 6: "bt601", 7: "bt709", 9: "bt2020", 10: "bt2020"}
+MATRICES: dict[int, Matrix] = {1: "bt709", 4: "bt601", 5: "bt601", 6: "bt601", 7: "bt709", 9: "bt2020", 10: "bt2020"}
 _DURATION_TAG = re.compile(r"(\d+):(\d+):(\d+(?:\.\d+)?)$")
 _CENTER_SITED = {"mjpeg", "mpeg1video", "theora", "vp8", "webp"}
 OnError = Literal["skip", "stop"]
@@ -185,7 +185,7 @@ class VideoSource:
         else:
             self._tonemap = None
         self._orientation = Orientation.of(picture)
-        self._target = _target_format(picture)
+        self._target = target_format(picture)
         stored = self._stored_format if picture.format.name in DOWNLOADED and self._hardware else picture.format.name
         if picture.format.name not in NATIVE_FORMATS and transfer is None:
             self.notes.add(f"pixel format {stored} is converted to {self._target}, 8 bit")
@@ -455,7 +455,7 @@ class VideoSource:
     def _color(self, picture: av.VideoFrame) -> Color:
         key = (picture.colorspace, picture.color_range, picture.format.name)
         if key not in self._colors:
-            matrix = _MATRICES.get(picture.colorspace)
+            matrix = MATRICES.get(picture.colorspace)
             if matrix is None:  # players guess by the size as well
                 matrix = "bt601" if self._stream.codec_context.height < 720 else "bt709"
             full = picture.color_range == FULL_RANGE or picture.format.name.startswith("yuvj")
@@ -567,7 +567,7 @@ def is_grey(format: av.VideoFormat) -> bool:
     return format.name.startswith(("gray", "ya8", "ya16", "yaf", "mono"))
 
 
-def _target_format(picture: av.VideoFrame) -> PixelFormat:
+def target_format(picture: av.VideoFrame) -> PixelFormat:
     """What frames of such pictures are converted to."""
     format = picture.format
     native = NATIVE_FORMATS.get(format.name)
