@@ -18,6 +18,7 @@ from typer.core import TyperGroup
 
 from ..errors import EngineError, MissingExtra, did_you_mean
 from .cache import app as cache_app
+from .log import LogThatMayClose
 from .options import (
     BenchmarkOptions,
     BuildOptions,
@@ -207,6 +208,7 @@ def main() -> None:
     # What the imports make lives to the end. To look for garbage among it takes a tenth of the start, and as long again
     # at exit.
     gc.set_threshold(50_000)
+    sys.stderr = LogThatMayClose(sys.stderr)
     atexit.register(gc.freeze)
     try:
         app()

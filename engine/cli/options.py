@@ -161,6 +161,10 @@ class TranslateOptions:
         Literal["error", "tonemap"],
         option(help="HDR video: error refuses it, tonemap converts it to standard BT.709 (slow)."),
     ] = "error"
+    on_error: Annotated[
+        Literal["skip", "stop"],
+        option(help="Frames that cannot be decoded: skip leaves out up to 5 % of them and says how many, stop fails."),
+    ] = "skip"
     raw: Annotated[
         str | None,
         option(

@@ -223,7 +223,12 @@ class Worker:
         return {
             "start": self.start,
             "duration": self.duration,
-            "hints": {"threads": self.budget.decoder, "decoder": options.decoder, "hdr": options.hdr},
+            "hints": {
+                "threads": self.budget.decoder,
+                "decoder": options.decoder,
+                "hdr": options.hdr,
+                "on_error": options.on_error,
+            },
         }
 
     def _sink_options(self, output: str, overwrite: bool) -> dict[str, Any]:

@@ -516,15 +516,20 @@ def open_input(path: Path, kind: str = "video", hardware: HWAccel | None = None)
     if not path.exists():
         raise MediaError(f"{path}: no such file.")
     if path.is_dir():
-        raise MediaError(f"{path} is a folder; expected a {kind} file. Pictures of a folder are read with --images.")
+        raise MediaError(f"{path} is a folder; expected a {kind} file.")
+    if not path.is_file():  # to open a named pipe waits for its writer, and files are opened more than once
+        raise MediaError(
+            f"{path} is a named pipe or a device; expected a {kind} file. A video is piped to standard input: "
+            "ffmpeg … -f yuv4mpegpipe - | engine translate -"
+        )
     try:
-        if path.is_file() and path.stat().st_size == 0:
+        if path.stat().st_size == 0:
             raise MediaError(f"{path} is empty (0 bytes).")
         container = av.open(
             f"file:{path}",
             "r",
             metadata_errors="replace",
-            container_options={"protocol_whitelist": "file"},
+            container_options={"protocol_whitelist": "file", "format_whitelist": ",".join(_allowed_formats())},
             hwaccel=hardware,
         )
     except (av.FFmpegError, OSError) as error:
@@ -539,10 +544,29 @@ def open_input(path: Path, kind: str = "video", hardware: HWAccel | None = None)
     return container
 
 
+_FORMATS = """
+    mov,mp4,m4a,3gp,3g2,mj2 matroska,webm avi mpegts mpeg mpegvideo m4v h261 h263 h264 hevc vvc evc obu av1 ivf flv live_flv
+    ogg asf asf_o dv mxf gxf nut rm wtv vc1 vc1test dirac dnxhd cavsvideo avs2 avs3 mjpeg mjpeg_2000 smjpeg mpjpeg gif apng
+    yuv4mpegpipe amv nsv nuv ty flic smk bink roq film_cpk cine ser mlv pva tty image2 ico
+    bmp_pipe dds_pipe dpx_pipe exr_pipe gem_pipe gif_pipe hdr_pipe j2k_pipe jpeg_pipe jpegls_pipe jpegxl_pipe jpegxl_anim
+    pam_pipe pbm_pipe pcx_pipe pfm_pipe pgm_pipe pgmyuv_pipe pgx_pipe phm_pipe pictor_pipe png_pipe ppm_pipe psd_pipe
+    qdraw_pipe qoi_pipe sgi_pipe sunrast_pipe tiff_pipe vbn_pipe webp_pipe xbm_pipe xpm_pipe xwd_pipe
+    wav w64 mp3 aac ac3 eac3 flac aiff caf au
+"""
+"""Containers that are opened: those of one file. Playlists name other files, and games' formats nobody tests."""
+
+
+def _allowed_formats() -> list[str]:
+    """Names of demuxers; ``GANLENS_ALLOW`` adds to them."""
+    return [*_FORMATS.replace(",", " ").split(), *os.environ.get("GANLENS_ALLOW", "").replace(",", " ").split()]
+
+
 def _what_it_is(path: Path, kind: str) -> str:
     """A guess why libav refuses a file."""
     with contextlib.suppress(OSError), path.open("rb") as file:
         head = file.read(512)
+        if head.lstrip().startswith((b"#EXTM3U", b"ffconcat")) or b"<MPD" in head or b"<SmoothStreaming" in head:
+            return "it is a playlist, which would read other files; give those, or join them with ffmpeg first"
         if head[4:8] == b"ftyp":
             return "it begins like an MP4 file, but its index (moov) is missing or damaged; it was probably cut off"
         if head and all(byte >= 32 or byte in b"\t\r\n" for byte in head):

@@ -364,6 +364,7 @@ nb::dict compose_tables(const Compose& compose) {
 
 NB_MODULE(_kernels, m) {
     using namespace ganlens;
+    nb::set_leak_warnings(false);  // after an error, frames of its traceback still hold objects at exit
     m.def("targets", &targets);
     nb::class_<Prepare>(m, "Prepare")
         .def(
