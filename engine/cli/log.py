@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+from collections.abc import Iterator
 from typing import Any, TextIO
 
 
@@ -26,7 +27,7 @@ class LogThatMayClose(io.TextIOBase):
             self._stream.flush()
 
     @contextlib.contextmanager
-    def _falling_silent(self) -> Any:
+    def _falling_silent(self) -> Iterator[None]:
         try:
             yield
         except (OSError, ValueError):

@@ -516,7 +516,7 @@ def open_input(path: Path, kind: str = "video", hardware: HWAccel | None = None)
     if not path.exists():
         raise MediaError(f"{path}: no such file.")
     if path.is_dir():
-        raise MediaError(f"{path} is a folder; expected a {kind} file.")
+        raise MediaError(f"{path} is a folder; expected a {kind} file. Pictures of a folder are read with --images.")
     if not path.is_file():  # to open a named pipe waits for its writer, and files are opened more than once
         raise MediaError(
             f"{path} is a named pipe or a device; expected a {kind} file. A video is piped to standard input: "
@@ -545,13 +545,13 @@ def open_input(path: Path, kind: str = "video", hardware: HWAccel | None = None)
 
 
 _FORMATS = """
-    mov,mp4,m4a,3gp,3g2,mj2 matroska,webm avi mpegts mpeg mpegvideo m4v h261 h263 h264 hevc vvc evc obu av1 ivf flv live_flv
-    ogg asf asf_o dv mxf gxf nut rm wtv vc1 vc1test dirac dnxhd cavsvideo avs2 avs3 mjpeg mjpeg_2000 smjpeg mpjpeg gif apng
-    yuv4mpegpipe amv nsv nuv ty flic smk bink roq film_cpk cine ser mlv pva tty image2 ico
-    bmp_pipe dds_pipe dpx_pipe exr_pipe gem_pipe gif_pipe hdr_pipe j2k_pipe jpeg_pipe jpegls_pipe jpegxl_pipe jpegxl_anim
-    pam_pipe pbm_pipe pcx_pipe pfm_pipe pgm_pipe pgmyuv_pipe pgx_pipe phm_pipe pictor_pipe png_pipe ppm_pipe psd_pipe
-    qdraw_pipe qoi_pipe sgi_pipe sunrast_pipe tiff_pipe vbn_pipe webp_pipe xbm_pipe xpm_pipe xwd_pipe
-    wav w64 mp3 aac ac3 eac3 flac aiff caf au
+    mov,mp4,m4a,3gp,3g2,mj2 matroska,webm avi mpegts mpeg mpegvideo m4v h261 h263 h264 hevc vvc evc obu av1 ivf
+    flv live_flv ogg asf asf_o dv mxf gxf nut rm wtv vc1 vc1test dirac dnxhd cavsvideo avs2 avs3 mjpeg
+    mjpeg_2000 smjpeg mpjpeg gif apng yuv4mpegpipe amv nsv nuv ty flic smk bink roq film_cpk cine ser mlv pva
+    tty image2 ico bmp_pipe dds_pipe dpx_pipe exr_pipe gem_pipe gif_pipe hdr_pipe j2k_pipe jpeg_pipe jpegls_pipe
+    jpegxl_pipe jpegxl_anim pam_pipe pbm_pipe pcx_pipe pfm_pipe pgm_pipe pgmyuv_pipe pgx_pipe phm_pipe
+    pictor_pipe png_pipe ppm_pipe psd_pipe qdraw_pipe qoi_pipe sgi_pipe sunrast_pipe tiff_pipe vbn_pipe
+    webp_pipe xbm_pipe xpm_pipe xwd_pipe wav w64 mp3 aac ac3 eac3 flac aiff caf au
 """
 """Containers that are opened: those of one file. Playlists name other files, and games' formats nobody tests."""
 
