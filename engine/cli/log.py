@@ -18,7 +18,7 @@ class LogThatMayClose(io.TextIOBase):
     def write(self, text: str) -> int:
         """Pass ``text`` on, or drop it."""
         with self._falling_silent():
-            return self._stream.write(text)
+            self._stream.write(text)
         return len(text)
 
     def flush(self) -> None:
