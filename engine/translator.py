@@ -400,15 +400,14 @@ def _open_pipeline(
     batch: int,
 ) -> FramePipeline | None:
     """The way of frames over the GPU, where the backend runs on one and offers it; a line of ``choice`` if it fails."""
-    if not hasattr(backend, "bind_device"):
+    if not isinstance(backend, DeviceBackend):
         return None
-    from .cuda import Device
     from .ways.gpu import FramePipeline
 
     try:
         if compositor.framing.mode == "tile":
             raise OptionError("framing 'tile' puts tiles together there")
-        pipeline = FramePipeline(Device(), backend, compositor, in_flight=in_flight, spin=spin, batch=batch)
+        pipeline = FramePipeline(backend.gpu, backend, compositor, in_flight=in_flight, spin=spin, batch=batch)
         if frame_size is not None:
             pipeline.warm_up(frame_size)
         return pipeline

@@ -14,7 +14,7 @@ import pytest
 from onnx import helper
 
 import ganlens.engine.backends.tensorrt.backend as module
-from ganlens.engine import Color, Compositor, Frame, Translator, backends, cuda
+from ganlens.engine import Color, Compositor, Frame, Translator, backends
 from ganlens.engine.backends import open_backend, registry
 from ganlens.engine.backends.tensorrt import PlanCache, TensorRt, observed, read_record, write_plan
 from ganlens.engine.cuda import Device
@@ -60,7 +60,7 @@ class Machine:
         self.gpu = FakeCuda()
         self.trt: FakeTensorRt = install(monkeypatch, release, self.gpu)
         self.lines: list[str] = []
-        monkeypatch.setattr(module, "Device", lambda: Device(driver=self.gpu))
+        monkeypatch.setattr(module, "Device", lambda index=0: Device(index, driver=self.gpu))
 
     def open(self, path: Path, **options: Any) -> TensorRt:
         with observed(self.lines.append):
@@ -182,7 +182,6 @@ def test_two_bindings_do_not_share_memory(machine, tmp_path):
 def test_the_translator_takes_frames_through_the_plan(monkeypatch, tmp_path, release, in_flight):
     """The whole way, upload to download, in one graph where one frame is in flight; against the CPU's kernels."""
     machine = Machine(monkeypatch, release)
-    monkeypatch.setattr(cuda, "Device", lambda: Device(driver=machine.gpu))
     given = [
         Frame(make_planes("yuv420p", (32, 48), seed, padding=seed % 3), "yuv420p", Color(), Fraction(seed, 25))
         for seed in range(5)
@@ -204,7 +203,6 @@ def test_the_translator_takes_frames_through_the_plan(monkeypatch, tmp_path, rel
 
 @pytest.mark.parametrize("batch", [3, 6])
 def test_frames_that_share_a_run_have_one_plan_for_all_numbers(machine, monkeypatch, tmp_path, batch):
-    monkeypatch.setattr(cuda, "Device", lambda: Device(driver=machine.gpu))
     given = [
         Frame(make_planes("nv12", (32, 48), seed), "nv12", Color(), Fraction(seed, 25)) for seed in range(batch + 2)
     ]

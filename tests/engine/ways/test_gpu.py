@@ -25,7 +25,6 @@ from ganlens.engine import (
     GeneratorSpec,
     Output,
     Translator,
-    cuda,
     translator,
 )
 from ganlens.engine.backends import registry
@@ -670,7 +669,6 @@ def open_on_fake(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..
     """Translator.open, with a GPU that is the fake."""
     path, fake = network_model(tmp_path / "model.onnx", None), FakeCuda()
     monkeypatch.setattr(translator, "open_backend", lambda *_, **__: OnnxRuntimeOnFake(path, fake))
-    monkeypatch.setattr(cuda, "Device", lambda: Device(driver=fake))
     return lambda **options: Translator.open(path, **options)
 
 
@@ -721,7 +719,6 @@ def test_a_model_of_a_fixed_batch_is_filled_up_there_too(
     path = save_graph(tmp_path / "m.onnx", nodes, [tensor("x", dims)], [tensor("y", dims)], spec=record)
     fake = FakeCuda()
     monkeypatch.setattr(translator, "open_backend", lambda *_, **__: OnnxRuntimeOnFake(path, fake))
-    monkeypatch.setattr(cuda, "Device", lambda: Device(driver=fake))
     given = frames("rgb24", (32, 48), 4)
     with Translator.open(path, in_flight=in_flight, frame_size=(32, 48)) as ours:
         assert ours._pipeline is not None and ours.batch == 3
@@ -743,7 +740,6 @@ def test_tensors_that_do_not_suit_are_seen_before_the_first_frame(
     path = save_graph(tmp_path / "m.onnx", nodes, [tensor("x", dims, TensorProto.FLOAT16)], outputs, spec=record)
     fake = FakeCuda()
     monkeypatch.setattr(translator, "open_backend", lambda *_, **__: OnnxRuntimeOnFake(path, fake))
-    monkeypatch.setattr(cuda, "Device", lambda: Device(driver=fake))
     with Translator.open(path, detail=1.0, frame_size=(32, 48)) as ours:
         assert ours._pipeline is None and ours.choice is not None
         assert "frames go through host memory: The network's tensors are float32, float16" in ours.choice.lines[-1]
