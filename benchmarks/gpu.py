@@ -13,6 +13,7 @@ speed and agreement count here.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import copy
 import datetime
 import functools
@@ -33,6 +34,7 @@ from numpy.typing import NDArray
 
 from ganlens.engine import Compositor, Frame, Framing, FunctionBackend, GeneratorSpec, Output, Translator, VideoSource
 from ganlens.engine.backends import open_backend
+from ganlens.engine.benchmark import clip as clips
 from ganlens.engine.cuda import Device, DeviceBinding
 from ganlens.engine.errors import EngineError
 from ganlens.engine.spec import AttributeInput, SizeRule
@@ -44,7 +46,6 @@ from ganlens.export.to_onnx import composition_nodes, to_graph
 from ganlens.export.wrapper import ExportGenerator, graph_spec
 from ganlens.train.networks import make_generator
 
-from . import clip as clips
 from . import results
 
 Array = NDArray[np.float32]
@@ -254,7 +255,7 @@ def parity_db(device: Device, binding: DeviceBinding, model: Model, frames: Sequ
     attributes = feeds(model.spec, model.case.side, 1).get("att")
     worst = np.inf
     for frame in frames:
-        image = compositor.prepare(frame)
+        image = compositor.prepare(frame)[None]
         inputs = [image] if attributes is None else [image, attributes]
         for target, array in zip(binding.inputs, inputs, strict=True):
             staged = device.pinned(target.shape, target.dtype)
@@ -355,18 +356,18 @@ def measure_frames(
     row: Row, device: Device, runtime: Runtime, model: Model, frames: Sequence[Frame], clock: Clock, count: int
 ) -> None:
     """Whole frames: one at a time, then several in flight; where several share a run, only those."""
-    attributes = feeds(model.spec, model.case.side, 1).get("att")
-    for in_flight in (1, IN_FLIGHT) if model.batch == 1 else (IN_FLIGHT,):
-        pipeline = FramePipeline(
-            device, runtime, Compositor(model.spec), in_flight=in_flight, spin=in_flight == 1, batch=model.batch
-        )
-        if in_flight == 1:
-            set_frame_times(row, frame_times(lambda frame, p=pipeline: p(frame, attributes), frames, count, clock))  # type: ignore[misc]
-        else:
-            row.fps, took = throughput(lambda some, p=pipeline: p.stream(some, attributes), frames, 2 * count, clock)  # type: ignore[misc]
-            # The frames before the clock waited too; they are few.
-            row.host_waits = min(1.0, pipeline.times.summary()["wait"].total_s / took)
-        pipeline.close()
+    with contextlib.ExitStack() as stack:  # closing a way closes the network that both run
+        for in_flight in (1, IN_FLIGHT) if model.batch == 1 else (IN_FLIGHT,):
+            way = FramePipeline(
+                device, runtime, Compositor(model.spec), in_flight=in_flight, spin=in_flight == 1, batch=model.batch
+            )
+            translator = stack.enter_context(Translator(way=way))
+            if in_flight == 1:
+                set_frame_times(row, frame_times(translator, frames, count, clock))
+            else:
+                row.fps, took = throughput(translator.stream, frames, 2 * count, clock)
+                # The frames before the clock waited too; they are few.
+                row.host_waits = min(1.0, translator.times.summary()["wait"].total_s / took)
 
 
 def set_frame_times(row: Row, times: list[float]) -> None:
@@ -575,7 +576,7 @@ def main() -> None:
     print(device)
     names = options.runtime or ["tensorrt", "cuda"]
     runtimes: dict[str, Open] = {name: lambda path, name=name: open_backend(path, name) for name in names}  # type: ignore[misc]
-    frames = read_frames(clips.default_clip(), 60)
+    frames = read_frames(clips.cached_clip(results.BENCH), 60)
     rates = measure_rates()
     rows = run(
         device,

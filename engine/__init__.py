@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .backends import available, open_backend
     from .backends.base import Backend, FunctionBackend, Output
+    from .controls import Controls, Settings
     from .errors import (
         BackendError,
         BackendUnavailable,
@@ -27,17 +28,20 @@ if TYPE_CHECKING:
         TrainingError,
         UnknownModel,
     )
+    from .faces.framing import FaceFraming
     from .generator import Generator
     from .media import VideoSink, VideoSource
+    from .media.base import FileInfo, FrameFormat
     from .media.pictures import read_image, write_image
     from .media.uri import open_sink, open_source
-    from .model import find_model
+    from .model import Model, find_model
     from .model.description import read_spec
     from .pixels.compositor import Compositor
     from .pixels.frame import Color, Frame
     from .pixels.framing import Framing
     from .spec import GeneratorSpec
-    from .threads import prefetch
+    from .threads import Writer, prefetch
+    from .timing import StageTimes
     from .translator import Translator
 
 __version__: str
@@ -48,23 +52,31 @@ _HOME = {
     "BackendUnavailable": "errors",
     "Color": "pixels.frame",
     "Compositor": "pixels.compositor",
+    "Controls": "controls",
     "EngineError": "errors",
+    "FaceFraming": "faces.framing",
+    "FileInfo": "media.base",
     "Frame": "pixels.frame",
+    "FrameFormat": "media.base",
     "Framing": "pixels.framing",
     "FunctionBackend": "backends.base",
     "Generator": "generator",
     "GeneratorSpec": "spec",
     "MediaError": "errors",
     "MissingExtra": "errors",
+    "Model": "model",
     "ModelFileError": "errors",
     "OptionError": "errors",
     "Output": "backends.base",
+    "Settings": "controls",
     "ShapeError": "errors",
+    "StageTimes": "timing",
     "TrainingError": "errors",
     "Translator": "translator",
     "UnknownModel": "errors",
     "VideoSink": "media",
     "VideoSource": "media",
+    "Writer": "threads",
     "available": "backends",
     "find_model": "model",
     "open_backend": "backends",
@@ -82,23 +94,31 @@ __all__ = [
     "BackendUnavailable",
     "Color",
     "Compositor",
+    "Controls",
     "EngineError",
+    "FaceFraming",
+    "FileInfo",
     "Frame",
+    "FrameFormat",
     "Framing",
     "FunctionBackend",
     "Generator",
     "GeneratorSpec",
     "MediaError",
     "MissingExtra",
+    "Model",
     "ModelFileError",
     "OptionError",
     "Output",
+    "Settings",
     "ShapeError",
+    "StageTimes",
     "TrainingError",
     "Translator",
     "UnknownModel",
     "VideoSink",
     "VideoSource",
+    "Writer",
     "available",
     "find_model",
     "open_backend",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import time
 import warnings
 from collections.abc import Iterator, Sequence
@@ -18,9 +17,11 @@ import torch
 from torch import nn
 
 from ganlens.engine.errors import ExportError, MediaError, ModelFileError, OptionError
+from ganlens.engine.files import OutputFile
 from ganlens.engine.model.latents import draw, seeded
 from ganlens.engine.spec import GeneratorSpec, Parity, Size
 from ganlens.train.checkpoint import weights_sha256
+from ganlens.train.networks.layers import fold
 
 from .cost import multiply_accumulates
 from .parity import THRESHOLDS, Feed, Precision, Threshold, batched, measure, sample_attributes, worst
@@ -116,11 +117,12 @@ def export_onnx(
             "parity": None,
         }
     )
-    with _target(path, overwrite=options.overwrite) as partial:
+    with _target(path, overwrite=options.overwrite) as output:
         parity_files, calibration_files = _split(pictures, graph, options)
         module = ExportGenerator(generator, spec, graph.frame_border_px)
         example = _feeds(parity_files[:1], graph, size)[0]
-        model = to_graph(module, graph, example, dynamic=options.dynamic, opset=options.opset)
+        plain = ExportGenerator(fold(generator), spec, graph.frame_border_px)
+        model = to_graph(plain, graph, example, dynamic=options.dynamic, opset=options.opset)
         macs = multiply_accumulates(model, graph, size)
         model = _reduce(model, options, _feeds(calibration_files, graph, size, first=len(parity_files)))
         _clear_traces(model)
@@ -137,8 +139,8 @@ def export_onnx(
         content = model.SerializeToString()
         if not failures:
             _verify(model, content, graph)
-            partial.write_bytes(content)
-            os.replace(partial, path)
+            output.write(content)
+            output.commit()
     return ExportReport(
         path=path,
         spec=graph,
@@ -233,29 +235,15 @@ def _check(spec: GeneratorSpec, options: ExportOptions) -> Size:
 
 
 @contextmanager
-def _target(path: Path, *, overwrite: bool) -> Iterator[Path]:
-    """A file beside ``path`` to be moved into place; gone at the end whatever happens."""
+def _target(path: Path, *, overwrite: bool) -> Iterator[OutputFile]:
+    """The file to write, opened before minutes of work; it is gone at the end unless it was committed."""
     if path.suffix.lower() != ".onnx":
         raise MediaError(f"The output is called '{path.name}'; expected a name that ends in .onnx.")
-    if path.is_dir():
-        raise MediaError(f"'{path}' is a folder; expected the name of a file to write.")
-    if path.exists() and not overwrite:
-        raise MediaError(f"'{path}' exists already. Overwrite it with -y, or give another name with -o.")
-    if not path.parent.is_dir():
-        raise MediaError(f"The folder '{path.parent}' does not exist. Create it first.")
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    output = OutputFile(path, overwrite=overwrite)
     try:
-        partial.write_bytes(b"")  # now, not after minutes of work
-    except OSError as error:
-        raise MediaError(f"Cannot write to the folder '{path.parent}': {error.strerror}.") from error
-    try:
-        yield partial
-    except OSError as error:
-        if error.filename == str(partial):
-            raise MediaError(f"Cannot write '{path}': {error.strerror}.") from error
-        raise
+        yield output
     finally:
-        partial.unlink(missing_ok=True)
+        output.discard()
 
 
 def _split(pictures: Sequence[Path], spec: GeneratorSpec, options: ExportOptions) -> tuple[list[Path], list[Path]]:

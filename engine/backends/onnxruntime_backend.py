@@ -44,7 +44,9 @@ def _load(extra: str) -> Any:
                 f"onnxruntime is installed but cannot be imported: {_one_line(error)}. Install it again."
             ) from error
         package = "onnxruntime-gpu" if extra == "cuda" else "onnxruntime"
-        raise MissingExtra(f"The backend '{extra}'", package, extra_for("cuda") if extra == "cuda" else extra) from error
+        raise MissingExtra(
+            f"The backend '{extra}'", package, extra_for("cuda") if extra == "cuda" else extra
+        ) from error
     return onnxruntime
 
 

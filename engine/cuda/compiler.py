@@ -5,13 +5,12 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
 from ..errors import BackendError, BackendUnavailable
+from ..files import cache_folder, make_private_folder, read_private, replace_file
 from . import images
 from .device import Device
 from .graph import Module
@@ -72,19 +71,17 @@ def cached_cubin(arch: int, *, newest: int | None = None) -> bytes:
     """
     nvrtc = find_nvrtc(newest)
     key = hashlib.sha256(repr((images.source_digest(), nvrtc.version, arch)).encode()).hexdigest()
-    path = _cache_folder() / "kernels" / f"sm_{arch}-{key[:32]}.cubin"
-    # A cubin is code: one that is cut off or changed is compiled again.
+    path = cache_folder() / "kernels" / f"sm_{arch}-{key[:32]}.cubin"
+    # A cubin is code: one that is cut off, changed, or written by somebody else is compiled again.
     with contextlib.suppress(OSError):
-        digest, _, cubin = path.read_bytes().partition(b"\n")
+        digest, _, cubin = read_private(path).partition(b"\n")
         if digest == hashlib.sha256(cubin).hexdigest().encode():
             return cubin
     cubin = compile_cubin(arch, nvrtc)
     # A folder that cannot be written costs the next start two seconds, no error.
     with contextlib.suppress(OSError):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".tmp", delete=False) as file:
-            file.write(hashlib.sha256(cubin).hexdigest().encode() + b"\n" + cubin)
-        os.replace(file.name, path)
+        make_private_folder(path.parent)
+        replace_file(path, hashlib.sha256(cubin).hexdigest().encode() + b"\n" + cubin, mode=0o600)
     return cubin
 
 
@@ -127,9 +124,3 @@ def compile_cubin(arch: int, nvrtc: Nvrtc) -> bytes:
         return images.compile_image(nvrtc, f"sm_{target}")
     except NvrtcError as error:
         raise BackendError(str(error)) from error
-
-
-def _cache_folder() -> Path:
-    from ..backends.auto import cache_folder  # until it is in ..files
-
-    return cache_folder()

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import MediaError, OptionError
-from ..files import OutputFile
+from ..files import cannot_write, replace_file
 from ..pixels.frame import Frame
 from .av_frames import Orientation
 from .picture_codec import IMAGE_SUFFIXES, decode_still, encode_still
@@ -62,12 +62,11 @@ def write_image(path: str | os.PathLike[str], frame: Frame, *, overwrite: bool =
     check_target(path, overwrite=overwrite)
     if frame.format != "rgb24":
         raise OptionError(f"a frame of pixel format {frame.format} came; images are written from rgb24")
-    file = OutputFile(path, overwrite=overwrite)
+    content = encode_still(frame.planes[0], path.suffix.lower())
     try:
-        file.write(encode_still(frame.planes[0], path.suffix.lower()))
-        file.commit()
-    finally:
-        file.discard()
+        replace_file(path, content, overwrite=overwrite)
+    except OSError as error:
+        raise cannot_write(path, error) from error
 
 
 def check_target(path: Path, *, overwrite: bool, parents: bool = False) -> None:
