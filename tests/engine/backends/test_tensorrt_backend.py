@@ -57,7 +57,7 @@ class Machine:
     """A fake GPU with a release of TensorRT, as open_backend finds them."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, release: str = "11") -> None:
-        self.gpu = FakeCuda()
+        self.gpu = FakeCuda(capability=(8, 9) if release == "rtx" else (9, 0))
         self.trt: FakeTensorRt = install(monkeypatch, release, self.gpu)
         self.lines: list[str] = []
         monkeypatch.setattr(module, "Device", lambda index=0: Device(index, driver=self.gpu))

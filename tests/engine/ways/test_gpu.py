@@ -825,7 +825,7 @@ def test_strict_auto_does_not_go_on_after_a_backend_that_is_installed(
     path = network_model(tmp_path / "model.onnx")
     installed = {"cuda": None, "cpu": None}
     monkeypatch.setattr(registry, "quick_problem", lambda name: installed.get(name, "not installed"))
-    monkeypatch.setattr(registry, "problem", lambda name: "it is broken")
+    monkeypatch.setattr(registry, "problem", lambda name, device=None: "it is broken")
     with pytest.raises(BackendUnavailable, match="cuda: it is broken. It was asked not to go on"):
         Translator.open(path, strict=True)
     with Translator.open(path) as falls_back:
