@@ -355,6 +355,8 @@ nb::dict compose_tables(const Compose& compose, std::optional<double> detail, st
 
 NB_MODULE(_kernels, m) {
     using namespace ganlens;
+    // The command line ends without looking for garbage: what a cycle holds then is not a fault that a user can cure.
+    nb::set_leak_warnings(false);
     m.def("targets", &targets);
     nb::class_<Prepare>(m, "Prepare")
         .def(
