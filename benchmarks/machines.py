@@ -19,9 +19,9 @@ from ganlens.engine.benchmark.result import Result, Row, read_result
 FOLDER = Path(__file__).parents[1] / "docs" / "results"
 HEAD = """# Machines
 
-What `engine benchmark` measured on the machines of those who sent their results; each name links the file behind its figures.
-Written by `python -m benchmarks.machines`. To add yours: close other programs, `engine benchmark -o docs/results`, run the command
-above, and open a pull request with the new `.json`.
+What `engine benchmark` measured on the machines of those who sent their results; each name links the file behind its
+figures. Written by `python -m benchmarks.machines`. To add yours: close other programs, `engine benchmark -o
+docs/results`, run the command above, and open a pull request with the new `.json`.
 """
 TITLES = (
     "machine", "backend", "fps", "streams of 30 fps", "p50 ms", "p95 ms", "ms at 30 Hz", "720p video fps",

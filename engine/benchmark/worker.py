@@ -286,7 +286,7 @@ def network_inputs(spec: GeneratorSpec, job: Job) -> list[Inputs]:
         return [_noise_input(spec, number) for number in range(MOST_LATENTS)]
     compositor = Compositor(spec, Framing("fit", size=None if spec.size.fixed else job.size))
     vector = attribute_vector(spec.attributes, typical_attributes(spec)) if spec.attributes else None
-    return [(compositor.prepare(Frame.from_rgb(picture)).copy(), vector, None) for picture in np.load(job.pictures)]
+    return [(compositor.prepare(Frame.from_rgb(picture))[None], vector, None) for picture in np.load(job.pictures)]
 
 
 def _noise_input(spec: GeneratorSpec, seed: int) -> Inputs:

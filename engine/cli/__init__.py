@@ -210,8 +210,8 @@ def main() -> None:
     gc.set_threshold(50_000)
     atexit.register(gc.freeze)
     if sys.argv[1:2] not in (["train"], ["export"]):
-        # The engine computes nothing with BLAS, whose threads would be started with NumPy: a fifth of its import time on
-        # two cores, and more on many.
+        # The engine computes nothing with BLAS, whose threads would be started with NumPy: a sixth of its import time
+        # on two cores.
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     try:
         app()

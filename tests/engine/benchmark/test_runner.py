@@ -223,6 +223,15 @@ def test_a_busy_machine_makes_rows_noisy() -> None:
     assert all("noisy" in row.flags for row in measure(Machine(within=0.3)).results if row.scenario == "latency")
 
 
+def test_a_reference_that_fails_is_said_and_does_not_end_the_row() -> None:
+    machine = Machine()
+    machine.crash = lambda job: job.kind == "reference"
+    result = measure(machine)
+    assert len(result.results) == 2
+    assert "no reference to judge quality by: its process ended with SIGSEGV" in " ".join(result_table(result).split())
+    assert result.failures[0].backend == "reference"
+
+
 def test_a_lower_precision_is_not_measured_without_its_reference(tmp_path: Path) -> None:
     onnx = pytest.importorskip("onnx")
     from ganlens.engine.model import open as open_model
