@@ -216,7 +216,7 @@ def lpips(network: VGG16, first: Tensor, second: Tensor) -> Tensor:
     Returns:
         (N,) float64.
     """
-    total = torch.zeros(len(first), dtype=torch.float64, device=first.device)
+    total = torch.zeros(len(first), dtype=torch.float64, device=network.mean.device)
     pairs = zip(network.activations(first, LPIPS_LAYERS), network.activations(second, LPIPS_LAYERS), strict=True)
     for a, b in pairs:
         total += (_unit(a) - _unit(b)).square().sum(dim=1).mean(dim=(1, 2)).double()
