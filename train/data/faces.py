@@ -1,6 +1,7 @@
 """Faces and their attributes → batches of pictures (N, 3, H, W) and labels (N, C).
 
-As in :mod:`.datasets`, a sample depends on the seed and its number only. Pictures are decoded when they are first asked for.
+As in :mod:`.datasets`, a sample depends on the seed and its number only. Pictures are decoded when
+they are first asked for.
 """
 
 from __future__ import annotations

@@ -151,9 +151,8 @@ def read_picture(path: Path, load_size: int) -> NDArray[np.uint8]:
         OSError, ValueError: not a picture, truncated, or smaller than 16 px.
     """
     with Image.open(path) as opened:
-        picture = ImageOps.exif_transpose(opened).convert("RGB")
-    if min(picture.size) < SMALLEST_PX:
-        raise ValueError(f"{picture.width}x{picture.height} is too small; at least {SMALLEST_PX} px are needed")
+        picture = to_rgb(ImageOps.exif_transpose(opened))
+    require_size(*picture.size)
     return resized(np.asarray(picture), load_size)
 
 
