@@ -192,7 +192,7 @@ def export(ctx: typer.Context) -> None:
     short_help="Turn a CycleGAN, pix2pix or StarGAN checkpoint into a checked ONNX file (extra 'export').",
 )
 def import_(ctx: typer.Context) -> None:
-    """Turn a checkpoint of another program into a checked ONNX file (needs the extra 'export'): engine import --help."""
+    """Turn a checkpoint of another program into an ONNX file (needs the extra 'export'): engine import --help."""
     try:
         from ganlens.export.import_cli import app as import_app
 

@@ -1,7 +1,7 @@
 """The generators of other programs, built as their public code builds them, to make checkpoints of their shape.
 
-Written from the structure of pytorch-CycleGAN-and-pix2pix (``models/networks.py``) and of yunjey's StarGAN (``model.py``),
-so that names and order of weights are theirs.
+Written from the structure of pytorch-CycleGAN-and-pix2pix (``models/networks.py``) and of yunjey's StarGAN
+(``model.py``), so that names and order of weights are theirs.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ they are first asked for.
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -98,6 +99,11 @@ class FaceDataset(TrainingData):
     def epoch_length(self) -> int:
         """Every picture once."""
         return len(self.pictures)
+
+    def fingerprint(self) -> str:
+        """Of the pictures and their labels."""
+        labels = hashlib.sha256(self.labels.tobytes()).hexdigest()[:16]
+        return f"{len(self)}:{self.pictures.fingerprint()} labels:{labels}"
 
     def preview(self, count: int, size: int) -> tuple[Tensor, ...]:
         """Held-out faces and their labels."""

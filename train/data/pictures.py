@@ -7,6 +7,7 @@ of loading processes does not matter, and a resumed run meets the same pictures 
 from __future__ import annotations
 
 import glob
+import hashlib
 import logging
 import time
 from collections.abc import Sequence
@@ -73,6 +74,13 @@ class Pictures:
 
     def __len__(self) -> int:
         return len(self.paths)
+
+    def fingerprint(self) -> str:
+        """Digest of names and sizes of the files: tells another set of pictures, not a changed one of equal size."""
+        digest = hashlib.sha256()
+        for path in self.paths:
+            digest.update(f"{path.name} {path.stat().st_size}\n".encode())
+        return digest.hexdigest()[:16]
 
     def __getitem__(self, index: int) -> NDArray[np.uint8]:
         """The resized picture, (H, W, 3) uint8 RGB; see :meth:`take`."""

@@ -104,7 +104,9 @@ class SetDistance:
         self.extractor = extractor
         self.resize = f"{resize}; {extractor.resize}"
         self.seed = seed
-        self.real = self._features(real)
+        found = real if isinstance(real, Features) else Features.of(extractor, real)
+        self.real = self._features(found)
+        self.real_size = found.size
         self._frechet = FrechetInceptionDistance(_AsGiven(extractor.num_features), reset_real_features=False)
         self._frechet.update(self.real, real=True)
 
