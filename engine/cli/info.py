@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from ..backends import BackendStatus, available
+<<<<<<< HEAD
 from ..errors import printable
 from ..model import find_model, read_model_spec, shipped
+=======
+from ..model import find_model, is_checkpoint, read_checkpoint_spec, read_model_spec, shipped
+>>>>>>> refs/heads/training
 from ..model.description import parse_value_range
 from ..spec import AttributeInput, GeneratorSpec
 
@@ -47,8 +52,12 @@ def show_models(as_json: bool) -> None:
 
 def show_model(model: str, value_range: str | None, as_json: bool) -> None:
     """Print one model's record."""
-    path = find_model(model)
-    spec = read_model_spec(path, value_range=parse_value_range(value_range) if value_range else None)
+    if is_checkpoint(model):
+        path = Path(model) / "generator.safetensors" if Path(model).is_dir() else Path(model)
+        spec = read_checkpoint_spec(path)
+    else:
+        path = find_model(model)
+        spec = read_model_spec(path, value_range=parse_value_range(value_range) if value_range else None)
     if as_json:
         print(spec.model_dump_json(indent=2))
         return

@@ -124,9 +124,9 @@ def test_edge_has_batch_norm() -> None:
         make_config(CycleGANConfig, {**needed, "shape": "transposed"})
 
 
-def test_new_runs_are_joined_and_old_ones_go_on_as_they_began(tmp_path: Path) -> None:
+def test_new_runs_are_balanced_and_old_ones_go_on_as_they_began(tmp_path: Path) -> None:
     values = {"photos": "a", "paintings": "b", "out": str(tmp_path)}
-    assert make_config(CycleGANConfig, values).shape == "joined"
+    assert make_config(CycleGANConfig, values).shape == "balanced"
     (tmp_path / "config.json").write_text(f'{{"photos": "a", "paintings": "b", "out": "{tmp_path}"}}')
     assert merge(CycleGANConfig, {"out": str(tmp_path)}, resume=True).shape == "transposed"
 
