@@ -11,12 +11,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from ..backends import BackendStatus, available
-<<<<<<< HEAD
 from ..errors import printable
-from ..model import find_model, read_model_spec, shipped
-=======
 from ..model import find_model, is_checkpoint, read_checkpoint_spec, read_model_spec, shipped
->>>>>>> refs/heads/training
 from ..model.description import parse_value_range
 from ..spec import AttributeInput, GeneratorSpec
 
