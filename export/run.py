@@ -9,11 +9,11 @@ from torch import nn
 
 from ganlens.engine.errors import MediaError, OptionError, TrainingError
 from ganlens.engine.spec import GeneratorSpec
-from ganlens.train.attribute_table import picture_folder
 from ganlens.train.checkpoint import load_generator
 from ganlens.train.config import CONFIG_NAME, read_values
-from ganlens.train.data import list_pictures
-from ganlens.train.pairs import picture_sources
+from ganlens.train.data.attribute_table import picture_folder
+from ganlens.train.data.pairs import picture_sources
+from ganlens.train.data.pictures import list_pictures
 
 
 class Run(NamedTuple):

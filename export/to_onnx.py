@@ -21,7 +21,7 @@ from ganlens.engine.files import OutputFile
 from ganlens.engine.model.latents import draw, seeded
 from ganlens.engine.spec import GeneratorSpec, Parity, Size
 from ganlens.train.checkpoint import weights_sha256
-from ganlens.train.layers import fold
+from ganlens.train.networks.layers import fold
 
 from .cost import multiply_accumulates
 from .parity import THRESHOLDS, Feed, Precision, Threshold, batched, measure, sample_attributes, worst

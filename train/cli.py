@@ -18,27 +18,12 @@ from rich.table import Table
 
 from ganlens.engine.errors import EngineError, OptionError, TrainingError
 
-from .config import (
-    CHANGEABLE,
-    CONFIG_NAME,
-    CONFIGS,
-    OLDEST_SHAPE,
-    ACLGANConfig,
-    ClassifierConfig,
-    CycleGANConfig,
-    DCGANConfig,
-    DistillConfig,
-    PairedConfig,
-    PSCGANConfig,
-    StarGANConfig,
-    TrainConfig,
-    make_config,
-    read_values,
-)
+from .config import CONFIG_NAME, CycleGANConfig, TrainConfig, make_config, read_values
+from .methods import METHODS
 
 if TYPE_CHECKING:
-    from .evaluate_edits import EditEvaluation
-    from .evaluate_labels import LabelAccuracy, LabelEvaluation
+    from .evaluate.edits import EditEvaluation
+    from .evaluate.labels import LabelAccuracy, LabelEvaluation
 
 app = typer.Typer(
     name="train",
@@ -52,7 +37,8 @@ _console = Console(stderr=True)
 
 def run(method: str, context: typer.Context, given: dict[str, Any]) -> None:
     """Merge defaults, ``--config``, a resumed run's configuration and the options given, then train."""
-    kind = CONFIGS[method]
+    entry = METHODS[method]
+    kind = entry.config
     config_file, resume = given.pop("config"), given.pop("resume")
     explicit = {name: value for name, value in given.items() if _on_command_line(context, name)}
     with _told_in_one_line():
@@ -61,9 +47,9 @@ def run(method: str, context: typer.Context, given: dict[str, Any]) -> None:
         from .loop import train  # PyTorch loads here, so that --help stays quick
 
         finished = train(config, resume=resume, console=_console)
-        if finished and isinstance(config, ClassifierConfig):
-            _tell_classifier(config)
-            return
+        told = entry.load().finish(config) if finished else []
+    for part in told:
+        Console().print(part, soft_wrap=True)
     _tell_end(finished, config)
 
 
@@ -77,34 +63,12 @@ def _told_in_one_line() -> Iterator[None]:
 
 
 def _tell_end(finished: bool, config: TrainConfig) -> None:
-    run = shlex.quote(config.out)  # the lines are there to be copied
-    if finished and isinstance(config, PSCGANConfig) and not config.has_stage2:
-        _console.print(
-            f"Finished. Next: engine train psc-gan --stage 2 --stage1 {run} --data {shlex.quote(config.data)} "
-            f"--size {config.size}",
-            soft_wrap=True,
-            markup=False,
-        )
-    elif finished:
-        text = f"Finished. Next: engine export {run} -o {shlex.quote(config.model_name)}.onnx"
-        _console.print(text, soft_wrap=True, markup=False)
+    if finished:
+        text = f"Finished. Next: {config.next_command}"
     else:
-        _console.print(
-            f"Stopped and saved. Continue: engine train {config.method} --out {run} --resume",
-            soft_wrap=True,
-            markup=False,
-        )
-
-
-def _tell_classifier(config: ClassifierConfig) -> None:
-    from .classifier import CLASSIFIER_NAME, finish
-
-    record = finish(config)
-    table = Table("attribute", "accuracy", "balanced", title=f"{record.held_out} faces of people never seen")
-    for name, accuracy in record.accuracy.items():
-        table.add_row(name, f"{accuracy:.3f}", f"{record.balanced_accuracy[name]:.3f}")
-    Console().print(table)
-    _console.print(f"Written: {config.run / CLASSIFIER_NAME}", soft_wrap=True)
+        out = shlex.quote(config.out)  # the lines are there to be copied
+        text = f"Stopped and saved. Continue: engine train {config.method} --out {out} --resume"
+    _console.print(text, soft_wrap=True, markup=False, highlight=False)
 
 
 def _tell_edits(found: EditEvaluation) -> None:
@@ -160,8 +124,9 @@ def merge(
     if resume:
         if "out" not in explicit:
             raise TrainingError("--resume needs --out: the run folder to continue.")
-        values = {"shape": OLDEST_SHAPE, **read_values(Path(explicit["out"]))}
-        fixed = sorted(n for n, v in explicit.items() if n not in CHANGEABLE and v != values.get(n))
+        values = read_values(Path(explicit["out"]))
+        changeable = kind.changeable()
+        fixed = sorted(n for n, v in explicit.items() if n not in changeable and v != values.get(n))
         if fixed:
             names = ", ".join("--" + name.replace("_", "-") for name in fixed)
             raise TrainingError(f"{names} cannot change when a run is resumed. Start a new run in another --out.")
@@ -174,14 +139,15 @@ def merge(
     return make_config(kind, {**values, **explicit})
 
 
-def _command(kind: type[TrainConfig]) -> Any:
+def _command(method: str, kind: type[TrainConfig]) -> Any:
     """A command function with one typed option for each field of the configuration."""
 
     def command(ctx: typer.Context, **given: Any) -> None:
-        run(kind.model_fields["method"].default, ctx, given)
+        run(method, ctx, given)
 
     parameters = [inspect.Parameter("ctx", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context)]
-    parameters += [_parameter(name, field) for name, field in kind.model_fields.items() if name != "method"]
+    shown = (name for name in kind.model_fields if name != "method" and name not in kind.without_effect)
+    parameters += [_parameter(name, kind.model_fields[name]) for name in shown]
     parameters += [
         _option(
             "config", Path | None, None, "Start from a recipe (.toml) or a run's config.json; options given here win."
@@ -227,14 +193,13 @@ def _commands() -> None:
     """Train generators, and measure them."""
 
 
-app.command("cyclegan")(_command(CycleGANConfig))
-app.command("paired")(_command(PairedConfig))
-app.command("distill")(_command(DistillConfig))
-app.command("acl-gan")(_command(ACLGANConfig))
-app.command("stargan")(_command(StarGANConfig))
-app.command("dcgan")(_command(DCGANConfig))
-app.command("classifier")(_command(ClassifierConfig))
-app.command("psc-gan")(_command(PSCGANConfig))
+def add_commands(to: typer.Typer) -> None:
+    """A command for each row of the table of methods."""
+    for name, entry in METHODS.items():
+        to.command(name)(_command(name, entry.config))
+
+
+add_commands(app)
 
 
 @app.command("demo")
@@ -245,7 +210,7 @@ def demo(
     """Train a small CycleGAN on synthetic photos and paintings: shows that training works, without any data."""
     with _told_in_one_line():
         _set_up_logging()
-        from .demo_data import make_demo_data
+        from .data.demo import make_demo_data
         from .loop import refuse_used_folder, train
 
         run_folder = out / "run"
@@ -318,7 +283,7 @@ def evaluate(
     """
     with _told_in_one_line():
         if _method_of(model) == "psc-gan":
-            from .evaluate_labels import evaluate_label_files
+            from .evaluate.labels import evaluate_label_files
 
             labels = evaluate_label_files(
                 model,
@@ -334,7 +299,7 @@ def evaluate(
             _tell_labels(labels)
             return
         if classifier is not None:
-            from .evaluate_edits import evaluate_edit_files
+            from .evaluate.edits import evaluate_edit_files
 
             edits = evaluate_edit_files(
                 model,
@@ -354,7 +319,7 @@ def evaluate(
                 "--photos, --paintings and --weights or --inception are needed to compare with paintings; an attribute "
                 "model needs --classifier instead."
             )
-        from .evaluate import evaluate_files
+        from .evaluate.translation import evaluate_files
 
         found = evaluate_files(
             model,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import re
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -15,42 +17,39 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import Accelerator
-from accelerate.utils import gather_object
+from accelerate.state import AcceleratorState
+from accelerate.utils import broadcast_object_list, gather_object
 from PIL import Image
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from safetensors import SafetensorError
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.tensorboard import SummaryWriter
 
 from ganlens.engine.errors import TrainingError
 from ganlens.engine.spec import GeneratorSpec
 
-from .attribute_data import FaceDataset
-from .attribute_table import has_table, picture_folder
-from .checkpoint import STATE_NAME, load_generator, load_state, save_generator, save_state
-from .config import (
-    CONFIG_NAME,
-    DCGANConfig,
-    FacesConfig,
-    PairedConfig,
-    TrainConfig,
-    UnpairedConfig,
-    save_config,
-)
-from .data import Pictures, Positions, TrainingData, UnpairedDataset, make_loader, to_pixels
-from .methods import Batch, Method, Phase, StagedMethod, make_method
-from .pairs import PairDataset, Wanted, make_pairs
+from .averaging import MovingAverage
+from .checkpoint import STATE_NAME, load_generator, load_state, save_generator, save_state, state_stamp
+from .config import CONFIG_NAME, TrainConfig, is_config, save_config
+from .data.datasets import Positions, make_loader
+from .data.pairs import PAIRS_NAME
+from .data.pictures import to_pixels
+from .methods import method_of
+from .methods.base import Batch, Method, Phase
+from .processes import average_in_place, average_statistics
 from .randomness import get_random_state, seed_all, set_random_state
-from .records import training_record
-from .schedule import Schedule, average_decay
-from .teachers import open_teacher
+from .run_lock import LOCK_NAME, only_writer
+from .specs import training_record
 
 logger = logging.getLogger(__name__)
 
 STATE_VERSION = 1
-PAIRS_NAME = "pairs"
-"""Folder of the pairs in a run of paired training."""
+
+BEFORE_FIRST_CHECKPOINT = frozenset({LOCK_NAME, CONFIG_NAME, PAIRS_NAME, "tensorboard"})
+"""What a run folder holds before its first checkpoint."""
+UNFINISHED = re.compile(r"\..*\.part(\..*)?")
+"""Files that a killed process did not finish; the next writer removes them."""
 
 
 class Trainer:
@@ -70,31 +69,29 @@ class Trainer:
         self.console = console or Console(stderr=True)
         if config.threads:
             torch.set_num_threads(config.threads)
-        self.accelerator = Accelerator(mixed_precision=config.precision)
+        self.accelerator = make_accelerator(config.precision)
         saved = load_state(config.run) if resume else None
+        self._resumed_from = state_stamp(config.run) if resume else None
         if saved is None:
             refuse_used_folder(config.run)
         self.accelerator.wait_for_everyone()  # all have looked at the folder before one writes to it
         self.device = self.accelerator.device
         with self.accelerator.main_process_first():  # what one process prepares and keeps, the others find
-            self.dataset = make_dataset(config)
-        self.schedule = Schedule.of(config, self.dataset.epoch_length, self.accelerator.num_processes)
+            kind = method_of(config)
+        self.dataset = kind.make_dataset(config)
+        self.schedule = kind.make_schedule(config, self.dataset.epoch_length, self.accelerator.num_processes)
         self.step = 0
         self.seconds = 0.0
 
         seed_all(config.seed)  # the same on every process, so that all start from the same weights
-        self.method = make_method(config)
-        if isinstance(self.method, StagedMethod):
-            self.method.prepare(self.dataset, self.schedule)
+        self.method = kind(config)
+        self.method.prepare(self.dataset, self.schedule)
         layout = memory_format(config, self.device, self.method.networks.values())
         for network in self.method.networks.values():
             network.to(device=self.device, memory_format=layout)  # type: ignore[call-overload]
         if config.start_from and saved is None:
             take_generators(self.method, config)
-        self.averaged = {
-            name: AveragedModel(self.method.networks[name], multi_avg_fn=moving_average(config.ema), use_buffers=True)
-            for name in self.method.averaged
-        }
+        self.averaged = {name: MovingAverage(self.method.networks[name], config.ema) for name in self.method.averaged}
         for network in self.method.fixed.values():
             network.to(device=self.device, memory_format=layout).eval().requires_grad_(False)  # type: ignore[call-overload]
         self.optimizers = {
@@ -127,8 +124,12 @@ class Trainer:
             raise TrainingError(
                 f"{config.out} is finished: {self.step} of {schedule.steps} steps. Give a larger --steps to go on."
             )
+        with self._own_folder():
+            return self._fit()
+
+    def _fit(self) -> bool:
+        config, schedule = self.config, self.schedule
         if self.is_main:
-            config.run.mkdir(parents=True, exist_ok=True)
             save_config(config, config.run)
             purge_step = self.step + 1 if self.step else None  # what a killed run wrote after its last checkpoint
             self._writer = SummaryWriter(str(config.run / "tensorboard"), purge_step=purge_step)
@@ -166,11 +167,42 @@ class Trainer:
             self._writer.close()
         return finished
 
+    @contextmanager
+    def _own_folder(self) -> Iterator[None]:
+        """The run folder, locked. Only the main process holds the lock; if it fails, all processes raise."""
+        problem: TrainingError | None = None
+        with ExitStack() as held:
+            if self.is_main:
+                try:
+                    self.config.run.mkdir(parents=True, exist_ok=True)
+                    held.enter_context(only_writer(self.config.run))
+                    self._refuse_changed_folder()
+                except TrainingError as error:
+                    problem = error
+                except OSError as error:
+                    problem = TrainingError(f"{self.config.run} cannot be written: {error}. Choose another --out.")
+            problems: list[TrainingError | None] = [problem]
+            if self.accelerator.num_processes > 1:
+                problems = broadcast_object_list(problems)
+            if problems[0] is not None:
+                raise problems[0]
+            yield
+
+    def _refuse_changed_folder(self) -> None:
+        """Another process may have trained here between the first look at the folder and the lock."""
+        if self._resumed_from is None:
+            refuse_used_folder(self.config.run)
+        elif state_stamp(self.config.run) != self._resumed_from:
+            raise TrainingError(
+                f"The run in {self.config.run} has gone on since it was opened: another process trains it. Try again "
+                "when that has ended."
+            )
+
     def update(self, batch: Batch) -> None:
         """One step: each phase computes its loss with all other networks frozen, and its optimiser moves."""
-        if isinstance(self.method, StagedMethod) and self.method.start_stage(self.step):
+        if self.method.start_step(self.step, self.images_seen):
             for averaged in self.averaged.values():
-                averaged.n_averaged.zero_()
+                averaged.restart()
         factor = self.schedule.factor(self.step)
         moved: set[str] = set()
         for phase in self.method.phases:
@@ -194,9 +226,10 @@ class Trainer:
                 self._sums[name] = self._sums.get(name, torch.zeros((), device=self.device)) + value.detach().float()
                 self._counts[name] = self._counts.get(name, 0) + 1
         self._summed += 1
+        average_statistics(self.method.networks.values())
         for name, averaged in self.averaged.items():
             if name in moved:
-                averaged.update_parameters(self.method.networks[name])
+                averaged.update(self.method.networks[name])
         self.step += 1
 
     @property
@@ -233,7 +266,6 @@ class Trainer:
             "scaler": self.accelerator.scaler.state_dict() if self.accelerator.scaler is not None else None,
             "ranks": ranks,
         }
-        save_state(state, self.config.run)
         training = training_record(
             self.config,
             images_seen=self.images_seen,
@@ -241,13 +273,24 @@ class Trainer:
             seconds=self.seconds,
             device=str(self.device),
         )
-        for stem, (name, spec) in self.method.specs().items():
-            complete = spec.model_copy(update={"training": training, "producer": "ganlens.train"})
-            save_generator(self._saved(name), complete, self.config.run / f"{stem}.safetensors")
+        # The state last: killed in between, the run is resumed from the one before and writes its generators again. But
+        # the first of all states first: from then on there is something to resume.
+        first = not (self.config.run / STATE_NAME).exists()
+        try:
+            if first:
+                save_state(state, self.config.run)
+            for stem, (name, spec) in self.method.specs().items():
+                complete = spec.model_copy(update={"training": training, "producer": "ganlens.train"})
+                save_generator(self._saved(name), complete, self.config.run / f"{stem}.safetensors")
+            if not first:
+                save_state(state, self.config.run)
+        except (OSError, SafetensorError) as error:
+            raise TrainingError(
+                f"The checkpoint could not be written to {self.config.run}: {error}. Free some space, then --resume."
+            ) from error
 
     def _saved(self, name: str) -> nn.Module:
-        averaged: dict[str, nn.Module] = {name: network.module for name, network in self.averaged.items()}
-        return self.method.assemble(name, averaged) if isinstance(self.method, StagedMethod) else averaged[name]
+        return self.method.assemble(name, {name: averaged.module for name, averaged in self.averaged.items()})
 
     def _restore(self, saved: dict[str, Any]) -> None:
         if saved["version"] != STATE_VERSION:
@@ -267,9 +310,14 @@ class Trainer:
             try:
                 network.load_state_dict(saved["networks"][name])
             except RuntimeError as error:
+                if self.config.size != json.loads(saved["config"])["size"]:
+                    raise TrainingError(
+                        f"--size cannot change in this run: its {name} is made for pictures of one size. Start a new "
+                        "run in another --out (with acl-gan, --discriminator-size lets a run go on at another --size)."
+                    ) from error
                 raise TrainingError(
-                    f"--size cannot change in this run: its {name} is made for pictures of one size. Start a new "
-                    "run in another --out (with acl-gan, --discriminator-size lets a run go on at another --size)."
+                    f"The {name} in {self.config.out} has other layers than this version's: it was written by an older "
+                    f"one ({str(error).splitlines()[-1].strip()}). Start a new run."
                 ) from error
         for name, averaged in self.averaged.items():
             averaged.load_state_dict(saved["averaged"][name])
@@ -319,12 +367,7 @@ class Trainer:
         """
         if self.accelerator.num_processes == 1:
             return
-        gradients = [parameter.grad for parameter in self._parameters(phase) if parameter.grad is not None]
-        flat = self.accelerator.reduce(torch.cat([gradient.reshape(-1) for gradient in gradients]), reduction="mean")
-        offset = 0
-        for gradient in gradients:
-            gradient.copy_(flat[offset : offset + gradient.numel()].view_as(gradient))
-            offset += gradient.numel()
+        average_in_place([parameter.grad for parameter in self._parameters(phase) if parameter.grad is not None])
 
     def _agree(self, *wishes: bool) -> tuple[bool, ...]:
         """What any process wishes, all do: clocks and signals do not reach them in the same step."""
@@ -414,16 +457,6 @@ def memory_format(config: TrainConfig, device: torch.device, networks: Iterable[
     return torch.contiguous_format if by_picture and device.type == "cpu" else torch.channels_last
 
 
-def moving_average(ema: float) -> Callable[[Any, Any, Tensor | int], None]:
-    """How :class:`AveragedModel` moves: exponentially, with :func:`.schedule.average_decay`."""
-
-    def move(averaged: Any, current: Any, count: Tensor | int) -> None:
-        function = get_ema_multi_avg_fn(average_decay(ema, int(count)))  # type: ignore[no-untyped-call]
-        function(averaged, current, count)
-
-    return move
-
-
 def take_generators(method: Method, config: TrainConfig) -> None:
     """Give a new run the averaged generators of the one that ``start_from`` names.
 
@@ -431,7 +464,7 @@ def take_generators(method: Method, config: TrainConfig) -> None:
         TrainingError: the method has none to give, or they are of another kind.
         ModelFileError: there are none in that folder.
     """
-    files = {} if isinstance(method, StagedMethod) else method.specs()
+    files = method.specs()
     if not files:
         raise TrainingError(f"--start-from {config.start_from}: {config.method} does not start from a generator.")
     for stem, (name, spec) in files.items():
@@ -459,55 +492,24 @@ def train(config: TrainConfig, *, resume: bool = False, console: Console | None 
     return Trainer(config, resume=resume, console=console).fit()
 
 
-def make_dataset(config: TrainConfig) -> TrainingData:
-    """The data set that a method's configuration names."""
-    if isinstance(config, DCGANConfig) and not config.needs_labels and not has_table(config.data, config.table):
-        pictures = Pictures(str(picture_folder(Path(config.data))), config.resize_px, config.cache_mb)
-        return UnpairedDataset((pictures,), config.size, flip=config.flip, seed=config.seed)
-    if isinstance(config, FacesConfig):
-        return FaceDataset.of(config)
-    if isinstance(config, PairedConfig):
-        return make_pair_dataset(config)
-    assert isinstance(config, UnpairedConfig)
-    domains = (
-        Pictures(config.photos, config.resize_px, config.cache_mb),
-        Pictures(config.paintings, round(config.resize_px * config.painting_zoom), config.cache_mb),
-    )
-    return UnpairedDataset(domains, config.size, flip=config.flip, seed=config.seed)
-
-
-def make_pair_dataset(config: PairedConfig) -> PairDataset:
-    """The pairs of a configuration; the teacher is asked now if nobody has asked it before."""
-    wanted = Wanted(
-        config.photos, config.size, config.varied, config.zoom, config.holdout, config.clip_frames, config.seed
-    )
-    teacher = None
-    if config.teacher:
-        teacher = open_teacher(
-            config.teacher,
-            value_range=config.range,
-            inputs=config.teacher_input,
-            scale=config.teacher_scale,
-            threads=config.threads,
-        )
-    folder = Path(config.pairs) if config.pairs else config.run / PAIRS_NAME
-    pairs = make_pairs(wanted, folder, teacher, config.answers, _tell_pairs)
-    return PairDataset(pairs, config.crop or config.size, seed=config.seed)
-
-
-def _tell_pairs(done: int, total: int) -> None:
-    if done % 100 == 0 or done == total:
-        logger.info("%d of %d pairs made", done, total)
-
-
 def refuse_used_folder(folder: Path) -> None:
-    """Raise unless a new run may be written to ``folder``."""
-    if folder.is_dir() and any(entry.name != PAIRS_NAME for entry in folder.iterdir()):
-        if (folder / STATE_NAME).exists() or (folder / CONFIG_NAME).exists():
-            raise TrainingError(f"{folder} holds a run. Continue it with --resume, or choose another --out.")
-        raise TrainingError(f"{folder} exists and is not empty. Choose another --out; nothing is overwritten.")
+    """Raise unless a new run may be written to ``folder``: it is missing, empty, or holds only what a run writes before
+    its first checkpoint."""
     if folder.exists() and not folder.is_dir():
         raise TrainingError(f"{folder} is a file. --out must be a folder; it is made if missing.")
+    found = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    if STATE_NAME in found:
+        raise TrainingError(f"{folder} holds a run. Continue it with --resume, or choose another --out.")
+    ours = bool(found & {LOCK_NAME, PAIRS_NAME}) or is_config(folder / CONFIG_NAME)
+    if found and not (ours and all(name in BEFORE_FIRST_CHECKPOINT or UNFINISHED.fullmatch(name) for name in found)):
+        raise TrainingError(f"{folder} exists and is not empty. Choose another --out; nothing is overwritten.")
+
+
+def make_accelerator(precision: str) -> Accelerator:
+    """An Accelerator of this precision, also where the process has trained in another one before."""
+    if AcceleratorState._shared_state and AcceleratorState().mixed_precision != precision:
+        AcceleratorState._reset_state()
+    return Accelerator(mixed_precision=precision)
 
 
 @contextmanager
@@ -544,7 +546,7 @@ def catch_interrupt() -> Iterator[threading.Event]:
         event.set()
         logger.warning("stopping after this step; the run is saved and can be resumed")
 
-    previous = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    previous = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     try:
         yield event
     finally:

@@ -1,4 +1,5 @@
-"""The command line: ``engine translate | generate | models | info | backends | build | cache | train | export``.
+"""The command line: ``engine translate | live | generate | benchmark | models | info | backends | build | cache | train
+| export``.
 
 Only this package prints. What a command needs is imported when it runs, so that ``engine --help`` answers at once and
 ``engine`` works without the packages of the extras.
@@ -17,7 +18,16 @@ from typer.core import TyperGroup
 
 from ..errors import EngineError, MissingExtra, did_you_mean
 from .cache import app as cache_app
-from .options import BuildOptions, GenerateOptions, Range, TranslateOptions, command
+from .options import (
+    BenchmarkOptions,
+    BuildOptions,
+    GenerateOptions,
+    LiveOptions,
+    Range,
+    RelabelOptions,
+    TranslateOptions,
+    command,
+)
 
 
 class _Commands(TyperGroup):
@@ -88,8 +98,20 @@ def _translate(options: TranslateOptions) -> None:
     raise typer.Exit(run(options))
 
 
+def _live(options: LiveOptions) -> None:
+    from .live import run
+
+    raise typer.Exit(run(options))
+
+
 def _generate(options: GenerateOptions) -> None:
     from .generate import run
+
+    raise typer.Exit(run(options))
+
+
+def _benchmark(options: BenchmarkOptions) -> None:
+    from .benchmark import run
 
     raise typer.Exit(run(options))
 
@@ -100,8 +122,16 @@ def _build(options: BuildOptions) -> None:
     build(options)
 
 
+def _relabel(options: RelabelOptions) -> None:
+    from .relabel import run
+
+    run(options)
+
+
 app.command("translate", short_help="Translate videos and pictures.")(command(TranslateOptions, _translate))
+app.command("live", short_help="Filter a camera or a stream while you watch.")(command(LiveOptions, _live))
 app.command("generate", short_help="Make pictures from noise.")(command(GenerateOptions, _generate))
+app.command("benchmark", short_help="Measure speed and quality on this machine.")(command(BenchmarkOptions, _benchmark))
 
 
 @app.command()
@@ -132,6 +162,7 @@ def backends(as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] =
     show_backends(as_json)
 
 
+app.command("relabel", short_help="Give an ONNX file another record.")(command(RelabelOptions, _relabel))
 app.command("build", short_help="Build the TensorRT plan of a model ahead of time.")(command(BuildOptions, _build))
 
 _PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}

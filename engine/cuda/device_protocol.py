@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Protocol, runtime_checkable
 
-from .device import Device, DeviceArray
+from .device import Device
+from .memory import DeviceArray
 
 
 class DeviceBinding(Protocol):

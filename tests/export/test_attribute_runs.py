@@ -16,7 +16,7 @@ from ganlens.export.cli import app
 from ganlens.train.checkpoint import GENERATOR_NAME, save_generator
 from ganlens.train.config import ACLGANConfig, EditorConfig, StarGANConfig
 from ganlens.train.networks import GrowingGenerator, RealTimeGenerator, make_generator
-from ganlens.train.records import attribute_spec
+from ganlens.train.specs import attribute_spec
 
 
 @pytest.mark.parametrize(

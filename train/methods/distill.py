@@ -18,11 +18,12 @@ from ganlens.engine.spec import GeneratorSpec
 
 from ..checkpoint import load_generator
 from ..config import DistillConfig
+from ..data.datasets import UnpairedDataset
 from ..losses import AdversarialLoss, add_noise, score_loss
 from ..networks import MobileGenerator, PatchGAN, RealTimeGenerator, ResNetGenerator, make_generator
-from ..pool import ImagePool
-from ..records import image_to_image_spec
-from .base import Batch, Parts, Phase, adam
+from ..specs import image_to_image_spec
+from .base import Batch, Method, Parts, Phase, adam
+from .image_pool import ImagePool
 
 
 def student_loss(
@@ -48,7 +49,7 @@ def student_loss(
     return total, {"adv_painting": adversarial, "output": output, "feature": feature}, painting.detach()
 
 
-class Distillation:
+class Distillation(Method):
     """The method: networks ``student``, ``judge`` and ``projections``, and a fixed ``teacher``."""
 
     averaged: tuple[str, ...] = ("student",)
@@ -91,6 +92,11 @@ class Distillation:
             Phase("discriminator", ("judge",), self.judge_step, adam(judge_rate, config.beta1)),
         )
         self._fake: Tensor | None = None
+
+    @classmethod
+    def make_dataset(cls, config: DistillConfig) -> UnpairedDataset:
+        """Photos and paintings."""
+        return UnpairedDataset.of(config)
 
     def student_step(self, batch: Batch, step: int) -> tuple[Tensor, Parts]:
         """Loss of the student; keeps its paintings for :meth:`judge_step`."""

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -21,13 +20,14 @@ from torch.nn.functional import interpolate, l1_loss
 from ganlens.engine.spec import GeneratorSpec
 
 from ..config import PairedConfig
-from ..features import VGG16
+from ..data.pairs import PairDataset, make_pair_dataset
 from ..losses import add_noise, score_loss
 from ..losses.paired import gradient_loss, pooled_loss, texture_loss
+from ..losses.style import STYLE_LAYERS, gram_loss
 from ..networks import PatchGAN, make_generator
-from ..records import image_to_image_spec
-from ..style import STYLE_LAYERS, gram_loss
-from .base import Batch, Parts, Phase, adam
+from ..networks.vgg16 import VGG16
+from ..specs import image_to_image_spec
+from .base import Batch, Method, Parts, Phase, adam
 
 COARSE = 4
 """Side of the spots of a camera's coarse noise (what compression makes of it), px."""
@@ -86,7 +86,7 @@ def paired_loss(
     return total, {name: term for name, (_, term) in terms.items()}, translated
 
 
-class Paired:
+class Paired(Method):
     """The method: network ``generator``, and ``critic`` where there is an adversarial loss."""
 
     averaged: tuple[str, ...] = ("generator",)
@@ -108,6 +108,11 @@ class Paired:
             rate = config.discriminator_learning_rate or config.learning_rate
             self.phases += (Phase("critic", ("critic",), self.critic_step, adam(rate, config.beta1)),)
         self._fake: Tensor | None = None
+
+    @classmethod
+    def make_dataset(cls, config: PairedConfig) -> PairDataset:
+        """The pairs; the teacher is asked now if nobody has asked it before."""
+        return make_pair_dataset(config)
 
     def generator_step(self, batch: Batch, step: int) -> tuple[Tensor, Parts]:
         """Loss of the generator; keeps its translation for :meth:`critic_step`."""
@@ -155,10 +160,3 @@ class Paired:
         """Picture, answer, translation."""
         picture, answer = batch
         return [picture, answer, networks["generator"](picture)]
-
-    def state_dict(self) -> dict[str, Any]:
-        """Nothing beside the networks."""
-        return {}
-
-    def load_state_dict(self, state: dict[str, Any], device: torch.device) -> None:
-        """Nothing to restore."""

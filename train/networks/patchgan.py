@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from ..layers import initialise
+from .layers import initialise
 
 
 class PatchGAN(nn.Module):

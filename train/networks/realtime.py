@@ -20,10 +20,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ..config import Activation, Norm
-from ..layers import Foldable, initialise_without_norm, make_activation, make_norm
-
-UNSHUFFLED = 12
-"""Channels of a picture whose 2x2 pixels lie in one place."""
+from .balanced import UNSHUFFLED, BalancedHead, unshuffle_weights
+from .layers import initialise_without_norm, make_activation, make_norm
 
 
 class Shape(NamedTuple):
@@ -99,49 +97,6 @@ class Up(nn.Module):
         return h + (change if self.mix is None else self.mix(change))  # type: ignore[no-any-return]
 
 
-class BalancedHead(nn.Module, Foldable):
-    """3x3 convolution and pixel shuffle by 2 whose four phases answer a flat input alike.
-
-    The kernel in the output's grid is a free 5x5 kernel convolved with a 2x2 box: each output pixel then meets the same
-    sum of weights, whatever its phase. :meth:`folded` is the plain convolution that computes the same.
-
-    Args:
-        inputs: channels of the features, at half the output's size.
-        outputs: channels of the picture (3, or 4 with a mask).
-    """
-
-    box: Tensor
-
-    def __init__(self, inputs: int, outputs: int) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.empty(inputs, outputs, 5, 5))
-        self.bias = nn.Parameter(torch.zeros(outputs))
-        nn.init.normal_(self.weight, 0.0, 0.12 / inputs**0.5)
-        self.register_buffer("box", torch.full((1, 1, 2, 2), 0.5), persistent=False)
-
-    def kernel(self) -> Tensor:
-        """The weights of the plain convolution, (4 outputs, inputs, 3, 3)."""
-        inputs, outputs, side, _ = self.weight.shape
-        full = functional.conv2d(self.weight.reshape(inputs * outputs, 1, side, side), self.box, padding=1)
-        taps = full.reshape(inputs, outputs, 3, 2, 3, 2).flip(2, 4)  # taps of a convolution run against the offsets
-        return taps.permute(1, 3, 5, 0, 2, 4).reshape(4 * outputs, inputs, 3, 3)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, inputs, H, W) to (N, outputs, 2H, 2W)."""
-        bias = self.bias.repeat_interleave(4)
-        return functional.pixel_shuffle(functional.conv2d(x, self.kernel(), bias, padding=1), 2)
-
-    def folded(self) -> nn.Module:
-        """A convolution and a shuffle with the same answers."""
-        inputs, outputs = self.weight.shape[:2]
-        plain = nn.Conv2d(inputs, 4 * outputs, 3, 1, 1)
-        with torch.no_grad():
-            plain.weight.copy_(self.kernel())
-            assert plain.bias is not None
-            plain.bias.copy_(self.bias.repeat_interleave(4))
-        return nn.Sequential(plain, nn.PixelShuffle(2))
-
-
 class RealTimeGenerator(nn.Module):
     """A tier: a stem and two stride-2 convolutions down, inverted blocks, two light steps up, the joined head.
 
@@ -186,9 +141,7 @@ class RealTimeGenerator(nn.Module):
                 for block in self.body:
                     block.reduce.weight.mul_(0.1)  # type: ignore[union-attr, operator]
         self.head = BalancedHead(half + UNSHUFFLED, 4 if mask else 3)
-        # One convolution in place of reshape and transpose: runtimes keep their blocked layout, NPUs have no transpose.
-        places = torch.eye(UNSHUFFLED).reshape(UNSHUFFLED, 3, 2, 2)
-        self.register_buffer("unshuffle", places, persistent=False)
+        self.register_buffer("unshuffle", unshuffle_weights(), persistent=False)
 
     def forward(self, x: Tensor, attributes: Tensor | None = None) -> Tensor | tuple[Tensor, Tensor]:
         """Translate.

@@ -7,12 +7,13 @@ import numpy as np
 from ...cuda import Device
 from ...errors import PlanError, ShapeError
 from ...model import Model
+from ...model.plan_record import Plan, PlanKey, PlanRecord
 from ...spec import GeneratorSpec
 from ..base import Array, BackendStatus, ModelBackend, Shape, input_names, output_names, zero_inputs
 from ..build_progress import observer
 from .builder import BuildOptions, build_into, make_key
 from .library import TITLES, Kernels, Library, check_installed, load
-from .plans import Plan, PlanCache, PlanKey, PlanRecord
+from .plans import PlanCache
 from .profile import BATCHES, Extent, make_profile
 
 

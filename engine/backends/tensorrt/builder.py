@@ -15,11 +15,11 @@ from typing import Any, NamedTuple
 from ...cuda import Device
 from ...errors import BackendError, BackendUnavailable, ModelFileError, OptionError, did_you_mean, reason
 from ...model.description import OnnxFile
+from ...model.plan_record import Plan, PlanKey, PlanRecord, Profile, tensors
 from ...spec import GeneratorSpec
 from ..build_progress import Report
 from .library import RTX_TARGETS, Library, clean, host_bytes
-from .plans import Plan, PlanCache, PlanKey, PlanRecord, model_sha256, tensors
-from .profile import Profile
+from .plans import PlanCache, model_sha256
 from .progress import Progress
 
 THIS_GPU = "this GPU"

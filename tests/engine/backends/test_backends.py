@@ -286,6 +286,30 @@ def test_foreign_model_without_any_size(tmp_path, name):
         open_backend(path, name, value_range=(-1, 1))
 
 
+@each_backend
+def test_an_answer_whose_size_follows_the_picture_is_refused_not_stale(tmp_path, name):
+    """Fault D17: bright pictures are answered at half their height."""
+    nodes = [
+        helper.make_node("ReduceMax", ["x"], ["most"], keepdims=0),
+        helper.make_node("Greater", ["most", "limit"], ["bright"]),
+        helper.make_node("Cast", ["bright"], ["number"], to=TensorProto.INT64),
+        helper.make_node("Mul", ["number", "half"], ["less"]),
+        helper.make_node("Sub", ["whole", "less"], ["end"]),
+        helper.make_node("Slice", ["x", "begin", "end", "axis"], ["y"]),
+    ]
+    weights = [constant("limit", 0.5)]
+    weights += [constant(key, value, np.int64) for key, value in (("half", [8]), ("whole", [16]), ("begin", [0]))]
+    weights.append(constant("axis", [2], np.int64))
+    inputs, outputs = [tensor("x", (1, 3, 16, 24))], [tensor("y", (1, 3, "rows", 24))]
+    path = save_graph(tmp_path / "m.onnx", nodes, inputs, outputs, weights, make_spec((16, 24)))
+    with open_backend(path, name) as backend:
+        dark = np.linspace(-1, 0.4, 3 * 16 * 24, dtype=np.float32).reshape(1, 3, 16, 24)
+        for _ in range(2):
+            np.testing.assert_array_equal(backend.run(dark).translated, dark)
+            with pytest.raises((ShapeError, BackendError)):
+                backend.run(-dark)
+
+
 # --- the choice
 
 

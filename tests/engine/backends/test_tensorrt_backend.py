@@ -468,7 +468,7 @@ def test_status(monkeypatch, release):
     assert not row.usable
     assert "The driver finds no GPU" in row.reason
     machine.gpu.devices, machine.gpu.version = 1, 11080
-    assert "The NVIDIA driver is too old: it knows CUDA 11.8" in state().reason
+    assert "The NVIDIA driver is too old: it supports CUDA 11.8" in state().reason
 
 
 def test_status_without_the_library(monkeypatch):

@@ -563,6 +563,39 @@ def test_a_run_of_several_frames_is_one_launch() -> None:
     assert (fake.calls - before)["cuGraphLaunch"] == 2 and fake.live == live
 
 
+@pytest.mark.parametrize(("in_flight", "batch"), [(1, 1), (3, 1), (1, 3), (2, 3)])
+def test_a_change_of_opacity_and_detail_makes_nothing_anew(in_flight: int, batch: int) -> None:
+    """Each frame has its own, also where frames share a run; the recorded launches stay."""
+    fake = FakeCuda()
+    record = spec(output=ImageOutput(kind="segment", mask="mask"))
+    network = FunctionNetwork(fake, masked, outputs=2)
+    pipeline = make(network, FRAMINGS["crop"], record, in_flight=in_flight, batch=batch)
+    given = frames("yuv420p", (51, 67), 9)
+    list(pipeline.stream(given))
+    before, live = fake.calls.copy(), fake.live
+    looks = [Look(None, 1 - n / 8, (n % 3) / 2) for n in range(9)]
+    at = iter(looks)
+    lease, steps = Lease(pipeline), Looks({})
+    steps.at = lambda way: next(at)  # type: ignore[method-assign]
+    answers = list(translated(given, lambda: lease, steps))
+    made = fake.calls - before
+    assert not {name for name in made if "Alloc" in name or "Create" in name or "Instantiate" in name}
+    assert fake.live == live and len(pipeline._routes) == 1
+    for frame, look, answer in zip(given, looks, answers, strict=True):
+        expected = on_cpu(masked, frame, FRAMINGS["crop"], record, opacity=look.opacity, detail=look.detail)
+        assert_same(answer, expected)
+
+
+def test_a_frame_on_the_gpu_has_its_own_opacity_and_detail() -> None:
+    pipeline = make(FunctionNetwork(FakeCuda(), negative), FRAMINGS["crop"])
+    for opacity, detail in ((1.0, 0.0), (0.5, 1.0), (0.25, 0.0)):
+        (frame,) = frames("rgb24", (51, 67), 1)
+        array = pipeline.device.upload(frame.planes[0].copy())
+        pipeline.on_device([array], "rgb24", look=Look(None, opacity, detail))
+        expected = on_cpu(negative, frame, FRAMINGS["crop"], spec(), opacity=opacity, detail=detail)
+        assert np.array_equal(pipeline.device.download(array), expected.planes[0])
+
+
 def test_frames_of_another_size_begin_a_run_of_their_own() -> None:
     pipeline = make(FunctionNetwork(FakeCuda(), negative), in_flight=2, batch=3)
     given = [*frames("rgb24", (40, 40), 2), *frames("rgb24", (32, 48), 4), *frames("nv12", (40, 40), 2)]

@@ -1,0 +1,1 @@
+"""Files → batches: pictures, attribute tables, label groups, pairs and their teachers."""
