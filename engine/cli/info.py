@@ -87,6 +87,10 @@ def _rows(spec: GeneratorSpec) -> list[tuple[str, str]]:
         rows.append(("mask", "yes"))
     if spec.frame_border_px:
         rows.append(("frame border", f"{spec.frame_border_px} px equal the input"))
+    if spec.detail is not None:
+        rows.append(("detail", f"{spec.detail:g} of the original's, by default"))
+    if spec.training is not None and spec.training.teacher:
+        rows.append(("taught by", spec.training.teacher))
     if spec.face_alignment:
         rows.append(("takes", f"one aligned face ({spec.face_alignment}); the runtime finds the faces of a frame"))
     if spec.training:

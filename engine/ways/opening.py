@@ -61,6 +61,8 @@ def open_way(
             return open_backend(known, opened.name, **options)
 
         more = [another] * (in_flight - 1)
+        if detail is None:
+            detail = opened.spec.detail
         if isinstance(chosen, FaceFraming):
             blending = {"detail": 1.0 if detail is None else detail, "opacity": opacity}
             return FacesWay(opened, FaceCompositor(opened.spec, chosen, **blending), more, batch)
