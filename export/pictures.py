@@ -12,6 +12,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from ganlens.engine.errors import MediaError
 from ganlens.engine.spec import GeneratorSpec, Size
+from ganlens.train.data.pictures import to_rgb
 
 log = logging.getLogger(__name__)
 
@@ -45,9 +46,7 @@ def load_picture(path: Path, spec: GeneratorSpec, size: Size) -> NDArray[np.floa
     """
     height, width = size
     with Image.open(path) as image:
-        fitted = ImageOps.fit(
-            ImageOps.exif_transpose(image).convert("RGB"), (width, height), method=Image.Resampling.BICUBIC
-        )
+        fitted = ImageOps.fit(to_rgb(ImageOps.exif_transpose(image)), (width, height), method=Image.Resampling.BICUBIC)
     pixels = np.asarray(fitted, dtype=np.float32)
     if spec.channel_order == "BGR":
         pixels = pixels[:, :, ::-1]

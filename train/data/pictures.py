@@ -94,6 +94,22 @@ def list_pictures(source: str) -> list[Path]:
     return found
 
 
+def to_rgb(image: Image.Image) -> Image.Image:
+    """A Pillow picture as 8-bit RGB; deeper grey is scaled, where ``convert`` clips it to white.
+
+    Integers of more than 8 bits are taken for 16-bit samples, floats for 0..1, or for 0..255 if one is above 1.
+    """
+    if image.mode not in ("I", "F") and not image.mode.startswith("I;"):
+        return image.convert("RGB")
+    samples = np.asarray(image, dtype=np.float64)
+    highest = float(samples.max(initial=0))
+    if image.mode == "F":
+        samples = samples * (255 if highest <= 1 else 1)
+    elif image.mode.startswith("I;") or highest > 255:
+        samples = samples / 257
+    return Image.fromarray(np.rint(samples.clip(0, 255)).astype(np.uint8)).convert("RGB")
+
+
 def read_picture(path: Path, load_size: int) -> NDArray[np.uint8]:
     """Decode, turn upright and resize so that the shorter side is ``load_size`` (bicubic, aspect ratio kept).
 
@@ -104,7 +120,7 @@ def read_picture(path: Path, load_size: int) -> NDArray[np.uint8]:
         OSError, ValueError: not a picture, truncated, or smaller than 16 px.
     """
     with Image.open(path) as opened:
-        picture = ImageOps.exif_transpose(opened).convert("RGB")
+        picture = to_rgb(ImageOps.exif_transpose(opened))
     if min(picture.size) < SMALLEST_PX:
         raise ValueError(f"{picture.width}x{picture.height} is too small; at least {SMALLEST_PX} px are needed")
     return resized(np.asarray(picture), load_size)

@@ -21,6 +21,7 @@ from ganlens.engine.model.description import parse_value_range
 from ganlens.engine.spec import GeneratorSpec, ValueRange
 
 from .filters import find_filter
+from .pictures import to_rgb
 
 Pixels = NDArray[np.uint8]
 Values = NDArray[np.float32]
@@ -196,7 +197,7 @@ def _answer_to(file: Path, picture: Path, threads: int) -> Values:
     (entry,) = session.get_inputs()
     try:
         with Image.open(picture) as opened:
-            image = opened.convert("RGB")
+            image = to_rgb(opened)
     except OSError as error:
         raise OptionError(f"--teacher-input: the picture {picture} cannot be read: {error}.") from error
     height, width = _sides(entry.shape) or (image.height, image.width)
