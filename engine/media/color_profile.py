@@ -50,7 +50,7 @@ class ColorProfile(NamedTuple):
 def read_profile(data: bytes) -> ColorProfile | None:
     """The profile in an image file's content; None where there is none."""
     profile = _find(data)
-    if len(profile) < 132:
+    if len(profile) < 132 or profile[36:40] != b"acsp":
         return None
     tags: dict[bytes, bytes] = {}
     with contextlib.suppress(struct.error):
@@ -60,7 +60,8 @@ def read_profile(data: bytes) -> ColorProfile | None:
     name = _name(tags.get(b"desc", b""))
     try:
         columns = [struct.unpack_from(">3i", tags[tag], 8) for tag in (b"rXYZ", b"gXYZ", b"bXYZ")]
-        curves = [_curve(tags[tag]) for tag in (b"rTRC", b"gTRC", b"bTRC")]
+        with np.errstate(all="ignore"):
+            curves = [np.nan_to_num(_curve(tags[tag])).clip(0, 1) for tag in (b"rTRC", b"gTRC", b"bTRC")]
     except (KeyError, struct.error, ValueError):
         return ColorProfile(name)
     if profile[16:20] != b"RGB " or b"A2B0" in tags:
@@ -107,7 +108,8 @@ def _curve(tag: bytes) -> NDArray[np.float64]:
         if count == 0:
             return x
         if count == 1:
-            return np.power(x, struct.unpack_from(">H", tag, 12)[0] / 256, dtype=np.float64)
+            exponent: float = struct.unpack_from(">H", tag, 12)[0] / 256
+            return np.power(x, exponent)
         table = np.frombuffer(tag, ">u2", count, 12) / 65535
         return np.interp(x, np.linspace(0, 1, count), table)
     if tag[:4] == b"para":
@@ -115,7 +117,8 @@ def _curve(tag: bytes) -> NDArray[np.float64]:
         counts = (1, 3, 4, 5, 7)
         if kind < len(counts):
             given = [value / 65536 for value in struct.unpack_from(f">{counts[kind]}i", tag, 12)]
-            g, a, b, c, d, e, f = [*given, *(1.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0)[len(given) :]]
+            filled: list[float] = [*given, *(1.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0)[len(given) :]]
+            g, a, b, c, d, e, f = filled
             if kind in (1, 2):  # d is where a x + b becomes positive; the third number is an offset of both parts
                 e = f = c
                 c, d = 0.0, -b / a if a else 0.0
