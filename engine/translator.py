@@ -104,8 +104,8 @@ class Translator:
             framing: "fit", "crop", "tile", "native", or a :class:`~ganlens.engine.Framing` with its options;
                 "faces" or a :class:`~ganlens.engine.FaceFraming`. None: "faces" for a model whose record says that it
                 takes an aligned face, else "fit".
-            detail: see :class:`~ganlens.engine.Compositor`; None: 1 for faces, whose change is added to the
-                frame's own pixels, 0 for all else.
+            detail: see :class:`~ganlens.engine.Compositor`; None: what the model's record says; where it says
+                nothing, 1 for faces, whose change is added to the frame's own pixels, and 0 for all else.
             opacity: see :class:`~ganlens.engine.Compositor`.
             threads: CPU threads of the network; None: all cores.
             in_flight: frames that :meth:`stream` translates at the same time, sharing ``threads`` among them: more

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 
 from ganlens.engine.errors import MediaError
 from ganlens.engine.spec import GeneratorSpec, Size
-from ganlens.train.data.pictures import to_rgb
+from ganlens.train.data.pictures import UNREADABLE, to_rgb
 
 log = logging.getLogger(__name__)
 
@@ -63,6 +63,6 @@ def _is_readable(path: Path) -> bool:
     try:
         with Image.open(path) as image:
             image.load()
-    except (OSError, UnidentifiedImageError, Image.DecompressionBombError):
+    except UNREADABLE:
         return False
     return True

@@ -8,22 +8,17 @@ import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from pydantic.fields import FieldInfo
 from rich.console import Console
 from rich.logging import RichHandler
-from rich.table import Table
 
-from ganlens.engine.errors import EngineError, OptionError, TrainingError
+from ganlens.engine.errors import EngineError, TrainingError
 
-from .config import CONFIG_NAME, CycleGANConfig, TrainConfig, make_config, read_values
+from .config import CycleGANConfig, TrainConfig, make_config, read_values
 from .methods import METHODS
-
-if TYPE_CHECKING:
-    from .evaluate.edits import EditEvaluation
-    from .evaluate.labels import LabelAccuracy, LabelEvaluation
 
 app = typer.Typer(
     name="train",
@@ -69,41 +64,6 @@ def _tell_end(finished: bool, config: TrainConfig) -> None:
         out = shlex.quote(config.out)  # the lines are there to be copied
         text = f"Stopped and saved. Continue: engine train {config.method} --out {out} --resume"
     _console.print(text, soft_wrap=True, markup=False, highlight=False)
-
-
-def _tell_edits(found: EditEvaluation) -> None:
-    table = Table(
-        "attribute", "as wished", "before", "others kept", "before", "mask", "change", title=f"{found.faces} faces"
-    )
-    for name, row in found.rows.items():
-        table.add_row(name, *(f"{value:.3f}" for value in row))
-    Console().print(table)
-    distance = "" if found.frechet is None else f" To the unedited faces: {found.frechet}."
-    border = "no border" if found.border_error < 0 else f"largest change in the border: {found.border_error:g}"
-    Console().print(f"{found.size} px, people never seen; {border}.{distance}", soft_wrap=True)
-
-
-def _method_of(model: Path) -> str:
-    """The method of a run folder, or of the one that a file lies in; empty where there is no such."""
-    folder = model if model.is_dir() else model.parent
-    return str(read_values(folder).get("method", "")) if (folder / CONFIG_NAME).is_file() else ""
-
-
-def _tell_labels(found: LabelEvaluation) -> None:
-    def shares(accuracy: LabelAccuracy | None) -> list[str]:
-        return ["-", "-"] if accuracy is None else [f"{accuracy.slot:.3f}", f"{accuracy.exact:.3f}"]
-
-    figures = [figure for figure in found.rows["all"][3:] if figure is not None]
-    judges = [word for who in ("C'(E')", "judge", "judge on real") for word in (f"{who} slot", "exact")]
-    table = Table("labels", *judges, *(figure.name for figure in figures), title=f"{found.faces} faces each")
-    for name, row in found.rows.items():
-        values = {figure.name: f"{figure.value:.4g}" for figure in row[3:] if figure is not None}
-        cells = [cell for accuracy in row[:3] for cell in shares(accuracy)]
-        table.add_row(name, *cells, *(values.get(figure.name, "-") for figure in figures))
-    out = Console()
-    out.print(table)
-    for figure in figures:
-        out.print(str(figure), markup=False, highlight=False, soft_wrap=True)
 
 
 def _on_command_line(context: typer.Context, name: str) -> bool:
@@ -273,75 +233,38 @@ def evaluate(
     holdout: Annotated[
         int | None, typer.Option(help="For attribute models: as in training; default: the run's.")
     ] = None,
-    count: Annotated[int, typer.Option(help="For attribute models: held-out faces to take; 0: all.")] = 0,
+    count: Annotated[
+        int,
+        typer.Option(help="Held-out faces to take, 0: all; of generators from noise: pictures to make."),
+    ] = 0,
 ) -> None:
-    """Measure a model: distance to the paintings, or what a classifier says of edits or of generated faces.
+    """Measure a model: distance to the paintings, what a classifier says of edits, or distance of generated pictures.
 
-    The distances are Fréchet's and the kernel distance on features of --weights or --inception, beside two floors. For
-    attribute models it needs no paintings, and is measured between edits and unedited faces where features are given;
-    for psc-gan between generated and held-out faces, for all labels and for each condition of the label layout.
+    What is measured follows from the run's method. Translators need --photos and --paintings; the distances are
+    Fréchet's and the kernel distance on features of --weights or --inception, beside two floors. Editors need
+    --classifier. psc-gan is measured for all labels and for each condition of the label layout; dcgan against real
+    pictures, those held out where a table says whose faces they are.
     """
     with _told_in_one_line():
-        if _method_of(model) == "psc-gan":
-            from .evaluate.labels import evaluate_label_files
+        from .evaluate.command import EvaluateOptions, evaluate_run
 
-            labels = evaluate_label_files(
-                model,
-                classifier,
-                data=data,
-                holdout=holdout,
-                count=count or 1000,
+        told = evaluate_run(
+            model,
+            EvaluateOptions(
+                photos=tuple(photos or ()),
+                paintings=paintings,
                 weights=weights,
                 inception=inception,
+                size=size,
+                grid=grid,
+                grid_rows=grid_rows,
                 result=json,
                 record=record,
-            )
-            _tell_labels(labels)
-            return
-        if classifier is not None:
-            from .evaluate.edits import evaluate_edit_files
-
-            edits = evaluate_edit_files(
-                model,
-                classifier,
+                classifier=classifier,
                 data=data,
                 holdout=holdout,
                 count=count,
-                weights=weights,
-                inception=inception,
-                result=json,
-                record=record,
-            )
-            _tell_edits(edits)
-            return
-        if not photos or not paintings or (weights is None and inception is None):
-            raise OptionError(
-                "--photos, --paintings and --weights or --inception are needed to compare with paintings; an attribute "
-                "model needs --classifier instead."
-            )
-        from .evaluate.translation import evaluate_files
-
-        found = evaluate_files(
-            model,
-            photos,
-            paintings,
-            weights,
-            inception=inception,
-            size=size,
-            grid=grid,
-            grid_rows=grid_rows,
-            result=json,
-            record=record,
+            ),
         )
-    sample = found.sample
-    table = Table("translation", sample.name, found.kernel["model"].name, title=sample.features)
-    for row, figure in found.kernel.items():
-        table.add_row(row, f"{found.distances[row]:.1f}", f"{figure.value:.4g} ± {figure.spread:.2g}")
-    out = Console()
-    out.print(table)
-    out.print(
-        f"{found.photos} photos, {found.paintings} paintings, {found.size} px, resize: {sample.resize}. "
-        "Smaller is nearer. Fréchet's is biased upwards for few pictures: compare at equal numbers only"
-        + (", and never with the FID of papers." if sample.name != "FID" else "."),
-        soft_wrap=True,
-    )
+    for part in told:
+        Console().print(part, soft_wrap=True, markup=False, highlight=False)

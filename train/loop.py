@@ -31,22 +31,32 @@ from ganlens.engine.spec import GeneratorSpec
 
 from .averaging import MovingAverage
 from .checkpoint import STATE_NAME, load_generator, load_state, save_generator, save_state, state_stamp
-from .config import CONFIG_NAME, TrainConfig, is_config, save_config
+from .config import CONFIG_NAME, TrainConfig, is_config, read_sessions, save_config
 from .data.datasets import Positions, make_loader
 from .data.pairs import PAIRS_NAME
 from .data.pictures import to_pixels
+from .evaluate.extractors import open_extractor
+from .evaluate.metrics import SetDistance
+from .history import HISTORY_NAME, History
 from .methods import method_of
 from .methods.base import Batch, Method, Phase
 from .processes import average_in_place, average_statistics
+from .provenance import session
 from .randomness import get_random_state, seed_all, set_random_state
 from .run_lock import LOCK_NAME, only_writer
-from .specs import training_record
+from .specs import hardware, training_record
 
 logger = logging.getLogger(__name__)
 
 STATE_VERSION = 1
+LOG_NAME = "log.txt"
+BEST = "best"
+SNAPSHOTS = "snapshots"
+METRIC_BATCH = 16
 
-BEFORE_FIRST_CHECKPOINT = frozenset({LOCK_NAME, CONFIG_NAME, PAIRS_NAME, "tensorboard"})
+BEFORE_FIRST_CHECKPOINT = frozenset(
+    {LOCK_NAME, CONFIG_NAME, PAIRS_NAME, LOG_NAME, HISTORY_NAME, "tensorboard", "samples"}
+)
 """What a run folder holds before its first checkpoint."""
 UNFINISHED = re.compile(r"\..*\.part(\..*)?")
 """Files that a killed process did not finish; the next writer removes them."""
@@ -82,6 +92,8 @@ class Trainer:
         self.schedule = kind.make_schedule(config, self.dataset.epoch_length, self.accelerator.num_processes)
         self.step = 0
         self.seconds = 0.0
+        self.best: tuple[float, int] | None = None
+        """The smallest kernel distance so far, and its step."""
 
         seed_all(config.seed)  # the same on every process, so that all start from the same weights
         self.method = kind(config)
@@ -107,6 +119,8 @@ class Trainer:
         self._counts: dict[str, int] = {}
         self._summed = 0
         self._writer: SummaryWriter | None = None
+        self._history: History | None = None
+        self._metric: SetDistance | None = None
 
     # --- the run -----------------------------------------------------------------------------------------------------
 
@@ -124,16 +138,23 @@ class Trainer:
             raise TrainingError(
                 f"{config.out} is finished: {self.step} of {schedule.steps} steps. Give a larger --steps to go on."
             )
-        with self._own_folder():
-            return self._fit()
+        with self._own_folder(), self._log_file():
+            try:
+                return self._fit()
+            finally:
+                for file in (self._writer, self._history):
+                    if file is not None:
+                        file.close()
 
     def _fit(self) -> bool:
         config, schedule = self.config, self.schedule
         if self.is_main:
-            save_config(config, config.run)
+            self._begin_files()
             purge_step = self.step + 1 if self.step else None  # what a killed run wrote after its last checkpoint
             self._writer = SummaryWriter(str(config.run / "tensorboard"), purge_step=purge_step)
         if self.step == 0:
+            if config.sample_every:
+                self.sample()
             self.save()  # shows at once that the folder can be written, and makes a run of any age resumable
         positions = Positions(
             self.step, schedule.steps, config.batch, self.accelerator.process_index, self.accelerator.num_processes
@@ -154,6 +175,10 @@ class Trainer:
                     last_log = now
                 if config.sample_every and (self.step % config.sample_every == 0 or self.step == schedule.steps):
                     self.sample()
+                if config.metric_every and (self.step % config.metric_every == 0 or self.step == schedule.steps):
+                    self.measure()
+                if config.keep_every and self.step % config.keep_every == 0 and self.is_main:
+                    self._write_generators(config.run / SNAPSHOTS / f"step-{self.step:07d}")
                 stop, due = self._agree(interrupted.is_set(), now - last_checkpoint > 60 * config.checkpoint_minutes)
                 if stop or due:
                     self.save()
@@ -163,8 +188,6 @@ class Trainer:
         finished = self.step >= schedule.steps
         if finished:
             self.save()
-        if self._writer is not None:
-            self._writer.close()
         return finished
 
     @contextmanager
@@ -219,6 +242,9 @@ class Trainer:
                 optimizer.zero_grad(set_to_none=True)
                 self.accelerator.backward(total)
             self._average_gradients(phase)
+            if self.config.clip_gradients:
+                self.accelerator.unscale_gradients(optimizer)
+                nn.utils.clip_grad_norm_(self._parameters(phase), self.config.clip_gradients)
             optimizer.step()
             if phase.after:
                 phase.after()
@@ -260,34 +286,126 @@ class Trainer:
             "config": self.config.model_dump_json(),
             "step": self.step,
             "seconds": self.seconds,
+            "best": self.best,
             "networks": {name: network.state_dict() for name, network in self.method.networks.items()},
             "averaged": {name: averaged.state_dict() for name, averaged in self.averaged.items()},
             "optimizers": {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()},
             "scaler": self.accelerator.scaler.state_dict() if self.accelerator.scaler is not None else None,
             "ranks": ranks,
         }
-        training = training_record(
-            self.config,
-            images_seen=self.images_seen,
-            steps=self.step,
-            seconds=self.seconds,
-            device=str(self.device),
-        )
         # The state last: killed in between, the run is resumed from the one before and writes its generators again. But
         # the first of all states first: from then on there is something to resume.
         first = not (self.config.run / STATE_NAME).exists()
         try:
             if first:
                 save_state(state, self.config.run)
-            for stem, (name, spec) in self.method.specs().items():
-                complete = spec.model_copy(update={"training": training, "producer": "ganlens.train"})
-                save_generator(self._saved(name), complete, self.config.run / f"{stem}.safetensors")
+            self._write_generators(self.config.run)
             if not first:
                 save_state(state, self.config.run)
         except (OSError, SafetensorError) as error:
             raise TrainingError(
                 f"The checkpoint could not be written to {self.config.run}: {error}. Free some space, then --resume."
             ) from error
+
+    def _write_generators(self, folder: Path, metrics: dict[str, float] | None = None) -> None:
+        training = training_record(
+            self.config, images_seen=self.images_seen, steps=self.step, seconds=self.seconds, device=str(self.device)
+        )
+        folder.mkdir(parents=True, exist_ok=True)
+        for stem, (name, spec) in self.method.specs().items():
+            update = {"training": training, "producer": "ganlens.train", "metrics": metrics or {}}
+            save_generator(self._saved(name), spec.model_copy(update=update), folder / f"{stem}.safetensors")
+
+    def _begin_files(self) -> None:
+        """The configuration with what is known of this process, and the history."""
+        config, fingerprint = self.config, self.dataset.fingerprint()
+        known = {found["data"] for found in read_sessions(config.run) if found.get("data")}
+        if self.step and known and fingerprint not in known:
+            logger.warning("the pictures are not those with which the run began: other names, sizes or labels")
+        processes = int(self.accelerator.num_processes)
+        save_config(
+            config,
+            config.run,
+            session(step=self.step, device=hardware(str(self.device)), processes=processes, data=fingerprint),
+        )
+        self._history = History(config.run, self.step)
+        logger.info(
+            "%s on %s, %d process%s, %d steps of %d pictures",
+            config.method,
+            hardware(str(self.device)),
+            processes,
+            "" if processes == 1 else "es",
+            self.schedule.steps,
+            config.batch * processes,
+        )
+
+    @contextmanager
+    def _log_file(self) -> Iterator[None]:
+        """What is logged goes to ``log.txt`` in the run folder too."""
+        if not self.is_main:
+            yield
+            return
+        handler = logging.FileHandler(self.config.run / LOG_NAME, encoding="utf-8")
+        handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+        package = logging.getLogger(__package__)
+        level = package.level
+        package.addHandler(handler)
+        package.setLevel(min(level or logging.INFO, logging.INFO))
+        try:
+            yield
+        finally:
+            package.setLevel(level)
+            package.removeHandler(handler)
+            handler.close()
+
+    @torch.no_grad()
+    def measure(self) -> None:
+        """Fréchet and kernel distance of what the averaged generator makes now; the best generators go to best/.
+
+        On pictures of the training, in an order and with noise that are the same each time: the figures of one run can
+        be compared with each other, and with those of runs on the same data.
+        """
+        if not self.is_main:
+            return
+        before = get_random_state()
+        seed_all(self.config.seed)
+        networks = {name: averaged.module.eval() for name, averaged in self.averaged.items()}
+        made, real = [], []
+        for start in range(0, self.config.metric_pictures, METRIC_BATCH):
+            rows = range(start, min(start + METRIC_BATCH, self.config.metric_pictures))
+            batch = tuple(torch.stack(part) for part in zip(*(self.dataset[row] for row in rows), strict=True))
+            found = self.method.compared(tuple(self._to_device(part) for part in batch), networks)
+            if found is None:
+                break
+            made.append(found[0].cpu())
+            real.append(found[1].cpu())
+        if made:
+            distance = self._distance(real)
+            figures = distance(made)
+            values = {f"metric/{figure.name}": figure.value for figure in figures}
+            self._record(values)
+            logger.info("step %d  %s", self.step, "  ".join(f"{figure.name} {figure.value:.4g}" for figure in figures))
+            if self.best is None or figures.kernel.value < self.best[0]:
+                self.best = figures.kernel.value, self.step
+                words = f"{len(torch.cat(made))} pictures of the training, step {self.step}"
+                metrics = {f"{figure.name} {figure.features}, {words}": figure.value for figure in figures}
+                self._write_generators(self.config.run / BEST, metrics)
+        set_random_state(before)
+
+    def _distance(self, real: list[Tensor]) -> SetDistance:
+        if self._metric is None or self._metric.real_size != real[0].shape[2:]:
+            file = Path(self.config.metric_features)
+            vgg = file.suffix == ".safetensors"
+            extractor = open_extractor(None if vgg else file, file if vgg else None).to(self.device)
+            self._metric = SetDistance(extractor, real, resize="as in training")
+        return self._metric
+
+    def _record(self, values: dict[str, float]) -> None:
+        if self._history is not None:
+            self._history.add(self.step, self.seconds, values)
+        if self._writer is not None:
+            for name, value in values.items():
+                self._writer.add_scalar(name, value, self.step)
 
     def _saved(self, name: str) -> nn.Module:
         return self.method.assemble(name, {name: averaged.module for name, averaged in self.averaged.items()})
@@ -328,6 +446,7 @@ class Trainer:
         set_random_state(own["random"])
         self.step = saved["step"]
         self.seconds = saved["seconds"]
+        self.best = saved.get("best")
 
     @torch.no_grad()
     def sample(self) -> None:
@@ -408,9 +527,7 @@ class Trainer:
             rate,
             losses,
         )
-        if self._writer is not None:
-            for name, value in {**means, "images_per_second": speed, "learning_rate": rate}.items():
-                self._writer.add_scalar(name, value, self.step)
+        self._record({**means, "images_per_second": speed, "learning_rate": rate})
 
     @contextmanager
     def _progress(self) -> Iterator[_Bar]:

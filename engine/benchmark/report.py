@@ -143,8 +143,6 @@ def warnings(result: Result) -> list[str]:
         if row.quality and row.quality.computes != row.precision
     }
     found += [f"{backend} computes in {computes} here, not in the file's precision." for backend, computes in lowered]
-    if any(row.quality is None for row in result.results) and result.settings.pictures:
-        found.append("no quality without ONNX Runtime: pip install 'ganlens[cpu]'.")
     if result.interrupted:
         found.append("stopped early; the rows hold the runs that were done.")
     return found

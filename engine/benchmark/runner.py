@@ -362,6 +362,19 @@ class _Benchmark:
             except BackendError as error:
                 answer = {"error": str(error)}
             self.references[key] = ("", "") if "error" in answer else (stored, answer["reference"])
+            if "error" in answer:
+                why = f"no reference to judge quality by: {answer['error']}"
+                self.failures.append(
+                    Failure(
+                        model=one.model.name,
+                        precision=one.model.precision,
+                        backend="reference",
+                        scenario="quality",
+                        size=one.size,
+                        why=why,
+                        cure=answer.get("cure", ""),
+                    )
+                )
         return self.references[key]
 
     def job(self, one: Configuration, kind: str, scenarios: tuple[tuple[str, float], ...], **changes: Any) -> Job:

@@ -84,7 +84,7 @@ def measure(
             translated = list(islice(stream, most))
         compositor, spec = lanes[0].compositor, lanes[0].spec
         assert isinstance(compositor, Compositor)
-        image = compositor.prepare(translated[0])[None].copy()
+        image = compositor.prepare(translated[0])[None]
         vector = attribute_vector(spec.attributes, {}) if spec.attributes else None
         runs = [partial(lane.backend.run, attributes=vector) for lane in lanes]
         for run in runs:

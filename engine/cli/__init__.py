@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import atexit
 import gc
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -195,6 +196,22 @@ def export(ctx: typer.Context) -> None:
         raise _missing("engine export", error, "export") from error
 
 
+@app.command(
+    "import",
+    context_settings=_PASS_ON,
+    add_help_option=False,
+    short_help="Turn a CycleGAN, pix2pix or StarGAN checkpoint into a checked ONNX file (extra 'export').",
+)
+def import_(ctx: typer.Context) -> None:
+    """Turn a checkpoint of another program into an ONNX file (needs the extra 'export'): engine import --help."""
+    try:
+        from ganlens.export.import_cli import app as import_app
+
+        import_app(args=ctx.args, prog_name="engine import")
+    except ModuleNotFoundError as error:
+        raise _missing("engine import", error, "export") from error
+
+
 def _missing(what: str, error: ModuleNotFoundError, extra: str) -> Exception:
     package = (error.name or "").partition(".")[0]
     return error if package in ("", "ganlens") else MissingExtra(what, package, extra)
@@ -210,6 +227,10 @@ def main() -> None:
     gc.set_threshold(50_000)
     sys.stderr = LogThatMayClose(sys.stderr)
     atexit.register(gc.freeze)
+    if sys.argv[1:2] not in (["train"], ["export"]):
+        # The engine computes nothing with BLAS, whose threads would be started with NumPy: a sixth of its import time
+        # on two cores.
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     try:
         app()
     except EngineError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
@@ -11,7 +12,7 @@ from rich.table import Table
 
 from ..backends import BackendStatus, available
 from ..errors import printable
-from ..model import find_model, read_model_spec, shipped
+from ..model import find_model, is_checkpoint, read_checkpoint_spec, read_model_spec, shipped
 from ..model.description import parse_value_range
 from ..spec import AttributeInput, GeneratorSpec
 
@@ -47,8 +48,12 @@ def show_models(as_json: bool) -> None:
 
 def show_model(model: str, value_range: str | None, as_json: bool) -> None:
     """Print one model's record."""
-    path = find_model(model)
-    spec = read_model_spec(path, value_range=parse_value_range(value_range) if value_range else None)
+    if is_checkpoint(model):
+        path = Path(model) / "generator.safetensors" if Path(model).is_dir() else Path(model)
+        spec = read_checkpoint_spec(path)
+    else:
+        path = find_model(model)
+        spec = read_model_spec(path, value_range=parse_value_range(value_range) if value_range else None)
     if as_json:
         print(spec.model_dump_json(indent=2))
         return
@@ -82,6 +87,10 @@ def _rows(spec: GeneratorSpec) -> list[tuple[str, str]]:
         rows.append(("mask", "yes"))
     if spec.frame_border_px:
         rows.append(("frame border", f"{spec.frame_border_px} px equal the input"))
+    if spec.detail is not None:
+        rows.append(("detail", f"{spec.detail:g} of the original's, by default"))
+    if spec.training is not None and spec.training.teacher:
+        rows.append(("taught by", spec.training.teacher))
     if spec.face_alignment:
         rows.append(("takes", f"one aligned face ({spec.face_alignment}); the runtime finds the faces of a frame"))
     if spec.training:

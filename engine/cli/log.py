@@ -38,6 +38,12 @@ class LogThatMayClose(io.TextIOBase):
             except (OSError, ValueError):
                 self._stream = nowhere
 
+    def close(self) -> None:
+        """Close what is behind it."""
+        with self._falling_silent():
+            self._stream.close()
+        super().close()
+
     def isatty(self) -> bool:
         """Whether it is a terminal."""
         return self._stream.isatty()

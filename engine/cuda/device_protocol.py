@@ -35,6 +35,15 @@ class DeviceBinding(Protocol):
 class DeviceBackend(Protocol):
     """A backend whose networks can be bound to device memory."""
 
+    @property
+    def gpu(self) -> Device:
+        """The GPU on which its networks run.
+
+        Raises:
+            BackendUnavailable: the library works on a stream or a context of its own.
+        """
+        ...
+
     def bind_device(self, device: Device, shapes: tuple[tuple[int, ...], ...]) -> DeviceBinding:
         """Prepare the network for inputs of these shapes, in the order of the spec; it has run once when this returns.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -183,6 +184,39 @@ def read_model_spec(path: Path, *, value_range: ValueRange | None = None) -> Gen
 
         return read_record(path).plan_spec
     return read_spec(path, value_range=value_range)
+
+
+def read_checkpoint_spec(path: Path) -> GeneratorSpec:
+    """The record of a checkpoint of ``engine train``: a ``.safetensors`` file, or the run folder that holds it.
+
+    Raises:
+        ModelFileError: it is missing, damaged, or without a record.
+    """
+    file = path / "generator.safetensors" if path.is_dir() else path
+    try:
+        with file.open("rb") as opened:
+            length = int.from_bytes(opened.read(8), "little")
+            header = json.loads(opened.read(length)) if length <= LONGEST_HEADER else None
+    except (OSError, ValueError, RecursionError) as error:
+        raise ModelFileError(f"{file} is not a readable checkpoint: {error}.") from error
+    metadata = header.get("__metadata__") if isinstance(header, dict) else None
+    spec = GeneratorSpec.from_metadata(metadata) if isinstance(metadata, dict) else None
+    if spec is None:
+        raise ModelFileError(f"{file} has no ganlens record; expected a checkpoint of engine train.")
+    return spec
+
+
+def is_checkpoint(name_or_path: str) -> bool:
+    """Whether this names a ``.safetensors`` file, or a run folder with one."""
+    path = Path(name_or_path)
+    try:
+        return (path.suffix == ".safetensors" and path.is_file()) or (path / "generator.safetensors").is_file()
+    except (OSError, ValueError):  # too long a name, a NUL character
+        return False
+
+
+LONGEST_HEADER = 100_000_000
+"""Bytes; the safetensors format's own limit."""
 
 
 def _known(stem: str, names: dict[str, Path]) -> str:

@@ -81,6 +81,8 @@ class FramePipeline:
         self._routes: OrderedDict[Key, _Route] = OrderedDict()
         self._networks: OrderedDict[Shapes, _Network] = OrderedDict()
         self._flying: list[_Flight] = []
+        self._held: deque[tuple[Event, Sequence[DeviceArray]]] = deque()
+        """Memory of others that work under way reads and writes, until the mark after it."""
         self._closed = False
 
     @property
@@ -222,6 +224,7 @@ class FramePipeline:
             route.geometry.prepare(stream, base, network.image, places)
             network.run(stream)
             route.geometry.compose(stream, *network.answer(0), base, places, strength)
+            self._hold(stream, arrays)
             return tuple(
                 DeviceArray(
                     self.device,
@@ -235,6 +238,13 @@ class FramePipeline:
                 for array in arrays
             )
 
+    def _hold(self, stream: Stream, arrays: Sequence[DeviceArray]) -> None:
+        """Keep arrays until the work before this has happened, whatever their owners do meanwhile."""
+        done: Event | None = None
+        while self._held and self._held[0][0].reached:
+            done = self._held.popleft()[0]
+        self._held.append((stream.record(done), arrays))
+
     def close(self) -> None:
         """Wait for what is under way and free all of it; a second call does nothing."""
         with self._lock:
@@ -245,6 +255,7 @@ class FramePipeline:
                 flight.drop()
             with contextlib.suppress(EngineError):  # frames translated in place are waited for by nobody else
                 self.device.synchronize()
+            self._held.clear()
             self._routes.clear()
             self._networks.clear()
             self.backend.close()

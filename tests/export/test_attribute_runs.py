@@ -26,7 +26,8 @@ from ganlens.train.specs import attribute_spec
 def test_attribute_runs(kind: type[EditorConfig], tier: str, photos: Path, tmp_path: Path) -> None:
     torch.manual_seed(0)
     acl = kind is ACLGANConfig
-    config = kind(data=str(photos), out=str(tmp_path), name="edit", tier=tier, size=32, generator_width=4)  # type: ignore[arg-type]
+    width = {"generator_width": 4} if tier == "stargan" else {}
+    config = kind(data=str(photos), out=str(tmp_path), name="edit", tier=tier, size=32, **width)  # type: ignore[arg-type]
     spec = attribute_spec(config, mask=acl, complement=acl, border_px=4 if acl else 0)
     generator = make_generator(spec)
     if isinstance(generator, RealTimeGenerator | GrowingGenerator):

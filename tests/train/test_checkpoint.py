@@ -9,8 +9,11 @@ import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
+from typer.testing import CliRunner
 
+from ganlens.engine.cli import app
 from ganlens.engine.errors import ModelFileError, TrainingError
+from ganlens.engine.model import is_checkpoint, read_checkpoint_spec
 from ganlens.engine.spec import METADATA_KEY, GeneratorSpec, SizeRule
 from ganlens.train.checkpoint import (
     STATE_ENTRIES,
@@ -124,3 +127,16 @@ def test_damaged_state(tmp_path: Path) -> None:
 def test_no_state(tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="no checkpoint to resume"):
         load_state(tmp_path)
+
+
+def test_the_engine_reads_the_record_of_a_checkpoint_without_torch(tmp_path: Path) -> None:
+    written = save_generator(make_generator(SPEC), SPEC, tmp_path / "generator.safetensors")
+    for path in (tmp_path, tmp_path / "generator.safetensors"):
+        assert is_checkpoint(str(path))
+        assert read_checkpoint_spec(path) == written
+        result = CliRunner().invoke(app, ["info", str(path)], terminal_width=200)
+        assert result.exit_code == 0 and "cyclegan nano" in result.output, result.output
+    (tmp_path / "cut.safetensors").write_bytes((tmp_path / "generator.safetensors").read_bytes()[:100])
+    with pytest.raises(ModelFileError, match="not a readable checkpoint"):
+        read_checkpoint_spec(tmp_path / "cut.safetensors")
+    assert not is_checkpoint("monet") and not is_checkpoint("x" * 5000)

@@ -92,7 +92,11 @@ def test_run_folder(make_config: MakeConfig, tmp_path: Path) -> None:
     assert str(tmp_path) not in spec.model_dump_json()
     averaged = load_state(run)["averaged"]["to_painting"]
     assert all(torch.equal(value, averaged[f"module.{name}"]) for name, value in generator.state_dict().items())
-    assert sorted(path.name for path in (run / "samples").iterdir()) == ["step-0000002.png", "step-0000004.png"]
+    assert sorted(path.name for path in (run / "samples").iterdir()) == [
+        "step-0000000.png",
+        "step-0000002.png",
+        "step-0000004.png",
+    ]
     with Image.open(run / "samples" / "step-0000004.png") as grid:
         assert grid.size == (6 * 32, 32)
         assert np.asarray(grid).std() > 1

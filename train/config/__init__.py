@@ -16,6 +16,7 @@ from .file import (
     is_config,
     load_config,
     make_config,
+    read_sessions,
     read_values,
     save_config,
 )
@@ -58,6 +59,7 @@ __all__ = [
     "is_config",
     "load_config",
     "make_config",
+    "read_sessions",
     "read_values",
     "save_config",
 ]

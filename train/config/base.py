@@ -111,6 +111,21 @@ class TrainConfig(BaseModel):
         500, description="Steps between sample grids; 0: none."
     )
     samples: Positive = Field(4, description="Pictures of each domain in a sample grid.")
+    metric_every: Annotated[int, Field(ge=0), MayChange] = Field(
+        0,
+        description="Steps between measurements of the averaged generator, against pictures of the training; the best "
+        "one is kept in best/. 0: none. Needs --metric-features.",
+    )
+    metric_features: Annotated[str, MayChange] = Field(
+        "", description="Features of those measurements: VGG16 (.safetensors) or an Inception (.pth, .onnx)."
+    )
+    metric_pictures: Annotated[int, Field(ge=2), MayChange] = Field(200, description="Pictures of each measurement.")
+    keep_every: Annotated[int, Field(ge=0), MayChange] = Field(
+        0, description="Steps between generators that are kept in snapshots/; 0: none."
+    )
+    clip_gradients: Annotated[float, Field(ge=0), MayChange] = Field(
+        0.0, description="Largest norm of all gradients of a phase together; larger ones are scaled down. 0: no limit."
+    )
     checkpoint_minutes: Annotated[float, Field(gt=0), MayChange] = Field(
         3.0, description="Minutes between checkpoints."
     )
@@ -142,6 +157,12 @@ class TrainConfig(BaseModel):
             raise ValueError(f"load_size {self.load_size} is smaller than the crop, size {self.size}")
         if self.decay_steps and self.decay_steps > self.steps:
             raise ValueError(f"decay_steps {self.decay_steps} is more than steps {self.steps}")
+        return self
+
+    @model_validator(mode="after")
+    def _metrics_have_features(self) -> TrainConfig:
+        if bool(self.metric_every) != bool(self.metric_features):
+            raise ValueError("--metric-every and --metric-features go together: when to measure, and by which features")
         return self
 
     @model_validator(mode="after")

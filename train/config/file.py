@@ -52,12 +52,27 @@ def make_config(kind: type[C], values: dict[str, Any]) -> C:
         raise OptionError(f"{label}{first['msg'].removeprefix('Value error, ')}{given}.") from error
 
 
-def save_config(config: TrainConfig, folder: Path) -> Path:
-    """Write ``config.json`` into the run folder, atomically, and return its path."""
+def save_config(config: TrainConfig, folder: Path, session: dict[str, Any] | None = None) -> Path:
+    """Write ``config.json`` into the run folder, atomically, and return its path.
+
+    Args:
+        session: what is known of the process that trains (:mod:`ganlens.train.provenance`); added to those before.
+    """
     path = folder / CONFIG_NAME
-    values = {"format": CONFIG_FORMAT, **config.effective_values()}
+    sessions = [*read_sessions(folder), *([session] if session else [])]
+    values = {"format": CONFIG_FORMAT, **config.effective_values(), **({"sessions": sessions} if sessions else {})}
     replace_file(path, json.dumps(values, indent=2, ensure_ascii=False) + "\n", durable=True)
     return path
+
+
+def read_sessions(folder: Path) -> list[dict[str, Any]]:
+    """What the configuration of a run folder says of the processes that have trained it; none if there is none."""
+    try:
+        found = json.loads((folder / CONFIG_NAME).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return []
+    sessions = found.get("sessions", []) if isinstance(found, dict) else []
+    return [session for session in sessions if isinstance(session, dict)]
 
 
 def read_values(path: Path) -> dict[str, Any]:
@@ -81,6 +96,7 @@ def read_values(path: Path) -> dict[str, Any]:
         raise TrainingError(f"{file} cannot be read as a configuration: {error}.") from error
     if not isinstance(values, dict):
         raise TrainingError(f"{file} holds no options; expected one JSON object as engine train writes it.")
+    values.pop("sessions", None)
     if values.pop("format", 1) == 1 and (path.is_dir() or {"method", "tier", "batch", "seed"} <= values.keys()):
         return _from_format_1(values)
     return values

@@ -35,6 +35,10 @@ class TrainingData(Dataset[tuple[Tensor, ...]], ABC):
             size: side of the central square of the resized pictures, px.
         """
 
+    def fingerprint(self) -> str:
+        """Tells whether a resumed run meets the data with which it began; empty if unknown."""
+        return ""
+
 
 class UnpairedDataset(TrainingData):
     """Sample ``i``: one random crop from each domain, drawn independently.
@@ -62,6 +66,10 @@ class UnpairedDataset(TrainingData):
     def epoch_length(self) -> int:
         """Samples in an epoch."""
         return max(len(domain) for domain in self.domains)
+
+    def fingerprint(self) -> str:
+        """Of each domain."""
+        return " ".join(f"{len(domain)}:{domain.fingerprint()}" for domain in self.domains)
 
     def preview(self, count: int, size: int) -> tuple[Tensor, ...]:
         """The first pictures of each domain."""

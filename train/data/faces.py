@@ -1,10 +1,12 @@
 """Faces and their attributes → batches of pictures (N, 3, H, W) and labels (N, C).
 
-As in :mod:`.datasets`, a sample depends on the seed and its number only. Every picture is decoded once, at the start.
+As in :mod:`.datasets`, a sample depends on the seed and its number only. Pictures are decoded when
+they are first asked for.
 """
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -98,6 +100,11 @@ class FaceDataset(TrainingData):
         """Every picture once."""
         return len(self.pictures)
 
+    def fingerprint(self) -> str:
+        """Of the pictures and their labels."""
+        labels = hashlib.sha256(self.labels.tobytes()).hexdigest()[:16]
+        return f"{len(self)}:{self.pictures.fingerprint()} labels:{labels}"
+
     def preview(self, count: int, size: int) -> tuple[Tensor, ...]:
         """Held-out faces and their labels."""
         rows = range(min(count, len(self.shown)))
@@ -107,7 +114,7 @@ class FaceDataset(TrainingData):
     def __getitem__(self, index: int) -> tuple[Tensor, ...]:
         rounds, place = divmod(index, len(self.pictures))
         row = int(self._shuffled(rounds)[place])
-        pixels = self.pictures[row]
+        row, pixels = self.pictures.take(row)
         square = centre(pixels, min(pixels.shape[:2]))
         random = np.random.default_rng((self.seed, 1, index))
         top, left = (int(random.integers(side - self.size + 1)) for side in square.shape[:2])

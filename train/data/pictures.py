@@ -7,7 +7,9 @@ of loading processes does not matter, and a resumed run meets the same pictures 
 from __future__ import annotations
 
 import glob
+import hashlib
 import logging
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from torch import Tensor
+from torch.utils.data import get_worker_info
 
 from ganlens.engine.errors import TrainingError
 
@@ -23,17 +26,22 @@ logger = logging.getLogger(__name__)
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
 SMALLEST_PX = 16
+UNREADABLE = (OSError, ValueError, SyntaxError, Image.DecompressionBombError)
+"""What Pillow raises for files that are no pictures, or damaged ones."""
+TELL_S = 5.0
+"""Seconds between two lines about progress while files are looked at."""
 
 
 class Pictures:
-    """The usable pictures of a folder or glob, resized so that the shorter side is ``load_size`` (bicubic).
+    """The pictures of a folder or glob, resized so that the shorter side is ``load_size`` (bicubic).
 
-    Every file is decoded once here, so that a bad one is found now and not an hour later.
+    At the start only the head of every file is read: what is no picture, or too small, is left out. The rest is decoded
+    when it is asked for, and kept. A file that turns out to be damaged is named once, and the next one takes its place.
 
     Args:
-        source: folder (not its subfolders) or glob pattern.
+        source: folder, with its subfolders, or glob pattern.
         load_size: shorter side after resizing, px.
-        cache_mb: keep the resized pictures in memory if they need less than this.
+        cache_mb: keep as many resized pictures in memory as fit; several loading processes share it.
         paths: the files to use in place of all that ``source`` holds; ``source`` then only stands in messages.
 
     Raises:
@@ -46,43 +54,90 @@ class Pictures:
         self.paths: list[Path] = []
         self.skipped: list[tuple[Path, str]] = []
         self._cache: dict[int, NDArray[np.uint8]] = {}
-        budget = cache_mb * 2**20
-        for path in list_pictures(source) if paths is None else paths:
+        self._damaged: set[int] = set()
+        self._budget = cache_mb * 2**20
+        self._shared = False
+        found = list_pictures(source) if paths is None else list(paths)
+        told = time.monotonic()
+        for number, path in enumerate(found):
             try:
-                pixels = read_picture(path, load_size)
-            except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-                self.skipped.append((path, str(error)))
+                with Image.open(path) as opened:
+                    require_size(*opened.size)
+            except UNREADABLE as error:
+                self._skip(path, error)
                 continue
-            budget -= pixels.nbytes
-            if budget >= 0:
-                self._cache[len(self.paths)] = pixels
             self.paths.append(path)
-        for path, reason in self.skipped:
-            logger.warning("skipped %s: %s", path, reason)
-        if len(self.paths) < 2:
-            raise TrainingError(
-                f"{source} has {len(self.paths)} usable pictures ({len(self.skipped)} unreadable ones were skipped); "
-                "at least 2 are needed, some hundreds for a good result."
-            )
+            if time.monotonic() - told > TELL_S:
+                logger.info("%s: %d of %d files looked at", source, number + 1, len(found))
+                told = time.monotonic()
+        self._require_two(len(self.paths))
 
     def __len__(self) -> int:
         return len(self.paths)
 
+    def fingerprint(self) -> str:
+        """Digest of names and sizes of the files: tells another set of pictures, not a changed one of equal size."""
+        digest = hashlib.sha256()
+        for path in self.paths:
+            digest.update(f"{path.name} {path.stat().st_size}\n".encode())
+        return digest.hexdigest()[:16]
+
     def __getitem__(self, index: int) -> NDArray[np.uint8]:
-        """The resized picture, (H, W, 3) uint8 RGB."""
-        cached = self._cache.get(index)
-        return cached if cached is not None else read_picture(self.paths[index], self.load_size)
+        """The resized picture, (H, W, 3) uint8 RGB; see :meth:`take`."""
+        return self.take(index)[1]
+
+    def take(self, index: int) -> tuple[int, NDArray[np.uint8]]:
+        """The resized picture, (H, W, 3) uint8 RGB, and its own index: the next one's where this one is damaged.
+
+        Raises:
+            TrainingError: fewer than two pictures are left.
+        """
+        while True:
+            if index not in self._damaged:
+                cached = self._cache.get(index)
+                if cached is not None:
+                    return index, cached
+                try:
+                    pixels = read_picture(self.paths[index], self.load_size)
+                except UNREADABLE as error:
+                    self._damaged.add(index)
+                    self._skip(self.paths[index], error)
+                    self._require_two(len(self.paths) - len(self._damaged))
+                else:
+                    self._keep(index, pixels)
+                    return index, pixels
+            index = (index + 1) % len(self.paths)
+
+    def _keep(self, index: int, pixels: NDArray[np.uint8]) -> None:
+        worker = get_worker_info()
+        if worker is not None and not self._shared:
+            self._budget //= worker.num_workers
+            self._shared = True
+        if pixels.nbytes <= self._budget:
+            self._budget -= pixels.nbytes
+            self._cache[index] = pixels
+
+    def _skip(self, path: Path, error: Exception) -> None:
+        self.skipped.append((path, str(error)))
+        logger.warning("skipped %s: %s", path, error)
+
+    def _require_two(self, usable: int) -> None:
+        if usable < 2:
+            raise TrainingError(
+                f"{self.source} has {usable} usable pictures ({len(self.skipped)} unreadable ones were skipped); "
+                "at least 2 are needed, some hundreds for a good result."
+            )
 
 
 def list_pictures(source: str) -> list[Path]:
-    """Picture files of a folder or glob, sorted by name.
+    """Picture files of a folder, with its subfolders, or of a glob, sorted by name; hidden ones are left out.
 
     Raises:
         TrainingError: there is no such folder, or nothing in it is a picture.
     """
     folder = Path(source)
     if folder.is_dir():
-        candidates = list(folder.iterdir())
+        candidates = [path for path in folder.rglob("*") if not _hidden(path.relative_to(folder))]
     else:
         candidates = [Path(name) for name in glob.glob(source)]
         if not candidates:
@@ -92,22 +147,6 @@ def list_pictures(source: str) -> list[Path]:
         known = ", ".join(sorted(SUFFIXES))
         raise TrainingError(f"{source} holds no pictures (of {len(candidates)} entries none ends in {known}).")
     return found
-
-
-def to_rgb(image: Image.Image) -> Image.Image:
-    """A Pillow picture as 8-bit RGB; deeper grey is scaled, where ``convert`` clips it to white.
-
-    Integers of more than 8 bits are taken for 16-bit samples, floats for 0..1, or for 0..255 if one is above 1.
-    """
-    if image.mode not in ("I", "F") and not image.mode.startswith("I;"):
-        return image.convert("RGB")
-    samples = np.asarray(image, dtype=np.float64)
-    highest = float(samples.max(initial=0))
-    if image.mode == "F":
-        samples = samples * (255 if highest <= 1 else 1)
-    elif image.mode.startswith("I;") or highest > 255:
-        samples = samples / 257
-    return Image.fromarray(np.rint(samples.clip(0, 255)).astype(np.uint8)).convert("RGB")
 
 
 def read_picture(path: Path, load_size: int) -> NDArray[np.uint8]:
@@ -121,8 +160,7 @@ def read_picture(path: Path, load_size: int) -> NDArray[np.uint8]:
     """
     with Image.open(path) as opened:
         picture = to_rgb(ImageOps.exif_transpose(opened))
-    if min(picture.size) < SMALLEST_PX:
-        raise ValueError(f"{picture.width}x{picture.height} is too small; at least {SMALLEST_PX} px are needed")
+    require_size(*picture.size)
     return resized(np.asarray(picture), load_size)
 
 
@@ -133,6 +171,31 @@ def resized(pixels: NDArray[np.uint8], shorter: int) -> NDArray[np.uint8]:
         return pixels
     height, width = (max(shorter, round(side * shorter / now)) for side in pixels.shape[:2])
     return np.asarray(Image.fromarray(pixels).resize((width, height), Image.Resampling.BICUBIC))
+
+
+def to_rgb(picture: Image.Image) -> Image.Image:
+    """A picture of any mode in 8-bit RGB; deep grey ones are scaled, where Pillow's own conversion would clip them.
+
+    Raises:
+        ValueError: numbers whose white is not known (32-bit ones, or floats outside 0..1).
+    """
+    if picture.mode.startswith("I") or picture.mode == "F":
+        values = np.asarray(picture, dtype=np.float64)
+        largest = 1.0 if picture.mode == "F" else 65535.0
+        if values.size and not (values.min() >= 0 and values.max() <= largest):
+            raise ValueError(f"mode {picture.mode} with values outside 0..{largest:g}; expected 8 or 16 bits a channel")
+        picture = Image.fromarray((values * (255 / largest)).round().astype(np.uint8))
+    return picture.convert("RGB")
+
+
+def require_size(width: int, height: int) -> None:
+    """Raise a ValueError for pictures that are too small."""
+    if min(width, height) < SMALLEST_PX:
+        raise ValueError(f"{width}x{height} is too small; at least {SMALLEST_PX} px are needed")
+
+
+def _hidden(path: Path) -> bool:
+    return any(part.startswith(".") for part in path.parts)
 
 
 def to_tensor(pixels: NDArray[np.uint8]) -> Tensor:

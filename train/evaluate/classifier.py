@@ -24,6 +24,7 @@ from ..data.attribute_table import Faces, split_faces
 from ..data.faces import faces_of
 from ..data.pictures import centre, read_picture, to_tensor
 from ..networks import AttributeClassifier
+from .device import device_of, measuring_device
 
 CLASSIFIER_NAME = "classifier.safetensors"
 METADATA_KEY = "ganlens.classifier"
@@ -59,7 +60,16 @@ class Classifier(NamedTuple):
         side = self.record.size
         if images.shape[-2:] != (side, side):
             images = interpolate(images, (side, side), mode="bilinear", antialias=True, align_corners=False)
-        return self.network(images) > 0  # type: ignore[no-any-return]
+        return (self.network(images.to(self.device)) > 0).to(images.device)  # type: ignore[no-any-return]
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network is."""
+        return device_of(self.network)
+
+    def to(self, device: torch.device) -> Classifier:
+        """The same, its network moved."""
+        return self._replace(network=self.network.to(device))
 
     def columns(self, names: Sequence[str]) -> list[int]:
         """Where the answers for these attributes stand.
@@ -106,7 +116,8 @@ def finish(config: ClassifierConfig) -> ClassifierRecord:
         accuracy={},
         balanced_accuracy={},
     )
-    accuracy, balanced = measure(Classifier(network, record), held_out, config.attribute_names)
+    judge = Classifier(network, record).to(measuring_device())
+    accuracy, balanced = measure(judge, held_out, config.attribute_names)
     record = record.model_copy(update={"accuracy": accuracy, "balanced_accuracy": balanced})
     weights = {name: value.contiguous() for name, value in network.state_dict().items()}
     content = save(weights, metadata={METADATA_KEY: record.model_dump_json()})

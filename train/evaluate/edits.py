@@ -27,6 +27,7 @@ from ..data.target_labels import flip_each
 from ..losses.attribute import with_complement
 from ..networks.composition import Edit, edit
 from .classifier import Classifier, load_classifier, load_faces
+from .device import device_of, measuring_device
 from .extractors import Extractor, open_extractor
 from .metrics import Features, Figure, SetDistance
 
@@ -94,8 +95,10 @@ class Editor:
     @torch.no_grad()
     def __call__(self, x: Tensor, att: Tensor) -> Edit:
         """(N, 3, H, W) in [-1, 1] and wishes (N, C)."""
+        device = device_of(self.generator)
         condition = with_complement(att) if self.attributes.complement else att
-        return edit(self.generator, x, condition, self.border_px)
+        made = edit(self.generator, x.to(device), condition.to(device), self.border_px)
+        return Edit(made.image.to(x.device), None if made.mask is None else made.mask.to(x.device))
 
 
 def evaluate_edits(
@@ -236,8 +239,10 @@ def evaluate_edit_files(
     generator, spec = load_generator(model)
     editor = Editor(generator, spec)
     faces = held_out_faces(model, editor.attributes.names, data=data, holdout=holdout, count=count)
-    extractor = open_extractor(inception, weights) if weights or inception else None
-    evaluation = evaluate_edits(editor, faces, load_classifier(classifier), extractor)
+    device = measuring_device()
+    generator.to(device)
+    extractor = open_extractor(inception, weights).to(device) if weights or inception else None
+    evaluation = evaluate_edits(editor, faces, load_classifier(classifier).to(device), extractor)
     if result is not None:
         report = {"model": spec.name, "weights_sha256": spec.weights_sha256, **evaluation.to_dict()}
         replace_file(result, json.dumps(report, indent=2, ensure_ascii=False) + "\n")

@@ -19,6 +19,7 @@ from ganlens.engine.errors import TrainingError
 
 from ..networks.inception import CLASSES, FEATURES, SIZE, FIDInception
 from ..networks.vgg16 import VGG16
+from .device import device_of
 
 MIXED5 = "mixed5_gap"
 
@@ -44,7 +45,7 @@ class Extractor(nn.Module, ABC):
     @torch.no_grad()
     def forward(self, x: Tensor) -> Tensor:
         """(N, 3, H, W) in [-1, 1] to (N, D) float64."""
-        return self.extract(x).double()
+        return self.extract(x.to(device_of(self))).double()
 
     @abstractmethod
     def extract(self, x: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple, cast
 
 import numpy as np
@@ -28,6 +29,7 @@ from ..data.label_groups import LabelLayout
 from ..networks.psc_gan import CodeClassifier, Encoder, one_per_group
 from ..networks.vgg16 import VGG16
 from .classifier import Classifier, load_classifier, load_faces
+from .device import device_of, measuring_device
 from .extractors import Extractor, open_extractor
 from .metrics import Figure, SetDistance, class_score, draw_pairs, in_batches, joint_logits, perceptual_distance
 
@@ -91,10 +93,16 @@ class LabelEvaluation(NamedTuple):
     faces: int
     """Faces of each row."""
     seed: int
+    missing: Mapping[str, str] = MappingProxyType({})
+    """Conditions without a row, and why."""
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
-        return {**self._asdict(), "rows": {name: row.to_dict() for name, row in self.rows.items()}}
+        return {
+            **self._asdict(),
+            "rows": {name: row.to_dict() for name, row in self.rows.items()},
+            "missing": dict(self.missing),
+        }
 
     def metrics(self) -> dict[str, float]:
         """For the record of a generator: the row of all conditions."""
@@ -129,12 +137,12 @@ class Generated:
         """One face for each row of labels (N, K), as (N, 3, H, W)."""
         z = torch.randn(len(labels), self.latent, generator=torch.Generator().manual_seed(self.seed))
         conditional = getattr(self.generator, "labels", 0) > 0
-        return torch.cat(
-            [
-                self.generator(z[rows], labels[rows]) if conditional else self.generator(z[rows])
-                for rows in _slices(len(labels))
-            ]
-        )
+        device = device_of(self.generator)
+        made = []
+        for rows in _slices(len(labels)):
+            inputs = (z[rows], labels[rows]) if conditional else (z[rows],)
+            made.append(self.generator(*(part.to(device) for part in inputs)).cpu())
+        return torch.cat(made)
 
 
 class Measures(NamedTuple):
@@ -169,15 +177,24 @@ def evaluate_labels(
         conditional: False measures no accuracy, for generators without labels.
 
     Raises:
-        TrainingError: a condition of which there are fewer than two real faces.
+        TrainingError: fewer than two real faces. A condition of which there are fewer has no row.
     """
     named = layout.conditions if conditions is None else conditions
     wanted: dict[str, Tensor | None] = {ALL: None}
     wanted |= {name: torch.from_numpy(layout.vector(values)) for name, values in named.items()}
-    rows = {}
+    rows, missing = {}, {}
     for name, wish in wanted.items():
-        rows[name] = _row(name, wish, generated, layout, faces, measures, size, count, conditional)
-    return LabelEvaluation(rows, size, count, generated.seed)
+        try:
+            rows[name] = _row(name, wish, generated, layout, faces, measures, size, count, conditional)
+        except TooFewFaces as error:
+            if name == ALL:
+                raise
+            missing[name] = str(error)
+    return LabelEvaluation(rows, size, count, generated.seed, missing)
+
+
+class TooFewFaces(TrainingError):
+    """A condition that too few real faces have: it has no row, the others keep theirs."""
 
 
 def _row(
@@ -195,7 +212,7 @@ def _row(
         np.arange(len(faces.paths)) if wish is None else np.flatnonzero((faces.labels == wish.numpy()).all(axis=1))
     )
     if len(matching) < 2:
-        raise TrainingError(
+        raise TooFewFaces(
             f"Only {len(matching)} real faces are {name}, so nothing can be compared with them. Hold out more, or take "
             "the condition out of the label layout."
         )
@@ -247,7 +264,7 @@ def _row(
 
 @torch.no_grad()
 def _read(reader: Reader, pictures: Tensor) -> Tensor:
-    return torch.cat([reader(pictures[rows]) for rows in _slices(len(pictures))])
+    return torch.cat([reader(pictures[rows]).cpu() for rows in _slices(len(pictures))])
 
 
 def _slices(count: int) -> list[slice]:
@@ -258,13 +275,13 @@ def _key(labels: Tensor) -> tuple[int, ...]:
     return tuple(int(slot) for slot in labels.nonzero().flatten())
 
 
-def own_reader(state: Mapping[str, Any], config: PSCGANConfig) -> Reader:
+def own_reader(state: Mapping[str, Any], config: PSCGANConfig, device: torch.device | None = None) -> Reader:
     """C'(E'(x)) of a run, from its saved state."""
     encoder, classifier = Encoder(config.size, config.width), CodeClassifier(len(config.label_names), config.width)
     for name, network in (("encoder", encoder), ("classifier", classifier)):
         network.load_state_dict(state["networks"][name])
-        network.eval().requires_grad_(False)
-    return lambda pictures: classifier(encoder(pictures))
+        network.eval().requires_grad_(False).to(device or "cpu")
+    return lambda pictures: classifier(encoder(pictures.to(device or "cpu")))
 
 
 def judge_reader(classifier: Classifier, names: Sequence[str]) -> Reader:
@@ -278,7 +295,7 @@ def judge_reader(classifier: Classifier, names: Sequence[str]) -> Reader:
     def read(pictures: Tensor) -> Tensor:
         if pictures.shape[-2:] != (side, side):
             pictures = interpolate(pictures, (side, side), mode="bilinear", antialias=True, align_corners=False)
-        return classifier.network(pictures)[:, columns]  # type: ignore[no-any-return]
+        return classifier.network(pictures.to(classifier.device))[:, columns]  # type: ignore[no-any-return]
 
     return read
 
@@ -322,12 +339,13 @@ def evaluate_label_files(
     if len(held_out.paths) < 2:
         raise OptionError("No faces were held out, so nothing can be measured. Give --holdout.")
     conditional = spec.attributes is not None
-    layout = config.layout
+    layout, device = config.layout, measuring_device()
+    generator.to(device)
     measures = Measures(
-        judge=judge_reader(load_classifier(classifier), layout.names) if classifier else None,
-        own=own_reader(load_state(folder), config) if config.baseline != "vanilla" else None,
-        extractor=open_extractor(inception, weights) if weights or inception else None,
-        vgg=VGG16.load(weights) if weights else None,
+        judge=judge_reader(load_classifier(classifier).to(device), layout.names) if classifier else None,
+        own=own_reader(load_state(folder), config, device) if config.baseline != "vanilla" else None,
+        extractor=open_extractor(inception, weights).to(device) if weights or inception else None,
+        vgg=VGG16.load(weights).to(device) if weights else None,
         pairs=count,
     )
     evaluation = evaluate_labels(
@@ -344,5 +362,5 @@ def evaluate_label_files(
         replace_file(result, json.dumps(report, indent=2, ensure_ascii=False) + "\n")
     if record:
         metrics = {**spec.metrics, **evaluation.metrics()}
-        save_generator(generator, spec.model_copy(update={"metrics": metrics}), folder / GENERATOR_NAME)
+        save_generator(generator.cpu(), spec.model_copy(update={"metrics": metrics}), folder / GENERATOR_NAME)
     return evaluation

@@ -104,7 +104,9 @@ class SetDistance:
         self.extractor = extractor
         self.resize = f"{resize}; {extractor.resize}"
         self.seed = seed
-        self.real = self._features(real)
+        found = real if isinstance(real, Features) else Features.of(extractor, real)
+        self.real = self._features(found)
+        self.real_size = found.size
         self._frechet = FrechetInceptionDistance(_AsGiven(extractor.num_features), reset_real_features=False)
         self._frechet.update(self.real, real=True)
 
@@ -216,7 +218,7 @@ def lpips(network: VGG16, first: Tensor, second: Tensor) -> Tensor:
     Returns:
         (N,) float64.
     """
-    total = torch.zeros(len(first), dtype=torch.float64, device=first.device)
+    total = torch.zeros(len(first), dtype=torch.float64, device=network.mean.device)
     pairs = zip(network.activations(first, LPIPS_LAYERS), network.activations(second, LPIPS_LAYERS), strict=True)
     for a, b in pairs:
         total += (_unit(a) - _unit(b)).square().sum(dim=1).mean(dim=(1, 2)).double()

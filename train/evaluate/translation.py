@@ -16,11 +16,13 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from ganlens.engine.errors import OptionError
 from ganlens.engine.files import replace_file
 
 from ..checkpoint import GENERATOR_NAME, load_generator, save_generator
 from ..data.pictures import centre, list_pictures, read_picture, to_pixels, to_tensor
 from .colour_transfer import ColourTransfer, Pixels
+from .device import device_of, measuring_device
 from .extractors import Extractor, open_extractor
 from .metrics import Figure, SetDistance, in_batches
 
@@ -112,9 +114,11 @@ def in_square_batches(paths: Sequence[Path], size: int, translate: Translate | N
 def translations(generator: nn.Module, paintings: Sequence[Path], size: int) -> dict[str, Translate]:
     """The two ways to make a painting of a photo: the plain one, and the model."""
 
+    device = device_of(generator)
+
     @torch.no_grad()
     def model(pixels: Pixels) -> Pixels:
-        return to_pixels(generator(to_tensor(pixels)[None])[0])
+        return to_pixels(generator(to_tensor(pixels)[None].to(device))[0])
 
     return {"colour transfer": ColourTransfer.fit(load(path, size) for path in paintings).apply, "model": model}
 
@@ -160,9 +164,16 @@ def evaluate_files(
         record: put the distances into the checkpoint's own record.
     """
     generator, spec = load_generator(model)
+    if spec.image is None or spec.attributes is not None:
+        takes = ", ".join(spec.attributes.names) if spec.attributes else "noise only"
+        raise OptionError(
+            f"'{spec.name}' is no translator between two domains: it takes {takes}. Leave --photos and --paintings out."
+        )
     photo_paths = [path for source in photos for path in list_pictures(source)]
     painting_paths = list_pictures(paintings)
-    extractor = open_extractor(inception, weights)
+    device = measuring_device()
+    generator.to(device)
+    extractor = open_extractor(inception, weights).to(device)
     evaluation = evaluate(generator, photo_paths, painting_paths, extractor, size=size)
     if grid is not None:
         chosen = np.linspace(0, len(photo_paths) - 1, min(grid_rows, len(photo_paths))).round().astype(int)
@@ -172,6 +183,7 @@ def evaluate_files(
         replace_file(result, json.dumps(report, indent=2, ensure_ascii=False) + "\n")
     if record:
         file = model / GENERATOR_NAME if model.is_dir() else model
+        generator.cpu()
         metrics = {**spec.metrics, **evaluation.metrics()}
         save_generator(generator, spec.model_copy(update={"metrics": metrics}), file)
     return evaluation

@@ -266,6 +266,15 @@ class ACLGAN(Method):
         """The generator."""
         return {"generator": ("generator", self._spec())}
 
+    def compared(self, batch: Batch, networks: Mapping[str, nn.Module]) -> tuple[Tensor, Tensor] | None:
+        """Faces with the labels of others, unedited ones."""
+        x, att = batch
+        generator = networks["generator"]
+        if isinstance(generator, GrowingGenerator):
+            generator.stand(*self._growth())
+            x = pooled(x, generator.resolution)
+        return edit(generator, x, self._condition(att.roll(1, 0)), self.config.border_at(x.shape[-1])).image, x
+
     def sample(self, batch: Batch, networks: Mapping[str, nn.Module]) -> list[Tensor]:
         """The face, then an edit for each attribute (flipped; a hair colour set in place of the others)."""
         x, att = batch

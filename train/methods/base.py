@@ -116,6 +116,11 @@ class Method:
         """Columns of a sample grid, each (N, 3, H, W); called without grad, with the averaged networks. May be none."""
         return []
 
+    def compared(self, batch: Batch, networks: Mapping[str, nn.Module]) -> tuple[Tensor, Tensor] | None:
+        """What a metric compares, (made, real) pictures (N, 3, H, W); called without grad, with the averaged networks
+        and random states that are the same every time. None: there is nothing to compare."""
+        return None
+
     def state_dict(self) -> dict[str, Any]:
         """State of one process beside the networks (image pools)."""
         return {}

@@ -212,6 +212,10 @@ class CycleGAN(Method):
             "generator_reverse": ("to_photo", image_to_image_spec(self.config, f"{name}-reverse")),
         }
 
+    def compared(self, batch: Batch, networks: Mapping[str, nn.Module]) -> tuple[Tensor, Tensor] | None:
+        """Translated photos, paintings."""
+        return networks["to_painting"](batch[0]), batch[1]
+
     def sample(self, batch: Batch, networks: Mapping[str, nn.Module]) -> list[Tensor]:
         """Photo, its painting, the photo again; painting, its photo, the painting again."""
         photo, painting = batch

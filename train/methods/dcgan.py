@@ -164,6 +164,11 @@ class DCGAN(Method):
         """The generator."""
         return {"generator": ("generator", self._spec())}
 
+    def compared(self, batch: Batch, networks: Mapping[str, nn.Module]) -> tuple[Tensor, Tensor] | None:
+        """Generated pictures, real ones."""
+        z, labels = self.draw(len(batch[0]), batch[0].device), self._classes(batch)
+        return networks["generator"](z) if labels is None else networks["generator"](z, labels), batch[0]
+
     def sample(self, batch: Batch, networks: Mapping[str, nn.Module]) -> list[Tensor]:
         """A real picture for comparison, then generated ones; with classes, the same noise as each of them."""
         x = batch[0]

@@ -124,6 +124,10 @@ class Distillation(Method):
         """The student."""
         return {"generator": ("student", image_to_image_spec(self.config, self.config.model_name))}
 
+    def compared(self, batch: Batch, networks: Mapping[str, nn.Module]) -> tuple[Tensor, Tensor] | None:
+        """Translated photos, paintings."""
+        return networks["student"](batch[0]), batch[1]
+
     def sample(self, batch: Batch, networks: Mapping[str, nn.Module]) -> list[Tensor]:
         """Photo, the teacher's painting, the student's."""
         photo, _ = batch

@@ -156,6 +156,10 @@ class Paired(Method):
         """The generator."""
         return {"generator": ("generator", image_to_image_spec(self.config, self.config.model_name))}
 
+    def compared(self, batch: Batch, networks: Mapping[str, nn.Module]) -> tuple[Tensor, Tensor] | None:
+        """Translated pictures, the answers."""
+        return networks["generator"](batch[0]), batch[1]
+
     def sample(self, batch: Batch, networks: Mapping[str, nn.Module]) -> list[Tensor]:
         """Picture, answer, translation."""
         picture, answer = batch

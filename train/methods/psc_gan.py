@@ -290,6 +290,13 @@ class PSCGAN(Method):
         assert isinstance(classifier, CodeClassifier)
         return FaceAsLabelled.of(encoder, classifier, generator, [len(group) for group in self.layout.groups_of_names])
 
+    def compared(self, batch: Batch, networks: Mapping[str, nn.Module]) -> tuple[Tensor, Tensor] | None:
+        """From stage 2 on: generated faces, real ones of the same labels."""
+        if not self._adversarial:
+            return None
+        x, labels = batch
+        return networks["generator"](self._noise(x), labels if self.conditional else None), x
+
     def sample(self, batch: Batch, networks: Mapping[str, nn.Module]) -> list[Tensor]:
         """Stage 1: a face and what comes back. Stage 2: one noise with the labels of each condition, then, with the
         same labels, the face."""

@@ -142,6 +142,11 @@ class StarGAN(Method):
         """The generator."""
         return {"generator": ("generator", self._spec())}
 
+    def compared(self, batch: Batch, networks: Mapping[str, nn.Module]) -> tuple[Tensor, Tensor] | None:
+        """Faces with the labels of others, unedited ones."""
+        x, att = batch
+        return networks["generator"](x, att.roll(1, 0)), x
+
     def sample(self, batch: Batch, networks: Mapping[str, nn.Module]) -> list[Tensor]:
         """The face, then an edit for each attribute (flipped; a hair colour set in place of the others)."""
         x, att = batch

@@ -20,6 +20,7 @@ from .psc_gan import FaceAsLabelled, LabelledGenerator
 from .realtime import SHAPES, RealTimeGenerator
 from .resnet import ResNetGenerator
 from .stargan import AttributeDiscriminator, StarGANDiscriminator, StarGANGenerator
+from .unet import UNetGenerator
 
 __all__ = [
     "GENERATORS",
@@ -42,6 +43,7 @@ __all__ = [
     "StarGANDiscriminator",
     "StarGANGenerator",
     "Tier",
+    "UNetGenerator",
     "make_generator",
 ]
 
@@ -66,6 +68,14 @@ def _resnet(blocks: int) -> Factory:
         activation = cast(Activation, _choice(spec, "activation", get_args(Activation)))
         norm = cast(Norm, _choice(spec, "norm", get_args(Norm)))
         return ResNetGenerator(blocks, norm=norm, activation=activation, width=int(spec.options.get("width", 64)))
+
+    return make
+
+
+def _unet(downs: int) -> Factory:
+    def make(spec: GeneratorSpec) -> nn.Module:
+        norm = cast(Norm, str(spec.options.get("norm", "bn")))
+        return UNetGenerator(downs, norm=norm, width=int(spec.options.get("width", 64)))
 
     return make
 
@@ -126,6 +136,8 @@ GENERATORS: dict[str, GeneratorEntry] = {
     "edge": GeneratorEntry(_real_time, RealTimeGenerator),
     "resnet6": GeneratorEntry(_resnet(6), ResNetGenerator),
     "resnet9": GeneratorEntry(_resnet(9), ResNetGenerator),
+    "unet128": GeneratorEntry(_unet(7), UNetGenerator),
+    "unet256": GeneratorEntry(_unet(8), UNetGenerator),
     "stargan": GeneratorEntry(_stargan, StarGANGenerator),
     "growing": GeneratorEntry(_growing, GrowingGenerator),
     "psc-gan": GeneratorEntry(_psc_gan, LabelledGenerator),

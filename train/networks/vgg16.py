@@ -99,7 +99,7 @@ class VGG16(nn.Module):
         return found
 
     def _scaled(self, x: Tensor) -> Tensor:
-        return ((x + 1) * 127.5 - self.mean) / self.deviation
+        return ((x.to(self.mean.device) + 1) * 127.5 - self.mean) / self.deviation
 
     def pooled(self, x: Tensor) -> Tensor:
         """The activations averaged over positions, (N, C)."""

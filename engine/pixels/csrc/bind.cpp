@@ -364,7 +364,8 @@ nb::dict compose_tables(const Compose& compose) {
 
 NB_MODULE(_kernels, m) {
     using namespace ganlens;
-    nb::set_leak_warnings(false);  // after an error, frames of its traceback still hold objects at exit
+    // The command line ends without looking for garbage: what a cycle holds then is not a fault that a user can cure.
+    nb::set_leak_warnings(false);
     m.def("targets", &targets);
     nb::class_<Prepare>(m, "Prepare")
         .def(

@@ -223,6 +223,15 @@ def test_a_busy_machine_makes_rows_noisy() -> None:
     assert all("noisy" in row.flags for row in measure(Machine(within=0.3)).results if row.scenario == "latency")
 
 
+def test_a_reference_that_fails_is_said_and_does_not_end_the_row() -> None:
+    machine = Machine()
+    machine.crash = lambda job: job.kind == "reference"
+    result = measure(machine)
+    assert len(result.results) == 2
+    assert "no reference to judge quality by: its process ended with SIGSEGV" in " ".join(result_table(result).split())
+    assert result.failures[0].backend == "reference"
+
+
 def test_a_lower_precision_is_not_measured_without_its_reference(tmp_path: Path) -> None:
     onnx = pytest.importorskip("onnx")
     from ganlens.engine.model import open as open_model
@@ -283,7 +292,9 @@ def test_table_fits_a_terminal_and_ends_in_the_sentence() -> None:
     text = result_table(result)
     assert max(map(len, text.splitlines())) <= 80
     assert text.splitlines()[-1] == sentence(result)
-    assert sentence(result).startswith("psc runs at 12") and "4 streams of 30 fps." in sentence(result)
+    best = max(row.per_second for row in result.results if row.scenario == "throughput")
+    assert sentence(result).startswith(f"psc runs at {best:.0f} fps on ")
+    assert sentence(result).endswith(f" here: {int(best / 30)} streams of 30 fps.")
 
 
 @pytest.mark.parametrize(

@@ -128,10 +128,7 @@ def test_several_in_flight_and_batches_go_through_the_translator() -> None:
         time.sleep(0.001)
         return image
 
-    def lane() -> FunctionBackend:
-        return FunctionBackend(spec, function)
-
-    translator = Translator(FunctionBackend(spec, function), batch=2, lanes=[lane])
+    translator = Translator(FunctionBackend(spec, function), batch=2, lanes=[lambda: FunctionBackend(spec, function)])
     frames = [Frame.from_rgb(np.full((16, 16, 3), grey, np.uint8)) for grey in (0, 100, 200)]
     subject = TranslatorSubject(translator, frames)
     measured = throughput(subject, 0.3)

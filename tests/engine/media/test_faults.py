@@ -132,7 +132,10 @@ def test_a_closed_log_falls_silent() -> None:
     for _ in range(3):
         assert log.write("a line\n") == 7
         log.flush()
-    assert LogThatMayClose(None).write("x") == 1
+    log.close()
+    nothing = LogThatMayClose(None)
+    assert nothing.write("x") == 1
+    nothing.close()
 
 
 def test_errors_leave_no_leak_warnings(tmp_path: Path) -> None:

@@ -104,9 +104,67 @@ def test_bad_files_are_skipped_and_listed(folders: tuple[Path, Path], caplog: py
     (photos / "cut.png").write_bytes(whole[: len(whole) // 2])
     Image.new("RGB", (3, 300)).save(photos / "sliver.png")
     pictures = Pictures(str(photos), 36)
-    assert len(pictures) == 5
+    assert {path.name for path, _ in pictures.skipped} == {"text.jpg", "empty.png", "sliver.png"}
+    cut = [path.name for path in pictures.paths].index("cut.png")  # its head is whole
+    assert len(pictures) == 6
+    used, pixels = pictures.take(cut)
+    assert used == (cut + 1) % 6 and np.array_equal(pixels, pictures[used])
+    assert pictures.take(cut)[0] == used
     assert {path.name for path, _ in pictures.skipped} == {"text.jpg", "empty.png", "cut.png", "sliver.png"}
-    assert all(path.name in caplog.text for path, _ in pictures.skipped)
+    assert all(caplog.text.count(f"skipped {path}") == 1 for path, _ in pictures.skipped)
+
+
+def test_nothing_is_decoded_before_it_is_needed(folders: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    decoded = []
+
+    def read(path: Path, load_size: int) -> np.ndarray:
+        decoded.append(path.name)
+        return read_picture(path, load_size)
+
+    monkeypatch.setattr("ganlens.train.data.pictures.read_picture", read)
+    kept, not_kept = Pictures(str(folders[0]), 36), Pictures(str(folders[0]), 36, cache_mb=0)
+    assert not decoded
+    for _ in range(2):
+        kept[3], not_kept[2]
+    assert decoded == ["3.png", "2.png", "2.png"]
+
+
+def test_damaged_pictures_end_the_training_only_when_none_are_left(tmp_path: Path) -> None:
+    for number in range(3):
+        Image.effect_noise((40, 40), 50).save(tmp_path / f"{number}.png")
+        whole = (tmp_path / f"{number}.png").read_bytes()
+        (tmp_path / f"{number}.png").write_bytes(whole[: len(whole) // 2 if number else None])
+    pictures = Pictures(str(tmp_path), 36)
+    with pytest.raises(TrainingError, match="has 1 usable pictures"):
+        pictures[1]
+
+
+def test_subfolders_belong_to_a_folder_and_hidden_ones_do_not(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    for name in ("a/b/deep.png", ".thumbnails/small.png", ".hidden.png"):
+        (folders[0] / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (40, 40)).save(folders[0] / name)
+    names = [path.name for path in Pictures(str(folders[0]), 36).paths]
+    assert names == ["0.png", "1.png", "2.png", "3.png", "4.png", "deep.png"]
+
+
+@pytest.mark.parametrize("kind", ["png16", "tiff16", "tiff32f", "png8"])
+def test_deep_grey_pictures_keep_their_tones(tmp_path: Path, kind: str) -> None:
+    grey = np.tile(np.linspace(0, 255, 64).round(), (64, 1))
+    values = {
+        "png16": (grey * 257).astype(np.uint16),
+        "tiff16": (grey * 257).astype(np.uint16),
+        "tiff32f": (grey / 255).astype(np.float32),
+        "png8": grey.astype(np.uint8),
+    }[kind]
+    file = tmp_path / f"a.{'tiff' if kind.startswith('tiff') else 'png'}"
+    Image.fromarray(values).save(file)
+    assert np.abs(read_picture(file, 64)[:, :, 0].astype(int) - grey).max() <= 1
+
+
+def test_numbers_whose_white_is_not_known_are_no_picture(tmp_path: Path) -> None:
+    Image.fromarray(np.full((32, 32), 300.0, np.float32)).save(tmp_path / "a.tiff")
+    with pytest.raises(ValueError, match="values outside 0..1"):
+        read_picture(tmp_path / "a.tiff", 32)
 
 
 def test_missing_folder(tmp_path: Path) -> None:

@@ -148,9 +148,3 @@ def test_command(edit_config: EditConfig, tmp_path: Path) -> None:
         metrics["Smiling: edited as wished, by classifier, 4 held-out faces, 32 px"]
         == (found["rows"]["Smiling"]["edited"])
     )
-
-
-def test_options_for_paintings_are_asked_for(tmp_path: Path) -> None:
-    result = CliRunner().invoke(app, ["evaluate", str(tmp_path)])
-    assert result.exit_code == 1
-    assert "--photos, --paintings and --weights or --inception are needed" in " ".join(result.output.split())

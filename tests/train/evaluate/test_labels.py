@@ -124,9 +124,13 @@ def test_faces_depend_on_the_seed_only() -> None:
     assert not torch.equal(one, other)
 
 
-def test_a_condition_without_faces_is_named(painted: Faces) -> None:
-    with pytest.raises(TrainingError, match="Only 0 real faces are c1"):
-        evaluate_labels(Generated(Painter(), 1), LAYOUT, painted.take([0, 4, 8]), Measures(), size=64, count=4)
+def test_a_condition_without_faces_is_named_and_the_others_keep_their_rows(painted: Faces) -> None:
+    found = evaluate_labels(Generated(Painter(), 1), LAYOUT, painted.take([0, 4, 8]), Measures(), size=64, count=4)
+    assert set(found.rows) == {ALL}
+    assert found.missing["c1"].startswith("Only 0 real faces are c1")
+    assert found.to_dict()["missing"] == dict(found.missing)
+    with pytest.raises(TrainingError, match="Only 1 real faces are all"):
+        evaluate_labels(Generated(Painter(), 1), LAYOUT, painted.take([0]), Measures(), size=64, count=4)
 
 
 @pytest.fixture

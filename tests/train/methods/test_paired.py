@@ -285,7 +285,7 @@ def test_a_run_learns(config: Make, tmp_path: Path) -> None:
     pairs = np.load(tmp_path / "run/pairs/pictures.npy")
     x = torch.from_numpy(pairs[:5]).permute(0, 3, 1, 2).float() / 127.5 - 1
     assert (generator(x) + x).abs().mean() < 0.6 * (2 * x).abs().mean()  # nearer to the negative than the picture is
-    assert (spec.architecture, spec.tier, spec.options["shape"]) == ("paired", "nano", "joined")
+    assert (spec.architecture, spec.tier, spec.options["shape"]) == ("paired", "nano", "balanced")
     assert spec.training.teacher == "negative.onnx"
     assert (tmp_path / "run/samples/step-0000060.png").is_file()
 
