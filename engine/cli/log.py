@@ -31,7 +31,18 @@ class LogThatMayClose(io.TextIOBase):
         try:
             yield
         except (OSError, ValueError):
-            self._stream = open(os.devnull, "w")  # noqa: SIM115
+            nowhere = open(os.devnull, "w")  # noqa: SIM115
+            try:  # what it still holds back goes there as well
+                os.dup2(nowhere.fileno(), self._stream.fileno())
+                nowhere.close()
+            except (OSError, ValueError):
+                self._stream = nowhere
+
+    def close(self) -> None:
+        """Close what is behind it."""
+        with self._falling_silent():
+            self._stream.close()
+        super().close()
 
     def isatty(self) -> bool:
         """Whether it is a terminal."""

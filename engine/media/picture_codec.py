@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import struct
 from fractions import Fraction
 from pathlib import Path
 
@@ -46,6 +48,8 @@ def decode_still(path: Path, notes: list[str]) -> NDArray[np.uint8]:
         if context.codec.name == "mjpeg":  # whose decoder paints what is missing from a cut file grey
             context.options = {"err_detect": "explode"}
         _check_size(path, context)
+        if context.codec.name == "tiff":
+            _check_compression(path)
         try:
             with complaints() as said:
                 picture = next(container.decode(video=0), None)
@@ -83,6 +87,28 @@ def _check_size(path: Path, context: av.VideoCodecContext) -> None:
             f"{path} has {context.width}x{context.height} pixels, more than {allowed}. If you trust it, allow as many "
             f"with GANLENS_LARGEST={pixels}."
         )
+
+
+def _check_compression(path: Path) -> None:
+    """Refuse a TIFF file whose compression libav lacks: it gives an empty picture for it, and no error."""
+    data = path.read_bytes()
+    order = "<" if data[:2] == b"II" else ">"
+    with contextlib.suppress(struct.error):
+        (directory,) = struct.unpack_from(order + "I", data, 4)
+        (count,) = struct.unpack_from(order + "H", data, directory)
+        for index in range(count):
+            tag, _, _, value = struct.unpack_from(order + "HHIH", data, directory + 2 + 12 * index)
+            if tag == 259 and value not in _TIFF_COMPRESSIONS:
+                kind = {6: "JPEG", 7: "JPEG", 34712: "JPEG 2000", 50000: "Zstandard", 50001: "WebP"}.get(
+                    value, f"kind {value}"
+                )
+                raise MediaError(
+                    f"{path} is a TIFF with {kind} compression, which is not read here. Convert it to PNG first."
+                )
+
+
+_TIFF_COMPRESSIONS = (1, 2, 3, 4, 5, 8, 32773, 32946, 34925)
+"""None, fax, LZW, Deflate, PackBits and LZMA."""
 
 
 def _is_transparent(picture: av.VideoFrame) -> bool:
