@@ -47,7 +47,7 @@ def test_the_tests_for_a_gpu_pass_over_the_stub(folder: str) -> None:
     )
     assert done.returncode == 0, done.stdout[-4000:]
     passed = re.search(r"(\d+) passed", done.stdout)
-    assert passed and int(passed[1]) > 240, done.stdout[-500:]
+    assert passed and int(passed[1]) > 220, done.stdout[-500:]
 
 
 @each_bindings
