@@ -94,6 +94,7 @@ class Translator:
         value_range: ValueRange | None = None,
         frame_size: tuple[int, int] | None = None,
         batch: int | None = None,
+        device: int | None = None,
     ) -> Translator:
         """Open a shipped model by name, or a model file.
 
@@ -120,6 +121,8 @@ class Translator:
             batch: pictures that share a run of the network, which must leave their number free: the frames of
                 :meth:`stream`, which then come that many at a time, the tiles of a frame, or faces. None: frames one by
                 one, and the faces of a frame together where the network runs on a GPU.
+            device: which GPU, as in nvidia-smi and CUDA_VISIBLE_DEVICES; never replaced by the CPU. None: the first
+                GPU, or the CPU.
 
         Raises:
             ModelFileError, BackendUnavailable, OptionError: with the cure in the message.

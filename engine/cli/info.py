@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from ..backends import BackendStatus, available
-from ..errors import printable
+from ..errors import EngineError, printable
 from ..model import find_model, is_checkpoint, read_checkpoint_spec, read_model_spec, shipped
 from ..model.description import parse_value_range
 from ..spec import AttributeInput, GeneratorSpec
+
+if TYPE_CHECKING:
+    from ..cuda.device import DeviceInfo
 
 console = Console(highlight=False)
 if not (console.is_terminal or "COLUMNS" in os.environ):
@@ -147,10 +152,14 @@ def _attributes(spec: GeneratorSpec) -> str:
 
 
 def show_backends(as_json: bool) -> None:
-    """Print which backends, video decoders and encoders run here, and how to get the others."""
+    """Print which backends, video decoders and encoders run here, how to get the others, and which GPUs there are."""
     groups = {"backend": available(), "decoder": [_coder_status("nvdec")], "encoder": [_coder_status("nvenc")]}
+    gpus = _gpus()
     if as_json:
-        rows = [{"kind": kind, **row._asdict()} for kind, group in groups.items() for row in group]
+        rows: list[dict[str, object]] = [
+            {"kind": kind, **row._asdict()} for kind, group in groups.items() for row in group
+        ]
+        rows += [{"kind": "gpu", **asdict(gpu)} for gpu in gpus]
         print(json.dumps(rows, indent=2))
         return
     table = Table(box=None, pad_edge=False)
@@ -162,6 +171,18 @@ def show_backends(as_json: bool) -> None:
             name = kind if number == 0 else ""
             table.add_row(name, row.name, "yes" if row.usable else "no", row.device, row.version, _shown(why))
     console.print(table)
+    for gpu in gpus:
+        console.print(str(gpu), markup=False, highlight=False)
+
+
+def _gpus() -> list[DeviceInfo]:
+    """The GPUs that networks could run on; why there are none is told by the backends."""
+    from ..cuda import list_devices
+
+    try:
+        return list_devices()
+    except EngineError:
+        return []
 
 
 def _coder_status(name: str) -> BackendStatus:

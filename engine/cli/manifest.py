@@ -20,7 +20,7 @@ NAME = "manifest.jsonl"
 
 WITHOUT_EFFECT = frozenset(
     {
-        "inputs", "video", "image", "images", "output", "name", "threads", "in_flight", "batch", "encoder_threads",
+        "inputs", "video", "image", "images", "output", "name", "threads", "device", "in_flight", "batch", "encoder_threads",
         "decoder_threads", "spin", "strict", "json_output", "overwrite", "verbose", "quiet", "jobs", "shard", "resume",
         "manifest", "retries",
     }

@@ -34,6 +34,12 @@ Backend = Annotated[
 Strict = Annotated[
     bool, typer.Option("--backend-strict", help="Fail rather than fall back to the next backend, or to host memory.")
 ]
+Device = Annotated[
+    int | None,
+    typer.Option(
+        min=0, metavar="N", help="GPU of the network, as engine backends lists them; by default the first, or the CPU."
+    ),
+]
 Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads of the network; by default all cores.")]
 Json = Annotated[str | None, typer.Option("--json", metavar="FILE|-", help="Write what was done and how fast as JSON.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Replace an existing output.")]
@@ -173,6 +179,7 @@ class TranslateOptions:
         ),
     ] = None
     backend: Backend = "auto"
+    device: Device = None
     value_range: Range = None
     decoder: Annotated[
         Literal["auto", "nvdec", "cpu"], option(help="nvdec decodes on the GPU; a named one never falls back.")

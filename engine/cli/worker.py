@@ -263,6 +263,7 @@ class Worker:
                     strict=options.strict,
                     frame_size=frame_size,
                     batch=options.batch,
+                    device=options.device,
                 )
             self._translator.times = self.times
             self._new = True

@@ -36,6 +36,7 @@ def open_way(
     value_range: ValueRange | None = None,
     frame_size: tuple[int, int] | None = None,
     batch: int | None = None,
+    device: int | None = None,
 ) -> Way:
     """Open a model, warmed up; arguments and errors as of :meth:`ganlens.engine.Translator.open`."""
     for option, number in (("in_flight", in_flight), ("batch", batch), ("threads", threads)):
@@ -51,7 +52,13 @@ def open_way(
         size = layout.tile_size or layout.size
     share = max(1, (threads or default_threads()) // in_flight)
     # Faces come in any number; runs of one are always among them.
-    options: dict[str, Any] = {"size": size, "threads": share, "spin": spin, "batch": None if faces else batch}
+    options: dict[str, Any] = {
+        "size": size,
+        "threads": share,
+        "spin": spin,
+        "batch": None if faces else batch,
+        "device": device,
+    }
     opened = open_backend(model, backend, strict=strict, **options)
     try:
         opened.check_batch(batch)

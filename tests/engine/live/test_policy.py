@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from fractions import Fraction
 
 import numpy as np
@@ -103,7 +104,7 @@ def test_it_grows_a_step_at_a_time_and_does_not_pump():
         state = after
     assert 2 <= len(changes) <= 14
     gaps = [b - a for a, b in zip(changes[::2], changes[2::2], strict=False)]
-    assert all(later > sooner - 0.5 for sooner, later in zip(gaps, gaps[1:], strict=False)), "ever more rarely"
+    assert all(later > sooner - 0.5 for sooner, later in itertools.pairwise(gaps)), "ever more rarely"
     assert gaps[-1] > 4 * gaps[0]
 
 

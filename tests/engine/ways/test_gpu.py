@@ -729,15 +729,15 @@ class CopyingBinding:
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize("format", ["yuv420p", "nv12", "rgb24"])
-@pytest.mark.parametrize("batch", [1, 4])
+@pytest.mark.parametrize("format", ["nv12", "rgb24"])
+@pytest.mark.parametrize("batch", [1, 2])
 @pytest.mark.parametrize("in_flight", [1, 3])
 @pytest.mark.parametrize("capturable", [True, False])
 @pytest.mark.parametrize(("dtype", "most"), [(np.float32, 0), (np.float16, 2)])
 def test_frames_through_this_gpu_are_those_of_the_cpu(
     format: str, batch: int, in_flight: int, capturable: bool, dtype: type, most: int
 ) -> None:
-    given = frames(format, (64, 96), 9)
+    given = frames(format, (32, 48), 5)
     compositor, framing = Compositor(spec(), Framing("native")), Framing("native")
     ours = Pipeline(Device(), Copying(dtype, capturable), compositor, in_flight=in_flight, batch=batch)
     for frame, answer in zip(given, ours.stream(given), strict=True):
