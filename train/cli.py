@@ -209,6 +209,22 @@ def demo(
     _tell_end(finished, config)
 
 
+@app.command("compare")
+def compare(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN RUN...", help="Run folders.")],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="The HTML page to write.")] = Path(
+        "comparison.html"
+    ),
+    force: Annotated[bool, typer.Option("--force", "-y", help="Overwrite the page.")] = False,
+) -> None:
+    """Put runs beside each other in one HTML page: curves, options that differ, metrics, samples, origin."""
+    with _told_in_one_line():
+        from .compare import compare_runs
+
+        compare_runs(runs, output, overwrite=force)
+    _console.print(f"Written: {output}", soft_wrap=True, markup=False, highlight=False)
+
+
 @app.command("evaluate")
 def evaluate(
     model: Annotated[Path, typer.Argument(help="Run folder or checkpoint (.safetensors).")],

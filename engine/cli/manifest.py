@@ -20,8 +20,8 @@ NAME = "manifest.jsonl"
 
 WITHOUT_EFFECT = frozenset(
     {
-        "inputs", "video", "image", "images", "output", "name", "threads", "device", "in_flight", "batch", "encoder_threads",
-        "decoder_threads", "spin", "strict", "json_output", "overwrite", "verbose", "quiet", "jobs", "shard", "resume",
+        "inputs", "video", "image", "images", "output", "name", "threads", "device", "in_flight", "batch",
+        "encoder_threads", "decoder_threads", "spin", "strict", "json_output", "overwrite", "verbose", "quiet", "jobs", "shard", "resume",
         "manifest", "retries",
     }
 )  # fmt: skip
