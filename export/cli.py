@@ -50,6 +50,9 @@ def export(
             show_default=False,
         ),
     ] = None,
+    half_weights: Annotated[
+        bool, typer.Option("--half-weights", help="Store weights as float16, with fp32: half the file.")
+    ] = False,
     half_io: Annotated[bool, typer.Option("--half-io", help="Float16 inputs and outputs, with fp16.")] = False,
     images: Annotated[
         Path | None,
@@ -83,6 +86,7 @@ def export(
         size=parse_size(size) if size else None,
         dynamic=dynamic,
         precision=precision.value,
+        half_weights=half_weights,
         half_io=half_io,
         opset=opset,
         name=name,

@@ -19,12 +19,32 @@ SCHEMA = "ganlens-manifest/1"
 NAME = "manifest.jsonl"
 
 WITHOUT_EFFECT = frozenset(
-    {
-        "inputs", "video", "image", "images", "output", "name", "threads", "device", "in_flight", "batch",
-        "encoder_threads", "decoder_threads", "spin", "strict", "json_output", "overwrite", "verbose", "quiet", "jobs", "shard", "resume",
-        "manifest", "retries",
-    }
-)  # fmt: skip
+    [
+        "inputs",
+        "video",
+        "image",
+        "images",
+        "output",
+        "name",
+        "threads",
+        "device",
+        "in_flight",
+        "batch",
+        "encoder_threads",
+        "decoder_threads",
+        "spin",
+        "strict",
+        "json_output",
+        "overwrite",
+        "verbose",
+        "quiet",
+        "jobs",
+        "shard",
+        "resume",
+        "manifest",
+        "retries",
+    ]
+)
 """Options that do not change what is in an output."""
 
 
