@@ -34,6 +34,7 @@ from numpy.typing import NDArray
 
 from ganlens.engine import Compositor, Frame, Framing, FunctionBackend, GeneratorSpec, Output, Translator, VideoSource
 from ganlens.engine.backends import open_backend
+from ganlens.engine.benchmark import clip as clips
 from ganlens.engine.cuda import Device, DeviceBinding
 from ganlens.engine.errors import EngineError
 from ganlens.engine.spec import AttributeInput, SizeRule
@@ -45,7 +46,6 @@ from ganlens.export.to_onnx import composition_nodes, to_graph
 from ganlens.export.wrapper import ExportGenerator, graph_spec
 from ganlens.train.networks import make_generator
 
-from . import clip as clips
 from . import results
 
 Array = NDArray[np.float32]
@@ -576,7 +576,7 @@ def main() -> None:
     print(device)
     names = options.runtime or ["tensorrt", "cuda"]
     runtimes: dict[str, Open] = {name: lambda path, name=name: open_backend(path, name) for name in names}  # type: ignore[misc]
-    frames = read_frames(clips.default_clip(), 60)
+    frames = read_frames(clips.cached_clip(results.BENCH), 60)
     rates = measure_rates()
     rows = run(
         device,

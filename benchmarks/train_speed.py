@@ -32,6 +32,7 @@ from torch import Tensor
 from torch.nn.functional import l1_loss, mse_loss
 from torch.optim import Adam
 
+from ganlens.engine.benchmark.stats import interleave, paired_ratio
 from ganlens.train.config import CycleGANConfig, TrainConfig, make_config
 from ganlens.train.data.datasets import Positions, make_loader
 from ganlens.train.data.demo import make_demo_data
@@ -42,7 +43,6 @@ from ganlens.train.networks import PatchGAN, make_generator
 from ganlens.train.specs import CELEBA, image_to_image_spec
 
 from . import results
-from .measure import interleave, paired_ratio
 
 METHODS = ("cyclegan", "acl-gan", "stargan", "dcgan", "psc-gan")
 

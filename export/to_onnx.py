@@ -48,6 +48,8 @@ class ExportOptions:
     half_io: bool = False
     """Float16 inputs and outputs (with precision "fp16")."""
     opset: int = 20
+    detail: float | None = None
+    """How much of the original's fine detail the runtime adds back by default, 0 to 1; None: as the checkpoint says."""
     name: str = ""
     """Name of the model in its record; empty: the checkpoint's."""
     parity_pictures: int = 8
@@ -110,6 +112,7 @@ def export_onnx(
     graph = graph.model_copy(
         update={
             "name": options.name or spec.name,
+            "detail": spec.detail if options.detail is None else options.detail,
             "precision": options.precision,
             "size": graph.size.model_copy(update={"preferred": size}),
             "weights_sha256": weights_sha256(generator.state_dict()),

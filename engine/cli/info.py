@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from ..backends import BackendStatus, available
+from ..errors import printable
 from ..model import find_model, is_checkpoint, read_checkpoint_spec, read_model_spec, shipped
 from ..model.description import parse_value_range
 from ..spec import AttributeInput, GeneratorSpec
@@ -18,6 +19,11 @@ from ..spec import AttributeInput, GeneratorSpec
 console = Console(highlight=False)
 if not (console.is_terminal or "COLUMNS" in os.environ):
     console.width = 10_000  # a line is a line for grep and less
+
+
+def _shown(text: str) -> str:
+    """Text of a record, which anybody may have written, for the table."""
+    return escape(printable(text, 10_000))
 
 
 def show_models(as_json: bool) -> None:
@@ -36,7 +42,7 @@ def show_models(as_json: bool) -> None:
     for card in cards:
         spec = card.spec
         data = spec.training.data if spec.training else ""
-        table.add_row(card.name, spec.architecture, _inputs(spec), str(spec.size), escape(data))
+        table.add_row(card.name, spec.architecture, _inputs(spec), str(spec.size), _shown(data))
     console.print(table)
 
 
@@ -55,8 +61,8 @@ def show_model(model: str, value_range: str | None, as_json: bool) -> None:
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
     for name, value in _rows(spec):
-        table.add_row(name, escape(value))
-    table.add_row("file", escape(f"{path} ({path.stat().st_size / 1e6:.1f} MB)"))
+        table.add_row(name, _shown(value))
+    table.add_row("file", _shown(f"{path} ({path.stat().st_size / 1e6:.1f} MB)"))
     console.print(table)
 
 
@@ -81,6 +87,10 @@ def _rows(spec: GeneratorSpec) -> list[tuple[str, str]]:
         rows.append(("mask", "yes"))
     if spec.frame_border_px:
         rows.append(("frame border", f"{spec.frame_border_px} px equal the input"))
+    if spec.detail is not None:
+        rows.append(("detail", f"{spec.detail:g} of the original's, by default"))
+    if spec.training is not None and spec.training.teacher:
+        rows.append(("taught by", spec.training.teacher))
     if spec.face_alignment:
         rows.append(("takes", f"one aligned face ({spec.face_alignment}); the runtime finds the faces of a frame"))
     if spec.training:
@@ -150,7 +160,7 @@ def show_backends(as_json: bool) -> None:
         for number, row in enumerate(group):
             why = f"{row.reason.rstrip('.')}. {row.cure}" if row.cure else row.reason
             name = kind if number == 0 else ""
-            table.add_row(name, row.name, "yes" if row.usable else "no", row.device, row.version, escape(why))
+            table.add_row(name, row.name, "yes" if row.usable else "no", row.device, row.version, _shown(why))
     console.print(table)
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from rich.console import Console
 
 from ..controls import Controls
+from ..cpu_budget import ThreadBudget
 from ..errors import MediaError, OptionError
 from ..faces import FaceFraming
 from ..media.base import FrameSource
@@ -27,7 +28,6 @@ from ..session import Session, output_format
 from ..spec import GeneratorSpec
 from ..timing import StageTimes
 from ..translator import Translator
-from .cpu_budget import ThreadBudget
 from .inputs import PIPE, Input, Work
 from .options import TranslateOptions
 from .parse import parse_raw, parse_region, parse_settings, parse_size, parse_time
@@ -223,7 +223,12 @@ class Worker:
         return {
             "start": self.start,
             "duration": self.duration,
-            "hints": {"threads": self.budget.decoder, "decoder": options.decoder, "hdr": options.hdr},
+            "hints": {
+                "threads": self.budget.decoder,
+                "decoder": options.decoder,
+                "hdr": options.hdr,
+                "on_error": options.on_error,
+            },
         }
 
     def _sink_options(self, output: str, overwrite: bool) -> dict[str, Any]:

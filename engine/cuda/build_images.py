@@ -16,8 +16,8 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
-import images  # noqa: E402
-import nvrtc  # noqa: E402
+import images  # type: ignore[import-not-found]  # noqa: E402
+import nvrtc  # type: ignore[import-not-found]  # noqa: E402
 
 MAJOR = 12
 """The oldest that drivers in use know."""

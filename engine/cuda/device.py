@@ -12,7 +12,8 @@ import ctypes
 import gc
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -43,10 +44,11 @@ from .memory import Allocation, DeviceArray
 DRIVER_CURE = "Install NVIDIA's driver (see nvidia-smi), or use --backend cpu"
 
 
-class DeviceInfo(NamedTuple):
+@dataclass(frozen=True)
+class DeviceInfo:
     """What the driver tells of a GPU without using it."""
 
-    index: int
+    number: int
     """As in nvidia-smi and CUDA_VISIBLE_DEVICES."""
     name: str
     compute_capability: tuple[int, int]
@@ -57,7 +59,7 @@ class DeviceInfo(NamedTuple):
 
     def __str__(self) -> str:
         memory = f"{self.memory / 2**30:.1f} GiB{' shared with the host' if self.integrated else ''}"
-        return f"GPU {self.index}: {self.name}, compute capability {_dotted(self.compute_capability)}, {memory}"
+        return f"GPU {self.number}: {self.name}, compute capability {_dotted(self.compute_capability)}, {memory}"
 
 
 def list_devices(*, driver: Any = None) -> list[DeviceInfo]:

@@ -10,7 +10,7 @@ import functools
 import sys
 import weakref
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 from ..errors import MissingExtra
 
@@ -62,8 +62,11 @@ def installed_version() -> tuple[int, int] | None:
     return version.value // 1000, version.value % 1000 // 10
 
 
-def extra_for(library: Literal["cuda", "tensorrt", "rtx"]) -> str:
+def extra_for(library: str) -> str:
     """The extra of ganlens that installs what fits this machine's driver and Python.
+
+    Args:
+        library: "cuda", "tensorrt" or "rtx".
 
     Bindings and libraries for CUDA 12 run with drivers for 12 and newer, those for 13 need a driver for 13.
     """

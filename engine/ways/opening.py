@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from .. import model as models
 from ..backends import default_threads, open_backend
@@ -61,6 +61,8 @@ def open_way(
             return open_backend(known, opened.name, **options)
 
         more = [another] * (in_flight - 1)
+        if detail is None:
+            detail = opened.spec.detail
         if isinstance(chosen, FaceFraming):
             blending = {"detail": 1.0 if detail is None else detail, "opacity": opacity}
             return FacesWay(opened, FaceCompositor(opened.spec, chosen, **blending), more, batch)
@@ -93,13 +95,14 @@ def _over_gpu(
     """The way of frames over the GPU, if the backend runs on one and offers it; a line of ``choice`` if it fails."""
     if not hasattr(backend, "bind_device"):
         return None
-    from .. import cuda
+    from ..cuda import DeviceBackend
     from .gpu import FramePipeline
 
     try:
         if compositor.framing.mode == "tile":
             raise OptionError("framing 'tile' puts tiles together there")
-        way = FramePipeline(cuda.Device(), backend, compositor, in_flight=in_flight, spin=spin, batch=batch)
+        gpu = cast(DeviceBackend, backend).gpu
+        way = FramePipeline(gpu, backend, compositor, in_flight=in_flight, spin=spin, batch=batch)
         if frame_size is not None:
             way.warm_up(frame_size)
         return way

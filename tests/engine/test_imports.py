@@ -1,4 +1,4 @@
-"""Who imports whom in the engine: no circles, imports inside functions included, and a GPU layer that knows none."""
+"""Who imports whom in the engine: no circles, imports inside functions included, and floors that know none above."""
 
 from __future__ import annotations
 

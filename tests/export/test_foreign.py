@@ -84,9 +84,7 @@ def test_what_is_not_recognised_is_said_with_its_names(tmp_path: Path) -> None:
     del state["model.13.conv_block.5.bias"]
     state["model.99.weight"] = torch.zeros(1)
     torch.save(state, tmp_path / "near.pth")
-    with pytest.raises(
-        ModelFileError, match=r"1 weights are missing .*\(body.3.layers.5.bias\), 1 are unknown"
-    ):
+    with pytest.raises(ModelFileError, match=r"1 weights are missing .*\(body.3.layers.5.bias\), 1 are unknown"):
         load_foreign(tmp_path / "near.pth")
     torch.save(ResnetGenerator(2, "instance", False, 4).state_dict(), tmp_path / "four.pth")
     with pytest.raises(ModelFileError, match="with 4 blocks; expected 6 or 9"):

@@ -425,6 +425,7 @@ class OnnxRuntimeOnFake(OnnxRuntimeCuda):
     memory = "cpu"
 
     def __init__(self, path: Path, fake: FakeCuda) -> None:
+        self._index = 0
         self._device = Device(driver=fake)
         self._stream = self._device.stream()
         super().__init__(model.open(path), threads=1)

@@ -132,6 +132,12 @@ def list_sources(wanted: Wanted) -> list[Path]:
     return found
 
 
+def picture_sources(photos: str) -> list[str]:
+    """The folders and globs among the sources, without the clips; all of them if there are only clips."""
+    parts = [part.strip() for part in photos.split(",")]
+    return [part for part in parts if Path(part).suffix.lower() not in CLIPS] or parts
+
+
 def count_pairs(wanted: Wanted, sources: list[Path]) -> int:
     """How many pairs there will be, if every file can be read."""
     clips = sum(path.suffix.lower() in CLIPS for path in sources)

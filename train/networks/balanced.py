@@ -2,7 +2,7 @@
 
 A convolution that doubles the size treats even and odd output pixels with different weights. Where its kernel, in the
 output's grid, is a free kernel convolved with a 2x2 box, each output pixel meets the same sum of weights, whatever its
-phase. At export :func:`ganlens.train.layers.fold` makes plain convolutions of these, with the same answers.
+phase. At export :func:`ganlens.train.networks.layers.fold` makes plain convolutions of these, with the same answers.
 """
 
 from __future__ import annotations
@@ -29,12 +29,14 @@ class BalancedUp(nn.Module, Foldable):
         bias: whether a bias is added.
     """
 
+    GAIN = 0.7
+    """Of the initial weights, for a norm that follows."""
     box: Tensor
 
     def __init__(self, inputs: int, outputs: int, *, bias: bool) -> None:
         super().__init__()
         # Each output pixel sums over a quarter of the 3x3 kernel's places; the box gives back a part of the variance.
-        self.weight = nn.Parameter(torch.randn(inputs, outputs, 3, 3) * (0.7 * (2 / (inputs * 9 / 2)) ** 0.5))
+        self.weight = nn.Parameter(torch.randn(inputs, outputs, 3, 3) * (self.GAIN * (2 / (inputs * 9 / 2)) ** 0.5))
         self.bias = nn.Parameter(torch.zeros(outputs)) if bias else None
         self.register_buffer("box", torch.full((1, 1, 2, 2), 0.5), persistent=False)
 

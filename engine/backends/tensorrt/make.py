@@ -83,7 +83,7 @@ def gpu_for(library: Library) -> Device | None:
     """
     try:
         device = Device()
-        library.check_driver(device)
+        library.check_device(device)
     except (BackendUnavailable, MissingExtra) as error:
         if library.builds_without_gpu:
             return None

@@ -197,7 +197,7 @@ def test_nothing_is_freed_when_the_process_ends() -> None:
 def test_the_gpus_of_a_machine_are_listed_without_a_context() -> None:
     fake = FakeCuda(devices=2, memory=8 << 30, capability=(8, 7), integrated=True)
     listed = list_devices(driver=fake)
-    assert [info.index for info in listed] == [0, 1]
+    assert [info.number for info in listed] == [0, 1]
     assert str(listed[1]) == "GPU 1: Fake GPU, compute capability 8.7, 8.0 GiB shared with the host"
     assert fake.calls["cuDevicePrimaryCtxRetain"] == 0
     assert Device(1, driver=fake).info == listed[1]

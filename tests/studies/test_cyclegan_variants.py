@@ -10,8 +10,8 @@ import pytest
 import torch
 from PIL import Image
 
-from benchmarks import cyclegan_variants
-from benchmarks.cyclegan_variants import VARIANTS, main, make_table
+from studies import cyclegan_variants
+from studies.cyclegan_variants import VARIANTS, main, make_table
 from tests.kit.vgg import save_vgg
 
 

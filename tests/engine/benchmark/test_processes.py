@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.measure import Usage, bound, interleave, median_usage, paired_ratio, run_pipeline, run_steps
+from ganlens.engine.benchmark.processes import Usage, median_usage, run_pipeline, run_steps
+from ganlens.engine.benchmark.stats import bound, interleave, paired_ratio
 
 PYTHON = sys.executable
 

@@ -1,4 +1,4 @@
-"""Time, processor seconds and memory of whole processes, taken in interleaved rounds."""
+"""Time, processor seconds and memory of whole processes."""
 
 from __future__ import annotations
 
@@ -9,13 +9,11 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
 Command = Sequence[str]
 """A program and its arguments."""
-T = TypeVar("T")
 
 ENGINE: Command = (sys.executable, "-c", "from ganlens.engine.cli import main; main()")
 """The ``engine`` command in this interpreter, as its console script starts it, installed or not."""
@@ -131,38 +129,10 @@ def high_water_kib(pid: int) -> int:
         return 0
 
 
-def interleave(candidates: Mapping[str, Callable[[], T]], rounds: int) -> dict[str, list[T]]:
-    """Call every candidate once in each round, so that a slow minute of the machine hits all alike.
-
-    Each round starts one place further, so that no candidate always follows the same one.
-    """
-    names = list(candidates)
-    results: dict[str, list[T]] = {name: [] for name in names}
-    for number in range(rounds):
-        shift = number % len(names)
-        for name in names[shift:] + names[:shift]:
-            results[name].append(candidates[name]())
-    return results
-
-
 def median_usage(usages: Sequence[Usage]) -> Usage:
     """The median of each measure on its own."""
     rows = [(usage.wall, usage.cpu, usage.peak_mib, usage.foreign) for usage in usages]
     return Usage(*(statistics.median(column) for column in zip(*rows, strict=True)))
-
-
-def paired_ratio(numerators: Sequence[float], denominators: Sequence[float]) -> tuple[float, float, float]:
-    """Median, lower and upper quartile of the ratios of the same round; a drift of the machine cancels in each."""
-    ratios = [a / b for a, b in zip(numerators, denominators, strict=True)]
-    if len(ratios) == 1:
-        return ratios[0], ratios[0], ratios[0]
-    lower, middle, upper = statistics.quantiles(ratios, n=4, method="inclusive")
-    return middle, lower, upper
-
-
-def bound(stage_walls: Sequence[float], stage_cpus: Sequence[float], core_count: int) -> float:
-    """Seconds below which no pipeline of these stages can come: its longest stage, or all its work over all cores."""
-    return max(*stage_walls, sum(stage_cpus) / core_count)
 
 
 def cores() -> int:

@@ -1,8 +1,8 @@
 """ACL-GAN's claims beside StarGAN: cost of a step, one weight or three, growing, and what happens to the background.
 
-    python -m benchmarks.acl_gan --data FACES --classifier RUN --weights VGG16.safetensors --work out/acl_gan
-    python -m benchmarks.acl_gan ... --scale gpu       # the published sizes; days on a CPU
-    python -m benchmarks.acl_gan ... --only cost       # two minutes
+    python -m studies.acl_gan --data FACES --classifier RUN --weights VGG16.safetensors --work out/acl_gan
+    python -m studies.acl_gan ... --scale gpu       # the published sizes; days on a CPU
+    python -m studies.acl_gan ... --only cost       # two minutes
 
 FACES is a folder of pictures with an attribute table, RUN a judge made by ``engine train classifier`` on the same data.
 Each run of the study is a cell; stopped and started again, it goes on with the missing ones.
@@ -23,6 +23,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from benchmarks import results
 from ganlens.train.checkpoint import GENERATOR_NAME, STATE_NAME, load_generator
 from ganlens.train.config import DEFAULT_ATTRIBUTES, ACLGANConfig, EditorConfig, StarGANConfig, make_config
 from ganlens.train.evaluate.classifier import Classifier, load_classifier
@@ -31,7 +32,7 @@ from ganlens.train.evaluate.extractors import Extractor, open_extractor
 from ganlens.train.loop import memory_format, only_trainable, train
 from ganlens.train.methods import method_of
 
-from . import results
+from . import RESULTS
 from .cells import Cell, Cells, mean_and_spread
 
 PARTS = ("cost", "weights", "growing")
@@ -121,7 +122,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="benchmarks.acl_gan", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog="studies.acl_gan", description=__doc__.splitlines()[0])
     parser.add_argument("--data", required=True, help="folder of faces with an attribute table")
     parser.add_argument("--attributes", default=DEFAULT_ATTRIBUTES, help="columns of the table, separated by commas")
     parser.add_argument("--holdout", type=int, default=2000, help="faces kept out of training, as for the judge")
@@ -132,7 +133,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--images", type=int, default=0, help="pictures shown to each run, in place of the scale's")
     parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0: PyTorch's choice")
     parser.add_argument("--only", nargs="+", choices=PARTS, help="parts to run")
-    parser.add_argument("--json", type=Path, default=results.FOLDER, help="folder of the result files")
+    parser.add_argument("--json", type=Path, default=RESULTS, help="folder of the result files")
     options = parser.parse_args(arguments)
     if (options.classifier is None or options.weights is None) and options.only != ["cost"]:
         parser.error("--classifier and --weights are needed for all but --only cost")

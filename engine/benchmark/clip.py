@@ -1,6 +1,4 @@
-"""The clip that all video benchmarks translate: ten seconds of 720p30 H.264 with AAC sound, made from any clip.
-
-    python -m benchmarks.clip media/meadow.mp4 -o out/bench/clip.mp4
+"""The clip that all video benchmarks translate: 720p30 H.264 with AAC sound, made from the shipped clip or any other.
 
 Each source frame is used once, forwards then backwards and so on, at 30 frames per second: a slow clip does not turn
 into one with repeated frames, which an encoder would get for nothing.
@@ -8,7 +6,6 @@ into one with repeated frames, which an encoder would get for nothing.
 
 from __future__ import annotations
 
-import argparse
 import itertools
 from collections.abc import Iterator
 from fractions import Fraction
@@ -18,11 +15,11 @@ import av
 import numpy as np
 from av.filter import Graph
 
+from .pictures import SHIPPED_CLIP, there_and_back
+
 WIDTH, HEIGHT, RATE = 1280, 720, 30
 FRAMES = 300
 SAMPLE_RATE = 48_000
-ROOT = Path(__file__).parents[1]
-DEFAULT_SOURCE = ROOT / "media" / "meadow.mp4"
 
 
 def make_clip(source: Path, output: Path, frames: int = FRAMES) -> Path:
@@ -49,7 +46,7 @@ def make_clip(source: Path, output: Path, frames: int = FRAMES) -> Path:
         audio.codec_context.bit_rate = 128_000
         sound = tone_frames(frames * SAMPLE_RATE // RATE)
         heard = 0
-        for index, picture in enumerate(scaled(there_and_back(pictures, frames))):
+        for index, picture in enumerate(scaled(pictures[there_and_back(len(pictures), i)] for i in range(frames))):
             picture.pts, picture.time_base = index, Fraction(1, RATE)
             container.mux(video.encode(picture))
             while heard * RATE < (index + 1) * SAMPLE_RATE and (block := next(sound, None)) is not None:
@@ -60,24 +57,16 @@ def make_clip(source: Path, output: Path, frames: int = FRAMES) -> Path:
     return output
 
 
-def default_clip() -> Path:
-    """The clip made from the shipped one, made now if it is not there yet."""
-    path = ROOT / "out" / "bench" / "clip.mp4"
-    return path if path.exists() else make_clip(DEFAULT_SOURCE, path)
+def cached_clip(folder: Path, frames: int = FRAMES) -> Path:
+    """The clip made from the shipped one, in ``folder``; made now if it is not there yet."""
+    path = folder / f"clip-{frames}.mp4"
+    return path if path.exists() else make_clip(SHIPPED_CLIP, path, frames)
 
 
 def read_pictures(source: Path, limit: int) -> list[av.VideoFrame]:
     """The first ``limit`` decoded pictures of the first video stream."""
     with av.open(str(source)) as container:
         return list(itertools.islice(container.decode(video=0), limit))
-
-
-def there_and_back(pictures: list[av.VideoFrame], count: int) -> Iterator[av.VideoFrame]:
-    """``count`` pictures: 0, 1, … n-1, n-2, … 0, 1, …; the turning points come once."""
-    period = max(1, 2 * len(pictures) - 2)
-    for index in range(count):
-        place = index % period
-        yield pictures[place if place < len(pictures) else period - place]
 
 
 def scaled(pictures: Iterator[av.VideoFrame]) -> Iterator[av.VideoFrame]:
@@ -113,16 +102,3 @@ def tone_frames(samples: int, block: int = 1024) -> Iterator[av.AudioFrame]:
         frame = av.AudioFrame.from_ndarray(wave, format="fltp", layout="stereo")
         frame.sample_rate, frame.pts, frame.time_base = SAMPLE_RATE, start, Fraction(1, SAMPLE_RATE)
         yield frame
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("source", type=Path, nargs="?", default=DEFAULT_SOURCE)
-    parser.add_argument("-o", "--output", type=Path, default=Path("out/bench/clip.mp4"))
-    parser.add_argument("--frames", type=int, default=FRAMES)
-    options = parser.parse_args()
-    print(make_clip(options.source, options.output, options.frames))
-
-
-if __name__ == "__main__":
-    main()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.cells import Cells, mean_and_spread
+from studies.cells import Cells, mean_and_spread
 
 
 def test_finished_cells_are_not_run_again(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """The stages of the pipeline alone: decode only, network only, encode only. Their sum is what no pipeline can beat.
 
-    python -m benchmarks.stages --clip clip.mp4 --model monet [--region X,Y,W,H]
+    python -m ganlens.engine.benchmark.stages --clip clip.mp4 --model monet [--region X,Y,W,H]
 
 Prints one JSON object: per stage the wall and processor seconds for the whole clip, all cores given to the one stage
 and nothing else running in between; the network has as many frames in flight as on the command line. Opening files,
@@ -16,22 +16,25 @@ import tempfile
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from fractions import Fraction
-from itertools import repeat
+from functools import partial
+from itertools import islice, repeat
 from pathlib import Path
+from typing import Any
 
 import av
 
-from ganlens.engine import Translator
-from ganlens.engine.cli.cpu_budget import ThreadBudget
-from ganlens.engine.media import VideoSource
-from ganlens.engine.media.av_frames import VideoFrame
-from ganlens.engine.pixels.framing import Framing
-from ganlens.engine.threads import ordered
-
+from ..cpu_budget import ThreadBudget
+from ..media import VideoSource
+from ..media.av_frames import VideoFrame
+from ..model.attributes import attribute_vector
+from ..pixels.compositor import Compositor
+from ..pixels.framing import Framing
+from ..threads import ordered
+from ..translator import Translator
 from .clip import RATE
-from .measure import cores
+from .processes import cores
 
 
 @contextmanager
@@ -43,17 +46,31 @@ def clocked(stages: dict[str, dict[str, float]], name: str) -> Iterator[None]:
 
 
 def measure(
-    clip: Path, model: str, backend: str, region: tuple[int, int, int, int] | None, crf: int, preset: str
-) -> dict[str, dict[str, float]]:
-    """Wall and processor seconds of each stage for the whole clip."""
+    clip: Path,
+    model: str,
+    backend: str,
+    region: tuple[int, int, int, int] | None,
+    size: tuple[int, int] | None,
+    crf: int,
+    preset: str,
+    most: int,
+    threads: int | None,
+) -> dict[str, Any]:
+    """Wall and processor seconds of each stage for the first ``most`` frames of the clip, and how many those are.
+
+    Args:
+        region: (x, y, width, height) of the crop; None: the whole frame.
+        size: (height, width) of the network's image; None: what suits the model.
+        threads: of the network, as of ``engine translate``.
+    """
     stages: dict[str, dict[str, float]] = {}
     with av.open(str(clip)) as container:
         container.streams.video[0].thread_type = "AUTO"
         container.streams.video[0].codec_context.thread_count = cores()
         with clocked(stages, "decode"):
-            frames = sum(1 for _ in container.decode(video=0))
-    framing = Framing("crop", region) if region else Framing("fit")
-    budget = ThreadBudget.plan()
+            frames = sum(1 for _ in islice(container.decode(video=0), most))
+    framing = Framing("crop", region) if region else Framing("fit", size=size)
+    budget = ThreadBudget.plan(network=threads)
     threads = max(1, budget.network // budget.in_flight)
     with ExitStack() as stack:
         source = stack.enter_context(VideoSource(clip))
@@ -63,18 +80,23 @@ def measure(
             )
             for _ in range(budget.in_flight)
         ]
-        translated = list(lanes[0].stream(source))
-        image = lanes[0].compositor.prepare(translated[0])[None]
-        for lane in lanes:
-            lane.backend.run(image)
+        with closing(lanes[0].stream(source)) as stream:
+            translated = list(islice(stream, most))
+        compositor, spec = lanes[0].compositor, lanes[0].spec
+        assert isinstance(compositor, Compositor)
+        image = compositor.prepare(translated[0])[None]
+        vector = attribute_vector(spec.attributes, {}) if spec.attributes else None
+        runs = [partial(lane.backend.run, attributes=vector) for lane in lanes]
+        for run in runs:
+            run(image)
         with clocked(stages, "run"):
-            deque(ordered([lane.backend.run for lane in lanes], repeat(image, frames)), maxlen=0)
+            deque(ordered(runs, repeat(image, frames)), maxlen=0)
     pictures = [frame.picture for frame in translated if isinstance(frame, VideoFrame) and frame.picture]
     with tempfile.TemporaryDirectory() as folder:
         encode(pictures[:10], Path(folder, "warm.mp4"), crf, preset)
         with clocked(stages, "encode"):
             encode(pictures, Path(folder, "out.mp4"), crf, preset)
-    return stages
+    return {**stages, "frames": frames}
 
 
 def encode(pictures: Sequence[av.VideoFrame], output: Path, crf: int, preset: str) -> None:
@@ -97,9 +119,12 @@ def main() -> None:
     parser.add_argument("--model", required=True)
     parser.add_argument("--backend", default="auto")
     parser.add_argument("--region", type=lambda text: tuple(int(n) for n in text.split(",")))
+    parser.add_argument("--size", type=lambda text: tuple(int(n) for n in reversed(text.split("x"))))
+    parser.add_argument("--most", type=int, default=300, help="frames; translated ones are kept in memory")
+    parser.add_argument("--threads", type=int)
     parser.add_argument("--crf", type=int, default=20)
     parser.add_argument("--preset", default="veryfast")
-    print(json.dumps(measure(**vars(parser.parse_args()))))
+    print(json.dumps(measure(**vars(parser.parse_args()))))  # noqa: T201
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """The seven adversarial losses of the survey on one test bed, measured on the survey's own axes.
 
-    python -m benchmarks.losses --data FACES --weights VGG16.safetensors --quick --out out/losses
-    python -m benchmarks.losses --data FACES --weights VGG16.safetensors --full --out out/losses    # on a GPU
-    python -m benchmarks.losses ... --publish          # results, plots and docs/losses.md of the repository
+    python -m studies.losses --data FACES --weights VGG16.safetensors --quick --out out/losses
+    python -m studies.losses --data FACES --weights VGG16.safetensors --full --out out/losses    # on a GPU
+    python -m studies.losses ... --publish          # results, plots and docs/losses.md of the repository
 
 Every loss sees equally many real pictures, in batches of one size, on the same networks (``engine train dcgan``), with
 its own published optimiser and critic steps. Each run is a process of its own and one cell of ``OUT/cells.json``: a
@@ -26,6 +26,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from benchmarks import results
+from ganlens.engine.benchmark.processes import high_water_kib, run_pipeline
 from ganlens.engine.errors import TrainingError
 from ganlens.engine.files import replace_file
 from ganlens.train.checkpoint import load_generator
@@ -39,9 +41,8 @@ from ganlens.train.losses import FAMILIES
 from ganlens.train.methods.dcgan import class_names, classes_of, draw_noise
 from ganlens.train.networks.vgg16 import VGG16
 
-from . import gaussians, losses_report, results
+from . import RESULTS, gaussians, losses_report
 from .cells import Cell, Cells
-from .measure import high_water_kib, run_pipeline
 
 ROOT = Path(__file__).parents[1]
 SIZE = 64
@@ -266,7 +267,7 @@ def run_apart(request: dict[str, Any]) -> Cell:
     asked, answer = run.with_suffix(".request.json"), run.with_suffix(".json")
     asked.parent.mkdir(parents=True, exist_ok=True)
     asked.write_text(json.dumps(request), encoding="utf-8")
-    usage = run_pipeline([[sys.executable, "-m", "benchmarks.losses", "--cell", str(asked), str(answer)]])
+    usage = run_pipeline([[sys.executable, "-m", "studies.losses", "--cell", str(asked), str(answer)]])
     cell: Cell = json.loads(answer.read_text(encoding="utf-8"))
     return {**cell, "foreign": round(usage.foreign, 3)}
 
@@ -315,7 +316,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         cell = train_cell(json.loads(asked.read_text(encoding="utf-8")))
         answer.write_text(json.dumps(cell), encoding="utf-8")
         return
-    parser = argparse.ArgumentParser(prog="benchmarks.losses", description=(__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser(prog="studies.losses", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--data", required=True, help="faces with an attribute table (Male, Smiling)")
     parser.add_argument("--weights", type=Path, required=True, help="VGG16 convolutions, a safetensors file")
     parser.add_argument("--out", type=Path, required=True, help="work folder; a study goes on with what is there")
@@ -327,7 +328,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--holdout", type=int, default=2000, help="pictures, of whole people, never trained on")
     parser.add_argument("--threads", type=int, default=0, help="of each run; 0: PyTorch's choice")
     parser.add_argument("--workers", type=int, default=0, help="processes of each run that load pictures")
-    parser.add_argument("--publish", action="store_true", help="write benchmarks/results and docs/losses.md")
+    parser.add_argument("--publish", action="store_true", help="write studies/results and docs/losses.md")
     for name in Scale._fields:
         flag = f"--{name.replace('_', '-')}"
         parser.add_argument(flag, type=int, help=f"in place of {[s._asdict()[name] for s in SCALES.values()]}")
@@ -344,7 +345,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     cells, real = study(options, scale)
     summaries = losses_report.summarise(cells.cells)
-    folder = results.FOLDER if options.publish else options.out
+    folder = RESULTS if options.publish else options.out
     stem = f"losses-{datetime.date.today()}"
     changes = ", ".join(f"{name} {value}" for name, value in changed.items())
     title = losses_report.title({**cells.settings, "seeds": scale.seeds}, changes)

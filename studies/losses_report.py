@@ -8,7 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from . import machine, results
+from benchmarks import results
+
 from .cells import Cell, mean_and_spread
 
 CLASSIFICATION = {
@@ -297,7 +298,7 @@ def page(record: Mapping[str, Any], summaries: Mapping[str, Summary], plots: Seq
     table = results.markdown(**record["table"])
     return f"""# Seven adversarial losses on one test bed
 
-Written by `python -m benchmarks.losses`; how it is measured stands in [benchmarks/losses.py](../benchmarks/losses.py).
+Written by `python -m studies.losses`; how it is measured stands in [studies/losses.py](../studies/losses.py).
 The survey's classes: {classes}. It prints no measurements.
 
 {table}
@@ -319,5 +320,5 @@ The claims are those of the losses' own papers, on the axes that the survey name
 within the two spreads, or there is one seed only. A gradient counts as vanishing when it falls below a tenth of its
 first values. A study of this scale says how the losses behave at the beginning of a training, not where they end.
 
-<sub>{machine.one_line(record["machine"])}</sub>
+<sub>{results.one_line(record["machine"])}</sub>
 """

@@ -13,10 +13,10 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from benchmarks import gaussians, losses, losses_report
-from benchmarks.losses_report import Summary
 from ganlens.train.losses import FAMILIES
 from ganlens.train.networks.vgg16 import VGG16
+from studies import gaussians, losses, losses_report
+from studies.losses_report import Summary
 
 
 @pytest.fixture(scope="module")
@@ -44,9 +44,9 @@ def people(tmp_path: Path) -> Path:
 
 
 def in_this_process(commands: Sequence[Sequence[str]]) -> Any:
-    """What :func:`benchmarks.measure.run_pipeline` does in another one."""
+    """What :func:`ganlens.engine.benchmark.processes.run_pipeline` does in another one."""
     ((_, _, module, *arguments),) = commands
-    assert module == "benchmarks.losses"
+    assert module == "studies.losses"
     losses.main(arguments)
 
     class Usage:

@@ -11,11 +11,11 @@ import pytest
 from PIL import Image
 from safetensors.torch import save_file
 
-from benchmarks import psc_gan
 from ganlens.train.config import ClassifierConfig
 from ganlens.train.evaluate.classifier import finish
 from ganlens.train.loop import train
 from ganlens.train.networks.vgg16 import VGG16
+from studies import psc_gan
 
 
 def row(slot: float, frechet: float, perceptual: float, score: float = 1.0) -> dict[str, Any]:

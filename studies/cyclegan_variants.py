@@ -1,8 +1,8 @@
 """The improved CycleGAN's four variants, photo to painting: base, leaky, semantic and both, some seeds of each.
 
-    python -m benchmarks.cyclegan_variants --photos photo/ --paintings monet/ --vgg vgg16.safetensors
-    python -m benchmarks.cyclegan_variants … --inception inception.onnx    # a second Fréchet distance, to be preferred
-    python -m benchmarks.cyclegan_variants … --scale gpu                   # as in the papers: hours on one GPU
+    python -m studies.cyclegan_variants --photos photo/ --paintings monet/ --vgg vgg16.safetensors
+    python -m studies.cyclegan_variants … --inception inception.onnx    # a second Fréchet distance, to be preferred
+    python -m studies.cyclegan_variants … --scale gpu                   # as in the papers: hours on one GPU
 
 All variants see the same pictures in the same order; every tenth photo is held out and translated for the distances.
 VGG16 is part of the training of two variants, so a distance on its features flatters them: give --inception. Stopped
@@ -22,6 +22,7 @@ import torch
 from PIL import Image
 from torch import nn
 
+from benchmarks import results
 from ganlens.train.checkpoint import STATE_NAME, load_generator
 from ganlens.train.config import CycleGANConfig, make_config
 from ganlens.train.data.pictures import list_pictures
@@ -30,7 +31,7 @@ from ganlens.train.evaluate.metrics import SetDistance
 from ganlens.train.evaluate.translation import RESIZE, in_square_batches, load, translations
 from ganlens.train.loop import train
 
-from . import results
+from . import RESULTS
 from .cells import Cell, Cells, mean_and_spread
 
 VARIANTS = ("base", "leaky", "semantic", "hybrid")
@@ -69,7 +70,7 @@ SCALES: dict[str, dict[str, Any]] = {
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="benchmarks.cyclegan_variants", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog="studies.cyclegan_variants", description=__doc__.splitlines()[0])
     parser.add_argument("--photos", required=True, help="folder or glob; every tenth photo is held out")
     parser.add_argument("--paintings", required=True, help="folder or glob")
     parser.add_argument("--vgg", type=Path, required=True, help="VGG16 convolutions, safetensors")
@@ -82,7 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--work", type=Path, default=Path("out/bench/cyclegan-variants"), help="runs, cells, sample grid"
     )
-    parser.add_argument("--json", type=Path, help="default: benchmarks/results/cyclegan-variants-SCALE.json")
+    parser.add_argument("--json", type=Path, help="default: studies/results/cyclegan-variants-SCALE.json")
     options = parser.parse_args(arguments)
     if options.threads:
         torch.set_num_threads(options.threads)
@@ -100,7 +101,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     study.save_grid(options.work / "samples.png")
     columns, table = make_table(rows, study.seeds, others)
     results.write(
-        options.json or results.FOLDER / f"cyclegan-variants-{options.scale}.json",
+        options.json or RESULTS / f"cyclegan-variants-{options.scale}.json",
         "cyclegan-variants",
         title=study.title,
         columns=columns,

@@ -1,7 +1,7 @@
 """PSC-GAN's tables 1 and 3 and its claim of stability, on faces and at a size that the hardware allows.
 
     engine train classifier --labels faces --data FACES --out JUDGE
-    python -m benchmarks.psc_gan --data FACES --judge JUDGE --weights vgg16.safetensors --out RUNS
+    python -m studies.psc_gan --data FACES --judge JUDGE --weights vgg16.safetensors --out RUNS
 
 For each seed one autoencoder is trained, and from it each variant, on equally many pictures. Table 1: a GAN without
 labels from random weights (vanilla) against the same from the autoencoder's decoder. Table 3: labels that nothing
@@ -24,6 +24,7 @@ from typing import Any
 
 import torch
 
+from benchmarks import results
 from ganlens.train.checkpoint import STATE_NAME, load_generator, load_state
 from ganlens.train.config import PSCGANConfig, make_config
 from ganlens.train.data.faces import faces_of
@@ -33,8 +34,6 @@ from ganlens.train.evaluate.extractors import open_extractor
 from ganlens.train.evaluate.labels import ALL, Generated, Measures, evaluate_labels, judge_reader, own_reader
 from ganlens.train.loop import train
 from ganlens.train.networks.vgg16 import VGG16
-
-from . import results
 
 TABLE_1 = ("vanilla", "pretrained")
 TABLE_3 = ("concat", "psc")
@@ -186,7 +185,7 @@ def stability(early: dict[int, Rows], late: dict[int, Rows]) -> tuple[int, int]:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="benchmarks.psc_gan", description=(__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser(prog="studies.psc_gan", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--data", type=Path, required=True, help="faces and their table, as for engine train psc-gan")
     parser.add_argument("--judge", type=Path, required=True, help="run of engine train classifier --labels")
     parser.add_argument("--weights", type=Path, required=True, help="VGG16 convolutions, a safetensors file")

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import acl_gan
 from ganlens.train.config import ClassifierConfig, make_config
 from ganlens.train.evaluate.classifier import finish
 from ganlens.train.loop import train
+from studies import acl_gan
 from tests.kit.fresh_process import fresh_process
 from tests.kit.training_faces import save_faces
 from tests.kit.vgg import save_vgg

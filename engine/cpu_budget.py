@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..backends import default_threads
+from .backends import default_threads
 
 MOST_IN_FLIGHT = 4
 """Unless asked for: each needs the network's memory once more."""
