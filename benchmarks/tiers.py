@@ -27,10 +27,10 @@ from ganlens.engine.spec import GeneratorSpec, SizeRule
 from ganlens.export.to_onnx import to_graph
 from ganlens.export.wrapper import ExportGenerator, graph_spec
 from ganlens.train.config import PairedConfig
-from ganlens.train.networks.layers import fold
 from ganlens.train.losses.paired import local_detail
 from ganlens.train.methods.paired import paired_loss
 from ganlens.train.networks import SHAPES, TIERS, make_generator
+from ganlens.train.networks.layers import fold
 
 from . import results
 
