@@ -200,7 +200,7 @@ class Study:
             **self.config,
             "photos": str(self._link(self.trained) / "*"),
             "paintings": str(self._link(self.paintings) / "*"),
-            "vgg": str(self.vgg.resolve()),
+            **({"vgg": str(self.vgg.resolve())} if variant in ("semantic", "hybrid") else {}),
             "out": str(self.work / f"{variant}-{seed}"),
             "variant": variant,
             "seed": seed,

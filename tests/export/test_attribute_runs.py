@@ -15,7 +15,7 @@ from ganlens.engine.spec import GeneratorSpec
 from ganlens.export.cli import app
 from ganlens.train.checkpoint import GENERATOR_NAME, save_generator
 from ganlens.train.config import ACLGANConfig, EditorConfig, StarGANConfig
-from ganlens.train.networks import GrowingGenerator, RealTimeGenerator, make_generator
+from ganlens.train.networks import GrowingGenerator, MobileGenerator, RealTimeGenerator, make_generator
 from ganlens.train.specs import attribute_spec
 
 
@@ -30,7 +30,7 @@ def test_attribute_runs(kind: type[EditorConfig], tier: str, photos: Path, tmp_p
     config = kind(data=str(photos), out=str(tmp_path), name="edit", tier=tier, size=32, **width)  # type: ignore[arg-type]
     spec = attribute_spec(config, mask=acl, complement=acl, border_px=4 if acl else 0)
     generator = make_generator(spec)
-    if isinstance(generator, RealTimeGenerator | GrowingGenerator):
+    if isinstance(generator, MobileGenerator | RealTimeGenerator | GrowingGenerator):
         for block in generator.body:
             torch.nn.init.normal_(block.condition.weight)  # type: ignore[union-attr, arg-type]
     save_generator(generator, spec, tmp_path / GENERATOR_NAME)
