@@ -12,7 +12,7 @@ import gc
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TextIO, cast
 
 import typer
 from typer.core import TyperGroup
@@ -225,7 +225,7 @@ def main() -> None:
     # What the imports make lives to the end. To look for garbage among it takes a tenth of the start, and as long again
     # at exit.
     gc.set_threshold(50_000)
-    sys.stderr = LogThatMayClose(sys.stderr)
+    sys.stderr = cast(TextIO, LogThatMayClose(sys.stderr))
     atexit.register(gc.freeze)
     if sys.argv[1:2] not in (["train"], ["export"]):
         # The engine computes nothing with BLAS, whose threads would be started with NumPy: a sixth of its import time

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import os
 from collections.abc import Iterator
 from typing import Any, TextIO
 
 
-class LogThatMayClose(io.TextIOBase):
+class LogThatMayClose:
     """Passes text on until that fails, as after ``2>&1 | head``, or where standard error was closed from the start."""
 
     def __init__(self, stream: TextIO | None) -> None:
@@ -37,33 +36,6 @@ class LogThatMayClose(io.TextIOBase):
                 nowhere.close()
             except (OSError, ValueError):
                 self._stream = nowhere
-
-    def close(self) -> None:
-        """Close what is behind it."""
-        with self._falling_silent():
-            self._stream.close()
-        super().close()
-
-    def isatty(self) -> bool:
-        """Whether it is a terminal."""
-        return self._stream.isatty()
-
-    def fileno(self) -> int:
-        """Its descriptor."""
-        return self._stream.fileno()
-
-    def writable(self) -> bool:
-        return True
-
-    @property
-    def encoding(self) -> str:  # type: ignore[override]
-        """How text becomes bytes."""
-        return self._stream.encoding
-
-    @property
-    def errors(self) -> str | None:  # type: ignore[override]
-        """What happens to letters that the encoding lacks."""
-        return self._stream.errors
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
