@@ -20,9 +20,9 @@ NAME = "manifest.jsonl"
 
 WITHOUT_EFFECT = frozenset(
     {
-        "inputs", "video", "image", "images", "output", "name", "threads", "device", "in_flight", "batch", "encoder_threads",
-        "decoder_threads", "spin", "strict", "json_output", "overwrite", "verbose", "quiet", "jobs", "shard", "resume",
-        "manifest", "retries",
+        "inputs", "video", "image", "images", "output", "name", "threads", "device", "in_flight", "batch",
+        "encoder_threads", "decoder_threads", "spin", "strict", "json_output", "overwrite", "verbose", "quiet", "jobs",
+        "shard", "resume", "manifest", "retries",
     }
 )  # fmt: skip
 """Options that do not change what is in an output."""
