@@ -18,21 +18,11 @@ from .inputs import PIPE, Work
 SCHEMA = "ganlens-manifest/1"
 NAME = "manifest.jsonl"
 
-<<<<<<< HEAD
 _WITHOUT_EFFECT = """
 inputs video image images output name threads device in_flight batch encoder_threads decoder_threads spin strict
 json_output overwrite verbose quiet jobs shard resume manifest retries
 """
 WITHOUT_EFFECT = frozenset(_WITHOUT_EFFECT.split())
-=======
-WITHOUT_EFFECT = frozenset(
-    {
-        "inputs", "video", "image", "images", "output", "name", "threads", "device", "in_flight", "batch",
-        "encoder_threads", "decoder_threads", "spin", "strict", "json_output", "overwrite", "verbose", "quiet", "jobs",
-        "shard", "resume", "manifest", "retries",
-    }
-)  # fmt: skip
->>>>>>> refs/heads/gpu
 """Options that do not change what is in an output."""
 
 

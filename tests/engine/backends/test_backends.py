@@ -492,7 +492,9 @@ def test_memory_lies_in_the_users_cache(monkeypatch, tmp_path):
 
 @pytest.mark.skipif("cuda" in USABLE, reason="there is a GPU")
 def test_cuda_by_name_never_falls_back(tmp_path):
-    with pytest.raises(BackendUnavailable, match=r"'cuda' cannot run here: .* is not built for CUDA.*ganlens\[cuda13\]"):
+    with pytest.raises(
+        BackendUnavailable, match=r"'cuda' cannot run here: .* is not built for CUDA.*ganlens\[cuda13\]"
+    ):
         open_backend(identity_model(tmp_path / "m.onnx"), "cuda")
 
 
