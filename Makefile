@@ -13,9 +13,9 @@ DEMO_VIDEO := out/demo.mp4
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */  make \1\t/' | expand -t 20
 
-demo: $(VENV)/installed-demo ## install, translate the shipped clip with the shipped model, say where the result lies
+demo: $(VENV)/installed-demo ## install, translate the shipped clip with the usual model, say where the result is
 	@mkdir -p out
-	$(BIN)/engine translate --video media/meadow.mp4 --model monet -o $(DEMO_VIDEO) --yes
+	$(BIN)/engine translate media/meadow.mp4 -o $(DEMO_VIDEO) --yes
 
 test: $(VENV)/installed-test ## install with all that the tests need, and run them against the installed package
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
@@ -38,7 +38,7 @@ train-demo: $(VENV)/installed-test ## train, export and run a tiny generator on 
 	rm -rf runs/demo
 	$(BIN)/engine train demo --out runs/demo
 	$(BIN)/engine export runs/demo/run -o runs/demo/demo.onnx --dynamic
-	$(BIN)/engine translate --video media/meadow.mp4 --duration 2 --model runs/demo/demo.onnx -o runs/demo/demo.mp4 --yes
+	$(BIN)/engine translate media/meadow.mp4 --duration 2 --model runs/demo/demo.onnx -o runs/demo/demo.mp4 --yes
 
 constraints: $(BIN)/python ## resolve constraints.txt again, for Python 3.10 to 3.13 at once (CONSTRAINTS_ARGS=--upgrade moves the pins)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'uv>=0.13'

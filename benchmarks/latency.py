@@ -1,6 +1,6 @@
 """What the engine adds to the network, whether ``auto`` picks right, how soon the first frame comes, how much memory.
 
-    python -m benchmarks.latency --model monet
+    python -m benchmarks.latency --model starry
 
 Calls that are compared take turns, one each, so that a disturbance of the machine hits all alike; medians are reported.
 """
@@ -135,7 +135,7 @@ def starts(model: str, clip: Path, folder: Path, rounds: int) -> dict[str, Usage
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--model", default="monet", help="name or ONNX file")
+    parser.add_argument("--model", default="starry", help="name or ONNX file")
     parser.add_argument("--clip", type=Path, help="720p clip with sound; default: made from the shipped one")
     parser.add_argument("--side", type=int, default=256, help="side of the picture for the overhead")
     parser.add_argument("--rounds", type=int, default=200, help="for single calls; processes take a fortieth")

@@ -1,6 +1,6 @@
 """End to end: ten seconds of 720p30 with sound, whole processes, beside a plain OpenCV loop and VapourSynth + vs-mlrt.
 
-    python -m benchmarks.video --model monet --mode region --rounds 10
+    python -m benchmarks.video --model starry --mode region --rounds 10
 
 Every program gets the same clip, the same network at the same size and, but for the plain loop (whose OpenCV has no
 x264), the same x264 settings; so the loop is measured once more with an ffmpeg after it that makes such a file.
@@ -204,7 +204,7 @@ def check(job: Job, outputs: Mapping[str, Path]) -> dict[str, dict[str, object]]
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--model", default="monet", help="name or ONNX file")
+    parser.add_argument("--model", default="starry", help="name or ONNX file")
     parser.add_argument("--clip", type=Path, help="720p clip with sound; default: made from the shipped one")
     parser.add_argument("--mode", choices=["region", "frame"], default="region", help=f"{REGION_SIDE}² or whole frame")
     parser.add_argument("--rounds", type=int, default=10)

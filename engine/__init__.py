@@ -1,7 +1,7 @@
 """ganlens.engine: image-to-image GAN generators as real-time image and video filters.
 
 >>> from ganlens.engine import Translator
->>> with Translator.open("monet") as translator:
+>>> with Translator.open("starry") as translator:
 ...     painted = translator(photo)  # (H, W, 3) uint8 RGB in and out
 
 The public names are imported on first use, so that the command line starts at once.

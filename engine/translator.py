@@ -40,7 +40,7 @@ Attributes = Mapping[str, float]
 class Translator:
     """Translates pictures with one generator.
 
-    >>> with Translator.open("monet") as translator:
+    >>> with Translator.open("starry") as translator:
     ...     painted = translator(photo)  # (H, W, 3) uint8 RGB in and out
 
     Calls from several threads are right, but wait for each other; for more pictures per second open a translator in

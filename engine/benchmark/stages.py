@@ -1,6 +1,6 @@
 """The stages of the pipeline alone: decode only, network only, encode only. Their sum is what no pipeline can beat.
 
-    python -m ganlens.engine.benchmark.stages --clip clip.mp4 --model monet [--region X,Y,W,H]
+    python -m ganlens.engine.benchmark.stages --clip clip.mp4 --model starry [--region X,Y,W,H]
 
 Prints one JSON object: per stage the wall and processor seconds for the whole clip, all cores given to the one stage
 and nothing else running in between; the network has as many frames in flight as on the command line. Opening files,

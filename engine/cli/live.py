@@ -28,12 +28,11 @@ from ..media.file.codecs import CONTAINERS
 from ..media.live.v4l2 import PixelLayout, capture_devices, output_devices
 from ..media.uri import SINKS, SOURCES, open_sink, open_source, scheme_of
 from .interrupt import terminate_as_interrupt
-from .options import LiveOptions
+from .options import DEFAULT_MODEL, LiveOptions
 from .parse import parse_settings, parse_size
 from .report import write_record
 
 _DEFAULT_HOST, _DEFAULT_PORT, _PORTS = "127.0.0.1", 8000, 20
-_DEFAULT_MODEL = "monet"
 _LOG_EVERY_S = 10.0
 _REFRESH_S = 0.25
 _STEP = 0.1
@@ -125,7 +124,7 @@ def make_session(options: LiveOptions, uri: str) -> LiveSession:
     controls = Controls(opacity=options.opacity, detail=options.detail, compare=options.compare, mirror=options.mirror)
     session = LiveSession(
         source_opener(options, uri),
-        models=options.models or [_DEFAULT_MODEL],
+        models=options.models or [DEFAULT_MODEL],
         controls=controls,
         options=SessionOptions(
             policy=options.live,

@@ -16,6 +16,9 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+DEFAULT_MODEL = "starry"
+"""The shipped model that is used where none is named."""
+
 Model = Annotated[
     str, typer.Option("--model", "-m", metavar="MODEL", help="A name that 'engine models' lists, or an ONNX file.")
 ]
@@ -88,7 +91,7 @@ class TranslateOptions:
             "with the model's name.",
         ),
     ] = None
-    model: Model = "monet"
+    model: Model = DEFAULT_MODEL
     settings: Annotated[
         list[str] | None,
         option(
@@ -222,7 +225,7 @@ class LiveOptions:
 
     \b
     engine live                                      the first camera, else the browser's own
-    engine live --model vangogh --mirror
+    engine live --model pastel --mirror
     engine live rtsp://camera.local/stream -o udp://127.0.0.1:5000
     engine live --virtual-camera --no-web            for video calls
     engine live clip.mp4 --loop --record out.mp4
@@ -397,7 +400,7 @@ class BuildOptions:
     """Build the TensorRT plan of a model ahead of time; 'engine translate' then finds it.
 
     \b
-    engine build monet
+    engine build starry
     engine build face.onnx --opt 4x256x256 --max 16x256x256
     engine build face.onnx -o face.plan
     """
@@ -430,8 +433,8 @@ class BenchmarkOptions:
     \b
     engine benchmark
     engine benchmark face.onnx --backend openvino,cpu --size 512x288 -o results/
-    engine benchmark monet --precision fp32,fp16 --scenario latency
-    engine benchmark monet --compare results/benchmark-20261128-013000.json --fail-above 10%
+    engine benchmark starry --precision fp32,fp16 --scenario latency
+    engine benchmark starry --compare results/benchmark-20261128-013000.json --fail-above 10%
     """
 
     models: Annotated[

@@ -72,7 +72,7 @@ class SessionOptions:
 class LiveSession:
     """Frames of a live source through a model to sinks; everything may change while it runs.
 
-    >>> with LiveSession(lambda: CameraSource(0), models=["monet"]) as session:
+    >>> with LiveSession(lambda: CameraSource(0), models=["starry"]) as session:
     ...     session.add_sink("camera", lambda format: VirtualCameraSink(None, format))
     ...     session.wait()
 

@@ -189,7 +189,7 @@ def slow_negative(x):
 
 def test_in_flight_must_be_positive():
     with pytest.raises(OptionError, match="in_flight: got 0"):
-        Translator.open("monet", in_flight=0)
+        Translator.open("starry", in_flight=0)
 
 
 def test_many_frame_sizes_work_in_turn():
@@ -260,4 +260,4 @@ def test_a_translator_cannot_be_pickled_and_says_why():
 @pytest.mark.parametrize("option", ["threads", "in_flight", "batch"])
 def test_numbers_below_one_are_refused(option):
     with pytest.raises(OptionError, match=f"{option}: got 0, expected 1 or more"):
-        Translator.open("monet", **{option: 0})
+        Translator.open("starry", **{option: 0})

@@ -46,7 +46,7 @@ def job(tmp_path: Path) -> Job:
     stored = tmp_path / "pictures.npy"
     np.save(stored, pictures.load_pictures(None, (64, 64)))
     reference = str(tmp_path / "reference.npz")
-    return Job("probe", "monet", "cpu", (64, 64), 1, pictures=str(stored), reference=reference)
+    return Job("probe", "starry", "cpu", (64, 64), 1, pictures=str(stored), reference=reference)
 
 
 def test_quality_is_judged_against_the_reference(job: Job) -> None:

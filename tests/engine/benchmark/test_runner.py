@@ -260,7 +260,7 @@ def test_a_lower_precision_is_not_measured_without_its_reference(tmp_path: Path)
         ({"sizes": ((100, 100),)}, "--size 100x100: psc takes 64x64"),
         ({"runs": 0}, "--runs: got 0, expected at least 1"),
         ({"seconds": float("nan")}, "--seconds: got nan"),
-        ({"images": "nowhere/*.png", "models": ("monet",)}, "nowhere"),
+        ({"images": "nowhere/*.png", "models": ("starry",)}, "nowhere"),
     ],
 )
 def test_what_cannot_be_measured_is_refused_before_the_clock_runs(changes: dict[str, Any], message: str) -> None:

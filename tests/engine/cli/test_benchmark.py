@@ -113,7 +113,7 @@ def test_what_cannot_be_done_is_said_before_measuring(
     (tmp_path / "file.txt").touch()
     (tmp_path / "empty").mkdir()
     (tmp_path / "other.json").write_text('{"schema": "x"}')
-    model = ["monet"] if "--images" in arguments else []
+    model = ["starry"] if "--images" in arguments else []
     status, _, err = engine(*COMMAND, *model, *arguments)
     assert status == 1
     assert message in err
