@@ -5,9 +5,10 @@ BIN := $(VENV)/bin
 export PIP_BUILD_CONSTRAINT := constraints.txt
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 SOURCES := pyproject.toml CMakeLists.txt constraints.txt $(shell find engine train export -type f -not -name '*.pyc' -not -name '*.so')
+PINNED_EXTRAS := cpu openvino faces train export test lint
 DEMO_VIDEO := out/demo.mp4
 
-.PHONY: help demo test lint format bench train-demo clean
+.PHONY: help demo test lint format bench train-demo constraints clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */  make \1\t/' | expand -t 20
@@ -38,6 +39,13 @@ train-demo: $(VENV)/installed-test ## train, export and run a tiny generator on 
 	$(BIN)/engine train demo --out runs/demo
 	$(BIN)/engine export runs/demo/run -o runs/demo/demo.onnx --dynamic
 	$(BIN)/engine translate --video media/meadow.mp4 --duration 2 --model runs/demo/demo.onnx -o runs/demo/demo.mp4 --yes
+
+constraints: $(BIN)/python ## resolve constraints.txt again, for Python 3.10 to 3.13 at once (CONSTRAINTS_ARGS=--upgrade moves the pins)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'uv>=0.13'
+	$(BIN)/python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['build-system']['requires'], \
+	  'cmake', 'ninja', sep='\n')" | $(BIN)/uv pip compile --quiet --universal --python-version 3.10 --no-annotate \
+	  --custom-compile-command 'make constraints' $(CONSTRAINTS_ARGS) $(PINNED_EXTRAS:%=--extra %) \
+	  pyproject.toml - --output-file constraints.txt
 
 clean: ## remove what the other targets made
 	rm -rf $(VENV) build out runs

@@ -22,13 +22,14 @@ import numpy as np
 
 from ganlens.engine import Translator
 from ganlens.engine.backends import available, default_threads, open_backend
+from ganlens.engine.benchmark import clip as clips
+from ganlens.engine.benchmark.processes import ENGINE, Usage, median_usage, run_pipeline
+from ganlens.engine.benchmark.stats import interleave
 from ganlens.engine.errors import EngineError
 from ganlens.engine.model import find_model
 from ganlens.engine.pixels.frame import Frame
 
-from . import clip as clips
 from . import results
-from .measure import ENGINE, Usage, interleave, median_usage, run_pipeline
 
 CPU_BACKENDS = ("cpu", "openvino")
 Row = list[results.Cell]
@@ -141,7 +142,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="a tenth of the rounds, to see that it works")
     parser.add_argument("--json", type=Path, help="default: benchmarks/results/latency-DATE.json")
     options = parser.parse_args()
-    clip = options.clip or clips.default_clip()
+    clip = options.clip or clips.cached_clip(results.BENCH)
     rounds = options.rounds // 10 if options.quick else options.rounds
     rows: list[Row] = []
     details: dict[str, object] = {}

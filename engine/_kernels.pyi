@@ -112,14 +112,18 @@ class Compose:
             detail, opacity: for this call; None: as given when the object was made.
         """
 
-    def tables(self, *, detail: float | None = None, opacity: float | None = None) -> dict[str, Any]:
-        """What the kernel works with, as of :meth:`Prepare.tables`.
+    def tables(self) -> dict[str, Any]:
+        """What the kernel works with, for kernels elsewhere; arrays as the bytes of the C++ ones.
 
         Returns:
-            "coding": pixel_math.h's struct; "luma_factors": int16 (3,); "parts" that have samples in the region, each
-            with the same but "unit", and "top", "left" (first sample), "detailed", and the int16 weights "lerp",
-            "row_factor" (per row; -1: exactly 1), "column_ramp" (per column).
+            "coding": the struct ``Coding``, without detail; "parts", for each resolution: "first_plane", "channels",
+            "first_channel", "interleaved", "top", "left", "luma" (whether detail is added), "down", "across" as of
+            :meth:`Prepare.tables`, "lerp" (int16 per row), "row_ramp" (float64 per row) and "column_ramp" (int16 per
+            column).
         """
+
+    def strength(self, *, detail: float | None = None, opacity: float | None = None) -> bytes:
+        """The struct ``Strength`` for kernels elsewhere: what depends on detail and opacity."""
 
 class WarpPrepare:
     """Resamples a rotated square of the frame, another one in each call. Calls of several threads run side by side."""

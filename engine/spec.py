@@ -13,6 +13,7 @@ Conventions said once: images are NCHW; sizes are ``(height, width)``; masks are
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -20,7 +21,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from .errors import ModelFileError
 
 METADATA_KEY = "ganlens.spec"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+"""Rises when a record may hold what an older runtime would misread. 2: strengths of attributes, detail, teacher."""
 
 Size = tuple[Annotated[int, Field(gt=0)], Annotated[int, Field(gt=0)]]
 ValueRange = tuple[float, float]
@@ -45,6 +47,49 @@ class Combination(Record):
     count: Annotated[int, Field(gt=0)]
 
 
+class Strength(Record):
+    """What a user's value for an attribute means to the network: 0 leaves the picture alone, 1 is the full edit.
+
+    A network learns entries of its vector (0: without the attribute, 1: with it), and what lies between them rarely
+    changes the picture in proportion. The points say which entry gives which share of the edit.
+    """
+
+    points: tuple[tuple[float, float], ...] = ((0.0, 0.5), (1.0, 1.0))
+    """(strength, entry of the vector) with rising strengths, linear in between. The first and the last are the range
+    that a user may set: 0..1, or from -1 where the attribute can also be taken away. Strength 0 is among them."""
+    experimental: bool = False
+    """True: the edit exists but does not convince; users are told so."""
+
+    @model_validator(mode="after")
+    def _points_rise_through_zero(self) -> Strength:
+        strengths = [strength for strength, _ in self.points]
+        if len(strengths) < 2 or any(a >= b for a, b in pairwise(strengths)) or 0.0 not in strengths:
+            raise ValueError(f"strengths must rise and hold 0, got {strengths}")
+        return self
+
+    @property
+    def lowest(self) -> float:
+        """The smallest strength that may be set."""
+        return self.points[0][0]
+
+    @property
+    def highest(self) -> float:
+        """The largest strength that may be set."""
+        return self.points[-1][0]
+
+    @property
+    def neutral(self) -> float:
+        """The entry that leaves the picture alone."""
+        return self.entry(0.0)
+
+    def entry(self, strength: float) -> float:
+        """The entry of the vector for ``strength`` in ``lowest``..``highest``."""
+        for (low, start), (high, end) in pairwise(self.points):
+            if strength <= high:
+                return start + (end - start) * (strength - low) / (high - low)
+        return self.points[-1][1]
+
+
 class AttributeInput(Record):
     """The attribute or label vector that enters: tensor (N, C), or (N, 2C) with the complement appended."""
 
@@ -59,6 +104,8 @@ class AttributeInput(Record):
     Empty: unknown; then every name of a group is as likely as the others."""
     complement: bool = False
     """True: the tensor is ``[att, 1 - att]`` (spec of ACL-GAN: an attribute can also be taken away)."""
+    strengths: dict[str, Strength] = {}
+    """By name, how a user's value becomes an entry. A name without one takes the entry itself, 0..1."""
 
     @model_validator(mode="after")
     def _groups_name_known_attributes(self) -> AttributeInput:
@@ -78,10 +125,28 @@ class AttributeInput(Record):
                 raise ValueError(f"combination {list(row.names)} has not exactly one name of each group")
         return self
 
+    @model_validator(mode="after")
+    def _strengths_fit(self) -> AttributeInput:
+        unknown = [name for name in self.strengths if name not in self.names]
+        if unknown:
+            raise ValueError(f"strengths name {unknown}, which are not among the attributes {list(self.names)}")
+        if self.strengths and self.exactly_one:
+            raise ValueError("groups of exactly one have no entry that leaves a picture alone, so no strengths")
+        return self
+
     @property
     def length(self) -> int:
         """Columns of the tensor."""
         return len(self.names) * (2 if self.complement else 1)
+
+    def bounds(self, name: str) -> tuple[float, float]:
+        """The smallest and the largest value that a user may set for an attribute."""
+        strength = self.strengths.get(name)
+        return (0.0, 1.0) if strength is None else (strength.lowest, strength.highest)
+
+    def is_experimental(self, name: str) -> bool:
+        """Whether an attribute's edit seldom convinces, so that users are told."""
+        return name in self.strengths and self.strengths[name].experimental
 
 
 class LatentInput(Record):
@@ -147,6 +212,8 @@ class Training(Record):
     size: Size
     seconds: float = 0.0
     hardware: str = ""
+    teacher: str = ""
+    """Whom it learned from, where that was another model or a filter, and the licence of that."""
     note: str = ""
     """What a user must know: "research use", "trained briefly", the discriminator used."""
 
@@ -193,6 +260,9 @@ class GeneratorSpec(Record):
     face_alignment: Literal["", "celeba"] = ""
     """How a face lies in the pictures the model was made for; empty: pictures of any kind. "celeba": CelebA's aligned
     pictures, their middle 178x178. The runtime then finds, aligns and puts back every face of a frame by itself."""
+    detail: Annotated[float, Field(ge=0, le=1)] | None = None
+    """How much of the original's fine luminance detail the runtime adds back unless told otherwise, chosen by eye;
+    None: 1 for faces, else 0."""
     precision: Literal["fp32", "fp16", "int8"] = "fp32"
     training: Training | None = None
     parity: Parity | None = None

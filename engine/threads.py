@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Literal, TypeVar, get_args
 
 from .errors import EngineError
 
@@ -33,20 +33,48 @@ class _End:
         self.error = error
 
 
+Policy = Literal["wait", "latest"]
+"""What a full queue does with the next item: "wait" lets it wait, for files; "latest" drops the oldest item, for live
+sources, whose frames would only get old."""
+
+
+@dataclass
+class Counts:
+    """What became of the items of a queue."""
+
+    taken: int = 0
+    """Given to the consumer."""
+    dropped: int = 0
+    """Overtaken by later ones, with policy "latest"."""
+
+
 class _Channel(Generic[T]):
     """A bounded queue that either end can close. No polling: waiting ends are woken."""
 
-    def __init__(self, depth: int) -> None:
+    def __init__(self, depth: int, policy: Policy = "wait", counts: Counts | None = None) -> None:
+        if depth < 1:
+            raise ValueError(f"depth: got {depth}, expected at least 1")
+        if policy not in get_args(Policy):
+            raise ValueError(f"policy: got {policy!r}, expected one of {', '.join(get_args(Policy))}")
         self._items: deque[T | _End] = deque()
         self._depth = depth
+        self._policy = policy
         self._closed = False
         self._changed = threading.Condition()
+        self.counts = counts if counts is not None else Counts()
 
     def put(self, item: T | _End) -> bool:
-        """Append, waiting for room; False if the other end no longer wants anything. An end needs no room."""
+        """Append, making room as the policy says; False if the other end no longer wants anything.
+
+        An end needs no room.
+        """
         with self._changed:
             while len(self._items) >= self._depth and not self._closed and not isinstance(item, _End):
-                self._changed.wait()
+                if self._policy == "latest":
+                    self._items.popleft()
+                    self.counts.dropped += 1
+                else:
+                    self._changed.wait()
             if self._closed:
                 return False
             self._items.append(item)
@@ -61,6 +89,7 @@ class _Channel(Generic[T]):
             if not self._items:
                 return _End()
             item = self._items.popleft()
+            self.counts.taken += not isinstance(item, _End)
             self._changed.notify_all()
             return item
 
@@ -72,16 +101,20 @@ class _Channel(Generic[T]):
             self._changed.notify_all()
 
 
-def prefetch(items: Iterable[T], depth: int = 4) -> Generator[T, None, None]:
+def prefetch(
+    items: Iterable[T], depth: int = 4, *, policy: Policy = "wait", counts: Counts | None = None
+) -> Generator[T, None, None]:
     """Run ``items`` in a thread of its own, up to ``depth`` items ahead.
+
+    Args:
+        policy: what happens to the next item when ``depth`` items wait; see :data:`Policy`.
+        counts: where is counted what became of the items.
 
     An error of the upstream is raised here, after the items that came before it, with ``frame_number`` set to the
     number of the item that failed (from 1). Closing this generator, or an error of the consumer, stops the upstream,
     which is closed in its own thread.
     """
-    if depth < 1:
-        raise ValueError(f"depth must be at least 1, got {depth}")
-    channel: _Channel[T] = _Channel(depth)
+    channel: _Channel[T] = _Channel(depth, policy, counts)
 
     def work() -> None:
         number = 0
@@ -361,8 +394,6 @@ class Writer(Generic[T]):
     """
 
     def __init__(self, sink: Callable[[T], object], depth: int = 4) -> None:
-        if depth < 1:
-            raise ValueError(f"depth must be at least 1, got {depth}")
         self._sink = sink
         self._channel: _Channel[T] = _Channel(depth)
         self._error: BaseException | None = None

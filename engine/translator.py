@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 
 from .backends.base import Backend, Choice
 from .controls import Controls
-from .errors import BackendError, OptionError
+from .errors import OptionError
 from .faces.face_compositor import FaceCompositor
 from .faces.tracker import Follower
 from .model import Model
@@ -21,7 +20,8 @@ from .pixels.compositor import Compositor
 from .pixels.frame import Color, Frame, PixelFormat, kind_of
 from .spec import GeneratorSpec
 from .timing import StageTimes
-from .ways.base import Item, Lease, Way
+from .ways.base import Item, Way
+from .ways.current import Current
 from .ways.faces import FacesWay
 from .ways.host import HostWay
 from .ways.looks import Looks, make_look
@@ -74,13 +74,9 @@ class Translator:
                 way = FacesWay(backend, compositor, lanes, batch, follower)
             else:
                 way = HostWay(backend, compositor, lanes, batch)
-        self._lease = Lease(way)
-        self._lock = threading.Lock()
+        self._current = Current(way)
         self._options: dict[str, Any] = {}
-        self._swaps = 0
-        self._swapped = 0
-        self._closed = False
-        self._frame_size: tuple[int, int] | None = None
+        """What :meth:`open` was given."""
 
     @classmethod
     def open(
@@ -98,6 +94,7 @@ class Translator:
         value_range: ValueRange | None = None,
         frame_size: tuple[int, int] | None = None,
         batch: int | None = None,
+        device: int | None = None,
     ) -> Translator:
         """Open a shipped model by name, or a model file.
 
@@ -108,8 +105,8 @@ class Translator:
             framing: "fit", "crop", "tile", "native", or a :class:`~ganlens.engine.Framing` with its options;
                 "faces" or a :class:`~ganlens.engine.FaceFraming`. None: "faces" for a model whose record says that it
                 takes an aligned face, else "fit".
-            detail: see :class:`~ganlens.engine.Compositor`; None: 1 for faces, whose change is added to the
-                frame's own pixels, 0 for all else.
+            detail: see :class:`~ganlens.engine.Compositor`; None: what the model's record says; where it says
+                nothing, 1 for faces, whose change is added to the frame's own pixels, and 0 for all else.
             opacity: see :class:`~ganlens.engine.Compositor`.
             threads: CPU threads of the network; None: all cores.
             in_flight: frames that :meth:`stream` translates at the same time, sharing ``threads`` among them: more
@@ -124,6 +121,8 @@ class Translator:
             batch: pictures that share a run of the network, which must leave their number free: the frames of
                 :meth:`stream`, which then come that many at a time, the tiles of a frame, or faces. None: frames one by
                 one, and the faces of a frame together where the network runs on a GPU.
+            device: which GPU, as in nvidia-smi and CUDA_VISIBLE_DEVICES; never replaced by the CPU. None: the first
+                GPU, or the CPU.
 
         Raises:
             ModelFileError, BackendUnavailable, OptionError: with the cure in the message.
@@ -131,13 +130,12 @@ class Translator:
         options = {name: value for name, value in locals().items() if name not in ("cls", "model")}
         opened = cls(way=open_way(model, **options))
         opened._options = options
-        opened._frame_size = frame_size
         return opened
 
     @property
     def way(self) -> Way:
         """How frames pass the network."""
-        return self._lease.way
+        return self._current.lease.way
 
     @property
     def backend(self) -> Backend:
@@ -203,7 +201,7 @@ class Translator:
             The same kind and size as ``image``; a frame that has no face is returned itself.
         """
         frame = image if isinstance(image, Frame) else Frame.from_rgb(np.ascontiguousarray(image))
-        lease = self._take()
+        lease = self._current.take()
         try:
             look = make_look(lease.way, {**(attributes or {}), **named})
             result = frame if look.hidden else lease.way.translate(Item(frame, look))
@@ -235,7 +233,7 @@ class Translator:
         """
         looks = Looks({**(attributes or {}), **named}, controls)
         looks.at(self.way)
-        return translated(self._seen(frames), lambda: self._lease, looks)
+        return translated(self._seen(frames), lambda: self._current.lease, looks)
 
     def swap(self, model: str | Path | Model, **options: Any) -> Future[None]:
         """Open another model in a thread of its own; it takes over between two frames, and the one before is closed.
@@ -251,25 +249,8 @@ class Translator:
         Returns:
             Done when the new model has taken over; its ``result()`` raises what :meth:`open` would.
         """
-        from concurrent.futures import Future
-
-        future: Future[None] = Future()
-        future.set_running_or_notify_cancel()
         kept = {name: value for name, value in self._options.items() if name != "value_range"}
-        with self._lock:
-            self._swaps += 1
-            number = self._swaps
-
-        def work() -> None:
-            try:
-                self._take_over(open_way(model, **{**kept, "frame_size": self._frame_size, **options}), number)
-            except BaseException as error:
-                future.set_exception(error)
-            else:
-                future.set_result(None)
-
-        threading.Thread(target=work, name="swap", daemon=True).start()
-        return future
+        return self._current.swap(lambda: open_way(model, **{**kept, **options}))
 
     def on_device(
         self,
@@ -295,7 +276,7 @@ class Translator:
             OptionError: this translator does not run inside a GPU.
             ShapeError: the planes do not fit the format, or are not in the GPU's memory.
         """
-        lease = self._take()
+        lease = self._current.take()
         try:
             look = make_look(lease.way, {**(attributes or {}), **named})
             on_device = getattr(lease.way, "on_device", None)
@@ -311,10 +292,7 @@ class Translator:
 
     def close(self) -> None:
         """Free the model, as soon as no stream runs any more; a second call does nothing."""
-        with self._lock:
-            self._closed = True
-            lease = self._lease
-        lease.retire()
+        self._current.close()
 
     def __reduce__(self) -> NoReturn:
         raise TypeError(
@@ -329,34 +307,13 @@ class Translator:
     ) -> None:
         self.close()
 
-    def _take(self) -> Lease:
-        while not (lease := self._lease).take():
-            if self._closed:
-                raise BackendError("This translator was closed; open it again.")
-        return lease
-
-    def _take_over(self, way: Way, number: int) -> None:
-        with self._lock:
-            before = self._lease
-            late = number < self._swapped
-            if not (late or self._closed):
-                self._swapped = number
-                way.times = before.way.times
-                self._lease = Lease(way)
-        if late or self._closed:
-            way.close()
-            raise BackendError(
-                "Another model was asked for later and has taken over." if late else "The translator was closed."
-            )
-        before.retire()
-
     def _seen(self, frames: Iterable[Frame]) -> Generator[Frame, None, None]:
         """Notes the size of the frames, for which the next model is warmed up."""
         iterator = iter(frames)
         try:
             for frame in iterator:
                 kind_of(frame)
-                self._frame_size = frame.size
+                self._options["frame_size"] = frame.size
                 yield frame
                 del frame
         finally:

@@ -20,6 +20,9 @@ from .networks import make_generator
 
 GENERATOR_NAME = "generator.safetensors"
 STATE_NAME = "state.pt"
+STATE_ENTRIES = frozenset(
+    {"version", "config", "step", "seconds", "networks", "averaged", "optimizers", "scaler", "ranks"}
+)
 
 
 def save_generator(generator: nn.Module, spec: GeneratorSpec, path: Path) -> GeneratorSpec:
@@ -80,20 +83,19 @@ def weights_sha256(weights: Mapping[str, Tensor]) -> str:
 
 
 def save_state(state: dict[str, Any], folder: Path) -> None:
-    """Write the run's state; a crash in the middle leaves the previous one."""
-    try:
-        replace_file(folder / STATE_NAME, lambda file: torch.save(state, file), durable=True)
-    except OSError as error:
-        raise TrainingError(
-            f"The checkpoint could not be written to {folder}: {error}. Free some space, then --resume."
-        ) from error
+    """Write the run's state; a crash in the middle leaves the previous one.
+
+    Raises:
+        OSError: the disk is full, for example.
+    """
+    replace_file(folder / STATE_NAME, lambda file: torch.save(state, file), durable=True)
 
 
 def load_state(folder: Path) -> dict[str, Any]:
     """The state written by :func:`save_state`, on the CPU; tensors and plain values only, so loading runs no code.
 
     Raises:
-        TrainingError: missing or unreadable.
+        TrainingError: missing, unreadable, or something else than such a state.
     """
     file = folder / STATE_NAME
     if not file.is_file():
@@ -102,4 +104,15 @@ def load_state(folder: Path) -> dict[str, Any]:
         state: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # torch.load raises many kinds for a damaged file
         raise TrainingError(f"{file} cannot be read ({error}). It may be damaged; start a new run folder.") from error
+    missing = sorted(STATE_ENTRIES - set(state)) if isinstance(state, dict) else ["a table of entries"]
+    if missing:
+        raise TrainingError(
+            f"{file} is not a complete checkpoint of engine train: {', '.join(missing)} missing. Start a new run."
+        )
     return state
+
+
+def state_stamp(folder: Path) -> tuple[int, int]:
+    """Changes whenever a state is written to the folder: its file's number and time of change, ns."""
+    found = (folder / STATE_NAME).stat()
+    return found.st_ino, found.st_mtime_ns

@@ -88,6 +88,7 @@ def open_auto(
     spin: bool,
     strict: bool,
     batch: int | None,
+    device: int | None = None,
 ) -> ModelBackend:
     """Take a GPU if one runs, else a CPU backend; see :func:`~ganlens.engine.backends.open_backend`."""
     lines: list[str] = []
@@ -95,10 +96,10 @@ def open_auto(
         if name in CPU_BACKENDS:
             continue
         missing = registry.quick_problem(name)
-        problem = missing or registry.problem(name)
+        problem = missing or registry.problem(name, device)
         if problem is None:
             try:
-                opened = open_named(name, model, threads=threads, spin=spin)
+                opened = open_named(name, model, threads=threads, spin=spin, device=device)
                 warm_up(opened, size, batch)
             except (MissingExtra, BackendUnavailable, BackendError, ModelFileError) as error:
                 problem = str(error)
@@ -112,6 +113,11 @@ def open_auto(
             )
         lines.append(f"{name}: {problem}")
 
+    if device is not None:
+        raise BackendUnavailable(
+            f"No backend runs on GPU {device}. {' '.join(f'{line.rstrip(chr(46))}.' for line in lines)} "
+            "Leave the device out to run on the CPU; engine backends lists the GPUs."
+        )
     problems = {name: registry.quick_problem(name) for name in CPU_BACKENDS}
     candidates = [name for name, problem in problems.items() if problem is None]
     for name, problem in problems.items():

@@ -34,6 +34,12 @@ Backend = Annotated[
 Strict = Annotated[
     bool, typer.Option("--backend-strict", help="Fail rather than fall back to the next backend, or to host memory.")
 ]
+Device = Annotated[
+    int | None,
+    typer.Option(
+        min=0, metavar="N", help="GPU of the network, as engine backends lists them; by default the first, or the CPU."
+    ),
+]
 Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads of the network; by default all cores.")]
 Json = Annotated[str | None, typer.Option("--json", metavar="FILE|-", help="Write what was done and how fast as JSON.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Replace an existing output.")]
@@ -86,7 +92,10 @@ class TranslateOptions:
     settings: Annotated[
         list[str] | None,
         option(
-            "--set", metavar="NAME=VALUE", help="An attribute of the model ('engine info' lists them); repeat for more."
+            "--set",
+            metavar="NAME=VALUE",
+            help="An attribute of the model ('engine info' lists them); repeat for more. 1 is the full edit, 0.5 half "
+            "of it, 0 none, -1 takes away where the model can.",
         ),
     ] = None
     framing: Annotated[
@@ -158,6 +167,10 @@ class TranslateOptions:
         Literal["error", "tonemap"],
         option(help="HDR video: error refuses it, tonemap converts it to standard BT.709 (slow)."),
     ] = "error"
+    on_error: Annotated[
+        Literal["skip", "stop"],
+        option(help="Frames that cannot be decoded: skip leaves out up to 5 % of them and says how many, stop fails."),
+    ] = "skip"
     raw: Annotated[
         str | None,
         option(
@@ -166,6 +179,7 @@ class TranslateOptions:
         ),
     ] = None
     backend: Backend = "auto"
+    device: Device = None
     value_range: Range = None
     decoder: Annotated[
         Literal["auto", "nvdec", "cpu"], option(help="nvdec decodes on the GPU; a named one never falls back.")
@@ -346,6 +360,39 @@ class GenerateOptions:
 
 
 @dataclasses.dataclass(frozen=True)
+class RelabelOptions:
+    """Write an ONNX file with another record; weights and graph stay bit for bit.
+
+    \b
+    engine relabel face.onnx -o new.onnx --strengths faces/ --experimental young,male
+    engine info face.onnx --json > record.json      # edit it, then:
+    engine relabel face.onnx -o new.onnx --record record.json
+    """
+
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="A name that 'engine models' lists, or an ONNX file.")]
+    output: Annotated[Path, option("--output", "-o", metavar="FILE", help="The ONNX file to write.")]
+    record: Annotated[
+        str | None, option(metavar="FILE|-", help="The whole record as JSON, as 'engine info MODEL --json' prints it.")
+    ] = None
+    strengths: Annotated[
+        str | None,
+        option(
+            metavar="DIR|GLOB",
+            help="Measure on these pictures, aligned as the model takes them, which entries give a quarter, half and "
+            "three quarters of each edit, and record that: 0 leaves the picture alone, 1 is the full edit.",
+        ),
+    ] = None
+    limit: Annotated[int, option(metavar="N", min=1, help="Pictures that are measured, spread evenly.")] = 32
+    experimental: Annotated[
+        str | None,
+        option(metavar="A,B,...", help="Attributes whose edit seldom convinces; 'translate --set' says so."),
+    ] = None
+    backend: Backend = "auto"
+    overwrite: Yes = False
+    quiet: Quiet = False
+
+
+@dataclasses.dataclass(frozen=True)
 class BuildOptions:
     """Build the TensorRT plan of a model ahead of time; 'engine translate' then finds it.
 
@@ -374,6 +421,79 @@ class BuildOptions:
     overwrite: Yes = False
     quiet: Quiet = False
     as_json: Annotated[bool, option("--json", help="As JSON.")] = False
+
+
+@dataclasses.dataclass(frozen=True)
+class BenchmarkOptions:
+    """Measure models on this machine: speed with percentiles, quality beside it, and what another run would show.
+
+    \b
+    engine benchmark
+    engine benchmark face.onnx --backend openvino,cpu --size 512x288 -o results/
+    engine benchmark monet --precision fp32,fp16 --scenario latency
+    engine benchmark monet --compare results/benchmark-20261128-013000.json --fail-above 10%
+    """
+
+    models: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="MODEL", help="Names that 'engine models' lists, or ONNX files.", show_default="the usual model"
+        ),
+    ] = None
+    backend: Annotated[
+        str, option(metavar="all|NAME,...", help="Those that 'engine backends' lists, or auto; absent ones are named.")
+    ] = "all"
+    size: Annotated[
+        str | None,
+        option(metavar="N|WxH,...", help="Sizes of the generator's image: 256,512x288; by default the model's own."),
+    ] = None
+    batch: Annotated[str, option(metavar="N,...", help="Pictures in a run of the network that throughput tries.")] = "1"
+    precision: Annotated[
+        str | None,
+        option(
+            metavar="fp32,fp16,int8",
+            help="Also measure the model in these (needs the extra 'export'); by default the file as it is.",
+        ),
+    ] = None
+    scenario: Annotated[
+        str,
+        option(
+            metavar="NAME,...",
+            help="latency: one frame after the other. throughput: as many as possible. video: a whole 720p file. "
+            "live: a camera of --fps.",
+        ),
+    ] = "latency,throughput,video,live"
+    fps: Annotated[float, option(help="Rate of the camera of live.")] = 30.0
+    seconds: Annotated[
+        float | None, option(help="Measuring time of each row, all runs together; 6 by default.", show_default=False)
+    ] = None
+    runs: Annotated[
+        int | None, option(help="Processes that each row is measured in; 5 by default.", show_default=False)
+    ] = None
+    threads: Threads = None
+    images: Annotated[
+        str | None,
+        option(
+            metavar="DIR|GLOB", help="At least 16 pictures to run on and to judge quality by; default: shipped ones."
+        ),
+    ] = None
+    video: Annotated[Path | None, option(metavar="CLIP", help="The file of video; default: a shipped clip.")] = None
+    value_range: Range = None
+    output: Annotated[
+        Path | None,
+        option("--output", "-o", metavar="FOLDER", help="Write JSON, Markdown and plots there, under a new name."),
+    ] = None
+    compare: Annotated[
+        Path | None, option(metavar="OLD.json", help="Set beside an earlier result; says what differs for certain.")
+    ] = None
+    fail_above: Annotated[
+        str | None, option(metavar="PERCENT", help="With --compare: status 1 if a row is slower by more, as 10%.")
+    ] = None
+    quick: Annotated[
+        bool, option("--quick", help="Fewer and shorter runs: 2 seconds a row in 3 runs. For a first look.")
+    ] = False
+    as_json: Annotated[bool, option("--json", help="Print the result as JSON in place of the table.")] = False
+    quiet: Quiet = False
 
 
 def command(record: type[Any], run: Callable[[Any], object]) -> Callable[..., object]:

@@ -12,6 +12,7 @@ from typing import Any
 from rich.console import Console
 
 from ..controls import Controls
+from ..cpu_budget import ThreadBudget
 from ..errors import MediaError, OptionError
 from ..faces import FaceFraming
 from ..media.base import FrameSource
@@ -19,7 +20,7 @@ from ..media.pictures import check_target, read_image, write_image
 from ..media.uri import open_sink, open_source
 from ..model import Model
 from ..model import open as open_model
-from ..model.attributes import attribute_vector
+from ..model.attributes import attribute_vector, experimental_notes
 from ..model.description import parse_value_range
 from ..pixels.frame import side_by_side
 from ..pixels.framing import Framing
@@ -27,7 +28,6 @@ from ..session import Session, output_format
 from ..spec import GeneratorSpec
 from ..timing import StageTimes
 from ..translator import Translator
-from .cpu_budget import ThreadBudget
 from .inputs import PIPE, Input, Work
 from .options import TranslateOptions
 from .parse import parse_raw, parse_region, parse_settings, parse_size, parse_time
@@ -161,7 +161,7 @@ class Worker:
             sink = open_sink(output, format, origin=source, **self._sink_options(output, overwrite))
             stack.callback(sink.abort)
             decoder, encoder = getattr(source, "decoder", None), getattr(sink, "encoder", None)
-            early = [*source.notes, *sink.notes]
+            early = [*source.notes, *sink.notes, *experimental_notes(self.model.spec.attributes, self.attributes)]
             self._say(translator, [coder.line for coder in (decoder, encoder) if coder])
             self.tell(early)
             faces = translator.frames_with_faces
@@ -195,6 +195,8 @@ class Worker:
         with self.times.measure("decode"):
             frame = read_image(work.input.address, notes)
         translator = self._open_translator(frame.size)
+        if self._alone:
+            self.tell(experimental_notes(self.model.spec.attributes, self.attributes))
         self._say(translator, [])
         faces = translator.frames_with_faces
         result = translator(frame, attributes=self.attributes)
@@ -221,7 +223,12 @@ class Worker:
         return {
             "start": self.start,
             "duration": self.duration,
-            "hints": {"threads": self.budget.decoder, "decoder": options.decoder, "hdr": options.hdr},
+            "hints": {
+                "threads": self.budget.decoder,
+                "decoder": options.decoder,
+                "hdr": options.hdr,
+                "on_error": options.on_error,
+            },
         }
 
     def _sink_options(self, output: str, overwrite: bool) -> dict[str, Any]:
@@ -256,6 +263,7 @@ class Worker:
                     strict=options.strict,
                     frame_size=frame_size,
                     batch=options.batch,
+                    device=options.device,
                 )
             self._translator.times = self.times
             self._new = True
@@ -323,9 +331,10 @@ def check_attributes(spec: GeneratorSpec, attributes: dict[str, float]) -> None:
             raise OptionError(f"Model '{spec.name}' has no attributes; --set {', '.join(attributes)} was given.")
         return
     if not attributes:
+        example = next((name for name in port.names if not port.is_experimental(name)), port.names[0])
         raise OptionError(
             f"Model '{spec.name}' edits what it is told to; nothing was set. It offers {', '.join(port.names)}: "
-            f"--set {port.names[0].lower()}=1"
+            f"--set {example.lower()}=1"
         )
     attribute_vector(port, attributes)
 

@@ -247,7 +247,8 @@ class _Running:
         self._known = {plain(name): name for name in port.names} if port is not None else {}
         self._frame: Frame | None = None
         self._stream: Generator[Frame, None, None] | None = None
-        self._under: tuple[object, ...] | None = None
+        self._controls = Controls()
+        self._under: Settings | None = None
 
     @classmethod
     def open(cls, request: FilterRequest, frame: Frame | None, threads: int | None) -> _Running:
@@ -279,14 +280,13 @@ class _Running:
         return {self._known[plain(name)]: value for name, value in values.items() if plain(name) in self._known}
 
     def __call__(self, frame: Frame, settings: Settings) -> Frame:
-        under = (tuple(sorted(settings.attributes.items())), settings.opacity, settings.detail)
-        if self._stream is None or under != self._under:
-            self._end_stream()
-            self._apply(settings)
-            self._stream = self.translator.stream(
-                self._frames(), controls=Controls(attributes=self.attributes(settings.attributes))
-            )
-            self._under = under
+        if settings is not self._under:
+            left_out = dict.fromkeys(self._controls.snapshot().attributes)
+            attributes = {**left_out, **self.attributes(settings.attributes)}
+            self._controls.set(attributes=attributes, opacity=settings.opacity, detail=settings.detail)
+            self._under = settings
+        if self._stream is None:
+            self._stream = self.translator.stream(self._frames(), controls=self._controls)
         self._frame = frame
         try:
             return next(self._stream)
@@ -295,17 +295,6 @@ class _Running:
             raise
         finally:
             self._frame = None
-
-    def _apply(self, settings: Settings) -> None:
-        compositor = self.translator.compositor
-        faces = isinstance(self.request.variant.framing, FaceFraming)
-        detail = settings.detail if settings.detail is not None else (1.0 if faces else 0.0)
-        if faces:
-            compositor._opacity, compositor._detail = settings.opacity, detail  # type: ignore[union-attr]
-            compositor._kernels.clear()  # type: ignore[union-attr]
-        else:
-            compositor.opacity, compositor.detail = settings.opacity, detail  # type: ignore[union-attr]
-            compositor._geometries.clear()  # type: ignore[union-attr]
 
     def _frames(self) -> Iterator[Frame]:
         while self._frame is not None:

@@ -14,6 +14,7 @@ from ..errors import MediaError, OptionError
 from ..files import cannot_write, replace_file
 from ..pixels.frame import Frame
 from .av_frames import Orientation
+from .color_profile import read_profile
 from .picture_codec import IMAGE_SUFFIXES, decode_still, encode_still
 
 __all__ = ["IMAGE_SUFFIXES", "check_target", "list_images", "read_image", "write_image"]
@@ -44,8 +45,17 @@ def read_image(path: str | os.PathLike[str], notes: list[str] | None = None) -> 
         MediaError: missing, empty, damaged, or not a picture.
     """
     path = Path(path)
-    pixels = decode_still(path, [] if notes is None else notes)
-    orientation = _EXIF_ORIENTATIONS.get(exif_orientation(path.read_bytes()))
+    notes = [] if notes is None else notes
+    pixels = decode_still(path, notes)
+    data = path.read_bytes()
+    profile = read_profile(data)
+    if profile is not None and not profile.is_srgb:
+        if profile.matrix is None:
+            notes.append(f"{path.name}: the colour profile '{profile.name}' is not applied; colours are taken for sRGB")
+        else:
+            pixels = profile.to_srgb(pixels)
+            notes.append(f"{path.name}: converted from the colour profile '{profile.name}' to sRGB")
+    orientation = _EXIF_ORIENTATIONS.get(exif_orientation(data))
     if orientation is not None:
         pixels = np.ascontiguousarray(orientation.apply(pixels))
     return Frame.from_rgb(pixels)

@@ -19,51 +19,91 @@ NEUTRAL = 0.5
 """Of an attribute with complement that nobody named: both halves say neither on nor off."""
 
 
+FADE = 0.25
+"""Below this share of the way from the neutral vector to a full edit, the change itself is faded out: at the neutral
+vector a network still changes a little, but strength 0 must leave the picture alone."""
+
+
 def attribute_vector(port: AttributeInput, values: Mapping[str, float]) -> Array:
     """The attribute tensor (1, ``port.length``) float32 for values by name.
 
-    A name of a group given takes the others of the group to 0, unless they are given too. Names not given are left as
-    they are: 0 means nothing to a generator without the complement; with it, 0 would mean "take away", so that both
-    halves are 0.5, the middle between on and off. Groups of exactly one have no such neutral value: each needs a name.
+    Where the record holds a :class:`~ganlens.engine.spec.Strength`, a value is a strength: 0 leaves the picture alone,
+    1 is the full edit, negative values take the attribute away; the record says which entry of the vector that is. Else
+    a value is the entry itself.
+
+    A name of a group given takes the others of the group to 0, unless they are given too: as far as the strengths given
+    reach, or wholly. Names not given are left as they are: at their strength 0; else 0 means nothing to a generator
+    without the complement; with it, 0 would mean "take away", so that both halves are 0.5, the middle between on and
+    off. Groups of exactly one have no such neutral value: each needs a name.
 
     Raises:
-        OptionError: unknown name, a value outside 0..1, exclusive names with more than 1 in sum, or a group of exactly
-            one that does not add up to 1.
+        OptionError: unknown name, a value outside ``port.bounds``, exclusive names with more than 1 in sum, or a group
+            of exactly one that does not add up to 1.
     """
     known = {plain(name): index for index, name in enumerate(port.names)}
-    vector = np.full(len(port.names), NEUTRAL if port.complement else 0.0, np.float32)
+    vector = _neutral(port)
     given: dict[int, float] = {}
     for name, value in values.items():
         index = known.get(plain(name))
         if index is None:
             raise OptionError(f"Unknown attribute '{name}'. {did_you_mean(name, port.names)}")
-        if not 0 <= value <= 1:
-            raise OptionError(f"Attribute {name} must lie between 0 and 1, got {value:g}.")
+        low, high = port.bounds(port.names[index])
+        if not low <= value <= high:
+            meaning = "; 0 leaves the picture alone" if port.names[index] in port.strengths else ""
+            raise OptionError(f"Attribute {name}: got {value:g}, expected {low:g} to {high:g}{meaning}.")
         given[index] = value
     open_groups = []
     for group in port.groups:
         members = [port.names.index(name) for name in group]
         chosen = [index for index in members if index in given]
-        total = sum(given[index] for index in chosen)
+        total = sum(max(given[index], 0.0) for index in chosen)
         names, members_text = " and ".join(port.names[index] for index in chosen), ", ".join(group)
         if total > 1 + 1e-6:
             raise OptionError(
-                f"{names} exclude each other; {total:g} came in sum, expected at most 1. One of: {members_text}."
+                f"{names} exclude each other; got {total:g} in sum, expected at most 1. One of: {members_text}."
             )
         if port.exactly_one and not chosen:
             open_groups.append(group)
         elif port.exactly_one and total < 1 - 1e-6:
-            raise OptionError(f"{names} came as {total:g} in sum; expected 1, exactly one of: {members_text}.")
+            raise OptionError(f"{names}: got {total:g} in sum, expected 1, exactly one of: {members_text}.")
         if chosen:
-            vector[members] = 0
+            for index in members:
+                vector[index] *= 1 - min(total, 1.0) if port.names[index] in port.strengths else 0.0
     if open_groups:
         raise OptionError(
-            f"The model takes exactly one of each group, and none came of: {'; '.join(map(', '.join, open_groups))}. "
+            f"The model takes exactly one of each group, and got none of: {'; '.join(map(', '.join, open_groups))}. "
             f"For example --set {open_groups[0][0]}=1."
         )
     for index, value in given.items():
-        vector[index] = value
+        strength = port.strengths.get(port.names[index])
+        vector[index] = value if strength is None else strength.entry(value)
     return _with_complement(port, vector[None])
+
+
+def edit_share(port: AttributeInput, vector: NDArray[np.float32]) -> float:
+    """How much of what the network changes is to be shown, 0 to 1, for one row of :func:`attribute_vector`.
+
+    0 where every attribute is at strength 0, so that the picture is left alone exactly; 1 from :data:`FADE` of the way
+    to the full edit of any attribute on. Always 1 where a name has no strength in the record.
+    """
+    if not set(port.names) <= set(port.strengths):
+        return 1.0
+    reached = 0.0
+    for entry, name in zip(vector.tolist(), port.names, strict=False):
+        strength = port.strengths[name]
+        for end in (strength.entry(strength.lowest), strength.entry(strength.highest)):
+            if end != strength.neutral:
+                reached = max(reached, (entry - strength.neutral) / (end - strength.neutral))
+    return 0.0 if reached < 1e-6 else min(1.0, reached / FADE)
+
+
+def experimental_notes(port: AttributeInput | None, values: Mapping[str, float]) -> list[str]:
+    """A sentence if attributes are set that the record calls experimental."""
+    if port is None:
+        return []
+    wanted = {plain(name) for name, value in values.items() if value}
+    names = [name for name in port.names if port.is_experimental(name) and plain(name) in wanted]
+    return [f"experimental in this model, the edit seldom convinces: {', '.join(names)}"] if names else []
 
 
 def label_vectors(port: AttributeInput, labels: Sequence[str], randoms: Sequence[np.random.Generator]) -> Array:
@@ -139,6 +179,13 @@ def _pick(rows: Sequence[tuple[set[int], int]], where: float) -> set[int]:
     """The row at ``where`` in [0, 1) of all rows laid end to end, each as long as its count."""
     ends = np.cumsum([count for _, count in rows])
     return rows[int(np.searchsorted(ends, where * ends[-1], side="right"))][0]
+
+
+def _neutral(port: AttributeInput) -> Array:
+    """The entries that nobody set, (C,)."""
+    unset = NEUTRAL if port.complement else 0.0
+    strengths = [port.strengths.get(name) for name in port.names]
+    return np.array([unset if strength is None else strength.neutral for strength in strengths], np.float32)
 
 
 def _with_complement(port: AttributeInput, vectors: Array) -> Array:

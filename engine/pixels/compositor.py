@@ -175,22 +175,8 @@ class Compositor:
             geometry = self._geometries[key] = self._make_geometry(frame)
         return geometry
 
-    def kernels(
-        self,
-        format: PixelFormat,
-        size: tuple[int, int],
-        color: Color,
-        target: str = "",
-        *,
-        opacity: float | None = None,
-        detail: float | None = None,
-    ) -> Kernels:
-        """The two kernels for frames of ``size`` (height, width).
-
-        Args:
-            target: as of the kernels.
-            opacity, detail: None: as given when the compositor was made.
-        """
+    def kernels(self, format: PixelFormat, size: tuple[int, int], color: Color, target: str = "") -> Kernels:
+        """The two kernels for frames of ``size`` (height, width); ``target``: as of the kernels."""
         layout = self.layout(size)
         options: dict[str, Any] = {
             "format": format,
@@ -203,11 +189,7 @@ class Compositor:
             "value_range": self.spec.value_range,
             "bgr": self.spec.channel_order == "BGR",
         }
-        blending: dict[str, Any] = {
-            "feather": layout.feather,
-            "detail": self.detail if detail is None else detail,
-            "opacity": self.opacity if opacity is None else opacity,
-        }
+        blending: dict[str, Any] = {"feather": layout.feather, "detail": self.detail, "opacity": self.opacity}
         prepare = _kernels.Prepare(**options, target=target)
         return Kernels(layout, options, prepare, _kernels.Compose(**options, **blending, target=target))
 

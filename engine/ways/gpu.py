@@ -9,6 +9,7 @@ of it. Frames already in the GPU's memory are translated where they are.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
@@ -18,8 +19,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ..cuda import Device, DeviceArray, Event, Stream
 from ..cuda.compiler import load_kernels
-from ..cuda.device import Device, DeviceArray, Event, Stream
 from ..cuda.device_protocol import DeviceBinding
 from ..errors import BackendError, EngineError, OptionError, ShapeError
 from ..pixels.compositor import MAX_GEOMETRIES, Compositor
@@ -27,19 +28,17 @@ from ..pixels.frame import Color, Frame, PixelFormat, kind_of, plane_shapes
 from ..spec import GeneratorSpec
 from ..timing import StageTimes
 from .base import Done, Item, Look, Pending, Way
-from .gpu_geometry import Geometry, Place
+from .gpu_geometry import Geometry, Place, Strength
 
 Step = Callable[[], None]
-Strength = tuple[float, float]
-"""Opacity and detail."""
-Key = tuple[PixelFormat, tuple[int, int], Color, Strength]
+Key = tuple[PixelFormat, tuple[int, int], Color]
 Shapes = tuple[tuple[int, ...], ...]
 
 
 class FramePipeline:
     """Translates frames with a network in the GPU's memory.
 
-    What depends on a frame's size, format, colour and blending is made at the first such frame and kept for the last
+    What depends on a frame's size, format and colour is made at the first such frame and kept for the last
     few; between frames nothing is allocated. Calls of several threads wait for each other.
 
     Args:
@@ -82,6 +81,8 @@ class FramePipeline:
         self._routes: OrderedDict[Key, _Route] = OrderedDict()
         self._networks: OrderedDict[Shapes, _Network] = OrderedDict()
         self._flying: list[_Flight] = []
+        self._held: deque[tuple[Event, Sequence[DeviceArray]]] = deque()
+        """Memory of others that work under way reads and writes, until the mark after it."""
         self._closed = False
 
     @property
@@ -100,7 +101,7 @@ class FramePipeline:
 
     def key(self, item: Item) -> object:
         """See :meth:`~.base.Way.key`: what the recorded launches depend on."""
-        return (*kind_of(item.frame), (item.look.opacity, item.look.detail))
+        return kind_of(item.frame)
 
     def begin(self, before: Way | None = None) -> None:
         """Any number of streams may be under way."""
@@ -129,12 +130,15 @@ class FramePipeline:
             if self._closed:
                 raise BackendError("The way over the GPU was closed; open it again.")
             self.device.use()
-            look = items[0].look
-            route = self._route_of((*kind_of(frames[0]), (look.opacity, look.detail)))
+            route = self._route_of(kind_of(frames[0]))
             slots = self._slots(route, self._alone if len(frames) == 1 else self.batch)
             with self.times.measure("upload", len(frames)):
                 slot = slots.popleft()
                 try:
+                    slot.network.check(any(item.look.detail > 0 for item in items))
+                    for strength, item in zip(slot.strengths, items, strict=False):
+                        made = route.geometry.strength(item.look.opacity, item.look.detail)
+                        np.copyto(strength, np.frombuffer(made, np.uint8))
                     for frame, views in zip(frames, slot.views, strict=False):
                         for ours, theirs in zip(views, route.geometry.views(frame.planes), strict=True):
                             np.copyto(ours, theirs)
@@ -209,16 +213,18 @@ class FramePipeline:
                     raise ShapeError("an array came that must not be written; expected planes to translate in place.")
             arrays = [DeviceArray.of(self.device, plane, stream) for plane in planes]
             size = check_planes(arrays, format)
-            route = self._route_of((format, size, color or Color(), (look.opacity, look.detail)))
+            route = self._route_of((format, size, color or Color()))
             network = self._network_for(route.geometry.size, self._alone)
-            network.check(route.detailed)
+            network.check(look.detail > 0)
+            strength = route.geometry.strength(look.opacity, look.detail)
             base = arrays[0].pointer
             places = [Place(array.pointer - base, array.strides[0]) for array in arrays]
             if network.extra is not None:
                 stream.to_device(network.extra, network.stage(_vector(look), stream))
             route.geometry.prepare(stream, base, network.image, places)
             network.run(stream)
-            route.geometry.compose(stream, *network.answer(0, route.detailed), base, places)
+            route.geometry.compose(stream, *network.answer(0), base, places, strength)
+            self._hold(stream, arrays)
             return tuple(
                 DeviceArray(
                     self.device,
@@ -232,6 +238,13 @@ class FramePipeline:
                 for array in arrays
             )
 
+    def _hold(self, stream: Stream, arrays: Sequence[DeviceArray]) -> None:
+        """Keep arrays until the work before this has happened, whatever their owners do meanwhile."""
+        done: Event | None = None
+        while self._held and self._held[0][0].reached:
+            done = self._held.popleft()[0]
+        self._held.append((stream.record(done), arrays))
+
     def close(self) -> None:
         """Wait for what is under way and free all of it; a second call does nothing."""
         with self._lock:
@@ -242,6 +255,7 @@ class FramePipeline:
                 flight.drop()
             with contextlib.suppress(EngineError):  # frames translated in place are waited for by nobody else
                 self.device.synchronize()
+            self._held.clear()
             self._routes.clear()
             self._networks.clear()
             self.backend.close()
@@ -279,14 +293,13 @@ class FramePipeline:
             self._routes.move_to_end(key)
         return route
 
-    def _make_route(self, format: PixelFormat, size: tuple[int, int], color: Color, strength: Strength) -> _Route:
+    def _make_route(self, format: PixelFormat, size: tuple[int, int], color: Color) -> _Route:
         layout = self.compositor.layout(size)
         if layout.tiles:
             raise OptionError("Frames cut into tiles cannot be translated inside the GPU; use another framing.")
-        opacity, detail = strength
-        kernels = self.compositor.kernels(format, size, color, target="scalar", opacity=opacity, detail=detail)
+        kernels = self.compositor.kernels(format, size, color, target="scalar")
         geometry = Geometry(self.device, self._module, kernels.prepare, kernels.compose, kernels.options)
-        return _Route(geometry, detail > 0)
+        return _Route(geometry)
 
     def _network_for(self, size: tuple[int, int], batch: int) -> _Network:
         shapes: Shapes = ((batch, 3, *size),)
@@ -304,8 +317,8 @@ class FramePipeline:
     def _make_slot(self, route: _Route, batch: int) -> _Slot:
         device, geometry = self.device, route.geometry
         network = self._network_for(geometry.size, batch)
-        network.check(route.detailed)
         host = device.pinned((batch, geometry.block_bytes))
+        host.fill(0)
         block = device.empty((batch, geometry.block_bytes), np.uint8)
         attributes = None if network.extra is None else device.pinned(network.extra.shape, network.extra.dtype)
 
@@ -323,7 +336,9 @@ class FramePipeline:
 
         def compose() -> None:
             for index in range(batch):
-                geometry.compose(self._compute, *network.answer(index, route.detailed), block.item(index).pointer)
+                place = block.item(index).pointer
+                strength = place + geometry.strength_at
+                geometry.compose(self._compute, *network.answer(index), place, strength=strength)
 
         def download() -> None:
             self._down.to_host(host, block)
@@ -343,7 +358,8 @@ class FramePipeline:
         done = device.event(blocking=not self._spin)
         steps = [*record(device, parts), lambda: _mark(self._down, done)]
         views = [geometry.block_views(part) for part in host]
-        return _Slot(host, views, block, network, attributes, tuple(steps), done)
+        strengths = host[:, geometry.strength_at : geometry.strength_at + ctypes.sizeof(Strength)]
+        return _Slot(host, views, strengths, block, network, attributes, tuple(steps), done)
 
 
 class _Part(NamedTuple):
@@ -431,13 +447,13 @@ class _Network:
                 "all be float16 or all float32. Export the model again with --precision fp16 or fp32."
             )
 
-    def answer(self, index: int, detailed: bool) -> tuple[DeviceArray, DeviceArray | None, DeviceArray | None]:
+    def answer(self, index: int) -> tuple[DeviceArray, DeviceArray | None, DeviceArray | None]:
         """What compose reads for one frame: the image, the mask, and what prepare gave."""
         outputs = self.binding.outputs
         return (
             outputs[0].item(index),
             outputs[1].item(index) if self._masked else None,
-            self.image.item(index) if detailed else None,
+            self.image.item(index) if self.image.dtype == outputs[0].dtype else None,
         )
 
     def run(self, stream: Stream) -> None:
@@ -466,6 +482,8 @@ class _Slot(NamedTuple):
     """(batch, bytes of a frame)"""
     views: list[list[NDArray[np.uint8]]]
     """Of ``host``: each frame's planes' windows."""
+    strengths: NDArray[np.uint8]
+    """Of ``host``: how strongly each frame is changed."""
     block: DeviceArray
     network: _Network
     """Keeps the memory that the steps refer to."""
@@ -475,12 +493,10 @@ class _Slot(NamedTuple):
 
 
 class _Route:
-    """What frames of one size, format, colour and blending need."""
+    """What frames of one size, format and colour need."""
 
-    def __init__(self, geometry: Geometry, detailed: bool) -> None:
+    def __init__(self, geometry: Geometry) -> None:
         self.geometry = geometry
-        self.detailed = detailed
-        """Whether compose reads what prepare gave."""
         self.slots: dict[int, deque[_Slot]] = {}
         """By the number of frames that share a run: those that are free."""
 

@@ -39,12 +39,12 @@ class Lanes(Generic[C]):
     """
 
     def __init__(self, backend: Backend, compositor: C, more: Sequence[Callable[[], Backend]] = ()) -> None:
-        self.first = Lane(backend, compositor)
+        self.first = first = Lane(backend, compositor)  # its makers hold no lanes: a circle would outlive the program
 
         def make(open_backend: Callable[[], Backend]) -> Callable[[], Lane[C]]:
             return lambda: Lane(open_backend(), compositor.twin())
 
-        self._crew = Crew([lambda: self.first, *map(make, more)]) if more else None
+        self._crew = Crew([lambda: first, *map(make, more)]) if more else None
         self.in_flight = 1 + len(more)
         self.room = 2 * self.in_flight if more else 1
 

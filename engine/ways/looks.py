@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from ..backends.base import Array
 from ..controls import Controls, Settings
 from ..errors import OptionError
-from ..model.attributes import attribute_vector, plain
+from ..model.attributes import attribute_vector, edit_share, plain
 from ..spec import GeneratorSpec
 from .base import Look, Way
 
@@ -49,14 +49,18 @@ class Looks:
 def make_look(way: Way, attributes: Mapping[str, float], settings: Settings | None = None) -> Look:
     """How a frame looks over ``way``: opacity as a share of that with which the way was opened.
 
+    Where the record gives attributes strengths, weak ones fade the whole change: all at 0 hide it.
+
     Raises:
         OptionError: the model has no such attribute, or the values do not fit.
     """
     own, spec = way.compositor, way.spec
     settings = settings or Settings()
+    vector = _vector(spec, attributes)
+    share = 1.0 if spec.attributes is None or vector is None else edit_share(spec.attributes, vector[0])
     return Look(
-        _vector(spec, attributes),
-        own.opacity * settings.opacity,
+        vector,
+        own.opacity * settings.opacity * share,
         own.detail if settings.detail is None else settings.detail,
         settings.bypass,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from .. import model as models
 from ..backends import default_threads, open_backend
@@ -36,6 +36,7 @@ def open_way(
     value_range: ValueRange | None = None,
     frame_size: tuple[int, int] | None = None,
     batch: int | None = None,
+    device: int | None = None,
 ) -> Way:
     """Open a model, warmed up; arguments and errors as of :meth:`ganlens.engine.Translator.open`."""
     for option, number in (("in_flight", in_flight), ("batch", batch), ("threads", threads)):
@@ -51,7 +52,13 @@ def open_way(
         size = layout.tile_size or layout.size
     share = max(1, (threads or default_threads()) // in_flight)
     # Faces come in any number; runs of one are always among them.
-    options: dict[str, Any] = {"size": size, "threads": share, "spin": spin, "batch": None if faces else batch}
+    options: dict[str, Any] = {
+        "size": size,
+        "threads": share,
+        "spin": spin,
+        "batch": None if faces else batch,
+        "device": device,
+    }
     opened = open_backend(model, backend, strict=strict, **options)
     try:
         opened.check_batch(batch)
@@ -61,6 +68,8 @@ def open_way(
             return open_backend(known, opened.name, **options)
 
         more = [another] * (in_flight - 1)
+        if detail is None:
+            detail = opened.spec.detail
         if isinstance(chosen, FaceFraming):
             blending = {"detail": 1.0 if detail is None else detail, "opacity": opacity}
             return FacesWay(opened, FaceCompositor(opened.spec, chosen, **blending), more, batch)
@@ -93,13 +102,14 @@ def _over_gpu(
     """The way of frames over the GPU, if the backend runs on one and offers it; a line of ``choice`` if it fails."""
     if not hasattr(backend, "bind_device"):
         return None
-    from .. import cuda
+    from ..cuda import DeviceBackend
     from .gpu import FramePipeline
 
     try:
         if compositor.framing.mode == "tile":
             raise OptionError("framing 'tile' puts tiles together there")
-        way = FramePipeline(cuda.Device(), backend, compositor, in_flight=in_flight, spin=spin, batch=batch)
+        gpu = cast(DeviceBackend, backend).gpu
+        way = FramePipeline(gpu, backend, compositor, in_flight=in_flight, spin=spin, batch=batch)
         if frame_size is not None:
             way.warm_up(frame_size)
         return way

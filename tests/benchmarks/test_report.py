@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks import machine, report, results
+from benchmarks import report, results
 
 MACHINE = {
     "cpu": "Abacus",
@@ -122,11 +122,11 @@ def test_the_pages_are_up_to_date(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_machine_description_is_complete() -> None:
-    described = machine.describe()
+    described = results.describe()
     assert set(MACHINE) <= set(described)
     assert described["cpu"]
     packages = described["packages"]
     assert isinstance(packages, dict)
     assert {"numpy", "av"} <= set(packages)
     assert json.loads(json.dumps(described)) == described
-    assert str(described["cpu"]) in machine.one_line(described)
+    assert str(described["cpu"]) in results.one_line(described)

@@ -78,7 +78,7 @@ def test_a_file_without_record_gives_none():
 
 def test_a_newer_format_is_refused_before_its_fields_are_read():
     record = {"format_version": FORMAT_VERSION + 1, "field_of_the_future": 1}
-    with pytest.raises(ModelFileError, match="format version 2.*Upgrade ganlens"):
+    with pytest.raises(ModelFileError, match=f"format version {FORMAT_VERSION + 1}.*Upgrade ganlens"):
         GeneratorSpec.from_metadata({METADATA_KEY: json.dumps(record)})
 
 

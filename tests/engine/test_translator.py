@@ -236,7 +236,7 @@ def test_wrong_attributes_are_refused():
     port = AttributeInput(names=(*HAIR, "Smiling"))
     with pytest.raises(OptionError, match="Unknown attribute 'smilng'. Did you mean Smiling"):
         attribute_vector(port, {"smilng": 1})
-    with pytest.raises(OptionError, match="smiling must lie between 0 and 1, got 7"):
+    with pytest.raises(OptionError, match="smiling: got 7, expected 0 to 1"):
         attribute_vector(port, {"smiling": 7})
     with translator(lambda x: x) as identity, pytest.raises(OptionError, match="has no attributes; smiling was given"):
         identity(picture(8, 8), smiling=1.0)

@@ -17,121 +17,23 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from pydantic import Field, ValidationError
-
 from ...errors import MissingExtra, PlanError, reason
 from ...files import cache_folder, make_private_folder, read_private, replace_file
-from ...model.description import GraphValue, OnnxFile
-from ...spec import GeneratorSpec, Record, SizeRule
+from ...model.description import OnnxFile
+from ...model.plan_record import (
+    Plan,
+    PlanKey,
+    PlanRecord,
+    Profile,
+    Shape,
+    read_plan,
+    read_record,
+    record_path,
+)
 from ..build_progress import Say
-from .profile import Profile, Shape, ShapeRange
 
-FORMAT_VERSION = 1
 _PRIVATE = 0o600
 """Mode of the files in the cache: only their owner reads them."""
-
-
-class PlanKey(Record):
-    """All that a plan depends on, but for its shapes."""
-
-    onnx_sha256: str
-    """Of the ONNX file, and of the weights that it keeps elsewhere."""
-    library: str
-    """Name and version: "TensorRT 11.4.0"."""
-    driver: str
-    """The newest CUDA that the driver knows; empty where the plan is for a target, not for one GPU. So the next two."""
-    gpu: str
-    """Name."""
-    compute_capability: str
-    """"9.0"."""
-    target: str
-    """What the plan runs on: "this GPU", a compute capability, or how far it reaches."""
-    precision: str
-    workspace: int = 0
-    """Bytes that a kernel may use; 0: all."""
-    version_compatible: bool = False
-
-    def digest(self) -> str:
-        """The beginning of the names of its plans."""
-        text = json.dumps(self.model_dump(mode="json"), sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:24]
-
-
-class Tensor(Record):
-    """An input or output of the graph."""
-
-    name: str
-    element_type: int
-    dims: tuple[int | str | None, ...] | None
-
-
-class PlanRecord(Record):
-    """What is written beside a plan."""
-
-    format_version: int = FORMAT_VERSION
-    key: PlanKey
-    shapes: dict[str, ShapeRange]
-    spec: GeneratorSpec
-    model: str
-    """Name of the ONNX file."""
-    opset: int
-    inputs: tuple[Tensor, ...]
-    outputs: tuple[Tensor, ...]
-    plan_sha256: str
-    plan_bytes: int = Field(gt=0)
-    build_seconds: float
-    built: str
-    """UTC, ISO 8601."""
-    producer: str
-
-    @property
-    def profile(self) -> Profile:
-        """The shapes that the plan takes."""
-        return Profile(self.shapes)
-
-    @property
-    def plan_spec(self) -> GeneratorSpec:
-        """The record of the generator, with the sizes that the plan takes."""
-        if self.spec.image is None:
-            return self.spec
-        smallest, opt, largest = self.shapes[self.spec.image.name]
-        size = (opt[2], opt[3])
-        if smallest[2:] == largest[2:]:
-            rule = SizeRule(fixed=size, preferred=size)
-        else:
-            least = max(self.spec.size.minimum, *smallest[2:])
-            rule = self.spec.size.model_copy(update={"preferred": size, "minimum": least})
-        return self.spec.model_copy(update={"size": rule})
-
-    def onnx(self, path: Path) -> OnnxFile:
-        """What the ONNX file that the plan was built from says of itself."""
-        return OnnxFile(
-            path=path,
-            sha256=self.key.onnx_sha256,
-            opset=self.opset,
-            producer=self.producer,
-            metadata={},
-            inputs=tuple(GraphValue(*_fields(tensor)) for tensor in self.inputs),
-            outputs=tuple(GraphValue(*_fields(tensor)) for tensor in self.outputs),
-            external=(),
-        )
-
-
-def _fields(tensor: Tensor) -> tuple[str, int, tuple[int | str | None, ...] | None]:
-    return tensor.name, tensor.element_type, tensor.dims
-
-
-def tensors(values: tuple[GraphValue, ...]) -> tuple[Tensor, ...]:
-    """Inputs or outputs for a record."""
-    return tuple(Tensor(name=value.name, element_type=value.element_type, dims=value.dims) for value in values)
-
-
-class Plan(NamedTuple):
-    """A plan that was found whole."""
-
-    path: Path
-    record: PlanRecord
-    content: bytes
 
 
 def model_sha256(file: OnnxFile) -> str:
@@ -147,65 +49,6 @@ def model_sha256(file: OnnxFile) -> str:
 
 
 # --- one plan and its record --------------------------------------------------------------------------------------
-
-
-def record_path(plan: Path) -> Path:
-    """Where the record of a plan lies: ``face.plan`` → ``face.plan.json``."""
-    return plan.with_name(f"{plan.name}.json")
-
-
-def read_record(plan: Path, *, private: bool = False) -> PlanRecord:
-    """The record of a plan, without a look at the plan itself.
-
-    Args:
-        private: refuse one that another user may have written.
-
-    Raises:
-        PlanError: there is none, or it is not valid.
-    """
-    path = record_path(plan)
-    try:
-        text = (read_private(path) if private else path.read_bytes()).decode()
-    except PermissionError as error:
-        raise PlanError(f"{path.name} is not opened: {reason(error)}.") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise PlanError(
-            f"{plan.name} has no readable record {path.name} beside it ({reason(error)}); a plan is not opened without."
-        ) from error
-    try:
-        record = PlanRecord.model_validate_json(text)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "record"
-        raise PlanError(f"{path.name} is not valid: {where}: {first['msg']}.") from error
-    if record.format_version != FORMAT_VERSION:
-        raise PlanError(
-            f"{path.name} has format version {record.format_version}; this ganlens writes {FORMAT_VERSION}."
-        )
-    return record
-
-
-def read_plan(path: Path, *, private: bool = False) -> Plan:
-    """A plan whose bytes are those that its record names.
-
-    Args:
-        private: refuse one that another user may have written.
-
-    Raises:
-        PlanError: they are not, or there is no record.
-    """
-    record = read_record(path, private=private)
-    try:
-        content = read_private(path) if private else path.read_bytes()
-    except PermissionError as error:
-        raise PlanError(f"{path.name} is not opened: {reason(error)}.") from error
-    except OSError as error:
-        raise PlanError(f"{path} cannot be read ({reason(error)}).") from error
-    if len(content) != record.plan_bytes:
-        raise PlanError(f"{path.name} has {len(content)} bytes; its record says {record.plan_bytes}.")
-    if hashlib.sha256(content).hexdigest() != record.plan_sha256:
-        raise PlanError(f"{path.name} is not the plan that its record describes (sha256 differs).")
-    return Plan(path, record, content)
 
 
 def write_plan(path: Path, content: bytes, record: PlanRecord, *, mode: int = 0o666) -> Plan:

@@ -159,9 +159,8 @@ class WebServer:
             WebSocketRoute("/ws", self._socket_of_page),
             Mount("/static", StaticFiles(directory=STATIC)),
         ]
-        prefix = f"/{self.token}" if self.token else ""
         return Starlette(
-            routes=[Mount(prefix, routes=routes)] if prefix else routes,
+            routes=routes,  # the guard takes the token off their paths
             lifespan=self._lifespan,
             exception_handlers={EngineError: _engine_error, _BadRequest: _bad_request},
         )

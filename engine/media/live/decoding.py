@@ -30,7 +30,7 @@ class FrameMaker:
 
     def __call__(self, picture: av.VideoFrame, time: Fraction | None) -> VideoFrame:
         """The picture as a frame; its planes are read-only views where its format is native."""
-        target: PixelFormat = target_format(picture.format)
+        target: PixelFormat = target_format(picture)
         if NATIVE_FORMATS.get(picture.format.name) != target:
             full = picture.format.name.startswith("yuvj")
             picture = self._reformatter.reformat(picture, format=target, interpolation=BEST, threads=1)

@@ -323,30 +323,39 @@ nb::dict prepare_tables(const Prepare& prepare) {
     return out;
 }
 
-nb::dict compose_tables(const Compose& compose, std::optional<double> detail, std::optional<double> opacity) {
-    const Compose::Strength strength = compose.strength(share("detail", detail, compose.blending.detail),
-                                                        share("opacity", opacity, compose.blending.opacity));
+nb::bytes compose_strength(const Compose& compose, std::optional<double> detail, std::optional<double> opacity) {
+    const Compose::Strength s = compose.strength(share("detail", detail, compose.blending.detail),
+                                                 share("opacity", opacity, compose.blending.opacity));
+    Strength out{};
+    for (int j = 0; j < 3; ++j) {
+        out.detail[j] = s.coding.detail[j];
+        out.luma_factors[j] = s.luma_factors[j];
+    }
+    out.detail_bias = s.coding.detail_bias;
+    out.detailed = s.detail > 0;
+    out.opacity = s.opacity;
+    return bytes(&out, 1);
+}
+
+nb::dict compose_tables(const Compose& compose) {
     nb::list parts;
     for (const Compose::Part& part : compose.parts()) {
         nb::dict tables = part_tables(part);
-        std::vector<int16_t> lerp, factor;
+        std::vector<int16_t> lerp;
         for (int i = 0; i < part.down.count(); ++i) {
             lerp.push_back(part.down.taps() == 2 ? weight_parts(part.down.weights(i).weight[1]) : int16_t(0));
-            const double row_factor = strength.row_factor(part, i);
-            factor.push_back(row_factor < 1 ? weight_parts(row_factor) : int16_t(-1));
         }
         tables["top"] = part.top;
         tables["left"] = part.left;
         tables["lerp"] = bytes(lerp.data(), lerp.size());
-        tables["row_factor"] = bytes(factor.data(), factor.size());
+        tables["row_ramp"] = bytes(part.row_ramp.data(), part.row_ramp.size());
         tables["column_ramp"] = bytes(part.column_ramp.data(), size_t(part.across.count()));
-        tables["detailed"] = strength.detailed(part);
+        tables["luma"] = part.luma;
         parts.append(tables);
     }
     nb::dict out;
     out["parts"] = parts;
-    out["coding"] = bytes(&strength.coding, 1);
-    out["luma_factors"] = bytes(strength.luma_factors, 3);
+    out["coding"] = bytes(&compose.coding(), 1);
     return out;
 }
 
@@ -355,6 +364,8 @@ nb::dict compose_tables(const Compose& compose, std::optional<double> detail, st
 
 NB_MODULE(_kernels, m) {
     using namespace ganlens;
+    // The command line ends without looking for garbage: what a cycle holds then is not a fault that a user can cure.
+    nb::set_leak_warnings(false);
     m.def("targets", &targets);
     nb::class_<Prepare>(m, "Prepare")
         .def(
@@ -385,7 +396,8 @@ NB_MODULE(_kernels, m) {
             "target"_a = "")
         .def("__call__", &call_compose, "translated"_a, "destination"_a, nb::kw_only(), "mask"_a = nb::none(),
              "prepared"_a = nb::none(), "source"_a = nb::none(), "detail"_a = nb::none(), "opacity"_a = nb::none())
-        .def("tables", &compose_tables, nb::kw_only(), "detail"_a = nb::none(), "opacity"_a = nb::none());
+        .def("tables", &compose_tables)
+        .def("strength", &compose_strength, nb::kw_only(), "detail"_a = nb::none(), "opacity"_a = nb::none());
     nb::class_<WarpPrepare>(m, "WarpPrepare")
         .def(
             "__init__",

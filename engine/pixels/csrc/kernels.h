@@ -48,8 +48,6 @@ struct Options {
     std::vector<Layer> layers() const;
 };
 
-inline int16_t weight_parts(double value) { return int16_t(std::lround(value * 32767)); }
-
 using Row = std::vector<int16_t>;  // scratch: kSlack elements longer than its content
 
 class Prepare {
@@ -113,6 +111,7 @@ class Compose {
         double row_factor(const Part& part, int row) const { return opacity * part.row_ramp[row]; }
     };
     Strength strength(double detail, double opacity) const;
+    const Coding& coding() const { return coding_; }  // without detail
 
   private:
     void add(Part& part, int row, bool masked);

@@ -50,7 +50,9 @@ def clips(tmp_path):
 
 
 def rows(path="out/manifest.jsonl"):
-    return [json.loads(line) for line in Path(path).read_text().splitlines()]
+    """What became of the inputs, without the lines that say that they were begun."""
+    lines = [json.loads(line) for line in Path(path).read_text().splitlines()]
+    return [line for line in lines if line["status"] != "begun"]
 
 
 def frames_of(path):
@@ -194,6 +196,15 @@ def test_a_line_that_was_cut_off_is_not_believed(tmp_path):
     manifest.path.write_text(text)
     (tmp_path / "o.mp4").write_bytes(b"1234")
     assert not Manifest(manifest.path, {"model": "x"}, resume=True).is_done(work)
+
+
+def test_a_file_that_was_there_before_is_never_taken_for_ours(engine, clips, model):
+    Path("out").mkdir()
+    Path("out/clip1.mp4").write_text("precious")
+    for resume in ([], ["--resume"]):
+        status, _, err = engine("translate", "in/clip1.mp4", "in/clip2.mp4", "-o", "out", "-m", model, *resume)
+        assert status == 1 and "clip1.mp4 exists; pass -y" in err
+        assert Path("out/clip1.mp4").read_text() == "precious"
 
 
 def test_a_custom_manifest_and_names(engine, clips, model):

@@ -158,7 +158,7 @@ def test_attributes_not_named_stay_as_they_are():
 
 def test_two_hair_colours_at_once_are_refused():
     port = AttributeInput(names=NAMES, groups=(NAMES[1:],), complement=True)
-    with pytest.raises(OptionError, match="Blond_Hair and Black_Hair exclude each other; 2 came in sum"):
+    with pytest.raises(OptionError, match="Blond_Hair and Black_Hair exclude each other; got 2 in sum"):
         attribute_vector(port, {"blond_hair": 1, "black_hair": 1})
 
 
@@ -304,7 +304,7 @@ def test_a_picture_by_the_command(engine, model, photo):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--set", "smiling=7"], "Attribute smiling must lie between 0 and 1, got 7"),
+        (["--set", "smiling=7"], "Attribute smiling: got 7, expected 0 to 1"),
         (["--set", "smiling=blue"], "--set smiling=blue: expected NAME=VALUE with a number"),
         (["--set", "smilng=1"], "Unknown attribute 'smilng'. Did you mean Smiling? Known: Black_Hair, Blond_Hair"),
         (["--set", "blond_hair=1", "--set", "black_hair=1"], "exclude each other"),

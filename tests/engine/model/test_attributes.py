@@ -48,17 +48,17 @@ def test_a_group_of_exactly_one_can_be_blended():
 
 
 def test_every_group_of_exactly_one_must_be_named():
-    with pytest.raises(OptionError, match="none came of: Arched_Brows, plain, bags. For example --set Arched_Brows=1"):
+    with pytest.raises(OptionError, match="got none of: Arched_Brows, plain, bags. For example --set Arched_Brows=1"):
         attribute_vector(PORT, {"female": 1})
-    with pytest.raises(OptionError, match="none came of: male, female; Arched_Brows, plain, bags"):
+    with pytest.raises(OptionError, match="got none of: male, female; Arched_Brows, plain, bags"):
         attribute_vector(PORT, {})
 
 
 @pytest.mark.parametrize(
     ("values", "says"),
     [
-        ({"female": 0.5, "bags": 1}, "female came as 0.5 in sum; expected 1, exactly one of: male, female"),
-        ({"female": 1, "male": 1}, "male and female exclude each other; 2 came in sum"),
+        ({"female": 0.5, "bags": 1}, "female: got 0.5 in sum, expected 1, exactly one of: male, female"),
+        ({"female": 1, "male": 1}, "male and female exclude each other; got 2 in sum"),
     ],
 )
 def test_a_group_of_exactly_one_adds_up_to_one(values, says):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -492,3 +494,26 @@ def test_times_are_those_of_the_translator_after_a_swap(tmp_path: Path) -> None:
         translator.swap(identity_model(tmp_path / "b.onnx")).result(60)
         list(translator.stream(pictures(4)))
         assert translator.times.summary()["run"].frames == 7
+
+
+@pytest.mark.parametrize("lanes", [1, 2])
+def test_nothing_is_left_in_a_circle(tmp_path: Path, lanes: int) -> None:
+    """What is in one outlives the program, and nanobind then complains of leaked kernels."""
+    ink = invert_model(tmp_path / "ink.onnx")
+    gc.collect()
+    gc.disable()
+    try:
+        translator = Translator.open(ink, backend="cpu", threads=lanes, in_flight=lanes)
+        list(translator.stream(pictures(6), controls=Controls(opacity=0.5)))
+        kept = [weakref.ref(translator.compositor), weakref.ref(translator.backend)]
+        translator.swap(ink).result(60)
+        list(translator.stream(pictures(6)))
+        kept += [weakref.ref(translator.compositor), weakref.ref(translator)]
+        translator.close()
+        del translator
+        deadline = time.monotonic() + 5  # the thread of the swap ends by itself
+        while any(one() is not None for one in kept) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert [one() for one in kept] == [None] * 4
+    finally:
+        gc.enable()

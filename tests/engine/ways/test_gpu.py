@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime
 import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
@@ -26,7 +27,6 @@ from ganlens.engine import (
     GeneratorSpec,
     Output,
     Translator,
-    cuda,
 )
 from ganlens.engine.backends import registry
 from ganlens.engine.backends.onnxruntime_backend import OnnxRuntimeCuda
@@ -563,6 +563,39 @@ def test_a_run_of_several_frames_is_one_launch() -> None:
     assert (fake.calls - before)["cuGraphLaunch"] == 2 and fake.live == live
 
 
+@pytest.mark.parametrize(("in_flight", "batch"), [(1, 1), (3, 1), (1, 3), (2, 3)])
+def test_a_change_of_opacity_and_detail_makes_nothing_anew(in_flight: int, batch: int) -> None:
+    """Each frame has its own, also where frames share a run; the recorded launches stay."""
+    fake = FakeCuda()
+    record = spec(output=ImageOutput(kind="segment", mask="mask"))
+    network = FunctionNetwork(fake, masked, outputs=2)
+    pipeline = make(network, FRAMINGS["crop"], record, in_flight=in_flight, batch=batch)
+    given = frames("yuv420p", (51, 67), 9)
+    list(pipeline.stream(given))
+    before, live = fake.calls.copy(), fake.live
+    looks = [Look(None, 1 - n / 8, (n % 3) / 2) for n in range(9)]
+    at = iter(looks)
+    lease, steps = Lease(pipeline), Looks({})
+    steps.at = lambda way: next(at)  # type: ignore[method-assign]
+    answers = list(translated(given, lambda: lease, steps))
+    made = fake.calls - before
+    assert not {name for name in made if "Alloc" in name or "Create" in name or "Instantiate" in name}
+    assert fake.live == live and len(pipeline._routes) == 1
+    for frame, look, answer in zip(given, looks, answers, strict=True):
+        expected = on_cpu(masked, frame, FRAMINGS["crop"], record, opacity=look.opacity, detail=look.detail)
+        assert_same(answer, expected)
+
+
+def test_a_frame_on_the_gpu_has_its_own_opacity_and_detail() -> None:
+    pipeline = make(FunctionNetwork(FakeCuda(), negative), FRAMINGS["crop"])
+    for opacity, detail in ((1.0, 0.0), (0.5, 1.0), (0.25, 0.0)):
+        (frame,) = frames("rgb24", (51, 67), 1)
+        array = pipeline.device.upload(frame.planes[0].copy())
+        pipeline.on_device([array], "rgb24", look=Look(None, opacity, detail))
+        expected = on_cpu(negative, frame, FRAMINGS["crop"], spec(), opacity=opacity, detail=detail)
+        assert np.array_equal(pipeline.device.download(array), expected.planes[0])
+
+
 def test_frames_of_another_size_begin_a_run_of_their_own() -> None:
     pipeline = make(FunctionNetwork(FakeCuda(), negative), in_flight=2, batch=3)
     given = [*frames("rgb24", (40, 40), 2), *frames("rgb24", (32, 48), 4), *frames("nv12", (40, 40), 2)]
@@ -671,7 +704,78 @@ def test_onnxruntime_without_a_stream_of_ours_is_refused(tmp_path: Path) -> None
         OnnxRuntimeCuda.bind_device(backend, Device(driver=FakeCuda()), ((1, 3, 32, 48),))
 
 
+class Copying:
+    """A network that answers with its input, in the memory of a real GPU or of the stub driver's."""
+
+    def __init__(self, dtype: type, capturable: bool) -> None:
+        self.dtype, self.capturable = dtype, capturable
+
+    def bind_device(self, device: Device, shapes: tuple[tuple[int, ...], ...]) -> CopyingBinding:
+        return CopyingBinding(self, device, shapes)
+
+    def close(self) -> None:
+        pass
+
+
+class CopyingBinding:
+    def __init__(self, network: Copying, device: Device, shapes: tuple[tuple[int, ...], ...]) -> None:
+        self.device, self.capturable = device, network.capturable
+        self.inputs = tuple(device.upload(np.zeros(shape, network.dtype)) for shape in shapes)
+        self.outputs = (device.empty(shapes[0], network.dtype),)
+
+    def enqueue(self, stream: int) -> None:
+        image, answer = self.inputs[0], self.outputs[0]
+        self.device.call("cuMemcpyDtoDAsync", answer.pointer, image.pointer, image.nbytes, stream)
+
+
 @pytest.mark.gpu
+@pytest.mark.parametrize("format", ["nv12", "rgb24"])
+@pytest.mark.parametrize("batch", [1, 2])
+@pytest.mark.parametrize("in_flight", [1, 3])
+@pytest.mark.parametrize("capturable", [True, False])
+@pytest.mark.parametrize(("dtype", "most"), [(np.float32, 0), (np.float16, 2)])
+def test_frames_through_this_gpu_are_those_of_the_cpu(
+    format: str, batch: int, in_flight: int, capturable: bool, dtype: type, most: int
+) -> None:
+    given = frames(format, (32, 48), 5)
+    compositor, framing = Compositor(spec(), Framing("native")), Framing("native")
+    ours = Pipeline(Device(), Copying(dtype, capturable), compositor, in_flight=in_flight, batch=batch)
+    for frame, answer in zip(given, ours.stream(given), strict=True):
+        expected = on_cpu(lambda image: (image,), frame, framing, spec())
+        for one, other in zip(answer.planes, expected.planes, strict=True):
+            assert np.abs(one.astype(int) - other).max() <= most
+    arrays = [ours.device.upload(plane.copy()) for plane in given[0].planes]
+    expected = on_cpu(lambda image: (image,), given[0], framing, spec())
+    for array, plane in zip(ours.on_device(arrays, format), expected.planes, strict=True):
+        assert np.abs(ours.device.download(array).astype(int) - plane).max() <= most
+    ours.close()
+
+
+def test_memory_of_others_is_kept_while_work_is_under_way() -> None:
+    """A frame translated in place may be let go by everybody before the GPU gets there."""
+    fake = FakeCuda()
+    ours = make(FunctionNetwork(fake, negative))
+    (frame,) = frames("rgb24", (24, 32), 1)
+    ours(frame)  # memory of its own is made
+    kept = ours.device.upload(frame.planes[0].copy())
+    live = fake.live
+    ours.on_device([kept], "rgb24")
+    del kept
+    gc.collect()
+    assert fake.live[0] >= live[0], "it is still written"
+    ours.device.synchronize()
+    second = ours.device.upload(frame.planes[0].copy())
+    ours.on_device([second], "rgb24")
+    gc.collect()
+    assert len(ours._held) == 1, "the first was given back once its work had happened"
+    ours.close()
+    assert not ours._held
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(
+    "CUDAExecutionProvider" not in onnxruntime.get_available_providers(), reason="needs onnxruntime-gpu"
+)
 @pytest.mark.parametrize("in_flight", [1, 3])
 def test_onnxruntime_on_this_gpu(in_flight: int, tmp_path: Path) -> None:
     """The frames are those of the CPU, within the rounding of a network on another machine."""
@@ -695,7 +799,6 @@ def open_on_fake(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..
     """Translator.open, with a GPU that is the fake."""
     path, fake = network_model(tmp_path / "model.onnx", None), FakeCuda()
     monkeypatch.setattr(opening, "open_backend", lambda *_, **__: OnnxRuntimeOnFake(path, fake))
-    monkeypatch.setattr(cuda, "Device", lambda: Device(driver=fake))
     return lambda **options: Translator.open(path, **options)
 
 
@@ -746,7 +849,6 @@ def test_a_model_of_a_fixed_batch_is_filled_up_there_too(
     path = save_graph(tmp_path / "m.onnx", nodes, [tensor("x", dims)], [tensor("y", dims)], spec=record)
     fake = FakeCuda()
     monkeypatch.setattr(opening, "open_backend", lambda *_, **__: OnnxRuntimeOnFake(path, fake))
-    monkeypatch.setattr(cuda, "Device", lambda: Device(driver=fake))
     given = frames("rgb24", (32, 48), 4)
     with Translator.open(path, in_flight=in_flight, frame_size=(32, 48)) as ours:
         assert isinstance(ours.way, FramePipeline) and ours.batch == 3
@@ -768,7 +870,6 @@ def test_tensors_that_do_not_suit_are_seen_before_the_first_frame(
     path = save_graph(tmp_path / "m.onnx", nodes, [tensor("x", dims, TensorProto.FLOAT16)], outputs, spec=record)
     fake = FakeCuda()
     monkeypatch.setattr(opening, "open_backend", lambda *_, **__: OnnxRuntimeOnFake(path, fake))
-    monkeypatch.setattr(cuda, "Device", lambda: Device(driver=fake))
     with Translator.open(path, detail=1.0, frame_size=(32, 48)) as ours:
         assert not isinstance(ours.way, FramePipeline) and ours.choice is not None
         assert "frames go through host memory: The network's tensors are float32, float16" in ours.choice.lines[-1]
@@ -796,7 +897,7 @@ def test_strict_auto_does_not_go_on_after_a_backend_that_is_installed(
     path = network_model(tmp_path / "model.onnx")
     installed = {"cuda": None, "cpu": None}
     monkeypatch.setattr(registry, "quick_problem", lambda name: installed.get(name, "not installed"))
-    monkeypatch.setattr(registry, "problem", lambda name: "it is broken")
+    monkeypatch.setattr(registry, "problem", lambda name, device=None: "it is broken")
     with pytest.raises(BackendUnavailable, match="cuda: it is broken. It was asked not to go on"):
         Translator.open(path, strict=True)
     with Translator.open(path) as falls_back:
