@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 export PIP_BUILD_CONSTRAINT := constraints.txt
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 SOURCES := pyproject.toml CMakeLists.txt constraints.txt $(shell find engine train export -type f -not -name '*.pyc' -not -name '*.so')
-PINNED_EXTRAS := cpu openvino faces train export test lint
+PINNED_EXTRAS := cpu openvino faces live benchmark train export test lint
 DEMO_VIDEO := out/demo.mp4
 
 .PHONY: help demo test lint format bench train-demo constraints clean
@@ -61,7 +61,7 @@ $(VENV)/installed-demo: $(BIN)/python $(SOURCES)
 	@touch $@
 
 $(VENV)/installed-test: $(BIN)/python $(SOURCES)
-	$(PIP) '.[cpu,openvino,train,export,test]'
+	$(PIP) '.[cpu,openvino,live,train,export,test]'
 	@touch $@ $(VENV)/installed-demo
 
 $(VENV)/installed-lint: $(VENV)/installed-test

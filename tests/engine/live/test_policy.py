@@ -1,12 +1,15 @@
-"""The decisions of a live session, at made-up times: no clock, no sleep."""
+"""The decisions of a live session: pure functions of a state and a time."""
 
 from __future__ import annotations
 
+import itertools
+from fractions import Fraction
+
+import numpy as np
 import pytest
 
-from ganlens.engine.live.filter import AREAS
 from ganlens.engine.live.policy import (
-    SizeLimits,
+    BACKOFF_MOST_S,
     SizeState,
     backoff,
     choose_size,
@@ -14,122 +17,137 @@ from ganlens.engine.live.policy import (
     stale_count,
     wait_limit,
 )
+from ganlens.engine.live.queue import Captured, FrameQueue
+from ganlens.engine.live.statistics import Window
+from ganlens.engine.pixels.frame import Frame
 
 
-def test_a_lost_source_is_tried_soon_then_ever_slower_but_at_least_every_two_seconds():
-    assert [backoff(attempt) for attempt in range(7)] == [0.1, 0.2, 0.4, 0.8, 1.6, 2.0, 2.0]
-    assert backoff(10**6) == 2.0
+class Clock:
+    """Seconds that a test sets."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
 
 
-@pytest.mark.parametrize(("fps", "limit"), [(30, 1.0), (10, 1.0), (5, 2.0), (1, 10.0)])
-def test_a_source_is_lost_after_the_longer_of_a_second_and_ten_periods(fps, limit):
-    assert wait_limit(1 / fps) == pytest.approx(limit)
+def captured(number: int, at: float = 0.0) -> Captured:
+    return Captured(Frame.from_rgb(np.zeros((2, 2, 3), np.uint8), Fraction(number)), at, number)
+
+
+def test_waiting_grows_up_to_two_seconds():
+    waits = [backoff(attempt) for attempt in range(8)]
+    assert waits[:4] == pytest.approx([0.1, 0.2, 0.4, 0.8])
+    assert waits == sorted(waits) and waits[-1] == backoff(10_000) == BACKOFF_MOST_S
+
+
+@pytest.mark.parametrize(("period", "limit"), [(1 / 30, 1.0), (0.1, 1.0), (0.5, 5.0)])
+def test_a_source_is_lost_after_a_second_or_ten_periods(period, limit):
+    assert wait_limit(period) == pytest.approx(limit)
 
 
 @pytest.mark.parametrize(
-    ("ages", "dropped"),
-    [([], 0), ([9.0], 0), ([0.6, 0.4], 1), ([0.9, 0.8, 0.7], 2), ([0.5, 0.4], 0), ([0.4, 0.9], 0)],
+    ("ages", "count"),
+    [([], 0), ([9.0], 0), ([9.0, 0.1], 1), ([0.9, 0.6, 0.4], 2), ([9.0, 8.0, 7.0], 2), ([0.1, 0.0], 0)],
 )
-def test_stale_frames_are_dropped_from_the_head_but_never_the_newest(ages, dropped):
-    assert stale_count(ages) == dropped
+def test_stale_frames_go_but_never_the_newest(ages, count):
+    assert stale_count(ages, 0.5) == count
 
 
 @pytest.mark.parametrize(
     ("arrived", "word"),
-    [(90, "excellent"), (81, "excellent"), (80, "fair"), (63, "fair"), (62, "poor"), (26, "unusable")],
+    [(90, "excellent"), (81, "excellent"), (80, "fair"), (63, "fair"), (62, "poor"), (27, "poor"), (5, "unusable")],
 )
-def test_the_word_for_a_connection_is_the_share_of_frames_that_arrived(arrived, word):
+def test_one_word_for_the_connection(arrived, word):
     assert connection(arrived, 3.0, 30.0) == word
+    assert connection(arrived, 3.0, 30.0, delivering=False) == "unusable"
+    assert connection(1, 3.0, None) == "excellent"
 
 
-def test_a_source_that_does_not_deliver_is_unusable_and_one_without_a_rate_is_not_judged():
-    assert connection(90, 3.0, 30.0, delivering=False) == "unusable"
-    assert connection(2, 3.0, None) == "excellent"
-    assert connection(0, 0.0, 30.0) == "excellent"
+AREAS = (1.0, 0.7, 0.5, 0.35)
 
 
-class Machine:
-    """A machine on which a frame takes ``work`` of its period at full size, and less at smaller ones."""
-
-    def __init__(self, work: float) -> None:
-        self.work = work
-        self.state = SizeState()
-        self.now = 0.0
-        self.changes: list[tuple[float, int]] = []
-
-    def run(self, seconds: float, noise: tuple[float, ...] = (1.0,)) -> None:
-        end = self.now + seconds
-        step = 0
-        while self.now < end:
-            load = self.work * AREAS[self.state.level] * noise[step % len(noise)]
-            before = self.state.level
-            self.state = choose_size(self.state, load, self.now, AREAS)
-            if self.state.level != before:
-                self.changes.append((self.now, self.state.level))
-            self.now += 0.1
-            step += 1
-
-    @property
-    def load(self) -> float:
-        return self.work * AREAS[self.state.level]
+def play(loads, state=None, step=0.1, now=0.0):
+    """States after each load, a step apart."""
+    state, states = state or SizeState(), []
+    for load in loads:
+        now += step
+        state = choose_size(state, load, now, AREAS)
+        states.append(state)
+    return states
 
 
-@pytest.mark.parametrize("work", [1.0, 1.3, 2.0, 3.0, 5.0])
-def test_too_large_a_size_is_left_within_two_seconds_for_one_that_fits(work):
-    machine = Machine(work)
-    machine.run(2.0)
-    assert machine.load <= SizeLimits().high
-    assert len(machine.changes) == 1, "the right size is chosen at once, not step by step"
+def test_a_short_peak_changes_nothing():
+    assert {state.level for state in play([0.5] * 10 + [3.0] * 4 + [0.5] * 20)} == {0}
 
 
-def test_a_size_that_fits_stays():
-    machine = Machine(0.9)
-    machine.run(600)
-    assert machine.changes == []
+def test_too_slow_a_size_goes_at_once_to_one_that_fits():
+    states = play([1.5] * 10)
+    assert states[-1].level == 2  # 0.5 of the area takes 0.75 of the time
+    assert next(number for number, state in enumerate(states) if state.level) <= 8, "within a second"
 
 
-@pytest.mark.parametrize("work", [1.0, 1.05, 1.34, 1.8, 2.4])
-def test_the_size_does_not_pump(work):
-    machine = Machine(work)
-    machine.run(600, noise=(0.9, 1.1, 1.0, 0.95, 1.05))
-    late = [change for change in machine.changes if change[0] > 300]
-    assert len(late) <= 4, machine.changes
+def test_the_smallest_size_stays_when_nothing_fits():
+    assert play([50.0] * 40)[-1].level == len(AREAS) - 1
 
 
-def test_short_peaks_change_nothing():
-    machine = Machine(0.5)
-    machine.run(60, noise=(1.0,) * 20 + (4.0,) * 4)
-    assert machine.changes == []
+def test_it_grows_a_step_at_a_time_and_does_not_pump():
+    """A size that is too slow for the machine is tried ever more rarely."""
+    state, now, changes = SizeState(level=1, changed=0.0), 1.0, []
+    for _ in range(3000):
+        now += 0.1
+        load = 1.3 if state.level == 0 else 0.4
+        after = choose_size(state, load, now, AREAS)
+        if after.level != state.level:
+            changes.append(now)
+        state = after
+    assert 2 <= len(changes) <= 14
+    gaps = [b - a for a, b in zip(changes[::2], changes[2::2], strict=False)]
+    assert all(later > sooner - 0.5 for sooner, later in itertools.pairwise(gaps)), "ever more rarely"
+    assert gaps[-1] > 4 * gaps[0]
 
 
-def test_the_size_grows_back_when_the_machine_is_free_again():
-    machine = Machine(3.0)
-    machine.run(5)
-    assert machine.state.level > 0
-    machine.work = 0.3
-    machine.run(60)
-    assert machine.state.level == 0
-    levels = [level for _, level in machine.changes[1:]]
-    assert levels == sorted(levels, reverse=True), "one step at a time"
+# --- queue -----------------------------------------------------------------------------------------------------------
 
 
-def test_growing_that_proves_wrong_is_tried_ever_later():
-    machine = Machine(3.0)
-    state = machine.state
-    now, patience = 0.0, []
-    for _ in range(6):  # it looks possible, and is not
-        while state.level == 0 or not state.grew:
-            load = 2.0 if state.level == 0 else 0.1
-            state = choose_size(state, load, now, (1.0, 0.5))
-            now += 0.1
-            if state.grew:
-                break
-        while state.grew:
-            state = choose_size(state, 2.0, now, (1.0, 0.5))
-            now += 0.1
-        patience.append(state.patience_s)
-    assert patience == [8, 16, 32, 64, 64, 64]
+def test_fresh_keeps_the_newest_and_counts_the_others():
+    queue = FrameQueue("fresh", clock=Clock())
+    for number in range(5):
+        assert queue.put(captured(number))
+    item = queue.take(0)
+    assert item is not None and item.number == 4
+    assert queue.dropped == {"newer": 4} and queue.take(0) is None
 
 
-def test_one_size_alone_never_changes():
-    assert choose_size(SizeState(), 9.0, 100.0, (1.0,)).level == 0
+def test_smooth_keeps_the_order_and_drops_what_is_too_old():
+    clock = Clock()
+    queue = FrameQueue("smooth", clock=clock)
+    for number in range(4):
+        queue.put(captured(number, at=0.2 * number))
+    clock.now = 0.8
+    numbers = [item.number for item in iter(lambda: queue.take(0), None)]
+    assert numbers == [2, 3] and queue.dropped == {"stale": 2}
+    for number in range(12):
+        queue.put(captured(number, at=clock.now))
+    assert queue.dropped["full"] == 4
+
+
+def test_a_closed_queue_takes_nothing_and_gives_what_it_has():
+    queue = FrameQueue("every")
+    queue.put(captured(1))
+    queue.close()
+    assert not queue.put(captured(2))
+    item = queue.take(0)
+    assert item is not None and item.number == 1 and queue.take(0) is None
+
+
+def test_a_window_forgets():
+    clock = Clock()
+    window = Window(2.0, clock)
+    for _ in range(20):
+        clock.now += 0.1
+        window.add(5.0)
+    assert window.rate() == pytest.approx(10, rel=0.1)
+    clock.now += 10
+    assert window.count() == 0 and window.percentile(50) is None
