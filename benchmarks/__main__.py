@@ -1,7 +1,7 @@
-"""All benchmarks one after the other, then the README's tables: ``make bench``.
+"""All benchmarks one after the other, then the tables of docs/measured.md: ``make bench``.
 
     python -m benchmarks [--model starry] [--vapoursynth FOLDER]
-    python -m benchmarks --quick                # few rounds, results under out/bench/quick, README untouched
+    python -m benchmarks --quick                # few rounds, results under out/bench/quick, docs/measured.md untouched
 
 Each runs in a process of its own. Close other programs first: ``foreign`` in the results says how much they disturbed.
 """

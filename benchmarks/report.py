@@ -1,6 +1,6 @@
 """Puts the newest result of every benchmark into the documentation, between two marks.
 
-python -m benchmarks.report             # results/*.json of benchmarks/ and studies/ into README.md and docs/studies.md
+python -m benchmarks.report             # results/*.json of benchmarks/ and studies/ into docs/measured.md and docs/studies.md
 python -m benchmarks.report --check     # exit status 1 if one of them differs from the results
 """
 
@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[1]
 FOLDERS = [results.FOLDER, ROOT / "studies" / "results"]
 
 PAGES: dict[str, tuple[str, ...]] = {
-    "README.md": ("kernels", "latency", "video", "faces", "gpu"),
+    "docs/measured.md": ("kernels", "latency", "video", "faces", "gpu"),
     "docs/studies.md": ("acl-gan", "cyclegan-variants", "psc-gan", "train-speed"),
     "": ("losses",),  # writes docs/losses.md itself
 }
