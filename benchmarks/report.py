@@ -1,6 +1,6 @@
 """Puts the newest result of every benchmark into the documentation, between two marks.
 
-python -m benchmarks.report             # results/*.json of benchmarks/ and studies/ into docs/measured.md and docs/studies.md
+python -m benchmarks.report             # results/*.json into docs/measured.md and docs/studies.md
 python -m benchmarks.report --check     # exit status 1 if one of them differs from the results
 """
 
