@@ -221,7 +221,7 @@ class LiveFilter:
             try:
                 opened: _Running | None = _Running.open(request, frame, self._threads)
                 problem = ""
-            except (EngineError, OSError, RuntimeError, ValueError, MemoryError) as error:
+            except Exception as error:  # whatever it is: without this thread no model would ever open again
                 opened, problem = None, str(error) or type(error).__name__
             with self._changed:
                 if self._work or self._closed:  # a later request takes its place
