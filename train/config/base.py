@@ -53,7 +53,7 @@ class TrainConfig(BaseModel):
     shape: Annotated[NetworkShape, RealTimeOnly] = Field(
         "balanced",
         description="Shape of the real-time tiers: balanced (dense blocks, no grid, the picture joined to the head), "
-        "joined (lighter: inverted blocks, nothing transposed), or transposed, the first shape, for older runs.",
+        "joined (lighter: inverted blocks), or transposed, the first shape, for older runs.",
     )
     norm: Annotated[Norm, NoMobileTier] = Field(
         "in",

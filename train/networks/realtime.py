@@ -1,6 +1,6 @@
 """The real-time generators, joined: inverted blocks, one norm for each block, the picture joined to the head.
 
-What the first shape (:mod:`.mobile`) taught, measured with ``benchmarks/tiers.py``:
+What the first shape (:mod:`.mobile`) taught, measured with ``studies/tiers.py``:
 
 - An instance norm in the stem throws the picture's own colours away. Here the only norm is at the end of each residual
   block, and the picture itself, its 2x2 pixels as 12 channels, is joined to the features that the head reads.

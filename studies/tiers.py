@@ -1,7 +1,7 @@
 """The real-time tiers: time of each shape beside the first one's, and how fast each learns a style.
 
-    python -m benchmarks.tiers                                             # times only, a minute
-    python -m benchmarks.tiers --pairs runs/starry/pairs --minutes 5       # and training, 5 CPU minutes for each
+    python -m studies.tiers                                             # times only, a minute
+    python -m studies.tiers --pairs runs/starry/pairs --minutes 5       # and training, 5 CPU minutes for each
 
 Times are processor seconds of one thread at 256x256, in interleaved rounds, as ratios to the first shape's mobile tier:
 processor seconds, because other programs disturb those least. Weights are random there; that changes no time. Training
@@ -22,6 +22,7 @@ import numpy as np
 import onnx
 import torch
 
+from benchmarks import results
 from ganlens.engine.errors import EngineError
 from ganlens.engine.spec import GeneratorSpec, SizeRule
 from ganlens.export.to_onnx import to_graph
@@ -32,8 +33,6 @@ from ganlens.train.methods.paired import paired_loss
 from ganlens.train.networks import SHAPES, TIERS, make_generator
 from ganlens.train.networks.layers import fold
 
-from . import results
-
 SIDE = 256
 FIRST = "mobile, transposed"
 HELD_OUT_EVERY = 10
@@ -43,7 +42,7 @@ def specs() -> dict[str, GeneratorSpec]:
     """Every tier in every shape that it has."""
     size = SizeRule(multiple_of=8, minimum=16, preferred=(SIDE, SIDE))
     found = {}
-    for shape, tiers in (("transposed", TIERS), ("joined", SHAPES)):
+    for shape, tiers in (("transposed", TIERS), ("balanced", TIERS), ("joined", SHAPES)):
         for tier in tiers:
             options: dict[str, str | int | float | bool] = {"shape": shape, "norm": "bn" if tier == "edge" else "in"}
             found[f"{tier}, {shape}"] = GeneratorSpec(
@@ -135,7 +134,7 @@ def main() -> None:
     parser.add_argument("--pairs", type=Path, help="folder of pairs of a run of engine train paired")
     parser.add_argument("--minutes", type=float, default=5, help="CPU minutes of training for each shape")
     parser.add_argument("--only", default="", help="names, separated by ';', such as 'mobile, joined;nano, joined'")
-    parser.add_argument("--json", type=Path, default=results.FOLDER / "tiers.json")
+    parser.add_argument("--json", type=Path, default=Path(__file__).parent / "results" / "tiers.json")
     options = parser.parse_args()
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
