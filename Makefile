@@ -8,7 +8,7 @@ SOURCES := pyproject.toml CMakeLists.txt constraints.txt $(shell find engine tra
 PINNED_EXTRAS := cpu openvino faces live benchmark train export test lint
 DEMO_VIDEO := out/demo.mp4
 
-.PHONY: help demo test lint format bench train-demo constraints clean
+.PHONY: help demo test lint format fuzz bench train-demo constraints clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */  make \1\t/' | expand -t 20
@@ -30,6 +30,9 @@ format: $(VENV)/installed-lint ## let ruff and clang-format rewrite the sources
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 	$(BIN)/clang-format -i $(shell find engine tests -name '*.cpp' -o -name '*.h' -o -name '*.cu')
+
+fuzz: $(VENV)/installed-test ## damaged files against everything that reads files; MINUTES=30 runs long
+	$(BIN)/python -m tests.fuzz --minutes $(or $(MINUTES),2)
 
 bench: $(VENV)/installed-test ## measure everything on this machine and write benchmarks/results
 	$(BIN)/python -m benchmarks $(BENCH_ARGS)

@@ -577,7 +577,7 @@ def _what_it_is(path: Path, kind: str) -> str:
 def stream_info(stream: Any) -> StreamInfo:
     """What a report says of one stream."""
     context = getattr(stream, "codec_context", None)
-    name = context.codec.canonical_name if context is not None else (stream.name or "unknown")
+    name = context.codec.canonical_name if context is not None else (getattr(stream, "name", None) or "unknown")
     return StreamInfo(stream.index, stream.type, name, stream.metadata.get("language", ""))
 
 
