@@ -114,8 +114,8 @@ struct Answer {
         float detail = 0;
         if (prepared && (channel == 0 || coding.detail_in_all))
             detail = detail_of(coding, value(prepared, 0, at), value(prepared, 1, at), value(prepared, 2, at));
-        return to_sample(coding, channel, value(translated, 0, at), value(translated, 1, at),
-                         value(translated, 2, at), detail);
+        return to_sample(coding, channel, value(translated, 0, at), value(translated, 1, at), value(translated, 2, at),
+                         detail);
     }
     // Resampled to one of the frame's samples.
     GANLENS_HD int operator()(const ComposePart& part, int channel, Pixel at) const {
@@ -165,20 +165,20 @@ GANLENS_HD void compose(const ComposeTables& t, int which, const T* translated, 
 
 }  // namespace ganlens
 
-#define GANLENS_KERNELS(name, T)                                                                               \
-    GANLENS_KERNEL prepare_##name(const __grid_constant__ ganlens::PrepareTables tables, const uint8_t* block, \
-                                  T* out) {                                                                    \
-        const ganlens::Pixel at{int(blockIdx.x * blockDim.x + threadIdx.x),                                    \
-                                int(blockIdx.y * blockDim.y + threadIdx.y)};                                   \
-        if (at.x < tables.width && at.y < tables.height) ganlens::prepare(tables, block, out, at);             \
-    }                                                                                                          \
-    GANLENS_KERNEL compose_##name(const __grid_constant__ ganlens::ComposeTables tables, const T* translated,  \
-                                  const T* mask, const T* prepared, const ganlens::Strength* strength,         \
-                                  uint8_t* block) {                                                            \
-        const ganlens::Pixel at{int(blockIdx.x * blockDim.x + threadIdx.x),                                    \
-                                int(blockIdx.y * blockDim.y + threadIdx.y)};                                   \
-        ganlens::compose(tables, int(blockIdx.z), translated, mask, prepared,                                  \
-                         strength ? *strength : tables.strength, block, at);                                   \
+#define GANLENS_KERNELS(name, T)                                                                                      \
+    GANLENS_KERNEL prepare_##name(const __grid_constant__ ganlens::PrepareTables tables, const uint8_t* block,        \
+                                  T* out) {                                                                           \
+        const ganlens::Pixel at{int(blockIdx.x * blockDim.x + threadIdx.x),                                           \
+                                int(blockIdx.y * blockDim.y + threadIdx.y)};                                          \
+        if (at.x < tables.width && at.y < tables.height) ganlens::prepare(tables, block, out, at);                    \
+    }                                                                                                                 \
+    GANLENS_KERNEL compose_##name(const __grid_constant__ ganlens::ComposeTables tables, const T* translated,         \
+                                  const T* mask, const T* prepared, const ganlens::Strength* strength,                \
+                                  uint8_t* block) {                                                                   \
+        const ganlens::Pixel at{int(blockIdx.x * blockDim.x + threadIdx.x),                                           \
+                                int(blockIdx.y * blockDim.y + threadIdx.y)};                                          \
+        ganlens::compose(tables, int(blockIdx.z), translated, mask, prepared, strength ? *strength : tables.strength, \
+                         block, at);                                                                                  \
     }
 
 GANLENS_KERNELS(float32, float)

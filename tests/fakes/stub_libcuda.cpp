@@ -1,10 +1,10 @@
 // A libcuda.so.1 on host memory, so that the real cuda-bindings are called where there is no GPU.
 //
-// Declares what it needs of cuda.h itself. Work happens at once, in order, unless it is recorded. What the driver refuses
-// is refused: calls without a current context, calls that spoil a capture, addresses beyond an allocation, unpinned
-// memory, images that are not cubins or PTX, freed handles. Freed memory goes to the next allocation of its size, with
-// noise in it. Kernels are those of host_kernels.cpp, in the library that STUB_KERNELS names; STUB_CAPABILITY (90),
-// STUB_VERSION (13000) and STUB_INTEGRATED describe the GPU.
+// Declares what it needs of cuda.h itself. Work happens at once, in order, unless it is recorded. What the driver
+// refuses is refused: calls without a current context, calls that spoil a capture, addresses beyond an allocation,
+// unpinned memory, images that are not cubins or PTX, freed handles. Freed memory goes to the next allocation of its
+// size, with noise in it. Kernels are those of host_kernels.cpp, in the library that STUB_KERNELS names;
+// STUB_CAPABILITY (90), STUB_VERSION (13000) and STUB_INTEGRATED describe the GPU.
 #include <dlfcn.h>
 
 #include <cstdint>
@@ -81,7 +81,8 @@ int allocate(Memory& memory, uintptr_t* out, size_t bytes) {
         at = reinterpret_cast<uintptr_t>(aligned_alloc(512, room));
     }
     uint32_t noise = uint32_t(bytes) * 2654435761u + 1;
-    for (size_t i = 0; i < room; ++i) reinterpret_cast<uint8_t*>(at)[i] = uint8_t((noise = noise * 1664525u + 1013904223u) >> 24);
+    for (size_t i = 0; i < room; ++i)
+        reinterpret_cast<uint8_t*>(at)[i] = uint8_t((noise = noise * 1664525u + 1013904223u) >> 24);
     memory.live[at] = bytes;
     *out = at;
     return kSuccess;
@@ -179,10 +180,17 @@ API cuCtxSynchronize() {
 }
 API cuGetErrorName(int status, const char** out) {
     switch (status) {
-        case 2: *out = "CUDA_ERROR_OUT_OF_MEMORY"; break;
-        case kCaptureUnsupported: *out = "CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED"; break;
-        case kCaptureInvalidated: *out = "CUDA_ERROR_STREAM_CAPTURE_INVALIDATED"; break;
-        default: *out = "CUDA_ERROR_OF_THE_STUB";
+        case 2:
+            *out = "CUDA_ERROR_OUT_OF_MEMORY";
+            break;
+        case kCaptureUnsupported:
+            *out = "CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED";
+            break;
+        case kCaptureInvalidated:
+            *out = "CUDA_ERROR_STREAM_CAPTURE_INVALIDATED";
+            break;
+        default:
+            *out = "CUDA_ERROR_OF_THE_STUB";
     }
     return kSuccess;
 }
@@ -323,7 +331,12 @@ API cuGraphLaunch(uintptr_t graph, uintptr_t stream) {
 
 API cuModuleLoadData(uintptr_t* out, const void* image) {
     NEED_CONTEXT;
-    if (memcmp(image, "\x7f" "ELF", 4) && memcmp(image, "//\n//", 5)) return kInvalidImage;
+    if (memcmp(image,
+               "\x7f"
+               "ELF",
+               4) &&
+        memcmp(image, "//\n//", 5))
+        return kInvalidImage;
     return load_kernels() ? (*out = keep(modules, new int), kSuccess) : kNotFound;
 }
 API cuModuleUnload(uintptr_t module) {

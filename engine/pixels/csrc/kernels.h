@@ -119,7 +119,7 @@ class Compose {
     void blend(const Part& part, Store store, const int16_t* weights);
 
     std::mutex mutex_;
-    Coding coding_;                       // without detail
+    Coding coding_;                      // without detail
     double detail_[3], bias_, luma_[3];  // of full detail
     Strength strength_;                  // of the frame in hand
     std::vector<Part> parts_;

@@ -170,8 +170,7 @@ WarpCompose::WarpCompose(const Options& o, const Pasting& p) : options(o), pasti
 }
 
 void WarpCompose::operator()(const float* translated, const float* prepared, const float* mask, bool composed,
-                             double detail, double opacity, const Planes& destination,
-                             const Similarity& similarity) {
+                             double detail, double opacity, const Planes& destination, const Similarity& similarity) {
     const std::lock_guard<std::mutex> lock(mutex_);
     code(translated, prepared, mask, composed, detail);
     for (const Layer& layer : options.layers()) write(layer, destination, similarity, opacity);
