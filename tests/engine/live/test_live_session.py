@@ -261,3 +261,12 @@ def test_a_taken_port_is_said(server):
 
     with pytest.raises(MediaError, match=str(server.port)):
         WebServer(server._session, Address(port=server.port))
+
+
+def test_the_api_is_described(server):
+    status, text = ask(server, "api/openapi.json")
+    described = json.loads(text)
+    assert status == 200 and described["openapi"].startswith("3.")
+    routes = server._server.config.app._app.routes
+    served = {route.path for route in routes if route.path.startswith(("/api/", "/metrics"))}
+    assert set(described["paths"]) == served - {"/api/openapi.json"}
