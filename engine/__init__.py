@@ -31,14 +31,16 @@ if TYPE_CHECKING:
     from .faces.framing import FaceFraming
     from .generator import Generator
     from .media import VideoSink, VideoSource
-    from .media.base import FileInfo, FrameFormat
+    from .media.base import FileInfo, FrameFormat, FrameSink, FrameSource, Notes
     from .media.pictures import read_image, write_image
+    from .media.pipe import RawSink, RawSource
     from .media.uri import open_sink, open_source
     from .model import Model, find_model
     from .model.description import read_spec
     from .pixels.compositor import Compositor
     from .pixels.frame import Color, Frame
     from .pixels.framing import Framing
+    from .session import Report, Session
     from .spec import GeneratorSpec
     from .threads import Writer, prefetch
     from .timing import StageTimes
@@ -58,6 +60,8 @@ _HOME = {
     "FileInfo": "media.base",
     "Frame": "pixels.frame",
     "FrameFormat": "media.base",
+    "FrameSink": "media.base",
+    "FrameSource": "media.base",
     "Framing": "pixels.framing",
     "FunctionBackend": "backends.base",
     "Generator": "generator",
@@ -66,8 +70,13 @@ _HOME = {
     "MissingExtra": "errors",
     "Model": "model",
     "ModelFileError": "errors",
+    "Notes": "media.base",
     "OptionError": "errors",
     "Output": "backends.base",
+    "RawSink": "media.pipe",
+    "RawSource": "media.pipe",
+    "Report": "session",
+    "Session": "session",
     "Settings": "controls",
     "ShapeError": "errors",
     "StageTimes": "timing",
@@ -100,6 +109,8 @@ __all__ = [
     "FileInfo",
     "Frame",
     "FrameFormat",
+    "FrameSink",
+    "FrameSource",
     "Framing",
     "FunctionBackend",
     "Generator",
@@ -108,8 +119,13 @@ __all__ = [
     "MissingExtra",
     "Model",
     "ModelFileError",
+    "Notes",
     "OptionError",
     "Output",
+    "RawSink",
+    "RawSource",
+    "Report",
+    "Session",
     "Settings",
     "ShapeError",
     "StageTimes",
