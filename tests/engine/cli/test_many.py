@@ -128,7 +128,13 @@ def test_the_first_interrupt_finishes_what_is_in_hand(clips, model, tmp_path):
     for number in range(10):
         write_clip(clips / f"clip{number}.mp4", 200, 10 * number)
     command = [*ENGINE, "translate", "in/clip*.mp4", "-m", model, "--backend", "cpu", "-o", "out"]
-    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command,
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a job in the background has it ignored
+    )
     end = time.monotonic() + 60
     while not list((tmp_path / "out").glob("clip*.mp4")) and time.monotonic() < end:
         time.sleep(0.01)
