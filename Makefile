@@ -5,16 +5,17 @@ BIN := $(VENV)/bin
 export PIP_BUILD_CONSTRAINT := constraints.txt
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 SOURCES := pyproject.toml CMakeLists.txt constraints.txt $(shell find engine train export -type f -not -name '*.pyc' -not -name '*.so')
+PINNED_EXTRAS := cpu openvino faces live benchmark train export test lint
 DEMO_VIDEO := out/demo.mp4
 
-.PHONY: help demo test lint format bench train-demo clean
+.PHONY: help demo test lint format fuzz bench train-demo constraints clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */  make \1\t/' | expand -t 20
 
-demo: $(VENV)/installed-demo ## install, translate the shipped clip with the shipped model, say where the result lies
+demo: $(VENV)/installed-demo ## install, translate the shipped clip with the usual model, say where the result is
 	@mkdir -p out
-	$(BIN)/engine translate --video media/meadow.mp4 --model monet -o $(DEMO_VIDEO) --yes
+	$(BIN)/engine translate media/meadow.mp4 -o $(DEMO_VIDEO) --yes
 
 test: $(VENV)/installed-test ## install with all that the tests need, and run them against the installed package
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
@@ -30,6 +31,9 @@ format: $(VENV)/installed-lint ## let ruff and clang-format rewrite the sources
 	$(BIN)/ruff format .
 	$(BIN)/clang-format -i $(shell find engine tests -name '*.cpp' -o -name '*.h' -o -name '*.cu')
 
+fuzz: $(VENV)/installed-test ## damaged files against everything that reads files; MINUTES=30 runs long
+	$(BIN)/python -m tests.fuzz --minutes $(or $(MINUTES),2)
+
 bench: $(VENV)/installed-test ## measure everything on this machine and write benchmarks/results
 	$(BIN)/python -m benchmarks $(BENCH_ARGS)
 
@@ -37,7 +41,14 @@ train-demo: $(VENV)/installed-test ## train, export and run a tiny generator on 
 	rm -rf runs/demo
 	$(BIN)/engine train demo --out runs/demo
 	$(BIN)/engine export runs/demo/run -o runs/demo/demo.onnx --dynamic
-	$(BIN)/engine translate --video media/meadow.mp4 --duration 2 --model runs/demo/demo.onnx -o runs/demo/demo.mp4 --yes
+	$(BIN)/engine translate media/meadow.mp4 --duration 2 --model runs/demo/demo.onnx -o runs/demo/demo.mp4 --yes
+
+constraints: $(BIN)/python ## resolve constraints.txt again, for Python 3.10 to 3.13 at once (CONSTRAINTS_ARGS=--upgrade moves the pins)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'uv>=0.13'
+	$(BIN)/python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['build-system']['requires'], \
+	  'cmake', 'ninja', sep='\n')" | $(BIN)/uv pip compile --quiet --universal --python-version 3.10 --no-annotate \
+	  --custom-compile-command 'make constraints' $(CONSTRAINTS_ARGS) $(PINNED_EXTRAS:%=--extra %) \
+	  pyproject.toml - --output-file constraints.txt
 
 clean: ## remove what the other targets made
 	rm -rf $(VENV) build out runs
@@ -53,7 +64,7 @@ $(VENV)/installed-demo: $(BIN)/python $(SOURCES)
 	@touch $@
 
 $(VENV)/installed-test: $(BIN)/python $(SOURCES)
-	$(PIP) '.[cpu,openvino,train,export,test]'
+	$(PIP) '.[cpu,openvino,live,train,export,test]'
 	@touch $@ $(VENV)/installed-demo
 
 $(VENV)/installed-lint: $(VENV)/installed-test

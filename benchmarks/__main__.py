@@ -1,7 +1,7 @@
-"""All benchmarks one after the other, then the README's tables: ``make bench``.
+"""All benchmarks one after the other, then the tables of docs/measured.md: ``make bench``.
 
-    python -m benchmarks [--model monet] [--vapoursynth FOLDER]
-    python -m benchmarks --quick                # few rounds, results under out/bench/quick, README untouched
+    python -m benchmarks [--model starry] [--vapoursynth FOLDER]
+    python -m benchmarks --quick                # few rounds, results under out/bench/quick, docs/measured.md untouched
 
 Each runs in a process of its own. Close other programs first: ``foreign`` in the results says how much they disturbed.
 """
@@ -37,7 +37,7 @@ def commands(options: argparse.Namespace, folder: Path) -> list[list[str]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__.splitlines()[0])
-    parser.add_argument("--model", default="monet", help="name or ONNX file")
+    parser.add_argument("--model", default="starry", help="name or ONNX file")
     parser.add_argument("--vapoursynth", type=Path, help="bin folder of the environment with VapourSynth")
     parser.add_argument("--quick", action="store_true", help="few rounds, to see that everything works")
     options = parser.parse_args()

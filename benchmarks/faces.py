@@ -20,11 +20,11 @@ from pathlib import Path
 
 from ganlens.engine import Frame, Translator, VideoSource
 from ganlens.engine.backends import default_threads
+from ganlens.engine.benchmark.processes import ENGINE, Usage, run_pipeline
 from ganlens.engine.faces import FaceFraming
 from ganlens.engine.faces.temporal_smoothing import Flicker, measure_flicker
 
 from . import results
-from .measure import ENGINE, Usage, run_pipeline
 
 STEADY = (0.0, 0.5, 1.0)
 

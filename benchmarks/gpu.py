@@ -13,6 +13,7 @@ speed and agreement count here.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import copy
 import datetime
 import functools
@@ -33,9 +34,11 @@ from numpy.typing import NDArray
 
 from ganlens.engine import Compositor, Frame, Framing, FunctionBackend, GeneratorSpec, Output, Translator, VideoSource
 from ganlens.engine.backends import open_backend
-from ganlens.engine.cuda import Device, DeviceBinding, FramePipeline
+from ganlens.engine.benchmark import clip as clips
+from ganlens.engine.cuda import Device, DeviceBinding
 from ganlens.engine.errors import EngineError
 from ganlens.engine.spec import AttributeInput, SizeRule
+from ganlens.engine.ways.gpu import FramePipeline
 from ganlens.export.cost import multiply_accumulates
 from ganlens.export.parity import sample_attributes
 from ganlens.export.precision import to_fp16
@@ -43,7 +46,6 @@ from ganlens.export.to_onnx import composition_nodes, to_graph
 from ganlens.export.wrapper import ExportGenerator, graph_spec
 from ganlens.train.networks import make_generator
 
-from . import clip as clips
 from . import results
 
 Array = NDArray[np.float32]
@@ -253,7 +255,7 @@ def parity_db(device: Device, binding: DeviceBinding, model: Model, frames: Sequ
     attributes = feeds(model.spec, model.case.side, 1).get("att")
     worst = np.inf
     for frame in frames:
-        image = compositor.prepare(frame)
+        image = compositor.prepare(frame)[None]
         inputs = [image] if attributes is None else [image, attributes]
         for target, array in zip(binding.inputs, inputs, strict=True):
             staged = device.pinned(target.shape, target.dtype)
@@ -354,18 +356,18 @@ def measure_frames(
     row: Row, device: Device, runtime: Runtime, model: Model, frames: Sequence[Frame], clock: Clock, count: int
 ) -> None:
     """Whole frames: one at a time, then several in flight; where several share a run, only those."""
-    attributes = feeds(model.spec, model.case.side, 1).get("att")
-    for in_flight in (1, IN_FLIGHT) if model.batch == 1 else (IN_FLIGHT,):
-        pipeline = FramePipeline(
-            device, runtime, Compositor(model.spec), in_flight=in_flight, spin=in_flight == 1, batch=model.batch
-        )
-        if in_flight == 1:
-            set_frame_times(row, frame_times(lambda frame, p=pipeline: p(frame, attributes), frames, count, clock))  # type: ignore[misc]
-        else:
-            row.fps, took = throughput(lambda some, p=pipeline: p.stream(some, attributes), frames, 2 * count, clock)  # type: ignore[misc]
-            # The frames before the clock waited too; they are few.
-            row.host_waits = min(1.0, pipeline.times.summary()["wait"].total_s / took)
-        pipeline.close()
+    with contextlib.ExitStack() as stack:  # closing a way closes the network that both run
+        for in_flight in (1, IN_FLIGHT) if model.batch == 1 else (IN_FLIGHT,):
+            way = FramePipeline(
+                device, runtime, Compositor(model.spec), in_flight=in_flight, spin=in_flight == 1, batch=model.batch
+            )
+            translator = stack.enter_context(Translator(way=way))
+            if in_flight == 1:
+                set_frame_times(row, frame_times(translator, frames, count, clock))
+            else:
+                row.fps, took = throughput(translator.stream, frames, 2 * count, clock)
+                # The frames before the clock waited too; they are few.
+                row.host_waits = min(1.0, translator.times.summary()["wait"].total_s / took)
 
 
 def set_frame_times(row: Row, times: list[float]) -> None:
@@ -430,6 +432,7 @@ def measure_rates() -> Rates:
         return (time.perf_counter() - before) / times
 
     flops: dict[str, float | None] = {}
+    torch.backends.cuda.matmul.allow_tf32 = True  # as TensorRT does for float32
     side = 8192
     for precision, dtype in (("fp16", torch.float16), ("fp32", torch.float32)):
         a, b = (torch.randn(side, side, device="cuda", dtype=dtype) for _ in range(2))
@@ -490,10 +493,11 @@ def run(
                                 count,
                             )
                         )
-                if batch == 1 and torch_device is not None:
-                    for compiled in (False, True):
-                        if clock.left > 0:
-                            add(measure_torch(make_model(case, batch), compiled, torch_device, frames, clock, count))
+    if torch_device is not None:  # last: to compile can take minutes
+        for compiled in (False, True):
+            for case in cases:
+                if clock.left > 0:
+                    add(measure_torch(make_model(case, 1), compiled, torch_device, frames, clock, count))
     return rows
 
 
@@ -545,7 +549,7 @@ def write_results(path: Path, device: Device, rows: Sequence[Row], rates: Rates,
                 "name": device.name,
                 "compute_capability": list(device.compute_capability),
                 "driver_cuda": list(device.driver_version),
-                "memory_gib": round(device.memory / 2**30, 1),
+                "memory_gib": round(device.info.memory / 2**30, 1),
             },
             "matrix_tflops": {name: None if rate is None else rate / 1e12 for name, rate in rates.flops.items()},
             "bandwidth_gb_s": None if rates.bytes is None else rates.bytes / 1e9,
@@ -564,6 +568,7 @@ def main() -> None:
     parser.add_argument("--case", action="append", choices=[case.name for case in CASES], help="only these")
     parser.add_argument("--runtime", action="append", choices=["tensorrt", "cuda"], help="only these")
     parser.add_argument("--quick", action="store_true", help="batch 1, few frames, to see that it works")
+    parser.add_argument("--no-torch", action="store_true", help="without PyTorch beside")
     parser.add_argument("--json", type=Path, help="default: benchmarks/results/gpu-DATE.json")
     options = parser.parse_args()
     clock = Clock(60 * options.minutes)
@@ -574,7 +579,7 @@ def main() -> None:
     print(device)
     names = options.runtime or ["tensorrt", "cuda"]
     runtimes: dict[str, Open] = {name: lambda path, name=name: open_backend(path, name) for name in names}  # type: ignore[misc]
-    frames = read_frames(clips.default_clip(), 60)
+    frames = read_frames(clips.cached_clip(results.BENCH), 60)
     rates = measure_rates()
     rows = run(
         device,
@@ -583,7 +588,7 @@ def main() -> None:
         batches=(1,) if options.quick else BATCHES,
         frames=frames,
         rates=rates,
-        torch_device="cuda" if torch.cuda.is_available() else None,
+        torch_device="cuda" if torch.cuda.is_available() and not options.no_torch else None,
         clock=clock,
         count=50 if options.quick else 500,
     )

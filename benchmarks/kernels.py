@@ -22,10 +22,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ganlens.engine._kernels import Compose, Prepare, targets
+from ganlens.engine.benchmark.stats import interleave, paired_ratio
 from ganlens.engine.pixels import reference_kernels as reference
 
 from . import results
-from .measure import interleave, paired_ratio
 
 Planes = tuple[NDArray[np.uint8], ...]
 Tensor = NDArray[np.float32]

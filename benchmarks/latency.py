@@ -1,6 +1,6 @@
 """What the engine adds to the network, whether ``auto`` picks right, how soon the first frame comes, how much memory.
 
-    python -m benchmarks.latency --model monet
+    python -m benchmarks.latency --model starry
 
 Calls that are compared take turns, one each, so that a disturbance of the machine hits all alike; medians are reported.
 """
@@ -22,13 +22,14 @@ import numpy as np
 
 from ganlens.engine import Translator
 from ganlens.engine.backends import available, default_threads, open_backend
+from ganlens.engine.benchmark import clip as clips
+from ganlens.engine.benchmark.processes import ENGINE, Usage, median_usage, run_pipeline
+from ganlens.engine.benchmark.stats import interleave
 from ganlens.engine.errors import EngineError
 from ganlens.engine.model import find_model
 from ganlens.engine.pixels.frame import Frame
 
-from . import clip as clips
 from . import results
-from .measure import ENGINE, Usage, interleave, median_usage, run_pipeline
 
 CPU_BACKENDS = ("cpu", "openvino")
 Row = list[results.Cell]
@@ -73,7 +74,7 @@ def overhead(model: str, backend: str, side: int, rounds: int) -> dict[str, floa
     picture = np.random.default_rng(0).integers(0, 256, (side, side, 3), np.uint8)
     with Translator.open(model, backend=backend, frame_size=(side, side)) as translator:
         frame = Frame.from_rgb(picture)
-        image = translator.compositor.prepare(frame).copy()
+        image = translator.compositor.prepare(frame)[None]
         calls: dict[str, Callable[[], object]] = {
             "session": bare_run(backend, find_model(model), image),
             "backend": lambda: translator.backend.run(image),
@@ -134,14 +135,14 @@ def starts(model: str, clip: Path, folder: Path, rounds: int) -> dict[str, Usage
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--model", default="monet", help="name or ONNX file")
+    parser.add_argument("--model", default="starry", help="name or ONNX file")
     parser.add_argument("--clip", type=Path, help="720p clip with sound; default: made from the shipped one")
     parser.add_argument("--side", type=int, default=256, help="side of the picture for the overhead")
     parser.add_argument("--rounds", type=int, default=200, help="for single calls; processes take a fortieth")
     parser.add_argument("--quick", action="store_true", help="a tenth of the rounds, to see that it works")
     parser.add_argument("--json", type=Path, help="default: benchmarks/results/latency-DATE.json")
     options = parser.parse_args()
-    clip = options.clip or clips.default_clip()
+    clip = options.clip or clips.cached_clip(results.BENCH)
     rounds = options.rounds // 10 if options.quick else options.rounds
     rows: list[Row] = []
     details: dict[str, object] = {}

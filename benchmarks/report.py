@@ -1,6 +1,6 @@
 """Puts the newest result of every benchmark into the documentation, between two marks.
 
-python -m benchmarks.report             # benchmarks/results/*.json into README.md (speed) and docs/studies.md
+python -m benchmarks.report             # results/*.json into docs/measured.md and docs/studies.md
 python -m benchmarks.report --check     # exit status 1 if one of them differs from the results
 """
 
@@ -13,13 +13,14 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from . import machine, results
+from . import results
 
 BEGIN, END = "<!-- measured:begin (written by `make bench`) -->", "<!-- measured:end -->"
 ROOT = Path(__file__).parents[1]
+FOLDERS = [results.FOLDER, ROOT / "studies" / "results"]
 
 PAGES: dict[str, tuple[str, ...]] = {
-    "README.md": ("kernels", "latency", "video", "faces", "gpu"),
+    "docs/measured.md": ("kernels", "latency", "video", "faces", "gpu"),
     "docs/studies.md": ("acl-gan", "cyclegan-variants", "psc-gan", "train-speed"),
     "": ("losses",),  # writes docs/losses.md itself
 }
@@ -49,7 +50,7 @@ def render(records: Iterable[dict[str, Any]]) -> str:
     parts: list[str] = []
     said = ""
     for record in records:
-        where = machine.one_line(record["machine"])
+        where = results.one_line(record["machine"])
         if said and where != said:
             parts.append(f"<sub>{said}</sub>\n")
         said = where
@@ -83,11 +84,11 @@ def page_of(name: str) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--results", type=Path, default=results.FOLDER, help="folder of the JSON files")
+    parser.add_argument("--results", type=Path, nargs="+", default=FOLDERS, help="folders of the JSON files")
     parser.add_argument("--root", type=Path, default=ROOT, help="folder that the pages lie in")
     parser.add_argument("--check", action="store_true", help="change nothing; exit with 1 if a page is out of date")
     options = parser.parse_args()
-    records = newest(sorted(options.results.glob("*.json")))
+    records = newest(path for folder in options.results for path in sorted(folder.glob("*.json")))
     for page in filter(None, PAGES):
         path = options.root / page
         old = path.read_text(encoding="utf-8")
@@ -95,7 +96,7 @@ def main() -> None:
         if new == old:
             continue
         if options.check:
-            sys.exit(f"{path} differs from {options.results}; run: python -m benchmarks.report")
+            sys.exit(f"{path} differs from the results; run: python -m benchmarks.report")
         path.write_text(new, encoding="utf-8")
 
 

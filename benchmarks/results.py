@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import datetime
 import json
+import platform
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from . import machine
+from ganlens.engine.benchmark import machine
+from ganlens.engine.benchmark.processes import cores
 
 FOLDER = Path(__file__).parent / "results"
+BENCH = Path(__file__).parents[1] / "out" / "bench"
+"""For clips and quick results; not in the repository."""
 Cell = str | float | int
 
 
@@ -38,7 +43,7 @@ def write(
             raise ValueError(f"a row of {len(row)} cells came; expected {len(columns)}: {list(columns)}")
     record = {
         "benchmark": benchmark,
-        "machine": machine.describe(),
+        "machine": describe(),
         "settings": dict(settings),
         "table": {"title": title, "columns": list(columns), "rows": [list(row) for row in rows]},
         "details": dict(details),
@@ -46,6 +51,35 @@ def write(
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(to_json(record), encoding="utf-8")
     print(markdown(title, columns, rows))
+
+
+def describe() -> dict[str, object]:
+    """Processor, memory, system, versions, git commit and date, as values that JSON can hold."""
+    packages = machine.software()
+    return {
+        "cpu": machine.cpu_name(),
+        "cores": cores(),
+        "flags": [flag for flag in machine.FLAGS if flag in machine.cpu_flags()],
+        "memory_gib": machine.memory_gib(),
+        "system": f"{platform.system()} {platform.release()}",
+        "machine": platform.machine(),
+        "python": packages.pop("python"),
+        "commit": packages.pop("commit", "unknown"),
+        "packages": packages,
+        "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+    }
+
+
+def one_line(described: Mapping[str, object]) -> str:
+    """The description as the sentence under a table."""
+    packages, flags = described["packages"], described["flags"]
+    assert isinstance(packages, dict) and isinstance(flags, list)
+    versions = ", ".join(f"{name} {version}" for name, version in packages.items())
+    return (
+        f"{described['cpu']}, {described['cores']} cores ({', '.join(flags)}), {described['memory_gib']} GiB, "
+        f"{described['system']}, Python {described['python']}; {versions}; commit {described['commit']}, "
+        f"{described['date']}."
+    )
 
 
 def to_json(record: Mapping[str, object]) -> str:

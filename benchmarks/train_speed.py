@@ -32,15 +32,17 @@ from torch import Tensor
 from torch.nn.functional import l1_loss, mse_loss
 from torch.optim import Adam
 
-from ganlens.train.config import CONFIGS, CycleGANConfig, TrainConfig, make_config
-from ganlens.train.data import Positions, list_pictures, make_loader
-from ganlens.train.demo_data import make_demo_data
+from ganlens.engine.benchmark.stats import interleave, paired_ratio
+from ganlens.train.config import CycleGANConfig, TrainConfig, make_config
+from ganlens.train.data.datasets import Positions, make_loader
+from ganlens.train.data.demo import make_demo_data
+from ganlens.train.data.pictures import list_pictures
 from ganlens.train.loop import Trainer, only_trainable
+from ganlens.train.methods import METHODS as TABLE
 from ganlens.train.networks import PatchGAN, make_generator
-from ganlens.train.records import CELEBA, image_to_image_spec
+from ganlens.train.specs import CELEBA, image_to_image_spec
 
 from . import results
-from .measure import interleave, paired_ratio
 
 METHODS = ("cyclegan", "acl-gan", "stargan", "dcgan", "psc-gan")
 
@@ -139,8 +141,10 @@ def configure(method: str, scale: str, data: Path, out: Path, threads: int) -> T
     elif method == "psc-gan":
         values |= {"data": str(data / "faces"), "stage1_steps": ENDLESS}
     else:
-        values |= {"data": str(data / "faces"), "attributes": "Male,Smiling,Young", "steps": ENDLESS}
-    return make_config(CONFIGS[method], values)
+        values |= {"data": str(data / "faces"), "steps": ENDLESS}
+        if method != "dcgan":
+            values["attributes"] = "Male,Smiling,Young"
+    return make_config(TABLE[method].config, values)
 
 
 def measure(config: TrainConfig, rounds: int, steps: int) -> tuple[list[list[results.Cell]], dict[str, object]]:
@@ -187,7 +191,7 @@ class OurLoop:
         for optimizer in trainer.optimizers.values():
             optimizer.step = self._timed("optimizer", optimizer.step)
         for averaged in trainer.averaged.values():
-            averaged.update_parameters = self._timed("moving average", averaged.update_parameters)  # type: ignore[method-assign]
+            averaged.update = self._timed("moving average", averaged.update)  # type: ignore[method-assign]
 
     def clear(self) -> None:
         """Forget what was measured so far."""

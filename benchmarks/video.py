@@ -1,6 +1,6 @@
 """End to end: ten seconds of 720p30 with sound, whole processes, beside a plain OpenCV loop and VapourSynth + vs-mlrt.
 
-    python -m benchmarks.video --model monet --mode region --rounds 10
+    python -m benchmarks.video --model starry --mode region --rounds 10
 
 Every program gets the same clip, the same network at the same size and, but for the plain loop (whose OpenCV has no
 x264), the same x264 settings; so the loop is measured once more with an ffmpeg after it that makes such a file.
@@ -29,13 +29,14 @@ from pathlib import Path
 import av
 import numpy as np
 
+from ganlens.engine.benchmark import clip as clips
+from ganlens.engine.benchmark.processes import ENGINE, Command, Usage, cores, median_usage, run_steps
+from ganlens.engine.benchmark.stats import bound, interleave, paired_ratio
 from ganlens.engine.model import find_model
 from ganlens.engine.model.description import read_spec
 from ganlens.engine.pixels.framing import Framing
 
-from . import clip as clips
 from . import results
-from .measure import ENGINE, Command, Usage, bound, cores, interleave, median_usage, paired_ratio, run_steps
 
 PEERS = Path(__file__).parent / "peers"
 REGION_SIDE = 512
@@ -120,13 +121,14 @@ def vapoursynth(job: Job, output: Path, vspipe: str, ffmpeg: str) -> list[list[C
 
 def stages(job: Job, environment: Mapping[str, str]) -> dict[str, dict[str, float]]:
     """Each stage alone, in a process of its own."""
-    command = [sys.executable, "-m", "benchmarks.stages", "--clip", str(job.clip), "--model", job.model]
+    command = [sys.executable, "-m", "ganlens.engine.benchmark.stages", "--clip", str(job.clip), "--model", job.model]
     command += ["--crf", str(job.crf), "--preset", job.preset]
     command += ["--region", job.region_text] if job.region else []
     root = Path(__file__).parents[1]
     environment = {**os.environ, **environment}
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, cwd=root, env=environment)
     answer: dict[str, dict[str, float]] = json.loads(done.stdout.splitlines()[-1])
+    del answer["frames"]
     return answer
 
 
@@ -202,7 +204,7 @@ def check(job: Job, outputs: Mapping[str, Path]) -> dict[str, dict[str, object]]
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--model", default="monet", help="name or ONNX file")
+    parser.add_argument("--model", default="starry", help="name or ONNX file")
     parser.add_argument("--clip", type=Path, help="720p clip with sound; default: made from the shipped one")
     parser.add_argument("--mode", choices=["region", "frame"], default="region", help=f"{REGION_SIDE}² or whole frame")
     parser.add_argument("--rounds", type=int, default=10)
@@ -213,7 +215,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="two rounds, to see that it works")
     parser.add_argument("--json", type=Path, help="default: benchmarks/results/video-MODE-DATE.json")
     options = parser.parse_args()
-    clip = options.clip or clips.default_clip()
+    clip = options.clip or clips.cached_clip(results.BENCH)
     onnx = find_model(options.model)
     left, top = (clips.WIDTH - REGION_SIDE) // 2, (clips.HEIGHT - REGION_SIDE) // 2
     region = (left, top, REGION_SIDE, REGION_SIDE) if options.mode == "region" else None

@@ -1,6 +1,6 @@
 """Makes the documentation's pictures: a frame of a clip beside its translations, or beside several edits.
 
-python docs/picture.py docs/meadow.jpg --model monet --model vangogh --at 2.4
+python docs/picture.py docs/meadow.jpg --model starry --model pastel --at 2.4
 python docs/picture.py docs/faces.png --video CLIP --model face --at 2.5 --edit smiling --crop 210,60,150,170
 """
 

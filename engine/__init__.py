@@ -1,7 +1,7 @@
 """ganlens.engine: image-to-image GAN generators as real-time image and video filters.
 
 >>> from ganlens.engine import Translator
->>> with Translator.open("monet") as translator:
+>>> with Translator.open("starry") as translator:
 ...     painted = translator(photo)  # (H, W, 3) uint8 RGB in and out
 
 The public names are imported on first use, so that the command line starts at once.
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .backends import available, open_backend
     from .backends.base import Backend, FunctionBackend, Output
+    from .controls import Controls, Settings
     from .errors import (
         BackendError,
         BackendUnavailable,
@@ -27,17 +28,22 @@ if TYPE_CHECKING:
         TrainingError,
         UnknownModel,
     )
+    from .faces.framing import FaceFraming
     from .generator import Generator
     from .media import VideoSink, VideoSource
+    from .media.base import FileInfo, FrameFormat, FrameSink, FrameSource, Notes
     from .media.pictures import read_image, write_image
+    from .media.pipe import RawSink, RawSource
     from .media.uri import open_sink, open_source
-    from .model import find_model
+    from .model import Model, find_model
     from .model.description import read_spec
     from .pixels.compositor import Compositor
     from .pixels.frame import Color, Frame
     from .pixels.framing import Framing
+    from .session import Report, Session
     from .spec import GeneratorSpec
-    from .threads import prefetch
+    from .threads import Writer, prefetch
+    from .timing import StageTimes
     from .translator import Translator
 
 __version__: str
@@ -48,23 +54,38 @@ _HOME = {
     "BackendUnavailable": "errors",
     "Color": "pixels.frame",
     "Compositor": "pixels.compositor",
+    "Controls": "controls",
     "EngineError": "errors",
+    "FaceFraming": "faces.framing",
+    "FileInfo": "media.base",
     "Frame": "pixels.frame",
+    "FrameFormat": "media.base",
+    "FrameSink": "media.base",
+    "FrameSource": "media.base",
     "Framing": "pixels.framing",
     "FunctionBackend": "backends.base",
     "Generator": "generator",
     "GeneratorSpec": "spec",
     "MediaError": "errors",
     "MissingExtra": "errors",
+    "Model": "model",
     "ModelFileError": "errors",
+    "Notes": "media.base",
     "OptionError": "errors",
     "Output": "backends.base",
+    "RawSink": "media.pipe",
+    "RawSource": "media.pipe",
+    "Report": "session",
+    "Session": "session",
+    "Settings": "controls",
     "ShapeError": "errors",
+    "StageTimes": "timing",
     "TrainingError": "errors",
     "Translator": "translator",
     "UnknownModel": "errors",
     "VideoSink": "media",
     "VideoSource": "media",
+    "Writer": "threads",
     "available": "backends",
     "find_model": "model",
     "open_backend": "backends",
@@ -82,23 +103,38 @@ __all__ = [
     "BackendUnavailable",
     "Color",
     "Compositor",
+    "Controls",
     "EngineError",
+    "FaceFraming",
+    "FileInfo",
     "Frame",
+    "FrameFormat",
+    "FrameSink",
+    "FrameSource",
     "Framing",
     "FunctionBackend",
     "Generator",
     "GeneratorSpec",
     "MediaError",
     "MissingExtra",
+    "Model",
     "ModelFileError",
+    "Notes",
     "OptionError",
     "Output",
+    "RawSink",
+    "RawSource",
+    "Report",
+    "Session",
+    "Settings",
     "ShapeError",
+    "StageTimes",
     "TrainingError",
     "Translator",
     "UnknownModel",
     "VideoSink",
     "VideoSource",
+    "Writer",
     "available",
     "find_model",
     "open_backend",

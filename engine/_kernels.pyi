@@ -99,6 +99,8 @@ class Compose:
         mask: NDArray[np.float32] | None = None,
         prepared: NDArray[np.float32] | None = None,
         source: Sequence[NDArray[np.uint8]] | None = None,
+        detail: float | None = None,
+        opacity: float | None = None,
     ) -> None:
         """Write into ``destination`` (planes of a frame, changed in place).
 
@@ -107,16 +109,21 @@ class Compose:
             mask: (h, w) float32 C-contiguous in [0, 1], factor of the blend weight; 1 shows ``translated``.
             prepared: (3, h, w), what :class:`Prepare` gave for this frame; needed if ``detail`` > 0.
             source: planes of the untouched frame, for ``detail``; None: ``destination`` still holds it.
+            detail, opacity: for this call; None: as given when the object was made.
         """
 
     def tables(self) -> dict[str, Any]:
-        """What the kernel works with, as of :meth:`Prepare.tables`.
+        """What the kernel works with, for kernels elsewhere; arrays as the bytes of the C++ ones.
 
         Returns:
-            "coding": pixel_math.h's struct; "luma_factors": int16 (3,); "parts" that have samples in the region, each
-            with the same but "unit", and "top", "left" (first sample), "detailed", and the int16 weights "lerp",
-            "row_factor" (per row; -1: exactly 1), "column_ramp" (per column).
+            "coding": the struct ``Coding``, without detail; "parts", for each resolution: "first_plane", "channels",
+            "first_channel", "interleaved", "top", "left", "luma" (whether detail is added), "down", "across" as of
+            :meth:`Prepare.tables`, "lerp" (int16 per row), "row_ramp" (float64 per row) and "column_ramp" (int16 per
+            column).
         """
+
+    def strength(self, *, detail: float | None = None, opacity: float | None = None) -> bytes:
+        """The struct ``Strength`` for kernels elsewhere: what depends on detail and opacity."""
 
 class WarpPrepare:
     """Resamples a rotated square of the frame, another one in each call. Calls of several threads run side by side."""
@@ -187,6 +194,7 @@ class WarpCompose:
         composed: bool,
         mask: NDArray[np.float32] | None = None,
         opacity: float = 1.0,
+        detail: float | None = None,
     ) -> None:
         """Write into ``destination`` (planes of a frame, changed in place).
 
@@ -197,4 +205,5 @@ class WarpCompose:
             similarity: as it was given to :class:`WarpPrepare`.
             mask: (h, w) float32 C-contiguous in [0, 1]; None: 1.
             opacity: 0..1, factor of the weight.
+            detail: 0..1; None: as given when the object was made.
         """

@@ -21,9 +21,9 @@ class Settings:
     attributes: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
     """Values by attribute name, as of :meth:`Translator.__call__ <ganlens.engine.Translator.__call__>`."""
     opacity: float = 1.0
-    """0 shows the original, 1 the translation."""
+    """0 shows the original, 1 the translation; a share of the opacity with which the translator was opened."""
     detail: float | None = None
-    """How much of the original's fine detail is added back, 0 to 1; None: what the model's record says."""
+    """How much of the original's fine detail is added back, 0 to 1; None: as the translator was opened."""
     bypass: bool = False
     """Whether frames pass through unchanged."""
     mirror: bool = False

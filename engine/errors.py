@@ -24,12 +24,35 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+LONGEST_TEXT = 2000
+"""Characters of a message; what is longer loses its middle."""
+
+
+def printable(text: str, longest: int = LONGEST_TEXT) -> str:
+    """Text of foreign origin as it may go to a terminal: file names, records, tags, and messages that quote them.
+
+    Control characters, which set titles, move the cursor or clear the screen, and those that turn the direction of
+    writing are shown as escapes. Line ends and tabs stay.
+    """
+    if len(text) > longest:
+        text = f"{text[: longest * 3 // 4]} [...] {text[-longest // 5 :]}"
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() or char in "\n\t" else _escaped(char) for char in text)
+
+
+def _escaped(char: str) -> str:
+    return char.encode("unicode_escape").decode("ascii") if not char.isspace() else " "
+
 
 class EngineError(Exception):
-    """Base of all errors that a user of ganlens can cause or cure."""
+    """Base of all errors that a user of ganlens can cause or cure. Its text is :func:`printable`."""
 
     frame_number: int | None = None
     """The frame of a stream at which it came, from 1, where there is one."""
+
+    def __str__(self) -> str:
+        return printable(super().__str__())
 
 
 class OptionError(EngineError, ValueError):

@@ -1,39 +1,198 @@
-"""Files that take their name only when they are whole."""
+"""Files that take their name only when they are whole, and the folder of caches.
+
+Everybody who writes a file does it here. It grows beside its place under a name that nobody can guess, opened so that
+no link and no existing file can be written through, and is renamed when it is complete. A reader therefore sees the
+old file or the new one; an error or a signal leaves the old one.
+
+Its writer holds a lock on it (``flock``), which ends with the process however that ends: the next writer in the same
+folder removes what has no lock any more.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import io
 import os
+import re
+import secrets
+import stat
+import threading
+import time
+import zlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from .errors import MediaError, reason
 
+_UNFINISHED = re.compile(r"(\..*)\.[0-9a-f]{16}(\.part.*)", re.DOTALL)
+_FOLDER_LOCK_S = 1.0
+_SUPPORTS_NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
+
+
+class FileInUse(OSError):
+    """Somebody else is writing a file of that name."""
+
+
+class PartialFile:
+    """A file under a temporary name, to be renamed when it is whole.
+
+    Args:
+        path: the name that it will get.
+        alone: refuse if another is being written for the same name, in this process or elsewhere.
+        mode: of the file, before the umask.
+
+    Raises:
+        FileInUse: another is being written.
+        OSError: the folder is missing or cannot be written.
+    """
+
+    def __init__(self, path: Path, *, alone: bool = False, mode: int = 0o666) -> None:
+        self.path = path
+        folder = path.absolute().parent
+        stem, suffix = _short(path.stem), path.suffix[:40]
+        flags = os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_RDWR
+        with _locked(folder):
+            if alone or _first_time_in(folder):
+                busy = _remove_leftovers(folder)
+                if alone and (f".{stem}", f".part{suffix}") in busy:
+                    raise FileInUse(errno.EBUSY, "another program is writing it", str(path))
+            self.name = str(folder / f".{stem}.{secrets.token_hex(8)}.part{suffix}")
+            descriptor = os.open(self.name, flags, mode)
+            with contextlib.suppress(OSError):  # a file system without locks: its leftovers stay
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        self.file = open(descriptor, "wb+", buffering=0)  # noqa: SIM115
+        self.done = False
+
+    def commit(self, *, overwrite: bool, durable: bool = False) -> None:
+        """Give the file its name.
+
+        Args:
+            overwrite: replace a file of that name.
+            durable: wait until the content is on the disk.
+
+        Raises:
+            FileExistsError: there is one that must not be replaced.
+            OSError: the disk is full, for example.
+        """
+        if durable:
+            os.fsync(self.file.fileno())
+        os.close(os.dup(self.file.fileno()))  # network file systems tell of lost writes here; the lock stays
+        if overwrite:
+            os.replace(self.name, self.path)
+        else:
+            _rename_to_new(self.name, self.path)
+        self.done = True
+        self.file.close()
+
+    def discard(self) -> None:
+        """Remove an unfinished file; nothing happens after :meth:`commit`."""
+        if self.done:
+            return
+        self.done = True
+        with contextlib.suppress(OSError):
+            os.unlink(self.name)
+        with contextlib.suppress(OSError):
+            self.file.close()
+
+
+def replace_file(
+    path: str | os.PathLike[str],
+    content: bytes | str | Callable[[BinaryIO], object],
+    *,
+    overwrite: bool = True,
+    durable: bool = False,
+    mode: int = 0o666,
+) -> None:
+    """Write a file in one step: readers see the old one or the whole new one.
+
+    What is no regular file, such as ``/dev/stdout`` or a named pipe, is written to and stays.
+
+    Args:
+        path: its name.
+        content: what it will hold; text is encoded as UTF-8; a function is called with a binary file to write to.
+        overwrite: replace a file of that name.
+        durable: wait until the content is on the disk.
+        mode: of the file, before the umask.
+
+    Raises:
+        FileExistsError: there is one that must not be replaced.
+        OSError: it cannot be written; what was there stays.
+    """
+    path = Path(path)
+    if path.exists() and not path.is_file() and not path.is_dir():
+        with path.open("wb") as special:
+            _write_content(special, content)
+        return
+    if not overwrite and os.path.lexists(path):
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
+    partial = PartialFile(path, mode=mode)
+    try:
+        with io.BufferedWriter(io.FileIO(partial.file.fileno(), "wb", closefd=False)) as buffered:
+            _write_content(buffered, content)
+        partial.commit(overwrite=overwrite, durable=durable)
+    finally:
+        partial.discard()
+
+
+def _write_content(file: BinaryIO, content: bytes | str | Callable[[BinaryIO], object]) -> None:
+    if callable(content):
+        content(file)
+    else:
+        file.write(content.encode() if isinstance(content, str) else content)
+
+
+def cannot_write(path: Path, error: OSError) -> MediaError:
+    """What to tell a user whose file cannot be written."""
+    if isinstance(error, MediaError):
+        return error
+    if isinstance(error, FileExistsError):
+        return MediaError(f"{path} exists; pass -y to overwrite it.")
+    if isinstance(error, FileInUse):
+        return MediaError(f"{path} is being written by another program. Wait for it, or give another name.")
+    folder = path.absolute().parent
+    cure = "" if folder.is_dir() else f" The folder {folder} does not exist; create it first."
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        cure = " Free some space, or write to another disk."
+    return MediaError(f"{path} cannot be written: {reason(error)}.{cure}")
+
 
 class OutputFile(io.RawIOBase):
-    """A file under a temporary name, which takes its own name when it is whole.
+    """The output of a long piece of work, for libraries that write to a Python file.
 
     Errors of the system are kept and raised by :meth:`check`: libav would lose them on its way.
+
+    Raises:
+        MediaError: the name is taken, is being written by somebody else, or cannot be written.
     """
 
     def __init__(self, path: Path, *, overwrite: bool) -> None:
         self.path = path
-        self.done = True  # until there is something to discard
+        self._overwrite = overwrite
         self._error: OSError | None = None
+        self._partial: PartialFile | None = None
         if path.is_dir():
             raise MediaError(f"{path} is a folder; expected the name of a file to write.")
-        if path.exists() and not overwrite:
-            raise MediaError(f"{path} exists; pass -y to overwrite it.")
-        folder = path.absolute().parent
-        self.name = str(folder / f".{path.stem}.{os.getpid()}.part{path.suffix}")
+        if path.exists() and not path.is_file():
+            raise MediaError(f"{path} is a device or a named pipe; expected the name of a file to write.")
         try:
-            self._file = open(self.name, "wb+", buffering=0)  # noqa: SIM115
+            if os.path.lexists(path) and not overwrite:
+                raise FileExistsError
+            self._partial = PartialFile(path, alone=True)
         except OSError as error:
-            cure = "" if folder.is_dir() else f" The folder {folder} does not exist; create it first."
-            raise MediaError(f"{path} cannot be written: {reason(error)}.{cure}") from error
-        self.done = False
+            raise cannot_write(path, error) from error
+
+    @property
+    def name(self) -> str:
+        """Path of the unfinished file, which libav opens once more to move an index to the front."""
+        return "" if self._partial is None else self._partial.name
+
+    @property
+    def done(self) -> bool:
+        """Whether there is nothing left to discard."""
+        return self._partial is None or self._partial.done
 
     def writable(self) -> bool:
         return True
@@ -44,20 +203,20 @@ class OutputFile(io.RawIOBase):
     def write(self, data: Any) -> int:
         """Write all of ``data``; after an error nothing more is written."""
         view = memoryview(data)
-        if self._error is None and not self._file.closed:
+        if self._error is None and self._partial is not None and not self.done:
             try:
                 written = 0
                 while written < len(view):
-                    written += self._file.write(view[written:]) or 0
+                    written += self._partial.file.write(view[written:]) or 0
             except OSError as error:
                 self._error = error
         return len(view)
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        return 0 if self._file.closed else self._file.seek(offset, whence)
+        return 0 if self._partial is None or self.done else self._partial.file.seek(offset, whence)
 
     def tell(self) -> int:
-        return 0 if self._file.closed else self._file.tell()
+        return 0 if self._partial is None or self.done else self._partial.file.tell()
 
     def check(self) -> None:
         """Raise the error that a write met.
@@ -65,33 +224,154 @@ class OutputFile(io.RawIOBase):
         Raises:
             MediaError: the disk is full, for example.
         """
-        if self._error is None:
-            return
-        if self._error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise MediaError(
-                f"{self.path} cannot be finished: {reason(self._error)}. Free some space, or write to another disk."
-            ) from self._error
-        raise MediaError(f"{self.path} cannot be written: {reason(self._error)}.") from self._error
+        if self._error is not None:
+            raise cannot_write(self.path, self._error) from self._error
 
     def commit(self) -> None:
-        """Give the finished file its name."""
-        try:
-            self._file.close()
-        except OSError as error:
-            self._error = self._error or error
+        """Give the finished file its name.
+
+        Raises:
+            MediaError: a file of that name appeared meanwhile and must not be replaced, or the disk is full.
+        """
         self.check()
+        assert self._partial is not None
         try:
-            os.replace(self.name, self.path)
+            self._partial.commit(overwrite=self._overwrite)
         except OSError as error:
-            raise MediaError(f"{self.path} cannot be written: {reason(error)}.") from error
-        self.done = True
+            self.discard()
+            raise cannot_write(self.path, error) from error
 
     def discard(self) -> None:
         """Remove the unfinished file."""
-        if self.done:
-            return
-        self.done = True
-        with contextlib.suppress(OSError):
-            self._file.close()
-        with contextlib.suppress(OSError):
-            os.unlink(self.name)
+        if self._partial is not None:
+            self._partial.discard()
+
+
+# --- temporary names --------------------------------------------------------------------------------------------------
+
+
+def _short(stem: str) -> str:
+    """A stem that leaves room for the rest of a temporary name, for names as long as file systems allow."""
+    raw = os.fsencode(stem)
+    return stem if len(raw) <= 150 else f"{os.fsdecode(raw[:100])}~{zlib.crc32(raw):08x}"
+
+
+def _rename_to_new(name: str, path: Path) -> None:
+    """Rename a file unless there is one of the new name, in one step."""
+    try:
+        os.link(name, path, follow_symlinks=False)
+    except OSError as error:
+        if error.errno not in _SUPPORTS_NO_LINKS:
+            raise
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY))  # takes the name, or finds it taken
+        try:
+            os.replace(name, path)
+        except OSError:
+            os.unlink(path)
+            raise
+    else:
+        os.unlink(name)
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """One at a time makes and removes temporary files in a folder; without a lock where there is none to get."""
+    descriptor = -1
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        end = time.monotonic() + _FOLDER_LOCK_S
+        while descriptor >= 0:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > end:  # somebody else has a use for it, for long
+                    break
+                time.sleep(0.005)
+            except OSError:
+                break
+        yield
+    finally:
+        if descriptor >= 0:
+            os.close(descriptor)
+
+
+_seen_folders: set[str] = set()
+_seen_lock = threading.Lock()
+
+
+def _first_time_in(folder: Path) -> bool:
+    """Whether this process has not written there: the folder is not searched again for each of a thousand pictures."""
+    with _seen_lock:
+        seen = str(folder) in _seen_folders
+        _seen_folders.add(str(folder))
+    return not seen
+
+
+def _remove_leftovers(folder: Path) -> set[tuple[str, str]]:
+    """Remove temporary files whose writers are gone; what the others are for."""
+    busy = set()
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            found = _UNFINISHED.fullmatch(entry.name)
+            if found is None:
+                continue
+            with contextlib.suppress(OSError):
+                descriptor = os.open(entry.path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+                try:
+                    status = os.fstat(descriptor)
+                    if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid():
+                        continue
+                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    os.unlink(entry.path)
+                except BlockingIOError:
+                    busy.add((found[1], found[2]))
+                finally:
+                    os.close(descriptor)
+    return busy
+
+
+# --- caches -----------------------------------------------------------------------------------------------------------
+
+
+def cache_folder() -> Path:
+    """Where decisions, plans and compiled kernels are kept: ``GANLENS_CACHE``, else the user's cache folder."""
+    import platformdirs
+
+    given = os.environ.get("GANLENS_CACHE")
+    return Path(given) if given else platformdirs.user_cache_path("ganlens")
+
+
+def make_private_folder(folder: Path) -> Path:
+    """The folder, made for this user alone if it is missing.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return folder
+
+
+def read_private(path: Path) -> bytes:
+    """The content of a file that only this user can have written, opened once.
+
+    Raises:
+        PermissionError: it is a link, belongs to somebody else, or others may write it.
+        OSError: it is missing or cannot be read.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise PermissionError(errno.EPERM, "it is a link", str(path)) from error
+        raise
+    with open(descriptor, "rb") as file:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise PermissionError(errno.EPERM, "it is no regular file", str(path))
+        if status.st_uid != os.geteuid():
+            raise PermissionError(errno.EPERM, f"it was put there by somebody else (user {status.st_uid})", str(path))
+        if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+            raise PermissionError(errno.EPERM, "others may write it", str(path))
+        return file.read()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -10,14 +11,14 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from . import model as models
 from .backends import open_backend
 from .backends.base import Array, Backend, Choice
 from .errors import ModelFileError, OptionError
-from .model import PLANS, find_model, read_model_spec
+from .model import Model
 from .model.attributes import label_names, label_vectors
-from .model.description import read_onnx
 from .model.latents import between, check_latents, draw, seeded, seeds_from
-from .spec import METADATA_KEY, GeneratorSpec
+from .spec import GeneratorSpec
 from .timing import StageTimes
 
 Pixels = NDArray[np.uint8]
@@ -44,7 +45,7 @@ class Generator:
     from a random generator of its own, so that it depends neither on ``n`` nor on the batch. What the network computes
     from them differs between backends and batches by rounding only.
 
-    Not for concurrent use; open one per thread.
+    Calls from several threads wait for each other.
 
     Args:
         backend: runs the network; closed with the generator.
@@ -61,11 +62,12 @@ class Generator:
         _check_spec(backend.spec)
         self.backend = backend
         self.times = StageTimes()
+        self._lock = threading.Lock()
 
     @classmethod
     def open(
         cls,
-        model: str | Path,
+        model: str | Path | Model,
         *,
         backend: str = "auto",
         threads: int | None = None,
@@ -75,7 +77,8 @@ class Generator:
         """Open a shipped model by name, or a model file.
 
         Args:
-            model: a name that ``engine models`` lists, or the path of an ONNX file with our record.
+            model: a name that ``engine models`` lists, the path of an ONNX file with our record, or a
+                :class:`~ganlens.engine.Model` that was read before.
             backend: "auto", or one of those that ``engine backends`` lists; a named backend never falls back.
             threads: CPU threads of the network; None: all cores.
             spin: see :func:`~ganlens.engine.backends.open_backend`.
@@ -84,9 +87,10 @@ class Generator:
         Raises:
             ModelFileError, BackendUnavailable, OptionError: with the cure in the message.
         """
-        path = find_model(model)
-        _check_spec(read_noise_spec(path))
-        opened = open_backend(path, backend, threads=threads, spin=spin, strict=strict)
+        if not isinstance(model, Model):
+            model = models.open(model, foreign=False)
+        _check_spec(model.spec)
+        opened = open_backend(model, backend, threads=threads, spin=spin, strict=strict)
         return cls(opened)
 
     @property
@@ -226,26 +230,12 @@ class Generator:
         """
         size = self.backend.batch or -(-total // -(-total // self.BATCH))
         for begin in range(0, total, size):
-            with self.times.measure("run"):
+            with self._lock, self.times.measure("run"):
                 latents, vectors = zip(*(inputs(min(begin + i, total - 1)) for i in range(size)), strict=True)
                 labels = None if self.spec.attributes is None else np.stack(vectors).astype(np.float32)
                 output = self.backend.run(None, labels, np.stack(latents))
                 pixels = _to_pixels(output.translated[: total - begin], self.spec)
             yield from pixels
-
-
-def read_noise_spec(path: Path) -> GeneratorSpec:
-    """The record of a model file that is to make pictures from noise.
-
-    Raises:
-        ModelFileError: the file has no record; nothing else says what its noise must be.
-    """
-    if path.suffix.lower() not in PLANS and METADATA_KEY not in read_onnx(path).metadata:
-        raise ModelFileError(
-            f"{path.name} has no ganlens record, so nothing says what it is fed with. Write it with engine export; "
-            "an image-to-image graph without record runs with: engine translate --range ..."
-        )
-    return read_model_spec(path)
 
 
 def _check_spec(spec: GeneratorSpec) -> None:

@@ -252,8 +252,8 @@ def shown(original: Frame, translated: Frame, settings: Settings) -> Frame:
         if settings.compare == "side":
             frame = side_by_side(original, translated)
         else:
-            frame = _split(original, translated, settings.split)
-    return _mirrored(frame) if settings.mirror else frame
+            frame = split_screen(original, translated, settings.split)
+    return mirrored(frame) if settings.mirror else frame
 
 
 def output_format(format: FrameFormat, settings: Settings) -> FrameFormat:
@@ -264,7 +264,7 @@ def output_format(format: FrameFormat, settings: Settings) -> FrameFormat:
     return replace(format, size=(height, 2 * (width - (width % 2 if format.pixels != "rgb24" else 0))))
 
 
-def _split(left: Frame, right: Frame, share: float) -> Frame:
+def split_screen(left: Frame, right: Frame, share: float) -> Frame:
     """The left part of one frame beside the right part of another; the seam lies on an even column."""
     width = left.size[1]
     column = min(width, 2 * round(share * width / 2))
@@ -275,7 +275,7 @@ def _split(left: Frame, right: Frame, share: float) -> Frame:
     return result
 
 
-def _mirrored(frame: Frame) -> Frame:
+def mirrored(frame: Frame) -> Frame:
     """Flipped left to right. Frames of odd width in a subsampled format shift their chroma by half a sample."""
     result = frame.copy()
     for source, target in zip(frame.planes, result.planes, strict=True):

@@ -22,7 +22,7 @@ from .errors import ModelFileError
 
 METADATA_KEY = "ganlens.spec"
 FORMAT_VERSION = 2
-"""Rises when a record may hold what an older runtime would misread. 2: strengths of attributes."""
+"""Rises when a record may hold what an older runtime would misread. 2: strengths of attributes, detail, teacher."""
 
 Size = tuple[Annotated[int, Field(gt=0)], Annotated[int, Field(gt=0)]]
 ValueRange = tuple[float, float]
@@ -212,6 +212,8 @@ class Training(Record):
     size: Size
     seconds: float = 0.0
     hardware: str = ""
+    teacher: str = ""
+    """Whom it learned from, where that was another model or a filter, and the licence of that."""
     note: str = ""
     """What a user must know: "research use", "trained briefly", the discriminator used."""
 
@@ -258,6 +260,9 @@ class GeneratorSpec(Record):
     face_alignment: Literal["", "celeba"] = ""
     """How a face lies in the pictures the model was made for; empty: pictures of any kind. "celeba": CelebA's aligned
     pictures, their middle 178x178. The runtime then finds, aligns and puts back every face of a frame by itself."""
+    detail: Annotated[float, Field(ge=0, le=1)] | None = None
+    """How much of the original's fine luminance detail the runtime adds back unless told otherwise, chosen by eye;
+    None: 1 for faces, else 0."""
     precision: Literal["fp32", "fp16", "int8"] = "fp32"
     training: Training | None = None
     parity: Parity | None = None

@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Generic, TypeVar
+from typing import Any, Generic, Literal, TypeVar, get_args
 
 from .errors import EngineError
 
@@ -33,20 +33,48 @@ class _End:
         self.error = error
 
 
+Policy = Literal["wait", "latest"]
+"""What a full queue does with the next item: "wait" lets it wait, for files; "latest" drops the oldest item, for live
+sources, whose frames would only get old."""
+
+
+@dataclass
+class Counts:
+    """What became of the items of a queue."""
+
+    taken: int = 0
+    """Given to the consumer."""
+    dropped: int = 0
+    """Overtaken by later ones, with policy "latest"."""
+
+
 class _Channel(Generic[T]):
     """A bounded queue that either end can close. No polling: waiting ends are woken."""
 
-    def __init__(self, depth: int) -> None:
+    def __init__(self, depth: int, policy: Policy = "wait", counts: Counts | None = None) -> None:
+        if depth < 1:
+            raise ValueError(f"depth: got {depth}, expected at least 1")
+        if policy not in get_args(Policy):
+            raise ValueError(f"policy: got {policy!r}, expected one of {', '.join(get_args(Policy))}")
         self._items: deque[T | _End] = deque()
         self._depth = depth
+        self._policy = policy
         self._closed = False
         self._changed = threading.Condition()
+        self.counts = counts if counts is not None else Counts()
 
     def put(self, item: T | _End) -> bool:
-        """Append, waiting for room; False if the other end no longer wants anything. An end needs no room."""
+        """Append, making room as the policy says; False if the other end no longer wants anything.
+
+        An end needs no room.
+        """
         with self._changed:
             while len(self._items) >= self._depth and not self._closed and not isinstance(item, _End):
-                self._changed.wait()
+                if self._policy == "latest":
+                    self._items.popleft()
+                    self.counts.dropped += 1
+                else:
+                    self._changed.wait()
             if self._closed:
                 return False
             self._items.append(item)
@@ -61,6 +89,7 @@ class _Channel(Generic[T]):
             if not self._items:
                 return _End()
             item = self._items.popleft()
+            self.counts.taken += not isinstance(item, _End)
             self._changed.notify_all()
             return item
 
@@ -72,16 +101,20 @@ class _Channel(Generic[T]):
             self._changed.notify_all()
 
 
-def prefetch(items: Iterable[T], depth: int = 4) -> Generator[T, None, None]:
+def prefetch(
+    items: Iterable[T], depth: int = 4, *, policy: Policy = "wait", counts: Counts | None = None
+) -> Generator[T, None, None]:
     """Run ``items`` in a thread of its own, up to ``depth`` items ahead.
+
+    Args:
+        policy: what happens to the next item when ``depth`` items wait; see :data:`Policy`.
+        counts: where is counted what became of the items.
 
     An error of the upstream is raised here, after the items that came before it, with ``frame_number`` set to the
     number of the item that failed (from 1). Closing this generator, or an error of the consumer, stops the upstream,
     which is closed in its own thread.
     """
-    if depth < 1:
-        raise ValueError(f"depth must be at least 1, got {depth}")
-    channel: _Channel[T] = _Channel(depth)
+    channel: _Channel[T] = _Channel(depth, policy, counts)
 
     def work() -> None:
         number = 0
@@ -126,9 +159,10 @@ class Group(Generic[T]):
 
 
 def grouped(
-    items: Iterable[T], most: int, key: Callable[[T], object] = lambda _: None
+    items: Iterable[T], most: int | Callable[[T], int], key: Callable[[T], object] = lambda _: None
 ) -> Generator[Group[T], None, None]:
-    """Items in groups of ``most``; the last one, and one after which ``key`` changes, may be smaller.
+    """Items in groups of ``most``, which may depend on an item; the last one, and one after which ``key`` changes, may
+    be smaller.
 
     An error of the upstream is raised after the group of the items that came before it, with ``frame_number`` set.
     """
@@ -151,27 +185,14 @@ def grouped(
                 yield given
                 del given
             waiting.append(item)
+            full = most(item) if callable(most) else most
             del item  # or it would live until the next one comes
-            if len(waiting) == most:
+            if len(waiting) >= full:
                 first, waiting, given = first + len(waiting), [], Group(first, waiting)
                 yield given
                 del given
         if waiting:
             yield Group(first, waiting)
-    finally:
-        close = getattr(iterator, "close", None)
-        if close is not None:
-            close()
-
-
-def flattened(groups: Iterable[list[T]]) -> Generator[T, None, None]:
-    """The items of lists one by one; each list is emptied, so that nothing lives longer than it is used."""
-    iterator = iter(groups)
-    try:
-        for group in iterator:
-            group.reverse()
-            while group:
-                yield group.pop()
     finally:
         close = getattr(iterator, "close", None)
         if close is not None:
@@ -253,6 +274,118 @@ def ordered(workers: Sequence[Callable[[T], R]], items: Iterable[T]) -> Generato
             close()
 
 
+class Task(Generic[R]):
+    """Work that was given to a :class:`Crew`."""
+
+    def __init__(self, work: Callable[[Any], R], changed: threading.Condition) -> None:
+        self._work: Callable[[Any], R] | None = work
+        self._changed = changed
+        self._begun = self._ended = False
+        self._error: BaseException | None = None
+
+    def result(self) -> R:
+        """Wait for the answer, which is given once.
+
+        Raises:
+            BaseException: what went wrong with it.
+        """
+        with self._changed:
+            while not self._ended:
+                self._changed.wait()
+        if self._error is not None:
+            raise self._error
+        answer = self._answer
+        del self._answer  # or it would live as long as the task
+        return answer
+
+    def cancel(self) -> None:
+        """See to it that nothing is done for it any more: what has begun is waited for."""
+        with self._changed:
+            self._work = None
+            if not self._begun:
+                self._ended, self._error = True, RuntimeError("the task was cancelled")
+            self._changed.wait_for(lambda: self._ended, _PATIENCE_S)
+
+    def _begin(self) -> Callable[[Any], R] | None:
+        with self._changed:
+            work, self._work = self._work, None
+            self._begun = work is not None
+        return work
+
+    def _end(self, answer: R | None, error: BaseException | None) -> None:
+        with self._changed:
+            if error is None:
+                self._answer: R = answer  # type: ignore[assignment]
+            self._error, self._ended = error, True
+            self._changed.notify_all()
+
+
+class Crew(Generic[T]):
+    """Threads that each have a tool of their own, made when it is first needed, and take tasks in their order.
+
+    Args:
+        makers: make the tools, each in its thread.
+    """
+
+    def __init__(self, makers: Sequence[Callable[[], T]]) -> None:
+        self._makers = list(makers)
+        self._tools: list[T] = []
+        self._tasks: deque[Task[Any]] = deque()
+        self._changed = threading.Condition()
+        self._idle = 0
+        self._closed = False
+        self._threads: list[threading.Thread] = []
+
+    def start(self, work: Callable[[T], R]) -> Task[R]:
+        """Give ``work`` to a thread that is free, or the next to be."""
+        task: Task[R] = Task(work, self._changed)
+        with self._changed:
+            if self._closed:
+                raise RuntimeError("the crew was closed")
+            self._tasks.append(task)
+            if len(self._tasks) > self._idle and len(self._threads) < len(self._makers):
+                maker = self._makers[len(self._threads)]
+                thread = threading.Thread(target=self._work, args=(maker,), name="lane", daemon=True)
+                self._threads.append(thread)
+                thread.start()
+            self._changed.notify_all()
+        return task
+
+    def close(self) -> list[T]:
+        """End the threads after what has begun; the tools that were made."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+        for thread in self._threads:
+            thread.join(_PATIENCE_S)
+        return self._tools
+
+    def _work(self, make: Callable[[], T]) -> None:
+        tool: T | None = None
+        while True:
+            with self._changed:
+                self._idle += 1
+                while not self._tasks and not self._closed:
+                    self._changed.wait()
+                self._idle -= 1
+                if not self._tasks:
+                    return
+                task = self._tasks.popleft()
+            work = task._begin()
+            if work is None:
+                continue
+            answer, error = None, None
+            try:
+                if tool is None:
+                    tool = make()
+                    self._tools.append(tool)
+                answer = work(tool)
+            except BaseException as caught:
+                error = caught
+            task._end(answer, error)
+            del task, work, answer, error  # or a frame would live until the next one comes
+
+
 class Writer(Generic[T]):
     """Calls ``sink`` with each written item in a thread of its own, up to ``depth`` items behind.
 
@@ -261,8 +394,6 @@ class Writer(Generic[T]):
     """
 
     def __init__(self, sink: Callable[[T], object], depth: int = 4) -> None:
-        if depth < 1:
-            raise ValueError(f"depth must be at least 1, got {depth}")
         self._sink = sink
         self._channel: _Channel[T] = _Channel(depth)
         self._error: BaseException | None = None

@@ -29,11 +29,56 @@ class StageSummary(NamedTuple):
     max_ms: float
 
 
+class Histogram:
+    """How many times fall into each of many narrow bins; histograms of the same times add up exactly.
+
+    A bin is half a percent wide, from 0.1 microseconds to 10000 seconds.
+    """
+
+    def __init__(self) -> None:
+        self._counts = array("Q", bytes(8 * _BINS))
+
+    def add(self, seconds: float, count: int = 1) -> None:
+        """Count a time ``count`` times."""
+        index = int(math.log(max(seconds, _SHORTEST_S) / _SHORTEST_S) / _STEP)
+        self._counts[min(index, _BINS - 1)] += count
+
+    def rank_s(self, rank: int) -> float:
+        """The ``rank``-th shortest time, from 1, to half a bin; 0 if there are fewer."""
+        seen = 0
+        for index, count in enumerate(self._counts):
+            seen += count
+            if count and seen >= rank:
+                return _SHORTEST_S * math.exp((index + 0.5) * _STEP)
+        return 0.0
+
+    def merge(self, other: Histogram) -> None:
+        """Add the counts of another."""
+        for index, count in enumerate(other._counts):
+            self._counts[index] += count
+
+    def bins_ms(self) -> list[tuple[float, int]]:
+        """(lower edge in milliseconds, count) of the bins that hold something, in order."""
+        return [
+            (round(1e3 * _SHORTEST_S * math.exp(index * _STEP), 7), count)
+            for index, count in enumerate(self._counts)
+            if count
+        ]
+
+    @classmethod
+    def from_bins_ms(cls, bins: Iterable[tuple[float, int]]) -> Histogram:
+        """What :meth:`bins_ms` gave, read again."""
+        histogram = cls()
+        for edge, count in bins:
+            histogram.add(edge / 1e3 * math.exp(0.5 * _STEP), count)
+        return histogram
+
+
 class StageTimer:
     """Times of one stage, of any number of threads."""
 
     def __init__(self) -> None:
-        self._counts = array("Q", bytes(8 * _BINS))
+        self._histogram = Histogram()
         self._lock = threading.Lock()
         self.frames = 0
         self.total_s = 0.0
@@ -42,22 +87,15 @@ class StageTimer:
     def add(self, seconds: float, frames: int = 1) -> None:
         """Count ``frames`` that took ``seconds`` together; each is taken to have its equal share."""
         share = seconds / frames
-        index = int(math.log(max(share, _SHORTEST_S) / _SHORTEST_S) / _STEP)
         with self._lock:
             self.frames += frames
             self.total_s += seconds
             self.max_s = max(self.max_s, share)
-            self._counts[min(index, _BINS - 1)] += frames
+            self._histogram.add(share, frames)
 
     def percentile_s(self, percent: float) -> float:
         """The time that ``percent`` of the frames do not exceed; 0 if there were none."""
-        wanted = math.ceil(self.frames * percent / 100)
-        seen = 0
-        for index, count in enumerate(self._counts):
-            seen += count
-            if count and seen >= wanted:
-                return min(_SHORTEST_S * math.exp((index + 0.5) * _STEP), self.max_s)
-        return 0.0
+        return min(self._histogram.rank_s(math.ceil(self.frames * percent / 100)), self.max_s)
 
     def summary(self) -> StageSummary:
         """Mean, percentiles and sum."""

@@ -50,6 +50,9 @@ def export(
             show_default=False,
         ),
     ] = None,
+    half_weights: Annotated[
+        bool, typer.Option("--half-weights", help="Store weights as float16, with fp32: half the file.")
+    ] = False,
     half_io: Annotated[bool, typer.Option("--half-io", help="Float16 inputs and outputs, with fp16.")] = False,
     images: Annotated[
         Path | None,
@@ -63,6 +66,10 @@ def export(
     ] = 8,
     calibration: Annotated[int, typer.Option(metavar="N", min=1, help="Further pictures that calibrate int8.")] = 32,
     opset: Annotated[int, typer.Option(metavar="N", help="ONNX operator set, 17 to 23.")] = 20,
+    detail: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="Share of the original's fine detail that the runtime adds back by default."),
+    ] = None,
     name: Annotated[str, typer.Option(metavar="NAME", help="Name in the record; default: the checkpoint's.")] = "",
     tensorrt: Annotated[
         bool, typer.Option("--tensorrt", help="Then build the TensorRT plan that engine translate will find.")
@@ -79,9 +86,11 @@ def export(
         size=parse_size(size) if size else None,
         dynamic=dynamic,
         precision=precision.value,
+        half_weights=half_weights,
         half_io=half_io,
         opset=opset,
         name=name,
+        detail=detail,
         parity_pictures=parity,
         calibration_pictures=calibration,
         overwrite=force,

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Sequence
 
 import numpy as np
 import onnxruntime
@@ -13,43 +11,25 @@ from numpy.typing import NDArray
 from torch import nn
 
 from ganlens.engine.model.attributes import label_vectors
+from ganlens.engine.parity import MAX_DB, THRESHOLDS, Precision, Threshold, compare, decibels
 from ganlens.engine.spec import AttributeInput, GeneratorSpec, Parity
 
-from .wrapper import MASK
+__all__ = [
+    "MAX_DB",
+    "THRESHOLDS",
+    "Feed",
+    "Precision",
+    "Threshold",
+    "batched",
+    "decibels",
+    "inputs_text",
+    "measure",
+    "sample_attributes",
+    "worst",
+]
 
-Precision = Literal["fp32", "fp16", "int8"]
 Feed = dict[str, NDArray[np.float32]]
 """The graph's inputs by name, in the generator's order."""
-
-MAX_DB = 200.0
-"""Stands for "identical" in PSNR and SNR: a record in JSON cannot hold infinity."""
-
-
-@dataclass(frozen=True)
-class Threshold:
-    """What a graph must keep to. None: not judged."""
-
-    max_abs: float | None = None
-    psnr_db: float | None = None
-
-    def failures(self, parity: Parity) -> list[str]:
-        """What is not kept, in words; empty if the graph passes."""
-        found = []
-        if self.max_abs is not None and not parity.max_abs <= self.max_abs:
-            found.append(f"max abs {parity.max_abs:.2e} > {self.max_abs:.0e}")
-        if self.psnr_db is not None and not parity.psnr_db >= self.psnr_db:
-            found.append(f"PSNR {parity.psnr_db:.1f} dB < {self.psnr_db:.0f} dB")
-        return found
-
-    def __str__(self) -> str:
-        return f"max abs <= {self.max_abs:.0e}" if self.max_abs is not None else f"PSNR >= {self.psnr_db:.0f} dB"
-
-
-THRESHOLDS: Mapping[Precision, Threshold] = {
-    "fp32": Threshold(max_abs=1e-3),
-    "fp16": Threshold(psnr_db=40.0),
-    "int8": Threshold(psnr_db=30.0),
-}
 
 
 def measure(module: nn.Module, model: bytes, spec: GeneratorSpec, feeds: Sequence[Feed]) -> Parity:
@@ -66,7 +46,6 @@ def measure(module: nn.Module, model: bytes, spec: GeneratorSpec, feeds: Sequenc
     """
     session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
     types = {entry.name: np.float16 if "float16" in entry.type else np.float32 for entry in session.get_inputs()}
-    names = [entry.name for entry in session.get_outputs()]
     rows = []
     for feed in feeds:
         with torch.inference_mode():
@@ -75,14 +54,14 @@ def measure(module: nn.Module, model: bytes, spec: GeneratorSpec, feeds: Sequenc
         came = session.run(None, {name: value.astype(types[name]) for name, value in feed.items()})
         for number in range(len(expected[0])):
             one = slice(number, number + 1)
-            rows.append(_compare(names, [array[one] for array in expected], [array[one] for array in came], spec))
+            rows.append(compare([array[one] for array in expected], [array[one] for array in came], spec))
     return Parity(
         inputs=inputs_text(spec),
         images=len(rows),
-        max_abs=max(row[0] for row in rows),
-        psnr_db=min(row[1] for row in rows),
-        cosine=min(row[2] for row in rows),
-        snr_db=min(row[3] for row in rows),
+        max_abs=max(row.max_abs for row in rows),
+        psnr_db=min(row.psnr_db for row in rows),
+        cosine=min(row.cosine for row in rows),
+        snr_db=min(row.snr_db for row in rows),
     )
 
 
@@ -132,48 +111,3 @@ def sample_attributes(attributes: AttributeInput, random: np.random.Generator) -
         chosen |= {name: float(index == one) for index, name in enumerate(group)}
     vector = np.array([chosen[name] for name in attributes.names], dtype=np.float32)
     return np.concatenate([vector, 1 - vector])[None] if attributes.complement else vector[None]
-
-
-def _compare(
-    names: Sequence[str],
-    expected: Sequence[NDArray[np.float32]],
-    came: Sequence[NDArray[np.float32]],
-    spec: GeneratorSpec,
-) -> tuple[float, float, float, float]:
-    """(max abs, PSNR, cosine, SNR); the mask counts in the first two, stretched to [-1, 1] like the image."""
-    low, high = spec.value_range
-    ranges = {name: (0.0, 1.0) if name == MASK else (low, high) for name in names}
-    pairs = [
-        (_stretch(a, *ranges[name]), _stretch(b, *ranges[name]))
-        for name, a, b in zip(names, expected, came, strict=True)
-    ]
-    if any(a.shape != b.shape or not np.isfinite(b).all() for a, b in pairs):
-        return MAX_ABS_OF_BROKEN, -MAX_DB, -1.0, -MAX_DB
-    noise = [float(np.mean((a - b) ** 2)) for a, b in pairs]
-    image, other = pairs[0]
-    return (
-        max(float(np.abs(a - b).max()) for a, b in pairs),
-        min(decibels(4.0, n) for n in noise),
-        _cosine(image, other),
-        decibels(float(image.var()), noise[0]),
-    )
-
-
-MAX_ABS_OF_BROKEN = 1e9
-"""Stands for "not finite or of another shape" in ``max_abs``."""
-
-
-def decibels(signal: float, noise: float) -> float:
-    """``10 log10(signal / noise)``, within ±:data:`MAX_DB`."""
-    if noise == 0:
-        return MAX_DB
-    return float(np.clip(10 * np.log10(max(signal, 1e-30) / noise), -MAX_DB, MAX_DB))
-
-
-def _stretch(values: NDArray[np.float32], low: float, high: float) -> NDArray[np.float64]:
-    return (values.astype(np.float64) - low) * (2 / (high - low)) - 1
-
-
-def _cosine(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
-    norm = float(np.linalg.norm(a) * np.linalg.norm(b))
-    return float(np.vdot(a, b) / norm) if norm else float(np.array_equal(a, b))

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 
 from ganlens.engine.errors import MediaError
 from ganlens.engine.spec import GeneratorSpec, Size
+from ganlens.train.data.pictures import UNREADABLE, to_rgb
 
 log = logging.getLogger(__name__)
 
@@ -45,9 +46,7 @@ def load_picture(path: Path, spec: GeneratorSpec, size: Size) -> NDArray[np.floa
     """
     height, width = size
     with Image.open(path) as image:
-        fitted = ImageOps.fit(
-            ImageOps.exif_transpose(image).convert("RGB"), (width, height), method=Image.Resampling.BICUBIC
-        )
+        fitted = ImageOps.fit(to_rgb(ImageOps.exif_transpose(image)), (width, height), method=Image.Resampling.BICUBIC)
     pixels = np.asarray(fitted, dtype=np.float32)
     if spec.channel_order == "BGR":
         pixels = pixels[:, :, ::-1]
@@ -64,6 +63,6 @@ def _is_readable(path: Path) -> bool:
     try:
         with Image.open(path) as image:
             image.load()
-    except (OSError, UnidentifiedImageError, Image.DecompressionBombError):
+    except UNREADABLE:
         return False
     return True

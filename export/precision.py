@@ -33,6 +33,9 @@ NORMS = frozenset(
 )
 """Sums over many values overflow or lose digits in FP16: these nodes stay in FP32, with casts around them."""
 
+SMALL = 256
+"""Weights of fewer numbers stay float32 when the others are stored as float16: norms and biases weigh nothing."""
+
 FLOAT_INPUTS = {"Resize": (1, 2)}
 """Inputs that ONNX defines as float32 whatever the rest of the node is (region and scales)."""
 
@@ -217,3 +220,29 @@ class _Reader:
 
     def get_next(self) -> Feed | None:
         return next(self._feeds, None)
+
+
+def with_half_weights(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The same float32 graph in half the bytes: large weights are stored as float16 and cast by the graph.
+
+    The casts have constant inputs, so that runtimes do them once, when they open the model.
+
+    Raises:
+        ExportError: a weight is beyond float16's range.
+    """
+    result = onnx.ModelProto()
+    result.CopyFrom(model)
+    casts = []
+    for tensor in result.graph.initializer:
+        values = numpy_helper.to_array(tensor)
+        if tensor.data_type != TensorProto.FLOAT or values.size < SMALL:
+            continue
+        if float(np.abs(values).max()) > FP16_MAX:
+            raise ExportError(f"The weight '{tensor.name}' is beyond float16's range; export without --half-weights.")
+        name, stored = tensor.name, f"{tensor.name}.half"
+        tensor.CopyFrom(numpy_helper.from_array(values.astype(np.float16), stored))
+        casts.append(helper.make_node("Cast", [stored], [name], f"{name}.cast", to=TensorProto.FLOAT))
+    nodes = list(result.graph.node)
+    del result.graph.node[:]
+    result.graph.node.extend([*casts, *nodes])
+    return result

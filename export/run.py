@@ -9,10 +9,11 @@ from torch import nn
 
 from ganlens.engine.errors import MediaError, OptionError, TrainingError
 from ganlens.engine.spec import GeneratorSpec
-from ganlens.train.attribute_table import picture_folder
 from ganlens.train.checkpoint import load_generator
 from ganlens.train.config import CONFIG_NAME, read_values
-from ganlens.train.data import list_pictures
+from ganlens.train.data.attribute_table import picture_folder
+from ganlens.train.data.pairs import picture_sources
+from ganlens.train.data.pictures import list_pictures
 
 
 class Run(NamedTuple):
@@ -51,7 +52,7 @@ def pictures_of(run: Run, images: Path | None) -> list[Path]:
         return []
     source = str(images) if images is not None else _training_photos(run.folder)
     try:
-        return list_pictures(source)
+        return [picture for part in picture_sources(source) for picture in list_pictures(part)]
     except TrainingError as error:
         whose = "" if images is not None else f" (The run {run.folder} names it as its training photos.)"
         raise MediaError(f"{error}{whose} Give a folder of real pictures with --images DIR.") from error

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import time
 import warnings
 from collections.abc import Iterator, Sequence
@@ -18,14 +17,16 @@ import torch
 from torch import nn
 
 from ganlens.engine.errors import ExportError, MediaError, ModelFileError, OptionError
+from ganlens.engine.files import OutputFile
 from ganlens.engine.model.latents import draw, seeded
 from ganlens.engine.spec import GeneratorSpec, Parity, Size
 from ganlens.train.checkpoint import weights_sha256
+from ganlens.train.networks.layers import fold
 
 from .cost import multiply_accumulates
 from .parity import THRESHOLDS, Feed, Precision, Threshold, batched, measure, sample_attributes, worst
 from .pictures import choose_pictures, load_picture
-from .precision import to_fp16, to_int8
+from .precision import to_fp16, to_int8, with_half_weights
 from .wrapper import ExportGenerator, graph_spec, input_names, output_names
 
 OPSETS = range(17, 24)
@@ -46,7 +47,11 @@ class ExportOptions:
     precision: Precision = "fp32"
     half_io: bool = False
     """Float16 inputs and outputs (with precision "fp16")."""
+    half_weights: bool = False
+    """Weights stored as float16, which the graph casts to float32 once (with precision "fp32"): half the file."""
     opset: int = 20
+    detail: float | None = None
+    """How much of the original's fine detail the runtime adds back by default, 0 to 1; None: as the checkpoint says."""
     name: str = ""
     """Name of the model in its record; empty: the checkpoint's."""
     parity_pictures: int = 8
@@ -109,6 +114,7 @@ def export_onnx(
     graph = graph.model_copy(
         update={
             "name": options.name or spec.name,
+            "detail": spec.detail if options.detail is None else options.detail,
             "precision": options.precision,
             "size": graph.size.model_copy(update={"preferred": size}),
             "weights_sha256": weights_sha256(generator.state_dict()),
@@ -116,11 +122,12 @@ def export_onnx(
             "parity": None,
         }
     )
-    with _target(path, overwrite=options.overwrite) as partial:
+    with _target(path, overwrite=options.overwrite) as output:
         parity_files, calibration_files = _split(pictures, graph, options)
         module = ExportGenerator(generator, spec, graph.frame_border_px)
         example = _feeds(parity_files[:1], graph, size)[0]
-        model = to_graph(module, graph, example, dynamic=options.dynamic, opset=options.opset)
+        plain = ExportGenerator(fold(generator), spec, graph.frame_border_px)
+        model = to_graph(plain, graph, example, dynamic=options.dynamic, opset=options.opset)
         macs = multiply_accumulates(model, graph, size)
         model = _reduce(model, options, _feeds(calibration_files, graph, size, first=len(parity_files)))
         _clear_traces(model)
@@ -130,15 +137,15 @@ def export_onnx(
             feeds = _feeds(parity_files, graph, tried)
             sizes[tried] = measure(module, content, graph, batched(feeds) if options.dynamic else feeds)
         parity = worst(list(sizes.values()))
-        threshold = THRESHOLDS[options.precision]
+        threshold = THRESHOLDS["fp16" if options.half_weights else options.precision]
         failures = threshold.failures(parity)
         graph = graph.model_copy(update={"parity": parity})
         onnx.helper.set_model_props(model, graph.to_metadata())
         content = model.SerializeToString()
         if not failures:
             _verify(model, content, graph)
-            partial.write_bytes(content)
-            os.replace(partial, path)
+            output.write(content)
+            output.commit()
     return ExportReport(
         path=path,
         spec=graph,
@@ -219,6 +226,8 @@ def _check(spec: GeneratorSpec, options: ExportOptions) -> Size:
         raise OptionError(f"Opset {options.opset} came; expected {OPSETS[0]} to {OPSETS[-1]}.")
     if options.precision not in THRESHOLDS:
         raise OptionError(f"Precision '{options.precision}' came; expected one of {', '.join(THRESHOLDS)}.")
+    if options.half_weights and options.precision != "fp32":
+        raise OptionError(f"Weights stored as float16 need precision fp32; got {options.precision}.")
     if options.half_io and options.precision != "fp16":
         raise OptionError(f"Float16 inputs and outputs need precision fp16; {options.precision} came.")
     size = options.size or spec.size.fixed or spec.size.preferred
@@ -233,29 +242,15 @@ def _check(spec: GeneratorSpec, options: ExportOptions) -> Size:
 
 
 @contextmanager
-def _target(path: Path, *, overwrite: bool) -> Iterator[Path]:
-    """A file beside ``path`` to be moved into place; gone at the end whatever happens."""
+def _target(path: Path, *, overwrite: bool) -> Iterator[OutputFile]:
+    """The file to write, opened before minutes of work; it is gone at the end unless it was committed."""
     if path.suffix.lower() != ".onnx":
         raise MediaError(f"The output is called '{path.name}'; expected a name that ends in .onnx.")
-    if path.is_dir():
-        raise MediaError(f"'{path}' is a folder; expected the name of a file to write.")
-    if path.exists() and not overwrite:
-        raise MediaError(f"'{path}' exists already. Overwrite it with -y, or give another name with -o.")
-    if not path.parent.is_dir():
-        raise MediaError(f"The folder '{path.parent}' does not exist. Create it first.")
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    output = OutputFile(path, overwrite=overwrite)
     try:
-        partial.write_bytes(b"")  # now, not after minutes of work
-    except OSError as error:
-        raise MediaError(f"Cannot write to the folder '{path.parent}': {error.strerror}.") from error
-    try:
-        yield partial
-    except OSError as error:
-        if error.filename == str(partial):
-            raise MediaError(f"Cannot write '{path}': {error.strerror}.") from error
-        raise
+        yield output
     finally:
-        partial.unlink(missing_ok=True)
+        output.discard()
 
 
 def _split(pictures: Sequence[Path], spec: GeneratorSpec, options: ExportOptions) -> tuple[list[Path], list[Path]]:
@@ -302,7 +297,7 @@ def _reduce(model: onnx.ModelProto, options: ExportOptions, calibration: Sequenc
         return to_fp16(model, keep_nodes=composition_nodes(model), half_io=options.half_io)
     if options.precision == "int8":
         return to_int8(model, calibration)
-    return model
+    return with_half_weights(model) if options.half_weights else model
 
 
 def _verify(model: onnx.ModelProto, content: bytes, spec: GeneratorSpec) -> None:

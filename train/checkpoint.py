@@ -3,32 +3,33 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from ganlens.engine.errors import ModelFileError, TrainingError
+from ganlens.engine.files import replace_file
 from ganlens.engine.spec import GeneratorSpec
 
 from .networks import make_generator
 
 GENERATOR_NAME = "generator.safetensors"
 STATE_NAME = "state.pt"
+STATE_ENTRIES = frozenset(
+    {"version", "config", "step", "seconds", "networks", "averaged", "optimizers", "scaler", "ranks"}
+)
 
 
 def save_generator(generator: nn.Module, spec: GeneratorSpec, path: Path) -> GeneratorSpec:
     """Write weights and record, atomically; the returned record holds the weights' sha256."""
     weights = {name: value.detach().cpu().contiguous() for name, value in generator.state_dict().items()}
     complete = spec.model_copy(update={"weights_sha256": weights_sha256(weights)})
-    part = path.with_name(path.name + ".part")
-    save_file(weights, str(part), metadata=complete.to_metadata())
-    os.replace(part, path)
+    replace_file(path, save(weights, metadata=complete.to_metadata()), durable=True)
     return complete
 
 
@@ -82,26 +83,19 @@ def weights_sha256(weights: Mapping[str, Tensor]) -> str:
 
 
 def save_state(state: dict[str, Any], folder: Path) -> None:
-    """Write the run's state; a crash in the middle leaves the previous one."""
-    part = folder / f"{STATE_NAME}.part"
-    try:
-        with part.open("wb") as file:
-            torch.save(state, file)
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise TrainingError(
-            f"The checkpoint could not be written to {folder}: {error}. Free some space, then --resume."
-        ) from error
-    os.replace(part, folder / STATE_NAME)
+    """Write the run's state; a crash in the middle leaves the previous one.
+
+    Raises:
+        OSError: the disk is full, for example.
+    """
+    replace_file(folder / STATE_NAME, lambda file: torch.save(state, file), durable=True)
 
 
 def load_state(folder: Path) -> dict[str, Any]:
     """The state written by :func:`save_state`, on the CPU; tensors and plain values only, so loading runs no code.
 
     Raises:
-        TrainingError: missing or unreadable.
+        TrainingError: missing, unreadable, or something else than such a state.
     """
     file = folder / STATE_NAME
     if not file.is_file():
@@ -110,4 +104,15 @@ def load_state(folder: Path) -> dict[str, Any]:
         state: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # torch.load raises many kinds for a damaged file
         raise TrainingError(f"{file} cannot be read ({error}). It may be damaged; start a new run folder.") from error
+    missing = sorted(STATE_ENTRIES - set(state)) if isinstance(state, dict) else ["a table of entries"]
+    if missing:
+        raise TrainingError(
+            f"{file} is not a complete checkpoint of engine train: {', '.join(missing)} missing. Start a new run."
+        )
     return state
+
+
+def state_stamp(folder: Path) -> tuple[int, int]:
+    """Changes whenever a state is written to the folder: its file's number and time of change, ns."""
+    found = (folder / STATE_NAME).stat()
+    return found.st_ino, found.st_mtime_ns

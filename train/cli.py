@@ -8,35 +8,17 @@ import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from pydantic.fields import FieldInfo
 from rich.console import Console
 from rich.logging import RichHandler
-from rich.table import Table
 
-from ganlens.engine.errors import EngineError, OptionError, TrainingError
+from ganlens.engine.errors import EngineError, TrainingError
 
-from .config import (
-    CHANGEABLE,
-    CONFIG_NAME,
-    CONFIGS,
-    ACLGANConfig,
-    ClassifierConfig,
-    CycleGANConfig,
-    DCGANConfig,
-    DistillConfig,
-    PSCGANConfig,
-    StarGANConfig,
-    TrainConfig,
-    make_config,
-    read_values,
-)
-
-if TYPE_CHECKING:
-    from .evaluate_edits import EditEvaluation
-    from .evaluate_labels import LabelAccuracy, LabelEvaluation
+from .config import CycleGANConfig, TrainConfig, make_config, read_values
+from .methods import METHODS
 
 app = typer.Typer(
     name="train",
@@ -50,7 +32,8 @@ _console = Console(stderr=True)
 
 def run(method: str, context: typer.Context, given: dict[str, Any]) -> None:
     """Merge defaults, ``--config``, a resumed run's configuration and the options given, then train."""
-    kind = CONFIGS[method]
+    entry = METHODS[method]
+    kind = entry.config
     config_file, resume = given.pop("config"), given.pop("resume")
     explicit = {name: value for name, value in given.items() if _on_command_line(context, name)}
     with _told_in_one_line():
@@ -59,9 +42,9 @@ def run(method: str, context: typer.Context, given: dict[str, Any]) -> None:
         from .loop import train  # PyTorch loads here, so that --help stays quick
 
         finished = train(config, resume=resume, console=_console)
-        if finished and isinstance(config, ClassifierConfig):
-            _tell_classifier(config)
-            return
+        told = entry.load().finish(config) if finished else []
+    for part in told:
+        Console().print(part, soft_wrap=True)
     _tell_end(finished, config)
 
 
@@ -75,69 +58,12 @@ def _told_in_one_line() -> Iterator[None]:
 
 
 def _tell_end(finished: bool, config: TrainConfig) -> None:
-    run = shlex.quote(config.out)  # the lines are there to be copied
-    if finished and isinstance(config, PSCGANConfig) and not config.has_stage2:
-        _console.print(
-            f"Finished. Next: engine train psc-gan --stage 2 --stage1 {run} --data {shlex.quote(config.data)} "
-            f"--size {config.size}",
-            soft_wrap=True,
-            markup=False,
-        )
-    elif finished:
-        text = f"Finished. Next: engine export {run} -o {shlex.quote(config.model_name)}.onnx"
-        _console.print(text, soft_wrap=True, markup=False)
+    if finished:
+        text = f"Finished. Next: {config.next_command}"
     else:
-        _console.print(
-            f"Stopped and saved. Continue: engine train {config.method} --out {run} --resume",
-            soft_wrap=True,
-            markup=False,
-        )
-
-
-def _tell_classifier(config: ClassifierConfig) -> None:
-    from .classifier import CLASSIFIER_NAME, finish
-
-    record = finish(config)
-    table = Table("attribute", "accuracy", "balanced", title=f"{record.held_out} faces of people never seen")
-    for name, accuracy in record.accuracy.items():
-        table.add_row(name, f"{accuracy:.3f}", f"{record.balanced_accuracy[name]:.3f}")
-    Console().print(table)
-    _console.print(f"Written: {config.run / CLASSIFIER_NAME}", soft_wrap=True)
-
-
-def _tell_edits(found: EditEvaluation) -> None:
-    table = Table(
-        "attribute", "as wished", "before", "others kept", "before", "mask", "change", title=f"{found.faces} faces"
-    )
-    for name, row in found.rows.items():
-        table.add_row(name, *(f"{value:.3f}" for value in row))
-    Console().print(table)
-    distance = "" if found.frechet is None else f" To the unedited faces: {found.frechet}."
-    border = "no border" if found.border_error < 0 else f"largest change in the border: {found.border_error:g}"
-    Console().print(f"{found.size} px, people never seen; {border}.{distance}", soft_wrap=True)
-
-
-def _method_of(model: Path) -> str:
-    """The method of a run folder, or of the one that a file lies in; empty where there is no such."""
-    folder = model if model.is_dir() else model.parent
-    return str(read_values(folder).get("method", "")) if (folder / CONFIG_NAME).is_file() else ""
-
-
-def _tell_labels(found: LabelEvaluation) -> None:
-    def shares(accuracy: LabelAccuracy | None) -> list[str]:
-        return ["-", "-"] if accuracy is None else [f"{accuracy.slot:.3f}", f"{accuracy.exact:.3f}"]
-
-    figures = [figure for figure in found.rows["all"][3:] if figure is not None]
-    judges = [word for who in ("C'(E')", "judge", "judge on real") for word in (f"{who} slot", "exact")]
-    table = Table("labels", *judges, *(figure.name for figure in figures), title=f"{found.faces} faces each")
-    for name, row in found.rows.items():
-        values = {figure.name: f"{figure.value:.4g}" for figure in row[3:] if figure is not None}
-        cells = [cell for accuracy in row[:3] for cell in shares(accuracy)]
-        table.add_row(name, *cells, *(values.get(figure.name, "-") for figure in figures))
-    out = Console()
-    out.print(table)
-    for figure in figures:
-        out.print(str(figure), markup=False, highlight=False, soft_wrap=True)
+        out = shlex.quote(config.out)  # the lines are there to be copied
+        text = f"Stopped and saved. Continue: engine train {config.method} --out {out} --resume"
+    _console.print(text, soft_wrap=True, markup=False, highlight=False)
 
 
 def _on_command_line(context: typer.Context, name: str) -> bool:
@@ -159,7 +85,8 @@ def merge(
         if "out" not in explicit:
             raise TrainingError("--resume needs --out: the run folder to continue.")
         values = read_values(Path(explicit["out"]))
-        fixed = sorted(n for n, v in explicit.items() if n not in CHANGEABLE and v != values.get(n))
+        changeable = kind.changeable()
+        fixed = sorted(n for n, v in explicit.items() if n not in changeable and v != values.get(n))
         if fixed:
             names = ", ".join("--" + name.replace("_", "-") for name in fixed)
             raise TrainingError(f"{names} cannot change when a run is resumed. Start a new run in another --out.")
@@ -172,16 +99,19 @@ def merge(
     return make_config(kind, {**values, **explicit})
 
 
-def _command(kind: type[TrainConfig]) -> Any:
+def _command(method: str, kind: type[TrainConfig]) -> Any:
     """A command function with one typed option for each field of the configuration."""
 
     def command(ctx: typer.Context, **given: Any) -> None:
-        run(kind.model_fields["method"].default, ctx, given)
+        run(method, ctx, given)
 
     parameters = [inspect.Parameter("ctx", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context)]
-    parameters += [_parameter(name, field) for name, field in kind.model_fields.items() if name != "method"]
+    shown = (name for name in kind.model_fields if name != "method" and name not in kind.without_effect)
+    parameters += [_parameter(name, kind.model_fields[name]) for name in shown]
     parameters += [
-        _option("config", Path | None, None, "Start from the config.json of another run; options given here win."),
+        _option(
+            "config", Path | None, None, "Start from a recipe (.toml) or a run's config.json; options given here win."
+        ),
         _option("resume", bool, False, "Continue the run in --out exactly where it stopped."),
     ]
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
@@ -223,13 +153,13 @@ def _commands() -> None:
     """Train generators, and measure them."""
 
 
-app.command("cyclegan")(_command(CycleGANConfig))
-app.command("distill")(_command(DistillConfig))
-app.command("acl-gan")(_command(ACLGANConfig))
-app.command("stargan")(_command(StarGANConfig))
-app.command("dcgan")(_command(DCGANConfig))
-app.command("classifier")(_command(ClassifierConfig))
-app.command("psc-gan")(_command(PSCGANConfig))
+def add_commands(to: typer.Typer) -> None:
+    """A command for each row of the table of methods."""
+    for name, entry in METHODS.items():
+        to.command(name)(_command(name, entry.config))
+
+
+add_commands(app)
 
 
 @app.command("demo")
@@ -240,7 +170,7 @@ def demo(
     """Train a small CycleGAN on synthetic photos and paintings: shows that training works, without any data."""
     with _told_in_one_line():
         _set_up_logging()
-        from .demo_data import make_demo_data
+        from .data.demo import make_demo_data
         from .loop import refuse_used_folder, train
 
         run_folder = out / "run"
@@ -279,6 +209,22 @@ def demo(
     _tell_end(finished, config)
 
 
+@app.command("compare")
+def compare(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN RUN...", help="Run folders.")],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="The HTML page to write.")] = Path(
+        "comparison.html"
+    ),
+    force: Annotated[bool, typer.Option("--force", "-y", help="Overwrite the page.")] = False,
+) -> None:
+    """Put runs beside each other in one HTML page: curves, options that differ, metrics, samples, origin."""
+    with _told_in_one_line():
+        from .compare import compare_runs
+
+        compare_runs(runs, output, overwrite=force)
+    _console.print(f"Written: {output}", soft_wrap=True, markup=False, highlight=False)
+
+
 @app.command("evaluate")
 def evaluate(
     model: Annotated[Path, typer.Argument(help="Run folder or checkpoint (.safetensors).")],
@@ -303,75 +249,38 @@ def evaluate(
     holdout: Annotated[
         int | None, typer.Option(help="For attribute models: as in training; default: the run's.")
     ] = None,
-    count: Annotated[int, typer.Option(help="For attribute models: held-out faces to take; 0: all.")] = 0,
+    count: Annotated[
+        int,
+        typer.Option(help="Held-out faces to take, 0: all; of generators from noise: pictures to make."),
+    ] = 0,
 ) -> None:
-    """Measure a model: distance to the paintings, or what a classifier says of edits or of generated faces.
+    """Measure a model: distance to the paintings, what a classifier says of edits, or distance of generated pictures.
 
-    The distances are Fréchet's and the kernel distance on features of --weights or --inception, beside two floors. For
-    attribute models it needs no paintings, and is measured between edits and unedited faces where features are given;
-    for psc-gan between generated and held-out faces, for all labels and for each condition of the label layout.
+    What is measured follows from the run's method. Translators need --photos and --paintings; the distances are
+    Fréchet's and the kernel distance on features of --weights or --inception, beside two floors. Editors need
+    --classifier. psc-gan is measured for all labels and for each condition of the label layout; dcgan against real
+    pictures, those held out where a table says whose faces they are.
     """
     with _told_in_one_line():
-        if _method_of(model) == "psc-gan":
-            from .evaluate_labels import evaluate_label_files
+        from .evaluate.command import EvaluateOptions, evaluate_run
 
-            labels = evaluate_label_files(
-                model,
-                classifier,
-                data=data,
-                holdout=holdout,
-                count=count or 1000,
+        told = evaluate_run(
+            model,
+            EvaluateOptions(
+                photos=tuple(photos or ()),
+                paintings=paintings,
                 weights=weights,
                 inception=inception,
+                size=size,
+                grid=grid,
+                grid_rows=grid_rows,
                 result=json,
                 record=record,
-            )
-            _tell_labels(labels)
-            return
-        if classifier is not None:
-            from .evaluate_edits import evaluate_edit_files
-
-            edits = evaluate_edit_files(
-                model,
-                classifier,
+                classifier=classifier,
                 data=data,
                 holdout=holdout,
                 count=count,
-                weights=weights,
-                inception=inception,
-                result=json,
-                record=record,
-            )
-            _tell_edits(edits)
-            return
-        if not photos or not paintings or (weights is None and inception is None):
-            raise OptionError(
-                "--photos, --paintings and --weights or --inception are needed to compare with paintings; an attribute "
-                "model needs --classifier instead."
-            )
-        from .evaluate import evaluate_files
-
-        found = evaluate_files(
-            model,
-            photos,
-            paintings,
-            weights,
-            inception=inception,
-            size=size,
-            grid=grid,
-            grid_rows=grid_rows,
-            result=json,
-            record=record,
+            ),
         )
-    sample = found.sample
-    table = Table("translation", sample.name, found.kernel["model"].name, title=sample.features)
-    for row, figure in found.kernel.items():
-        table.add_row(row, f"{found.distances[row]:.1f}", f"{figure.value:.4g} ± {figure.spread:.2g}")
-    out = Console()
-    out.print(table)
-    out.print(
-        f"{found.photos} photos, {found.paintings} paintings, {found.size} px, resize: {sample.resize}. "
-        "Smaller is nearer. Fréchet's is biased upwards for few pictures: compare at equal numbers only"
-        + (", and never with the FID of papers." if sample.name != "FID" else "."),
-        soft_wrap=True,
-    )
+    for part in told:
+        Console().print(part, soft_wrap=True, markup=False, highlight=False)

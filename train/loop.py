@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import re
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -15,37 +17,49 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import Accelerator
-from accelerate.utils import gather_object
+from accelerate.state import AcceleratorState
+from accelerate.utils import broadcast_object_list, gather_object
 from PIL import Image
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from safetensors import SafetensorError
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.tensorboard import SummaryWriter
 
 from ganlens.engine.errors import TrainingError
 from ganlens.engine.spec import GeneratorSpec
 
-from .attribute_data import FaceDataset
-from .attribute_table import has_table, picture_folder
-from .checkpoint import STATE_NAME, load_generator, load_state, save_generator, save_state
-from .config import (
-    CONFIG_NAME,
-    DCGANConfig,
-    FacesConfig,
-    TrainConfig,
-    UnpairedConfig,
-    save_config,
-)
-from .data import Pictures, Positions, TrainingData, UnpairedDataset, make_loader, to_pixels
-from .methods import Batch, Method, Phase, StagedMethod, make_method
+from .averaging import MovingAverage
+from .checkpoint import STATE_NAME, load_generator, load_state, save_generator, save_state, state_stamp
+from .config import CONFIG_NAME, TrainConfig, is_config, read_sessions, save_config
+from .data.datasets import Positions, make_loader
+from .data.pairs import PAIRS_NAME
+from .data.pictures import to_pixels
+from .evaluate.extractors import open_extractor
+from .evaluate.metrics import SetDistance
+from .history import HISTORY_NAME, History
+from .methods import method_of
+from .methods.base import Batch, Method, Phase
+from .processes import average_in_place, average_statistics
+from .provenance import session
 from .randomness import get_random_state, seed_all, set_random_state
-from .records import training_record
-from .schedule import Schedule, average_decay
+from .run_lock import LOCK_NAME, only_writer
+from .specs import hardware, training_record
 
 logger = logging.getLogger(__name__)
 
 STATE_VERSION = 1
+LOG_NAME = "log.txt"
+BEST = "best"
+SNAPSHOTS = "snapshots"
+METRIC_BATCH = 16
+
+BEFORE_FIRST_CHECKPOINT = frozenset(
+    {LOCK_NAME, CONFIG_NAME, PAIRS_NAME, LOG_NAME, HISTORY_NAME, "tensorboard", "samples"}
+)
+"""What a run folder holds before its first checkpoint."""
+UNFINISHED = re.compile(r"\..*\.part(\..*)?")
+"""Files that a killed process did not finish; the next writer removes them."""
 
 
 class Trainer:
@@ -65,30 +79,31 @@ class Trainer:
         self.console = console or Console(stderr=True)
         if config.threads:
             torch.set_num_threads(config.threads)
-        self.accelerator = Accelerator(mixed_precision=config.precision)
+        self.accelerator = make_accelerator(config.precision)
         saved = load_state(config.run) if resume else None
+        self._resumed_from = state_stamp(config.run) if resume else None
         if saved is None:
             refuse_used_folder(config.run)
         self.accelerator.wait_for_everyone()  # all have looked at the folder before one writes to it
         self.device = self.accelerator.device
-        self.dataset = make_dataset(config)
-        self.schedule = Schedule.of(config, self.dataset.epoch_length, self.accelerator.num_processes)
+        with self.accelerator.main_process_first():  # what one process prepares and keeps, the others find
+            kind = method_of(config)
+        self.dataset = kind.make_dataset(config)
+        self.schedule = kind.make_schedule(config, self.dataset.epoch_length, self.accelerator.num_processes)
         self.step = 0
         self.seconds = 0.0
+        self.best: tuple[float, int] | None = None
+        """The smallest kernel distance so far, and its step."""
 
         seed_all(config.seed)  # the same on every process, so that all start from the same weights
-        self.method = make_method(config)
-        if isinstance(self.method, StagedMethod):
-            self.method.prepare(self.dataset, self.schedule)
+        self.method = kind(config)
+        self.method.prepare(self.dataset, self.schedule)
         layout = memory_format(config, self.device, self.method.networks.values())
         for network in self.method.networks.values():
             network.to(device=self.device, memory_format=layout)  # type: ignore[call-overload]
         if config.start_from and saved is None:
             take_generators(self.method, config)
-        self.averaged = {
-            name: AveragedModel(self.method.networks[name], multi_avg_fn=moving_average(config.ema), use_buffers=True)
-            for name in self.method.averaged
-        }
+        self.averaged = {name: MovingAverage(self.method.networks[name], config.ema) for name in self.method.averaged}
         for network in self.method.fixed.values():
             network.to(device=self.device, memory_format=layout).eval().requires_grad_(False)  # type: ignore[call-overload]
         self.optimizers = {
@@ -104,6 +119,8 @@ class Trainer:
         self._counts: dict[str, int] = {}
         self._summed = 0
         self._writer: SummaryWriter | None = None
+        self._history: History | None = None
+        self._metric: SetDistance | None = None
 
     # --- the run -----------------------------------------------------------------------------------------------------
 
@@ -121,12 +138,23 @@ class Trainer:
             raise TrainingError(
                 f"{config.out} is finished: {self.step} of {schedule.steps} steps. Give a larger --steps to go on."
             )
+        with self._own_folder(), self._log_file():
+            try:
+                return self._fit()
+            finally:
+                for file in (self._writer, self._history):
+                    if file is not None:
+                        file.close()
+
+    def _fit(self) -> bool:
+        config, schedule = self.config, self.schedule
         if self.is_main:
-            config.run.mkdir(parents=True, exist_ok=True)
-            save_config(config, config.run)
+            self._begin_files()
             purge_step = self.step + 1 if self.step else None  # what a killed run wrote after its last checkpoint
             self._writer = SummaryWriter(str(config.run / "tensorboard"), purge_step=purge_step)
         if self.step == 0:
+            if config.sample_every:
+                self.sample()
             self.save()  # shows at once that the folder can be written, and makes a run of any age resumable
         positions = Positions(
             self.step, schedule.steps, config.batch, self.accelerator.process_index, self.accelerator.num_processes
@@ -147,6 +175,10 @@ class Trainer:
                     last_log = now
                 if config.sample_every and (self.step % config.sample_every == 0 or self.step == schedule.steps):
                     self.sample()
+                if config.metric_every and (self.step % config.metric_every == 0 or self.step == schedule.steps):
+                    self.measure()
+                if config.keep_every and self.step % config.keep_every == 0 and self.is_main:
+                    self._write_generators(config.run / SNAPSHOTS / f"step-{self.step:07d}")
                 stop, due = self._agree(interrupted.is_set(), now - last_checkpoint > 60 * config.checkpoint_minutes)
                 if stop or due:
                     self.save()
@@ -156,15 +188,44 @@ class Trainer:
         finished = self.step >= schedule.steps
         if finished:
             self.save()
-        if self._writer is not None:
-            self._writer.close()
         return finished
+
+    @contextmanager
+    def _own_folder(self) -> Iterator[None]:
+        """The run folder, locked. Only the main process holds the lock; if it fails, all processes raise."""
+        problem: TrainingError | None = None
+        with ExitStack() as held:
+            if self.is_main:
+                try:
+                    self.config.run.mkdir(parents=True, exist_ok=True)
+                    held.enter_context(only_writer(self.config.run))
+                    self._refuse_changed_folder()
+                except TrainingError as error:
+                    problem = error
+                except OSError as error:
+                    problem = TrainingError(f"{self.config.run} cannot be written: {error}. Choose another --out.")
+            problems: list[TrainingError | None] = [problem]
+            if self.accelerator.num_processes > 1:
+                problems = broadcast_object_list(problems)
+            if problems[0] is not None:
+                raise problems[0]
+            yield
+
+    def _refuse_changed_folder(self) -> None:
+        """Another process may have trained here between the first look at the folder and the lock."""
+        if self._resumed_from is None:
+            refuse_used_folder(self.config.run)
+        elif state_stamp(self.config.run) != self._resumed_from:
+            raise TrainingError(
+                f"The run in {self.config.run} has gone on since it was opened: another process trains it. Try again "
+                "when that has ended."
+            )
 
     def update(self, batch: Batch) -> None:
         """One step: each phase computes its loss with all other networks frozen, and its optimiser moves."""
-        if isinstance(self.method, StagedMethod) and self.method.start_stage(self.step):
+        if self.method.start_step(self.step, self.images_seen):
             for averaged in self.averaged.values():
-                averaged.n_averaged.zero_()
+                averaged.restart()
         factor = self.schedule.factor(self.step)
         moved: set[str] = set()
         for phase in self.method.phases:
@@ -181,6 +242,9 @@ class Trainer:
                 optimizer.zero_grad(set_to_none=True)
                 self.accelerator.backward(total)
             self._average_gradients(phase)
+            if self.config.clip_gradients:
+                self.accelerator.unscale_gradients(optimizer)
+                nn.utils.clip_grad_norm_(self._parameters(phase), self.config.clip_gradients)
             optimizer.step()
             if phase.after:
                 phase.after()
@@ -188,9 +252,10 @@ class Trainer:
                 self._sums[name] = self._sums.get(name, torch.zeros((), device=self.device)) + value.detach().float()
                 self._counts[name] = self._counts.get(name, 0) + 1
         self._summed += 1
+        average_statistics(self.method.networks.values())
         for name, averaged in self.averaged.items():
             if name in moved:
-                averaged.update_parameters(self.method.networks[name])
+                averaged.update(self.method.networks[name])
         self.step += 1
 
     @property
@@ -221,27 +286,129 @@ class Trainer:
             "config": self.config.model_dump_json(),
             "step": self.step,
             "seconds": self.seconds,
+            "best": self.best,
             "networks": {name: network.state_dict() for name, network in self.method.networks.items()},
             "averaged": {name: averaged.state_dict() for name, averaged in self.averaged.items()},
             "optimizers": {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()},
             "scaler": self.accelerator.scaler.state_dict() if self.accelerator.scaler is not None else None,
             "ranks": ranks,
         }
-        save_state(state, self.config.run)
+        # The state last: killed in between, the run is resumed from the one before and writes its generators again. But
+        # the first of all states first: from then on there is something to resume.
+        first = not (self.config.run / STATE_NAME).exists()
+        try:
+            if first:
+                save_state(state, self.config.run)
+            self._write_generators(self.config.run)
+            if not first:
+                save_state(state, self.config.run)
+        except (OSError, SafetensorError) as error:
+            raise TrainingError(
+                f"The checkpoint could not be written to {self.config.run}: {error}. Free some space, then --resume."
+            ) from error
+
+    def _write_generators(self, folder: Path, metrics: dict[str, float] | None = None) -> None:
         training = training_record(
-            self.config,
-            images_seen=self.images_seen,
-            steps=self.step,
-            seconds=self.seconds,
-            device=str(self.device),
+            self.config, images_seen=self.images_seen, steps=self.step, seconds=self.seconds, device=str(self.device)
         )
+        folder.mkdir(parents=True, exist_ok=True)
         for stem, (name, spec) in self.method.specs().items():
-            complete = spec.model_copy(update={"training": training, "producer": "ganlens.train"})
-            save_generator(self._saved(name), complete, self.config.run / f"{stem}.safetensors")
+            update = {"training": training, "producer": "ganlens.train", "metrics": metrics or {}}
+            save_generator(self._saved(name), spec.model_copy(update=update), folder / f"{stem}.safetensors")
+
+    def _begin_files(self) -> None:
+        """The configuration with what is known of this process, and the history."""
+        config, fingerprint = self.config, self.dataset.fingerprint()
+        known = {found["data"] for found in read_sessions(config.run) if found.get("data")}
+        if self.step and known and fingerprint not in known:
+            logger.warning("the pictures are not those with which the run began: other names, sizes or labels")
+        processes = int(self.accelerator.num_processes)
+        save_config(
+            config,
+            config.run,
+            session(step=self.step, device=hardware(str(self.device)), processes=processes, data=fingerprint),
+        )
+        self._history = History(config.run, self.step)
+        logger.info(
+            "%s on %s, %d process%s, %d steps of %d pictures",
+            config.method,
+            hardware(str(self.device)),
+            processes,
+            "" if processes == 1 else "es",
+            self.schedule.steps,
+            config.batch * processes,
+        )
+
+    @contextmanager
+    def _log_file(self) -> Iterator[None]:
+        """What is logged goes to ``log.txt`` in the run folder too."""
+        if not self.is_main:
+            yield
+            return
+        handler = logging.FileHandler(self.config.run / LOG_NAME, encoding="utf-8")
+        handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+        package = logging.getLogger(__package__)
+        level = package.level
+        package.addHandler(handler)
+        package.setLevel(min(level or logging.INFO, logging.INFO))
+        try:
+            yield
+        finally:
+            package.setLevel(level)
+            package.removeHandler(handler)
+            handler.close()
+
+    @torch.no_grad()
+    def measure(self) -> None:
+        """Fréchet and kernel distance of what the averaged generator makes now; the best generators go to best/.
+
+        On pictures of the training, in an order and with noise that are the same each time: the figures of one run can
+        be compared with each other, and with those of runs on the same data.
+        """
+        if not self.is_main:
+            return
+        before = get_random_state()
+        seed_all(self.config.seed)
+        networks = {name: averaged.module.eval() for name, averaged in self.averaged.items()}
+        made, real = [], []
+        for start in range(0, self.config.metric_pictures, METRIC_BATCH):
+            rows = range(start, min(start + METRIC_BATCH, self.config.metric_pictures))
+            batch = tuple(torch.stack(part) for part in zip(*(self.dataset[row] for row in rows), strict=True))
+            found = self.method.compared(tuple(self._to_device(part) for part in batch), networks)
+            if found is None:
+                break
+            made.append(found[0].cpu())
+            real.append(found[1].cpu())
+        if made:
+            distance = self._distance(real)
+            figures = distance(made)
+            values = {f"metric/{figure.name}": figure.value for figure in figures}
+            self._record(values)
+            logger.info("step %d  %s", self.step, "  ".join(f"{figure.name} {figure.value:.4g}" for figure in figures))
+            if self.best is None or figures.kernel.value < self.best[0]:
+                self.best = figures.kernel.value, self.step
+                words = f"{len(torch.cat(made))} pictures of the training, step {self.step}"
+                metrics = {f"{figure.name} {figure.features}, {words}": figure.value for figure in figures}
+                self._write_generators(self.config.run / BEST, metrics)
+        set_random_state(before)
+
+    def _distance(self, real: list[Tensor]) -> SetDistance:
+        if self._metric is None or self._metric.real_size != real[0].shape[2:]:
+            file = Path(self.config.metric_features)
+            vgg = file.suffix == ".safetensors"
+            extractor = open_extractor(None if vgg else file, file if vgg else None).to(self.device)
+            self._metric = SetDistance(extractor, real, resize="as in training")
+        return self._metric
+
+    def _record(self, values: dict[str, float]) -> None:
+        if self._history is not None:
+            self._history.add(self.step, self.seconds, values)
+        if self._writer is not None:
+            for name, value in values.items():
+                self._writer.add_scalar(name, value, self.step)
 
     def _saved(self, name: str) -> nn.Module:
-        averaged: dict[str, nn.Module] = {name: network.module for name, network in self.averaged.items()}
-        return self.method.assemble(name, averaged) if isinstance(self.method, StagedMethod) else averaged[name]
+        return self.method.assemble(name, {name: averaged.module for name, averaged in self.averaged.items()})
 
     def _restore(self, saved: dict[str, Any]) -> None:
         if saved["version"] != STATE_VERSION:
@@ -261,9 +428,14 @@ class Trainer:
             try:
                 network.load_state_dict(saved["networks"][name])
             except RuntimeError as error:
+                if self.config.size != json.loads(saved["config"])["size"]:
+                    raise TrainingError(
+                        f"--size cannot change in this run: its {name} is made for pictures of one size. Start a new "
+                        "run in another --out (with acl-gan, --discriminator-size lets a run go on at another --size)."
+                    ) from error
                 raise TrainingError(
-                    f"--size cannot change in this run: its {name} is made for pictures of one size. Start a new "
-                    "run in another --out (with acl-gan, --discriminator-size lets a run go on at another --size)."
+                    f"The {name} in {self.config.out} has other layers than this version's: it was written by an older "
+                    f"one ({str(error).splitlines()[-1].strip()}). Start a new run."
                 ) from error
         for name, averaged in self.averaged.items():
             averaged.load_state_dict(saved["averaged"][name])
@@ -274,6 +446,7 @@ class Trainer:
         set_random_state(own["random"])
         self.step = saved["step"]
         self.seconds = saved["seconds"]
+        self.best = saved.get("best")
 
     @torch.no_grad()
     def sample(self) -> None:
@@ -313,12 +486,7 @@ class Trainer:
         """
         if self.accelerator.num_processes == 1:
             return
-        gradients = [parameter.grad for parameter in self._parameters(phase) if parameter.grad is not None]
-        flat = self.accelerator.reduce(torch.cat([gradient.reshape(-1) for gradient in gradients]), reduction="mean")
-        offset = 0
-        for gradient in gradients:
-            gradient.copy_(flat[offset : offset + gradient.numel()].view_as(gradient))
-            offset += gradient.numel()
+        average_in_place([parameter.grad for parameter in self._parameters(phase) if parameter.grad is not None])
 
     def _agree(self, *wishes: bool) -> tuple[bool, ...]:
         """What any process wishes, all do: clocks and signals do not reach them in the same step."""
@@ -359,9 +527,7 @@ class Trainer:
             rate,
             losses,
         )
-        if self._writer is not None:
-            for name, value in {**means, "images_per_second": speed, "learning_rate": rate}.items():
-                self._writer.add_scalar(name, value, self.step)
+        self._record({**means, "images_per_second": speed, "learning_rate": rate})
 
     @contextmanager
     def _progress(self) -> Iterator[_Bar]:
@@ -408,16 +574,6 @@ def memory_format(config: TrainConfig, device: torch.device, networks: Iterable[
     return torch.contiguous_format if by_picture and device.type == "cpu" else torch.channels_last
 
 
-def moving_average(ema: float) -> Callable[[Any, Any, Tensor | int], None]:
-    """How :class:`AveragedModel` moves: exponentially, with :func:`.schedule.average_decay`."""
-
-    def move(averaged: Any, current: Any, count: Tensor | int) -> None:
-        function = get_ema_multi_avg_fn(average_decay(ema, int(count)))  # type: ignore[no-untyped-call]
-        function(averaged, current, count)
-
-    return move
-
-
 def take_generators(method: Method, config: TrainConfig) -> None:
     """Give a new run the averaged generators of the one that ``start_from`` names.
 
@@ -425,7 +581,7 @@ def take_generators(method: Method, config: TrainConfig) -> None:
         TrainingError: the method has none to give, or they are of another kind.
         ModelFileError: there are none in that folder.
     """
-    files = {} if isinstance(method, StagedMethod) else method.specs()
+    files = method.specs()
     if not files:
         raise TrainingError(f"--start-from {config.start_from}: {config.method} does not start from a generator.")
     for stem, (name, spec) in files.items():
@@ -440,7 +596,7 @@ def take_generators(method: Method, config: TrainConfig) -> None:
         except RuntimeError as error:
             raise TrainingError(
                 f"--start-from {config.start_from}: its {stem} is a {given.tier} network ({given.options}), this run's "
-                f"is {spec.tier} ({spec.options}). Give the same --tier, --norm and --activation."
+                f"is {spec.tier} ({spec.options}). Give the same --tier, --shape, --norm and --activation."
             ) from error
 
 
@@ -453,29 +609,24 @@ def train(config: TrainConfig, *, resume: bool = False, console: Console | None 
     return Trainer(config, resume=resume, console=console).fit()
 
 
-def make_dataset(config: TrainConfig) -> TrainingData:
-    """The data set that a method's configuration names."""
-    if isinstance(config, DCGANConfig) and not config.needs_labels and not has_table(config.data, config.table):
-        pictures = Pictures(str(picture_folder(Path(config.data))), config.resize_px, config.cache_mb)
-        return UnpairedDataset((pictures,), config.size, flip=config.flip, seed=config.seed)
-    if isinstance(config, FacesConfig):
-        return FaceDataset.of(config)
-    assert isinstance(config, UnpairedConfig)
-    domains = (
-        Pictures(config.photos, config.resize_px, config.cache_mb),
-        Pictures(config.paintings, round(config.resize_px * config.painting_zoom), config.cache_mb),
-    )
-    return UnpairedDataset(domains, config.size, flip=config.flip, seed=config.seed)
-
-
 def refuse_used_folder(folder: Path) -> None:
-    """Raise unless a new run may be written to ``folder``."""
-    if folder.is_dir() and any(folder.iterdir()):
-        if (folder / STATE_NAME).exists() or (folder / CONFIG_NAME).exists():
-            raise TrainingError(f"{folder} holds a run. Continue it with --resume, or choose another --out.")
-        raise TrainingError(f"{folder} exists and is not empty. Choose another --out; nothing is overwritten.")
+    """Raise unless a new run may be written to ``folder``: it is missing, empty, or holds only what a run writes before
+    its first checkpoint."""
     if folder.exists() and not folder.is_dir():
         raise TrainingError(f"{folder} is a file. --out must be a folder; it is made if missing.")
+    found = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    if STATE_NAME in found:
+        raise TrainingError(f"{folder} holds a run. Continue it with --resume, or choose another --out.")
+    ours = bool(found & {LOCK_NAME, PAIRS_NAME}) or is_config(folder / CONFIG_NAME)
+    if found and not (ours and all(name in BEFORE_FIRST_CHECKPOINT or UNFINISHED.fullmatch(name) for name in found)):
+        raise TrainingError(f"{folder} exists and is not empty. Choose another --out; nothing is overwritten.")
+
+
+def make_accelerator(precision: str) -> Accelerator:
+    """An Accelerator of this precision, also where the process has trained in another one before."""
+    if AcceleratorState._shared_state and AcceleratorState().mixed_precision != precision:
+        AcceleratorState._reset_state()
+    return Accelerator(mixed_precision=precision)
 
 
 @contextmanager
@@ -512,7 +663,7 @@ def catch_interrupt() -> Iterator[threading.Event]:
         event.set()
         logger.warning("stopping after this step; the run is saved and can be resumed")
 
-    previous = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    previous = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     try:
         yield event
     finally:

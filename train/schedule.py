@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from .config import PSCGANConfig, TrainConfig
+from .config import TrainConfig
 
 
 def decay_factor(done: int, constant: int, decay: int) -> float:
@@ -18,6 +18,11 @@ def average_decay(ema: float, count: int) -> float:
     With 0.999 from the beginning, more than half of the average after 600 steps are still the first, random weights.
     """
     return min(ema, (1 + count) / (10 + count))
+
+
+def steps_per_epoch(config: TrainConfig, epoch_length: int, processes: int) -> int:
+    """Steps in which all processes together see ``epoch_length`` samples."""
+    return max(1, epoch_length // (config.batch * processes))
 
 
 class Schedule(NamedTuple):
@@ -37,25 +42,12 @@ class Schedule(NamedTuple):
     @classmethod
     def of(cls, config: TrainConfig, epoch_length: int, processes: int = 1) -> Schedule:
         """The schedule of a run over a data set of ``epoch_length`` samples."""
-        per_epoch = max(1, epoch_length // (config.batch * processes))
-        if isinstance(config, PSCGANConfig):
-            return cls._staged(config, per_epoch)
+        per_epoch = steps_per_epoch(config, epoch_length, processes)
         if config.steps:
             decay = max(0, config.decay_steps or config.steps // 2)
             return cls(config.steps, per_epoch, config.steps - decay, decay, by_epoch=False)
         epochs = config.epochs + config.decay_epochs
         return cls(epochs * per_epoch, per_epoch, config.epochs, config.decay_epochs, by_epoch=True)
-
-    @classmethod
-    def _staged(cls, config: PSCGANConfig, per_epoch: int) -> Schedule:
-        """Two stages, each with a length of its own; only the second decays, and only where it is asked for."""
-        first = (config.stage1_steps or config.stage1_epochs * per_epoch) if config.has_stage1 else 0
-        constant, decay = config.epochs * per_epoch, config.decay_epochs * per_epoch
-        if config.steps:
-            constant, decay = config.steps - config.decay_steps, config.decay_steps
-        if not config.has_stage2:
-            constant, decay = 0, 0
-        return cls(first + constant + decay, per_epoch, first + constant, decay, by_epoch=False, first_stage=first)
 
     def factor(self, step: int) -> float:
         """Of the learning rate, in step ``step`` (from 0)."""

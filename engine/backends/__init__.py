@@ -52,6 +52,7 @@ def open_backend(
     value_range: ValueRange | None = None,
     strict: bool = False,
     batch: int | None = None,
+    device: int | None = None,
 ) -> ModelBackend:
     """Open a model, warmed up at ``size``; ``choice`` of the result says which backend runs and why.
 
@@ -65,10 +66,12 @@ def open_backend(
         value_range: of a model without our record, for example (-1, 1).
         strict: "auto" does not go on to the next backend when one whose library is installed cannot run.
         batch: pictures of a run that it is warmed up for; None: one, or as many as the model wants.
+        device: which GPU, as in nvidia-smi and CUDA_VISIBLE_DEVICES; "auto" then takes no backend on the CPU. None: the
+            first GPU, or the CPU.
 
     Raises:
-        OptionError: an unknown backend, fewer than one thread, a value range that contradicts the record, or a batch
-            that the model does not take.
+        OptionError: an unknown backend, fewer than one thread, a value range that contradicts the record, a batch
+            that the model does not take, or a GPU for a backend on the CPU.
         ModelFileError, ShapeError: the file is no model that the engine can run.
         MissingExtra, BackendUnavailable: the backend asked for, or every backend, cannot run here.
     """
@@ -85,13 +88,13 @@ def open_backend(
                 f"{model.path} is a TensorRT plan, which only --backend tensorrt runs; {backend} came. "
                 "Give the ONNX file it was built from."
             )
-        opened = open_named("tensorrt", model, threads=threads, spin=spin)
+        opened = open_named("tensorrt", model, threads=threads, spin=spin, device=device)
         warm_up(opened, size, batch)
         opened.choice = Choice("tensorrt", (f"tensorrt: runs on {opened.library}",))
         return opened
     if backend == AUTO:
-        return open_auto(model, size, threads, spin, strict, batch)
-    opened = open_named(backend, model, threads=threads, spin=spin)
+        return open_auto(model, size, threads, spin, strict, batch, device)
+    opened = open_named(backend, model, threads=threads, spin=spin, device=device)
     warm_up(opened, size, batch)
     return opened
 

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import platform
 import statistics
-import tempfile
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-import platformdirs
 
 from ..errors import BackendError, BackendUnavailable, EngineError, MissingExtra, ModelFileError
+from ..files import cache_folder, make_private_folder, read_private, replace_file
 from ..model import Model
 from . import registry
 from .base import Array, Choice, ModelBackend, zero_inputs
@@ -88,6 +88,7 @@ def open_auto(
     spin: bool,
     strict: bool,
     batch: int | None,
+    device: int | None = None,
 ) -> ModelBackend:
     """Take a GPU if one runs, else a CPU backend; see :func:`~ganlens.engine.backends.open_backend`."""
     lines: list[str] = []
@@ -95,10 +96,10 @@ def open_auto(
         if name in CPU_BACKENDS:
             continue
         missing = registry.quick_problem(name)
-        problem = missing or registry.problem(name)
+        problem = missing or registry.problem(name, device)
         if problem is None:
             try:
-                opened = open_named(name, model, threads=threads, spin=spin)
+                opened = open_named(name, model, threads=threads, spin=spin, device=device)
                 warm_up(opened, size, batch)
             except (MissingExtra, BackendUnavailable, BackendError, ModelFileError) as error:
                 problem = str(error)
@@ -112,6 +113,11 @@ def open_auto(
             )
         lines.append(f"{name}: {problem}")
 
+    if device is not None:
+        raise BackendUnavailable(
+            f"No backend runs on GPU {device}. {' '.join(f'{line.rstrip(chr(46))}.' for line in lines)} "
+            "Leave the device out to run on the CPU; engine backends lists the GPUs."
+        )
     problems = {name: registry.quick_problem(name) for name in CPU_BACKENDS}
     candidates = [name for name, problem in problems.items() if problem is None]
     for name, problem in problems.items():
@@ -193,12 +199,6 @@ def _open_all(
 # --- memory -------------------------------------------------------------------------------------------------------
 
 
-def cache_folder() -> Path:
-    """Where decisions, plans and compiled kernels are kept: ``GANLENS_CACHE``, else the user's cache folder."""
-    given = os.environ.get("GANLENS_CACHE")
-    return Path(given) if given else platformdirs.user_cache_path("ganlens")
-
-
 def cache_key(sha256: str, size: tuple[int, int], threads: int, libraries: Iterable[str]) -> str:
     """All that the decision depends on."""
     return " | ".join([sha256, f"{size[0]}x{size[1]}", f"{threads} threads", cpu_name(), *libraries])
@@ -234,19 +234,14 @@ def remember(key: str, timings: dict[str, float]) -> None:
     kept.pop(key, None)
     kept[key] = timings
     text = json.dumps(dict(list(kept.items())[-MEMORY:]), indent=1)
-    folder = cache_folder()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", dir=folder, suffix=".tmp", delete=False, encoding="utf-8") as file:
-            file.write(text)
-        os.replace(file.name, folder / "backends.json")
-    except OSError:
-        pass
+    with contextlib.suppress(OSError):
+        folder = make_private_folder(cache_folder())
+        replace_file(folder / "backends.json", text, mode=0o600)
 
 
 def _read() -> dict[str, object]:
     try:
-        content = json.loads((cache_folder() / "backends.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        content = json.loads(read_private(cache_folder() / "backends.json"))
+    except (OSError, ValueError, RecursionError):
         return {}
     return content if isinstance(content, dict) else {}

@@ -34,17 +34,6 @@ class Output(NamedTuple):
         one = slice(index, index + 1)
         return Output(self.translated[one], None if self.mask is None else self.mask[one])
 
-    def faded(self, image: Array, share: float, *, composed: bool) -> Output:
-        """The same with ``share`` of its change to ``image``, 0 to 1.
-
-        Args:
-            image: (N, 3, H, W), what the network was given.
-            composed: ``translated`` is a finished picture; else the mask says where it shows.
-        """
-        if composed or self.mask is None:
-            return self._replace(translated=image + share * (self.translated - image))
-        return self._replace(mask=share * self.mask)
-
 
 class Backend(Protocol):
     """Runs one model. Arrays in and out live on ``device``; one call at a time.

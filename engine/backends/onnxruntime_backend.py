@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import importlib.util
 import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..cuda.driver import extra_for
 from ..errors import BackendError, BackendUnavailable, MissingExtra, ModelFileError
 from ..model import Model
 from ..model.description import FLOAT16
@@ -23,7 +25,7 @@ SILENT = 4
 WARNING = 2
 """The library's own default."""
 
-CUDA_CURE = "pip uninstall onnxruntime; pip install 'ganlens[cuda]'"
+CUDA_CURE = "pip uninstall onnxruntime onnxruntime-gpu; pip install 'ganlens[{extra}]'"
 # Both packages import as onnxruntime, so one must go first.
 
 IDENTITY = bytes.fromhex(
@@ -42,7 +44,9 @@ def _load(extra: str) -> Any:
                 f"onnxruntime is installed but cannot be imported: {_one_line(error)}. Install it again."
             ) from error
         package = "onnxruntime-gpu" if extra == "cuda" else "onnxruntime"
-        raise MissingExtra(f"The backend '{extra}'", package, extra) from error
+        raise MissingExtra(
+            f"The backend '{extra}'", package, extra_for("cuda") if extra == "cuda" else extra
+        ) from error
     return onnxruntime
 
 
@@ -133,31 +137,58 @@ class OnnxRuntimeCuda(OnnxRuntimeCpu):
     _device: Device | None = None
     _stream: Stream | None = None
 
+    def __init__(self, model: Model, *, threads: int, spin: bool = False, device: int = 0) -> None:
+        """Open a model.
+
+        Args:
+            threads, spin: of what runs on the CPU; see :class:`OnnxRuntimeCpu`.
+            device: which GPU, as in nvidia-smi and CUDA_VISIBLE_DEVICES.
+
+        Raises:
+            MissingExtra, BackendUnavailable, ModelFileError: as for :class:`OnnxRuntimeCpu`.
+        """
+        self._index = device
+        super().__init__(model, threads=threads, spin=spin)
+
+    @property
+    def gpu(self) -> Device:
+        """See :class:`~ganlens.engine.cuda.device_protocol.DeviceBackend`.
+
+        Raises:
+            BackendUnavailable: the session runs on a stream of its own.
+        """
+        if self._stream is None or self._device is None:
+            raise BackendUnavailable(
+                f"{self.library} was opened without cuda-bindings; "
+                f"pip install 'ganlens[{extra_for('cuda')}]' and open it again."
+            )
+        return self._device
+
     def bind_device(self, device: Device, shapes: tuple[Shape, ...]) -> DeviceRun:
         """See :class:`~ganlens.engine.cuda.device_protocol.DeviceBackend`.
 
         Raises:
             BackendUnavailable: the session runs on another GPU, or on a stream of its own.
         """
-        if self._stream is None or self._device is None or self._device.index != device.index:
+        if self.gpu.index != device.index or self._stream is None:
             raise BackendUnavailable(
-                f"{self.library} was opened without cuda-bindings, or for another GPU than {device.index}; "
-                "pip install 'ganlens[cuda]' and open it again."
+                f"{self.library} was opened on GPU {self.gpu.index}, got memory of GPU {device.index}. Open it again "
+                f"with device={device.index}."
             )
         return DeviceRun(self, device, self._stream, shapes)
 
     def _check_provider(self) -> None:
-        state = cuda_status()
+        state = cuda_status(self._index)
         if not state.usable:
             raise BackendUnavailable(f"The backend 'cuda' cannot run here: {state.reason}. {state.cure}")
 
     def _providers(self) -> list[Any]:
         # The exhaustive search costs seconds at the first run and is repaid by the second.
-        options = {"device_id": "0", "cudnn_conv_algo_search": "EXHAUSTIVE"}
+        options = {"device_id": str(self._index), "cudnn_conv_algo_search": "EXHAUSTIVE"}
         from ..cuda import Device
 
         with contextlib.suppress(MissingExtra):
-            self._device = Device(0)
+            self._device = Device(self._index)
             self._stream = self._device.stream()
             options["user_compute_stream"] = str(self._stream.handle)
         return [(self.provider, options)]
@@ -270,10 +301,13 @@ def cpu_status() -> BackendStatus:
     return BackendStatus("cpu", True, _load("cpu").__version__, "cpu")
 
 
-def cuda_status() -> BackendStatus:
+def cuda_status(index: int = 0) -> BackendStatus:
     """Whether the CUDA provider runs here: it does when a session of one node starts on it.
 
     A list of providers is no answer: it names what the package was built for, not what the machine has.
+
+    Args:
+        index: which GPU.
 
     Raises:
         MissingExtra: onnxruntime is not installed.
@@ -282,15 +316,19 @@ def cuda_status() -> BackendStatus:
     provider = OnnxRuntimeCuda.provider
     if provider not in ort.get_available_providers():
         reason = f"the installed onnxruntime {ort.__version__} is not built for CUDA"
-        return BackendStatus("cuda", False, ort.__version__, reason=reason, cure=f"Install the other: {CUDA_CURE}")
+        return BackendStatus(
+            "cuda", False, ort.__version__, reason=reason, cure=CUDA_CURE.format(extra=extra_for("cuda"))
+        )
     options = ort.SessionOptions()
     options.log_severity_level = SILENT
     ort.set_default_logger_severity(SILENT)
     try:
         _preload_cuda(ort)
-        session = ort.InferenceSession(IDENTITY, options, providers=[provider], enable_fallback=0)
+        session = ort.InferenceSession(
+            IDENTITY, options, providers=[(provider, {"device_id": str(index)})], enable_fallback=0
+        )
         if session.get_providers()[0] == provider:
-            return BackendStatus("cuda", True, ort.__version__, "cuda:0")
+            return BackendStatus("cuda", True, ort.__version__, f"cuda:{index}")
         reason = _missing_library(ort)
     except Exception as error:
         reason = _one_line(error)
@@ -301,10 +339,19 @@ def cuda_status() -> BackendStatus:
 
 
 def _preload_cuda(ort: Any) -> None:
-    """Load CUDA and cuDNN from their Python packages, where the system's loader does not look."""
-    if hasattr(ort, "preload_dlls"):  # since 1.21
-        with contextlib.redirect_stdout(io.StringIO()):  # it prints what it does not find
-            ort.preload_dlls()
+    """Load CUDA and cuDNN from their Python packages, where the system's loader does not look.
+
+    They may be in another folder than ONNX Runtime, as in a virtual environment over another one; by itself it looks
+    beside itself only. What is loaded already stays.
+    """
+    if not hasattr(ort, "preload_dlls"):  # since 1.21
+        return
+    found = importlib.util.find_spec("nvidia")
+    packages = found.submodule_search_locations if found is not None else None
+    folders: list[str | None] = [str(Path(folder).absolute().parent) for folder in packages or ()]
+    with contextlib.redirect_stdout(io.StringIO()):  # it prints what it does not find
+        for folder in folders or [None]:
+            ort.preload_dlls(directory=folder)
 
 
 def _missing_library(ort: Any) -> str:

@@ -114,7 +114,8 @@ class _Binding:
             compiled = backend._core.compile_model(model, "CPU", backend._config)
             self._request = compiled.create_infer_request()
             outputs = [compiled.output(name) for name in output_names(backend.spec)]
-            if all(output.partial_shape.is_static for output in outputs):
+            fixed = all(output.partial_shape.is_static for output in outputs)
+            if fixed:
                 came = tuple(tuple(output.shape) for output in outputs)
             else:  # a shape that only a run can tell
                 self._request.infer(
@@ -124,8 +125,11 @@ class _Binding:
         except Exception as error:
             raise BackendError(f"{backend.library} failed on an input of {shapes[0]}: {_one_line(error)}") from error
         backend.check_outputs(came, shapes)
-        self._answer: tuple[Array, ...] = tuple(np.empty(shape, np.float32) for shape in came)
-        for output, array in zip(outputs, self._answer, strict=True):
+        self._shapes = shapes
+        self._moving = () if fixed else tuple(outputs)
+        """Outputs whose shape each run decides anew."""
+        self._answer: tuple[Array, ...] = () if self._moving else tuple(np.empty(shape, np.float32) for shape in came)
+        for output, array in zip(outputs, self._answer, strict=False):
             self._request.set_tensor(output, ov.Tensor(array, shared_memory=True))
 
     def __call__(self, inputs: tuple[Array, ...]) -> tuple[Array, ...]:
@@ -134,9 +138,13 @@ class _Binding:
             for name, array in zip(self._names, inputs, strict=True):
                 self._request.set_tensor(name, backend._ov.Tensor(array, shared_memory=True))
             self._request.infer()
+            if not self._moving:
+                return self._answer
+            answer = tuple(self._request.get_tensor(output).data for output in self._moving)
         except Exception as error:
             raise BackendError(f"{backend.library} failed on {backend.title}: {_one_line(error)}") from error
-        return self._answer
+        backend.check_outputs(tuple(array.shape for array in answer), self._shapes)
+        return answer
 
 
 def status() -> BackendStatus:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
+import importlib.util
+import sys
 from typing import NamedTuple
 
-from ..errors import BackendUnavailable, EngineError, MissingExtra
+from ..cuda.driver import extra_for
+from ..errors import BackendUnavailable, EngineError, MissingExtra, OptionError
 from ..model import Model
 from .base import BackendStatus, ModelBackend
 from .sizes import find_size_rule
@@ -23,11 +26,25 @@ class BackendEntry(NamedTuple):
     packages: tuple[str, ...]
     """Distributions any one of which brings the library."""
     extra: str
+    modules: tuple[str, ...] = ()
+    """Modules any one of which is the library even where no distribution tells its version, as on JetPack."""
+    on_gpu: bool = False
+    """Whether it takes ``device``."""
 
 
 BACKENDS: dict[str, BackendEntry] = {
-    "tensorrt": BackendEntry(".tensorrt", "TensorRt", "status", ("tensorrt", "tensorrt-rtx"), "tensorrt"),
-    "cuda": BackendEntry(".onnxruntime_backend", "OnnxRuntimeCuda", "cuda_status", ("onnxruntime-gpu",), "cuda"),
+    "tensorrt": BackendEntry(
+        ".tensorrt",
+        "TensorRt",
+        "status",
+        ("tensorrt", "tensorrt-rtx"),
+        "tensorrt",
+        ("tensorrt", "tensorrt_rtx"),
+        on_gpu=True,
+    ),
+    "cuda": BackendEntry(
+        ".onnxruntime_backend", "OnnxRuntimeCuda", "cuda_status", ("onnxruntime-gpu",), "cuda", on_gpu=True
+    ),
     "openvino": BackendEntry(".openvino_backend", "OpenVino", "status", ("openvino",), "openvino"),
     "cpu": BackendEntry(
         ".onnxruntime_backend", "OnnxRuntimeCpu", "cpu_status", ("onnxruntime", "onnxruntime-gpu"), "cpu"
@@ -36,15 +53,25 @@ BACKENDS: dict[str, BackendEntry] = {
 """In order of preference."""
 
 
-def open_named(name: str, model: Model, *, threads: int, spin: bool) -> ModelBackend:
+def open_named(name: str, model: Model, *, threads: int, spin: bool, device: int | None = None) -> ModelBackend:
     """Open a model with one backend, not yet warmed up; the sizes that a foreign model takes are found by trying.
 
+    Args:
+        device: which GPU, for backends that run on one; None: the first.
+
     Raises:
+        OptionError: a GPU was given, and the backend runs on the CPU.
         MissingExtra, BackendUnavailable, ModelFileError, ShapeError: see :func:`~ganlens.engine.backends.open_backend`.
     """
     entry = BACKENDS[name]
     cls = getattr(importlib.import_module(entry.module, __package__), entry.cls)
-    opened: ModelBackend = cls(model, threads=threads, spin=spin)
+    if device is not None and not entry.on_gpu:
+        raise OptionError(
+            f"got GPU {device}; the backend {name!r} runs on the CPU. Leave the device out, or name one of "
+            f"{', '.join(other for other, row in BACKENDS.items() if row.on_gpu)}."
+        )
+    where = {} if device is None else {"device": device}
+    opened: ModelBackend = cls(model, threads=threads, spin=spin, **where)
     if not model.sizes_known:
         try:
             opened.set_size_rule(find_size_rule(opened))
@@ -71,33 +98,47 @@ def quick_problem(name: str) -> str | None:
     """Why a backend cannot run, as far as shows without importing its library; None when nothing speaks against it."""
     entry = BACKENDS[name]
     if installed(name) is None:
-        return f"{' or '.join(entry.packages)} is not installed (pip install 'ganlens[{entry.extra}]')"
+        return f"{' or '.join(entry.packages)} is not installed (pip install 'ganlens[{extra_of(name)}]')"
     return None
 
 
-def problem(name: str) -> str | None:
+def extra_of(name: str) -> str:
+    """The extra that installs a backend here; for GPUs it depends on the driver."""
+    return extra_for(name) if name == "cuda" or name == "tensorrt" else BACKENDS[name].extra
+
+
+def problem(name: str, device: int | None = None) -> str | None:
     """Why a backend cannot run, found by starting its library; None when it can."""
-    state = status(name)
+    state = status(name, device)
     if state.usable:
         return None
     return f"{state.reason} ({state.cure})" if state.cure else state.reason.rstrip(".")
 
 
 def installed(name: str) -> str | None:
-    """Version of the library of a backend, without importing it."""
+    """Version of the library of a backend, without importing it; "" where it is here but does not tell."""
     for package in BACKENDS[name].packages:
         try:
             return importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
             continue
+    for module in BACKENDS[name].modules:
+        if sys.modules.get(module) or importlib.util.find_spec(module):
+            return ""
     return None
 
 
-def status(name: str) -> BackendStatus:
-    """Whether a backend runs here, found by starting its library."""
+def status(name: str, device: int | None = None) -> BackendStatus:
+    """Whether a backend runs here, found by starting its library.
+
+    Args:
+        device: which GPU, for backends that run on one; None: the first.
+    """
     entry = BACKENDS[name]
     try:
-        state: BackendStatus = getattr(importlib.import_module(entry.module, __package__), entry.status)()
+        state: BackendStatus = getattr(importlib.import_module(entry.module, __package__), entry.status)(
+            *(() if device is None or not entry.on_gpu else (device,))
+        )
     except MissingExtra as error:
         cure = f"pip install 'ganlens[{error.extra}]'"
         return BackendStatus(name, False, reason=f"{error.package} is not installed", cure=cure)

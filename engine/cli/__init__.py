@@ -1,4 +1,5 @@
-"""The command line: ``engine translate | generate | models | info | backends | build | cache | train | export``.
+"""The command line: ``engine translate | live | generate | benchmark | models | info | backends | build | cache | train
+| export``.
 
 Only this package prints. What a command needs is imported when it runs, so that ``engine --help`` answers at once and
 ``engine`` works without the packages of the extras.
@@ -8,16 +9,27 @@ from __future__ import annotations
 
 import atexit
 import gc
+import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TextIO, cast
 
 import typer
 from typer.core import TyperGroup
 
 from ..errors import EngineError, MissingExtra, did_you_mean
 from .cache import app as cache_app
-from .options import BuildOptions, GenerateOptions, Range, RelabelOptions, TranslateOptions, command
+from .log import LogThatMayClose
+from .options import (
+    BenchmarkOptions,
+    BuildOptions,
+    GenerateOptions,
+    LiveOptions,
+    Range,
+    RelabelOptions,
+    TranslateOptions,
+    command,
+)
 
 
 class _Commands(TyperGroup):
@@ -88,8 +100,20 @@ def _translate(options: TranslateOptions) -> None:
     raise typer.Exit(run(options))
 
 
+def _live(options: LiveOptions) -> None:
+    from .live import run
+
+    raise typer.Exit(run(options))
+
+
 def _generate(options: GenerateOptions) -> None:
     from .generate import run
+
+    raise typer.Exit(run(options))
+
+
+def _benchmark(options: BenchmarkOptions) -> None:
+    from .benchmark import run
 
     raise typer.Exit(run(options))
 
@@ -107,7 +131,9 @@ def _relabel(options: RelabelOptions) -> None:
 
 
 app.command("translate", short_help="Translate videos and pictures.")(command(TranslateOptions, _translate))
+app.command("live", short_help="Filter a camera or a stream while you watch.")(command(LiveOptions, _live))
 app.command("generate", short_help="Make pictures from noise.")(command(GenerateOptions, _generate))
+app.command("benchmark", short_help="Measure speed and quality on this machine.")(command(BenchmarkOptions, _benchmark))
 
 
 @app.command()
@@ -170,6 +196,22 @@ def export(ctx: typer.Context) -> None:
         raise _missing("engine export", error, "export") from error
 
 
+@app.command(
+    "import",
+    context_settings=_PASS_ON,
+    add_help_option=False,
+    short_help="Turn a CycleGAN, pix2pix or StarGAN checkpoint into a checked ONNX file (extra 'export').",
+)
+def import_(ctx: typer.Context) -> None:
+    """Turn a checkpoint of another program into an ONNX file (needs the extra 'export'): engine import --help."""
+    try:
+        from ganlens.export.import_cli import app as import_app
+
+        import_app(args=ctx.args, prog_name="engine import")
+    except ModuleNotFoundError as error:
+        raise _missing("engine import", error, "export") from error
+
+
 def _missing(what: str, error: ModuleNotFoundError, extra: str) -> Exception:
     package = (error.name or "").partition(".")[0]
     return error if package in ("", "ganlens") else MissingExtra(what, package, extra)
@@ -183,7 +225,12 @@ def main() -> None:
     # What the imports make lives to the end. To look for garbage among it takes a tenth of the start, and as long again
     # at exit.
     gc.set_threshold(50_000)
+    sys.stderr = cast(TextIO, LogThatMayClose(sys.stderr))
     atexit.register(gc.freeze)
+    if sys.argv[1:2] not in (["train"], ["export"]):
+        # The engine computes nothing with BLAS, whose threads would be started with NumPy: a sixth of its import time
+        # on two cores.
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     try:
         app()
     except EngineError as error:

@@ -11,19 +11,19 @@ from typing import Any
 
 from rich.console import Console
 
+from .. import model as models
+from ..cpu_budget import ThreadBudget
 from ..errors import MediaError, OptionError
-from ..generator import Generator, Picture, read_noise_spec
+from ..generator import Generator, Picture
 from ..media import CONTAINERS, FrameFormat, VideoSink
 from ..media.contact_sheet import make_grid
 from ..media.pictures import IMAGE_SUFFIXES, check_target, write_image
-from ..model import find_model
 from ..model.attributes import groups_text
 from ..model.latents import read_latents
 from ..pixels.frame import Frame
 from ..spec import GeneratorSpec
 from ..threads import Writer
 from ..timing import StageTimes
-from .cpu_budget import ThreadBudget
 from .interrupt import INTERRUPTED, terminate_as_interrupt
 from .options import GenerateOptions
 from .progress import FrameProgress, plan_progress
@@ -56,7 +56,7 @@ def _names(job: GenerateOptions) -> list[str]:
 def run(job: GenerateOptions) -> int:
     """Do the job; returns the exit status."""
     if job.list_labels:
-        _list_labels(read_noise_spec(find_model(job.model)))
+        _list_labels(models.open(job.model, foreign=False).spec)
         return 0
     output = job.output or f"{Path(job.model).stem}-{job.seed}.png"
     kind = _kind(output)

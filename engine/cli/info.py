@@ -4,19 +4,31 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from ..backends import BackendStatus, available
-from ..model import find_model, read_model_spec, shipped
+from ..errors import EngineError, printable
+from ..model import find_model, is_checkpoint, read_checkpoint_spec, read_model_spec, shipped
 from ..model.description import parse_value_range
 from ..spec import AttributeInput, GeneratorSpec
+
+if TYPE_CHECKING:
+    from ..cuda.device import DeviceInfo
 
 console = Console(highlight=False)
 if not (console.is_terminal or "COLUMNS" in os.environ):
     console.width = 10_000  # a line is a line for grep and less
+
+
+def _shown(text: str) -> str:
+    """Text of a record, which anybody may have written, for the table."""
+    return escape(printable(text, 10_000))
 
 
 def show_models(as_json: bool) -> None:
@@ -35,14 +47,18 @@ def show_models(as_json: bool) -> None:
     for card in cards:
         spec = card.spec
         data = spec.training.data if spec.training else ""
-        table.add_row(card.name, spec.architecture, _inputs(spec), str(spec.size), escape(data))
+        table.add_row(card.name, spec.architecture, _inputs(spec), str(spec.size), _shown(data))
     console.print(table)
 
 
 def show_model(model: str, value_range: str | None, as_json: bool) -> None:
     """Print one model's record."""
-    path = find_model(model)
-    spec = read_model_spec(path, value_range=parse_value_range(value_range) if value_range else None)
+    if is_checkpoint(model):
+        path = Path(model) / "generator.safetensors" if Path(model).is_dir() else Path(model)
+        spec = read_checkpoint_spec(path)
+    else:
+        path = find_model(model)
+        spec = read_model_spec(path, value_range=parse_value_range(value_range) if value_range else None)
     if as_json:
         print(spec.model_dump_json(indent=2))
         return
@@ -50,8 +66,8 @@ def show_model(model: str, value_range: str | None, as_json: bool) -> None:
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
     for name, value in _rows(spec):
-        table.add_row(name, escape(value))
-    table.add_row("file", escape(f"{path} ({path.stat().st_size / 1e6:.1f} MB)"))
+        table.add_row(name, _shown(value))
+    table.add_row("file", _shown(f"{path} ({path.stat().st_size / 1e6:.1f} MB)"))
     console.print(table)
 
 
@@ -76,6 +92,10 @@ def _rows(spec: GeneratorSpec) -> list[tuple[str, str]]:
         rows.append(("mask", "yes"))
     if spec.frame_border_px:
         rows.append(("frame border", f"{spec.frame_border_px} px equal the input"))
+    if spec.detail is not None:
+        rows.append(("detail", f"{spec.detail:g} of the original's, by default"))
+    if spec.training is not None and spec.training.teacher:
+        rows.append(("taught by", spec.training.teacher))
     if spec.face_alignment:
         rows.append(("takes", f"one aligned face ({spec.face_alignment}); the runtime finds the faces of a frame"))
     if spec.training:
@@ -132,10 +152,14 @@ def _attributes(spec: GeneratorSpec) -> str:
 
 
 def show_backends(as_json: bool) -> None:
-    """Print which backends, video decoders and encoders run here, and how to get the others."""
+    """Print which backends, video decoders and encoders run here, how to get the others, and which GPUs there are."""
     groups = {"backend": available(), "decoder": [_coder_status("nvdec")], "encoder": [_coder_status("nvenc")]}
+    gpus = _gpus()
     if as_json:
-        rows = [{"kind": kind, **row._asdict()} for kind, group in groups.items() for row in group]
+        rows: list[dict[str, object]] = [
+            {"kind": kind, **row._asdict()} for kind, group in groups.items() for row in group
+        ]
+        rows += [{"kind": "gpu", **asdict(gpu)} for gpu in gpus]
         print(json.dumps(rows, indent=2))
         return
     table = Table(box=None, pad_edge=False)
@@ -145,8 +169,20 @@ def show_backends(as_json: bool) -> None:
         for number, row in enumerate(group):
             why = f"{row.reason.rstrip('.')}. {row.cure}" if row.cure else row.reason
             name = kind if number == 0 else ""
-            table.add_row(name, row.name, "yes" if row.usable else "no", row.device, row.version, escape(why))
+            table.add_row(name, row.name, "yes" if row.usable else "no", row.device, row.version, _shown(why))
     console.print(table)
+    for gpu in gpus:
+        console.print(str(gpu), markup=False, highlight=False)
+
+
+def _gpus() -> list[DeviceInfo]:
+    """The GPUs that networks could run on; why there are none is told by the backends."""
+    from ..cuda import list_devices
+
+    try:
+        return list_devices()
+    except EngineError:
+        return []
 
 
 def _coder_status(name: str) -> BackendStatus:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from ..errors import MediaError, OptionError
+from ..errors import MediaError, OptionError, printable, reason
 from ..media.file.codecs import CONTAINERS
 from ..media.pictures import IMAGE_SUFFIXES as PICTURE_SUFFIXES
 from ..media.pictures import natural
@@ -67,7 +67,18 @@ def kind_of_file(path: str | Path) -> Kind:
     return "picture" if Path(path).suffix.lower() in PICTURE_SUFFIXES else "video"
 
 
+def _refuse_impossible_names(word: str) -> None:
+    try:
+        os.stat(word)
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    except (OSError, ValueError) as error:  # too long, a NUL character, a loop of links, no permission
+        raise MediaError(f"{printable(word, 80)} cannot be read: {reason(error)}.") from error
+
+
 def _expand(word: str, only: Kind | None, depth: int) -> list[Input]:
+    if word != PIPE:
+        _refuse_impossible_names(word)
     if word == PIPE or is_address(word):
         return [Input(word, only or "video", Path("stdin" if word == PIPE else _stem_of_address(word)))]
     path = Path(word)
@@ -106,6 +117,7 @@ def _listed(path: Path, only: Kind | None) -> list[Input]:
         raise MediaError(f"{path} lists nothing; expected one file, folder or pattern per line.")
     found: list[Input] = []
     for word in words:
+        _refuse_impossible_names(word)
         here = word if Path(word).is_absolute() or Path(word).exists() or is_address(word) else str(path.parent / word)
         found += _expand(here, only, depth=1)
     return found

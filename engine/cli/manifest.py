@@ -18,13 +18,11 @@ from .inputs import PIPE, Work
 SCHEMA = "ganlens-manifest/1"
 NAME = "manifest.jsonl"
 
-WITHOUT_EFFECT = frozenset(
-    {
-        "inputs", "video", "image", "images", "output", "name", "threads", "in_flight", "batch", "encoder_threads",
-        "decoder_threads", "spin", "strict", "json_output", "overwrite", "verbose", "quiet", "jobs", "shard", "resume",
-        "manifest", "retries",
-    }
-)  # fmt: skip
+_WITHOUT_EFFECT = """
+inputs video image images output name threads device in_flight batch encoder_threads decoder_threads spin strict
+json_output overwrite verbose quiet jobs shard resume manifest retries
+"""
+WITHOUT_EFFECT = frozenset(_WITHOUT_EFFECT.split())
 """Options that do not change what is in an output."""
 
 
@@ -72,7 +70,7 @@ class Manifest:
         for line in lines:
             try:
                 row = json.loads(line)
-            except ValueError:  # the last line of a program that was killed while it wrote
+            except (ValueError, RecursionError):  # cut off when the program was killed, or not ours
                 continue
             if not isinstance(row, dict) or row.get("schema") != SCHEMA:
                 continue
@@ -96,14 +94,23 @@ class Manifest:
         return size == row.get("size") and row.get("sha256") == content_hash(work.input.address)
 
     def may_replace(self, work: Work) -> bool:
-        """Whether the output, should it exist, was begun by an earlier run, so that it may be made again."""
-        return work.output in self._known
+        """Whether the output, should it exist, is an earlier run's own, so that it may be made again."""
+        row = self._known.get(work.output)
+        return row is not None and row.get("status") in ("begun", "done", "stopped")
+
+    def begin(self, work: Work) -> None:
+        """Say that the output will be made; a program that is killed after that may make it again.
+
+        Nothing is said of a file that exists already: it is not ours.
+        """
+        if not os.path.lexists(work.output):
+            self.write(work, "begun")
 
     def write(self, work: Work, status: str, **values: Any) -> None:
         """Add a line.
 
         Args:
-            status: "done", "failed" or "stopped" (cut short, to be made again).
+            status: "begun", "done", "failed" or "stopped" (cut short, to be made again).
             values: what else the line says: frames, seconds, error.
 
         Raises:

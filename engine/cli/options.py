@@ -16,6 +16,9 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+DEFAULT_MODEL = "starry"
+"""The shipped model that is used where none is named."""
+
 Model = Annotated[
     str, typer.Option("--model", "-m", metavar="MODEL", help="A name that 'engine models' lists, or an ONNX file.")
 ]
@@ -33,6 +36,12 @@ Backend = Annotated[
 ]
 Strict = Annotated[
     bool, typer.Option("--backend-strict", help="Fail rather than fall back to the next backend, or to host memory.")
+]
+Device = Annotated[
+    int | None,
+    typer.Option(
+        min=0, metavar="N", help="GPU of the network, as engine backends lists them; by default the first, or the CPU."
+    ),
 ]
 Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads of the network; by default all cores.")]
 Json = Annotated[str | None, typer.Option("--json", metavar="FILE|-", help="Write what was done and how fast as JSON.")]
@@ -82,7 +91,7 @@ class TranslateOptions:
             "with the model's name.",
         ),
     ] = None
-    model: Model = "monet"
+    model: Model = DEFAULT_MODEL
     settings: Annotated[
         list[str] | None,
         option(
@@ -161,6 +170,10 @@ class TranslateOptions:
         Literal["error", "tonemap"],
         option(help="HDR video: error refuses it, tonemap converts it to standard BT.709 (slow)."),
     ] = "error"
+    on_error: Annotated[
+        Literal["skip", "stop"],
+        option(help="Frames that cannot be decoded: skip leaves out up to 5 % of them and says how many, stop fails."),
+    ] = "skip"
     raw: Annotated[
         str | None,
         option(
@@ -169,6 +182,7 @@ class TranslateOptions:
         ),
     ] = None
     backend: Backend = "auto"
+    device: Device = None
     value_range: Range = None
     decoder: Annotated[
         Literal["auto", "nvdec", "cpu"], option(help="nvdec decodes on the GPU; a named one never falls back.")
@@ -202,6 +216,110 @@ class TranslateOptions:
     json_output: Json = None
     overwrite: Yes = False
     verbose: Verbose = False
+    quiet: Quiet = False
+
+
+@dataclasses.dataclass(frozen=True)
+class LiveOptions:
+    """Filter a camera or a stream while you watch: a page opens, and everything can be changed while it runs.
+
+    \b
+    engine live                                      the first camera, else the browser's own
+    engine live --model pastel --mirror
+    engine live rtsp://camera.local/stream -o udp://127.0.0.1:5000
+    engine live --virtual-camera --no-web            for video calls
+    engine live clip.mp4 --loop --record out.mp4
+    engine live --list
+    """
+
+    source: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="SOURCE",
+            help="camera:0, /dev/video0, rtsp://, udp:// or http(s):// streams, a file, browser:, test:. By default "
+            "the first camera, else the browser's.",
+            show_default=False,
+        ),
+    ] = None
+    outputs: Annotated[
+        list[str] | None,
+        option(
+            "--output",
+            "-o",
+            metavar="SINK",
+            help="Beside the page: a video file, /dev/video10, udp://HOST:PORT, '-' (YUV4MPEG2); repeat for more.",
+        ),
+    ] = None
+    models: Annotated[
+        list[str] | None,
+        option("--model", "-m", metavar="MODEL", help="The model to begin with; repeat to have more to choose from."),
+    ] = None
+    settings: Annotated[
+        list[str] | None,
+        option("--set", metavar="NAME=VALUE", help="An attribute of the model ('engine info' lists them)."),
+    ] = None
+    framing: Annotated[
+        Literal["fit", "crop", "tile", "native", "faces"] | None,
+        option(help="How frames enter the model; by default what suits it."),
+    ] = None
+    opacity: Annotated[float, option(help="0..1: 0 shows the original, 1 the translation.")] = 1.0
+    detail: Annotated[float | None, option(help="0..1: fine detail of the original put back.")] = None
+    compare: Annotated[
+        Literal["off", "split", "side"], option(help="The original in the left part, or side by side.")
+    ] = "off"
+    mirror: Annotated[bool, option("--mirror", help="Flip the picture left to right, as in a mirror.")] = False
+    fps: Annotated[
+        float | None,
+        option(min=1, max=240, metavar="N", help="Frames per second to hold; by default the source's."),
+    ] = None
+    size: Annotated[
+        str | None,
+        option(
+            metavar="WIDTHxHEIGHT",
+            help="Fixed size of the network's image; by default it follows the rate that can be held.",
+        ),
+    ] = None
+    camera_size: Annotated[
+        str | None, option(metavar="WIDTHxHEIGHT", help="What a camera is asked for; 1280x720 by default.")
+    ] = None
+    live: Annotated[
+        Literal["fresh", "smooth", "every"],
+        option(help="fresh: the newest frame only. smooth: in order, none older than 0.5 s. every: none is dropped."),
+    ] = "fresh"
+    loop: Annotated[bool, option("--loop", help="Begin a file again at its end.")] = False
+    virtual_camera: Annotated[
+        bool, option("--virtual-camera", help="Feed the first virtual camera; '-o camera:DEVICE' names one.")
+    ] = False
+    record: Annotated[str | None, option(metavar="FILE", help="Record from the start.")] = None
+    folder: Annotated[
+        str, option(metavar="DIR", help="Where snapshots and recordings of the page go; by default here.")
+    ] = "."
+    preset: Annotated[
+        str | None, option(metavar="FILE", help="File of presets 1 to 9; by default in your configuration folder.")
+    ] = None
+    web: Annotated[
+        str | None,
+        option(metavar="[HOST:]PORT", help="Where the page is served; by default 127.0.0.1:8000, or the next port."),
+    ] = None
+    no_web: Annotated[bool, option("--no-web", help="Serve no page.")] = False
+    host: Annotated[
+        str | None,
+        option(
+            metavar="ADDRESS",
+            help="Let other machines reach the page at this address (0.0.0.0: all); a token in its address guards it.",
+        ),
+    ] = None
+    cert: Annotated[
+        Path | None, option(metavar="FILE.pem", help="Serve https: browsers give their camera to secure pages only.")
+    ] = None
+    key: Annotated[Path | None, option(metavar="FILE.pem", help="The private key of --cert.")] = None
+    open_page: Annotated[bool, option("--open", help="Open the page in your browser.")] = False
+    show_list: Annotated[bool, option("--list", help="Show cameras and virtual cameras, and stop.")] = False
+    seconds: Annotated[float | None, option(min=0, metavar="S", help="Stop after so long.")] = None
+    backend: Backend = "auto"
+    threads: Threads = None
+    json_output: Json = None
+    overwrite: Yes = False
     quiet: Quiet = False
 
 
@@ -282,7 +400,7 @@ class BuildOptions:
     """Build the TensorRT plan of a model ahead of time; 'engine translate' then finds it.
 
     \b
-    engine build monet
+    engine build starry
     engine build face.onnx --opt 4x256x256 --max 16x256x256
     engine build face.onnx -o face.plan
     """
@@ -306,6 +424,79 @@ class BuildOptions:
     overwrite: Yes = False
     quiet: Quiet = False
     as_json: Annotated[bool, option("--json", help="As JSON.")] = False
+
+
+@dataclasses.dataclass(frozen=True)
+class BenchmarkOptions:
+    """Measure models on this machine: speed with percentiles, quality beside it, and what another run would show.
+
+    \b
+    engine benchmark
+    engine benchmark face.onnx --backend openvino,cpu --size 512x288 -o results/
+    engine benchmark starry --precision fp32,fp16 --scenario latency
+    engine benchmark starry --compare results/benchmark-20261128-013000.json --fail-above 10%
+    """
+
+    models: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="MODEL", help="Names that 'engine models' lists, or ONNX files.", show_default="the usual model"
+        ),
+    ] = None
+    backend: Annotated[
+        str, option(metavar="all|NAME,...", help="Those that 'engine backends' lists, or auto; absent ones are named.")
+    ] = "all"
+    size: Annotated[
+        str | None,
+        option(metavar="N|WxH,...", help="Sizes of the generator's image: 256,512x288; by default the model's own."),
+    ] = None
+    batch: Annotated[str, option(metavar="N,...", help="Pictures in a run of the network that throughput tries.")] = "1"
+    precision: Annotated[
+        str | None,
+        option(
+            metavar="fp32,fp16,int8",
+            help="Also measure the model in these (needs the extra 'export'); by default the file as it is.",
+        ),
+    ] = None
+    scenario: Annotated[
+        str,
+        option(
+            metavar="NAME,...",
+            help="latency: one frame after the other. throughput: as many as possible. video: a whole 720p file. "
+            "live: a camera of --fps.",
+        ),
+    ] = "latency,throughput,video,live"
+    fps: Annotated[float, option(help="Rate of the camera of live.")] = 30.0
+    seconds: Annotated[
+        float | None, option(help="Measuring time of each row, all runs together; 6 by default.", show_default=False)
+    ] = None
+    runs: Annotated[
+        int | None, option(help="Processes that each row is measured in; 5 by default.", show_default=False)
+    ] = None
+    threads: Threads = None
+    images: Annotated[
+        str | None,
+        option(
+            metavar="DIR|GLOB", help="At least 16 pictures to run on and to judge quality by; default: shipped ones."
+        ),
+    ] = None
+    video: Annotated[Path | None, option(metavar="CLIP", help="The file of video; default: a shipped clip.")] = None
+    value_range: Range = None
+    output: Annotated[
+        Path | None,
+        option("--output", "-o", metavar="FOLDER", help="Write JSON, Markdown and plots there, under a new name."),
+    ] = None
+    compare: Annotated[
+        Path | None, option(metavar="OLD.json", help="Set beside an earlier result; says what differs for certain.")
+    ] = None
+    fail_above: Annotated[
+        str | None, option(metavar="PERCENT", help="With --compare: status 1 if a row is slower by more, as 10%.")
+    ] = None
+    quick: Annotated[
+        bool, option("--quick", help="Fewer and shorter runs: 2 seconds a row in 3 runs. For a first look.")
+    ] = False
+    as_json: Annotated[bool, option("--json", help="Print the result as JSON in place of the table.")] = False
+    quiet: Quiet = False
 
 
 def command(record: type[Any], run: Callable[[Any], object]) -> Callable[..., object]:

@@ -92,5 +92,5 @@ def _measure(
     places = np.linspace(0, len(found) - 1, min(options.limit, len(found))).round().astype(int)
     with open_backend(model, options.backend) as backend:
         compositor = Compositor(backend.spec)
-        images = [compositor.prepare(read_image(found[place])).copy() for place in np.unique(places)]
+        images = [compositor.prepare(read_image(found[place]))[None].copy() for place in np.unique(places)]
         return calibrate(port, network_change(backend, images), progress)

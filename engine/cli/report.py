@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
-from ..errors import MediaError
+from ..files import cannot_write, replace_file
 
 
 def write_record(target: str, record: Mapping[str, Any], *, stream: TextIO) -> None:
@@ -21,6 +21,6 @@ def write_record(target: str, record: Mapping[str, Any], *, stream: TextIO) -> N
         print(text, file=stream)
         return
     try:
-        Path(target).write_text(text + "\n")
+        replace_file(target, text + "\n")
     except OSError as error:
-        raise MediaError(f"{target} cannot be written: {error.strerror}.") from error
+        raise cannot_write(Path(target), error) from error

@@ -131,6 +131,7 @@ class _Many:
                 yield self._attempt(work, progress, label)
 
     def _attempt(self, work: Work, progress: FrameProgress, label: str) -> Done:
+        self._manifest.begin(work)
         for tried in range(self._options.retries + 1):
             try:
                 return self._worker.translate(work, progress, label, overwrite=self._manifest.may_replace(work))
@@ -155,6 +156,7 @@ class _Many:
             while running or (waiting and not self._ending):
                 while waiting and len(running) < jobs and not self._ending:
                     given = waiting.pop()
+                    self._manifest.begin(given[0])
                     running[pool.submit(_in_process, given[0], given[1])] = given
                 ready, _ = wait(running, timeout=0.5, return_when="FIRST_COMPLETED")
                 for future in ready:

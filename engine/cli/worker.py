@@ -12,6 +12,7 @@ from typing import Any
 from rich.console import Console
 
 from ..controls import Controls
+from ..cpu_budget import ThreadBudget
 from ..errors import MediaError, OptionError
 from ..faces import FaceFraming
 from ..media.base import FrameSource
@@ -27,7 +28,6 @@ from ..session import Session, output_format
 from ..spec import GeneratorSpec
 from ..timing import StageTimes
 from ..translator import Translator
-from .cpu_budget import ThreadBudget
 from .inputs import PIPE, Input, Work
 from .options import TranslateOptions
 from .parse import parse_raw, parse_region, parse_settings, parse_size, parse_time
@@ -199,7 +199,7 @@ class Worker:
             self.tell(experimental_notes(self.model.spec.attributes, self.attributes))
         self._say(translator, [])
         faces = translator.frames_with_faces
-        result = translator(frame, **self.attributes)
+        result = translator(frame, attributes=self.attributes)
         with self.times.measure("encode"):
             make_folder(target)
             write_image(
@@ -213,12 +213,8 @@ class Worker:
         return Done(work, 1, time.perf_counter() - began, notes, faces=found)
 
     def _controls(self) -> Controls:
-        return Controls(
-            attributes=self.attributes,
-            opacity=self.options.opacity,
-            detail=self.options.detail,
-            compare="side" if self.options.compare else "off",
-        )
+        """The settings beside those that the translator was opened with."""
+        return Controls(attributes=self.attributes, compare="side" if self.options.compare else "off")
 
     def _source_options(self, given: Input) -> dict[str, Any]:
         options = self.options
@@ -227,7 +223,12 @@ class Worker:
         return {
             "start": self.start,
             "duration": self.duration,
-            "hints": {"threads": self.budget.decoder, "decoder": options.decoder, "hdr": options.hdr},
+            "hints": {
+                "threads": self.budget.decoder,
+                "decoder": options.decoder,
+                "hdr": options.hdr,
+                "on_error": options.on_error,
+            },
         }
 
     def _sink_options(self, output: str, overwrite: bool) -> dict[str, Any]:
@@ -251,8 +252,7 @@ class Worker:
             options = self.options
             with plan_progress(self.console, quiet=self._quiet):
                 self._translator = Translator.open(
-                    self.model.path,
-                    value_range=self.value_range,
+                    self.model,
                     backend=options.backend,
                     framing=self.framing,
                     detail=options.detail,
@@ -263,6 +263,7 @@ class Worker:
                     strict=options.strict,
                     frame_size=frame_size,
                     batch=options.batch,
+                    device=options.device,
                 )
             self._translator.times = self.times
             self._new = True

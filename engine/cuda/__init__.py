@@ -1,7 +1,22 @@
-"""CUDA without torch and without nvcc: the driver's C interface, our kernels compiled at run time, captured graphs."""
+"""CUDA without torch and without nvcc: the driver's C interface, our kernels, captured graphs.
 
-from ..ways.gpu import FramePipeline
-from .device import Device, DeviceArray, Event, Graph, Kernel, Module, Stream
-from .device_protocol import DeviceBinding
+Imports nothing of ganlens but its errors and files.
+"""
 
-__all__ = ["Device", "DeviceArray", "DeviceBinding", "Event", "FramePipeline", "Graph", "Kernel", "Module", "Stream"]
+from .device import Device, list_devices
+from .device_protocol import DeviceBackend, DeviceBinding
+from .graph import Event, Graph, Kernel, Module, Stream
+from .memory import DeviceArray
+
+__all__ = [
+    "Device",
+    "DeviceArray",
+    "DeviceBackend",
+    "DeviceBinding",
+    "Event",
+    "Graph",
+    "Kernel",
+    "Module",
+    "Stream",
+    "list_devices",
+]

@@ -1,127 +1,126 @@
-"""Our CUDA kernels, compiled on first use by NVRTC and kept on disk: no nvcc, no toolkit."""
+"""Our CUDA kernels as machine code: from the wheel, or compiled on first use by NVRTC and kept; no nvcc, no toolkit."""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
-import tempfile
+import json
+import sys
 from pathlib import Path
 from typing import Any
 
-from ..backends.auto import cache_folder
-from ..errors import BackendError, BackendUnavailable, MissingExtra
-from .device import Device, Module
-
-SOURCES = (Path(__file__).parent / "kernels.cu", Path(__file__).parents[1] / "pixels" / "csrc" / "pixel_math.h")
-"""The program, then the headers that it includes."""
-
-OPTIONS = ("--std=c++17", "--fmad=false")
-"""Without fused multiply-add the numbers are those of the C++ kernels; the kernels wait for memory anyway."""
+from ..errors import BackendError, BackendUnavailable
+from ..files import cache_folder, make_private_folder, read_private, replace_file
+from . import images
+from .device import Device
+from .graph import Module
+from .nvrtc import Nvrtc, NvrtcError, NvrtcMissing
 
 
 def load_kernels(device: Device) -> Module:
-    """Our kernels on a device, compiled for it if they are not in the cache folder.
+    """Our kernels on a device: the wheel's, or compiled for it if neither the wheel nor the cache folder has them.
 
     Raises:
-        MissingExtra: cuda-bindings or NVRTC is not installed.
-        BackendUnavailable: NVRTC knows no GPU like this one, or the driver is older than NVRTC.
-        BackendError: the device refused the code.
+        BackendUnavailable: they must be compiled, and NVRTC is not installed or has no such target.
+        BackendError: the device refused the code, or a file of the installation is damaged.
     """
-    version = nvrtc_version()
-    if version[0] > device.driver_version[0]:
-        raise BackendUnavailable(
-            f"The NVIDIA driver knows CUDA {device.driver_version[0]}; NVRTC here makes code for CUDA {version[0]}. "
-            f"Install a newer driver, or an nvidia-cuda-nvrtc of version {device.driver_version[0]}."
+    image = shipped_image(device.arch)
+    if image is None:
+        image = cached_cubin(device.arch, newest=device.driver_version[0])
+    return device.module(image)
+
+
+def shipped_image(arch: int) -> bytes | None:
+    """What was compiled with the wheel for compute capability ``arch``; None: nothing, or of other sources.
+
+    Returns:
+        A cubin, or for generations later than the wheel PTX, which the driver compiles.
+
+    Raises:
+        BackendError: the file is not the one that was installed.
+    """
+    record, folder = _shipped()
+    if record is None or record["source"] != images.source_digest():  # None, or sources edited since the build
+        return None
+    target = images.best_target(arch, images.TARGETS)
+    if target is None and arch < images.PTX_TARGET:
+        return None
+    path = folder / images.file_name(f"compute_{images.PTX_TARGET}" if target is None else f"sm_{target}")
+    content = path.read_bytes() if path.is_file() else b""
+    if hashlib.sha256(content).hexdigest() != record["sha256"].get(path.name):
+        raise BackendError(
+            f"{path} is damaged. Install ganlens again: pip install --force-reinstall --no-deps ganlens."
         )
-    return device.module(cached_cubin(device.arch))
+    return content
 
 
-def cached_cubin(arch: int) -> bytes:
-    """The kernels for compute capability ``arch`` (90 for 9.0) from the cache folder, compiled if need be."""
-    text = [path.read_bytes() for path in SOURCES]
-    key = hashlib.sha256(repr((text, OPTIONS, nvrtc_version(), arch)).encode()).hexdigest()
+def _shipped() -> tuple[dict[str, Any] | None, Path]:
+    # An editable installation has Python files in one folder and what the build made in another.
+    for entry in sys.modules[__package__].__path__:
+        folder = Path(entry, images.FOLDER)
+        with contextlib.suppress(OSError, ValueError):
+            return json.loads((folder / images.RECORD).read_text(encoding="utf-8")), folder
+    return None, Path()
+
+
+def cached_cubin(arch: int, *, newest: int | None = None) -> bytes:
+    """The kernels for compute capability ``arch`` (90 for 9.0) from the cache folder, compiled if need be.
+
+    Args:
+        newest: as for :func:`find_nvrtc`.
+    """
+    nvrtc = find_nvrtc(newest)
+    key = hashlib.sha256(repr((images.source_digest(), nvrtc.version, arch)).encode()).hexdigest()
     path = cache_folder() / "kernels" / f"sm_{arch}-{key[:32]}.cubin"
-    # A cubin is code: one that is cut off or changed is compiled again.
+    # A cubin is code: one that is cut off, changed, or written by somebody else is compiled again.
     with contextlib.suppress(OSError):
-        digest, _, cubin = path.read_bytes().partition(b"\n")
+        digest, _, cubin = read_private(path).partition(b"\n")
         if digest == hashlib.sha256(cubin).hexdigest().encode():
             return cubin
-    cubin = compile_cubin(arch)
+    cubin = compile_cubin(arch, nvrtc)
     # A folder that cannot be written costs the next start two seconds, no error.
     with contextlib.suppress(OSError):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".tmp", delete=False) as file:
-            file.write(hashlib.sha256(cubin).hexdigest().encode() + b"\n" + cubin)
-        os.replace(file.name, path)
+        make_private_folder(path.parent)
+        replace_file(path, hashlib.sha256(cubin).hexdigest().encode() + b"\n" + cubin, mode=0o600)
     return cubin
 
 
-def nvrtc_version() -> tuple[int, int]:
-    """Version of NVRTC.
+def find_nvrtc(newest: int | None = None) -> Nvrtc:
+    """The run-time compiler.
+
+    Args:
+        newest: CUDA major version of the driver, which refuses code of a newer compiler; None: any.
 
     Raises:
-        MissingExtra: it is not installed.
+        BackendUnavailable: none is installed that serves.
     """
-    nvrtc = _load_nvrtc()
     try:
-        major, minor = _call(nvrtc, "nvrtcVersion")
-    except RuntimeError as error:  # cuda-bindings finds no library
-        raise MissingExtra("CUDA", "nvidia-cuda-nvrtc", "cuda") from error
-    return int(major), int(minor)
+        return Nvrtc(newest)
+    except NvrtcMissing as error:
+        package = "nvidia-cuda-nvrtc-cu12" if newest is not None and newest < 13 else "nvidia-cuda-nvrtc"
+        limit = "" if newest is None else f" for CUDA {newest}, which the driver supports,"
+        raise BackendUnavailable(
+            "This installation of ganlens has no machine code for this GPU, and to compile it NVIDIA's run-time "
+            f"compiler{limit} is missing. Install it: pip install {package}"
+        ) from error
 
 
-def compile_cubin(arch: int) -> bytes:
+def compile_cubin(arch: int, nvrtc: Nvrtc) -> bytes:
     """Compile the kernels for compute capability ``arch``; needs no GPU.
 
     Raises:
         BackendUnavailable: this NVRTC has no such target.
         BackendError: the source does not compile, with the compiler's words.
     """
-    nvrtc = _load_nvrtc()
-    version = nvrtc_version()
-    known = sorted(int(number) for number in _call(nvrtc, "nvrtcGetSupportedArchs")[0])
-    # Code runs on later GPUs of the same generation.
-    target = max((number for number in known if number // 10 == arch // 10 and number <= arch), default=None)
+    target = images.best_target(arch, nvrtc.targets)
     if target is None:
+        major, minor = nvrtc.version
         raise BackendUnavailable(
-            f"NVRTC {version[0]}.{version[1]} makes no code for compute capability {arch / 10:.1f}; it knows "
-            f"{', '.join(f'{number / 10:.1f}' for number in known)}. Install another version of nvidia-cuda-nvrtc."
+            f"NVRTC {major}.{minor} makes no code for compute capability {arch / 10:.1f}; it knows "
+            f"{', '.join(f'{number / 10:.1f}' for number in nvrtc.targets)}. Install another version of it: "
+            f"pip install 'nvidia-cuda-nvrtc{'-cu12' if major < 13 else ''}!={major}.{minor}.*'."
         )
-    program, *headers = SOURCES
-    (handle,) = _call(
-        nvrtc,
-        "nvrtcCreateProgram",
-        program.read_bytes(),
-        program.name.encode(),
-        len(headers),
-        [path.read_bytes() for path in headers],
-        [path.name.encode() for path in headers],
-    )
-    options = [option.encode() for option in (*OPTIONS, f"--gpu-architecture=sm_{target}")]
-    (status,) = nvrtc.nvrtcCompileProgram(handle, len(options), options)
-    if int(status):
-        (size,) = _call(nvrtc, "nvrtcGetProgramLogSize", handle)
-        log = bytes(int(size))
-        _call(nvrtc, "nvrtcGetProgramLog", handle, log)
-        raise BackendError(f"NVRTC cannot compile {program.name} for sm_{target}: {log.decode().rstrip(chr(0))}")
-    (size,) = _call(nvrtc, "nvrtcGetCUBINSize", handle)
-    cubin = bytes(int(size))  # filled in place
-    _call(nvrtc, "nvrtcGetCUBIN", handle, cubin)
-    nvrtc.nvrtcDestroyProgram(handle)
-    return cubin
-
-
-def _load_nvrtc() -> Any:
     try:
-        from cuda.bindings import nvrtc
-    except ImportError as error:
-        raise MissingExtra("CUDA", "cuda-bindings", "cuda") from error
-    return nvrtc
-
-
-def _call(nvrtc: Any, function: str, *arguments: Any) -> list[Any]:
-    status, *values = getattr(nvrtc, function)(*arguments)
-    if int(status):
-        raise BackendError(f"{function} failed: {nvrtc.nvrtcGetErrorString(status)[1].decode()}.")
-    return list(values)
+        return images.compile_image(nvrtc, f"sm_{target}")
+    except NvrtcError as error:
+        raise BackendError(str(error)) from error

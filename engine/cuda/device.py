@@ -1,8 +1,9 @@
 """A GPU, its memory, streams, events and captured graphs, over the CUDA driver's C interface (cuda-bindings).
 
-The driver's own names (``cuMemAlloc``, …) appear here and in :mod:`.compiler` only. Objects free what they hold when
-they are collected. One device holds one context (the process's primary one, shared with torch, CuPy, TensorRT and ONNX
-Runtime, so that pointers are good in all of them); :meth:`Device.use` makes it current in the calling thread.
+Objects free what they hold when they are collected. One device holds one context (the process's primary one, shared
+with torch, CuPy, TensorRT and ONNX Runtime, so that pointers are good in all of them); :meth:`Device.use` makes it
+current in the calling thread. Nothing is freed when the process ends: other objects may still be in use then, in any
+order, and the driver frees everything.
 """
 
 from __future__ import annotations
@@ -10,55 +11,73 @@ from __future__ import annotations
 import ctypes
 import gc
 import math
-import weakref
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from ..errors import BackendError, BackendUnavailable, DeviceLost, DeviceMemoryError, MissingExtra, ShapeError
+from ..errors import BackendError, BackendUnavailable, DeviceLost, DeviceMemoryError
 from . import dlpack
-
-# Values of the driver's C interface (cuda.h); they are part of its stable binary interface.
-SUCCESS, OUT_OF_MEMORY, UNAVAILABLE, NO_DEVICE, INVALID_DEVICE = 0, 2, 46, 100, 101
-TOO_OLD = (34, 36, 803, 804)
-"""Stub library, call that requires a newer driver, driver and library of different versions, no compatibility."""
-LOST = (214, 220, 226, 700, 702, 709, 710, 714, 715, 716, 717, 718, 719, 999)
-"""Results after which the context answers nothing else: memory errors, wild addresses, failed launches."""
-NOT_READY = 600
-CAPABILITY_MAJOR, CAPABILITY_MINOR = 75, 76
-EVENT_BLOCKING, EVENT_UNTIMED = 1, 2
-STREAM_NON_BLOCKING = 1
-CAPTURE_THREAD_LOCAL = 1
-DEFAULT_STREAM = 1
-"""The legacy one, which others use unless told otherwise."""
+from .driver import (
+    CAPABILITY_MAJOR,
+    CAPABILITY_MINOR,
+    CAPTURE_THREAD_LOCAL,
+    DEFAULT_STREAM,
+    INTEGRATED,
+    INVALID_DEVICE,
+    LOST,
+    NO_DEVICE,
+    OUT_OF_MEMORY,
+    SUCCESS,
+    TOO_OLD,
+    UNAVAILABLE,
+    free_with,
+    load,
+    status_of,
+    text,
+)
+from .graph import Event, Graph, Module, Stream
+from .memory import Allocation, DeviceArray
 
 DRIVER_CURE = "Install NVIDIA's driver (see nvidia-smi), or use --backend cpu"
 
 
-class Device:
-    """One GPU.
+@dataclass(frozen=True)
+class DeviceInfo:
+    """What the driver tells of a GPU without using it."""
 
-    >>> device = Device()
-    >>> image = device.empty((1, 3, 256, 256), np.float16)
+    number: int
+    """As in nvidia-smi and CUDA_VISIBLE_DEVICES."""
+    name: str
+    compute_capability: tuple[int, int]
+    memory: int
+    """Bytes."""
+    integrated: bool
+    """Whether it shares the host's memory, as on Jetson."""
 
-    Args:
-        index: which GPU, as in nvidia-smi and CUDA_VISIBLE_DEVICES.
-        driver: the module with the driver's functions; for tests.
+    def __str__(self) -> str:
+        memory = f"{self.memory / 2**30:.1f} GiB{' shared with the host' if self.integrated else ''}"
+        return f"GPU {self.number}: {self.name}, compute capability {_dotted(self.compute_capability)}, {memory}"
+
+
+def list_devices(*, driver: Any = None) -> list[DeviceInfo]:
+    """The machine's GPUs, as far as CUDA_VISIBLE_DEVICES shows them; nothing of their memory is used.
 
     Raises:
-        MissingExtra: cuda-bindings is not installed.
-        BackendUnavailable: there is no driver, it is too old, or there is no such GPU; with the cure.
+        MissingExtra, BackendUnavailable: as for :class:`Device`; no GPU gives an empty list only if the driver says so.
     """
+    started = _Driver(driver)
+    return [started.describe(index) for index in range(started.count)]
 
-    kind = dlpack.CUDA
-    """DLPack's device type of its memory."""
 
-    def __init__(self, index: int = 0, *, driver: Any = None) -> None:
-        self._cuda = driver or _load_driver()
-        self.index = index
-        self.name = f"GPU {index}"
+class _Driver:
+    """The driver, started and found new enough."""
+
+    def __init__(self, driver: Any = None) -> None:
+        self._cuda = driver or load()
+        self.name = "The GPU"
         try:
             result = self._cuda.cuInit(0)
         except RuntimeError as error:  # cuda-bindings, when there is no libcuda
@@ -70,40 +89,26 @@ class Device:
         wanted = int(getattr(self._cuda, "CUDA_VERSION", 12000)) // 1000
         if self.driver_version[0] < wanted:
             raise BackendUnavailable(
-                f"The NVIDIA driver is too old: it knows CUDA {_dotted(self.driver_version)}, and cuda-bindings "
-                f"here is made for {wanted}. Install a newer driver, or pip install 'cuda-bindings<{wanted}'."
+                f"The NVIDIA driver is too old: it supports CUDA {_dotted(self.driver_version)}, and cuda-bindings "
+                f"here is made for {wanted}. Install a newer driver, or: pip install 'cuda-bindings<{wanted}'"
             )
-        count = int(self.call("cuDeviceGetCount"))
-        if not 0 <= index < count:
-            raise BackendUnavailable(
-                f"GPU {index} was asked for; this machine shows {count} (see nvidia-smi and CUDA_VISIBLE_DEVICES)."
-            )
-        self._device = self.call("cuDeviceGet", index)
-        self.name = _text(self.call("cuDeviceGetName", 128, self._device))
-        self.compute_capability = (self._attribute(CAPABILITY_MAJOR), self._attribute(CAPABILITY_MINOR))
-        self.memory = int(self.call("cuDeviceTotalMem", self._device))
-        """Bytes."""
-        self._context = self.call("cuDevicePrimaryCtxRetain", self._device)
-        weakref.finalize(self, self._cuda.cuDevicePrimaryCtxRelease, self._device)
-        self.use()
+        self.count = int(self.call("cuDeviceGetCount"))
 
-    def __repr__(self) -> str:
-        return f"Device({self.index}, {self.name!r}, sm_{self.arch}, CUDA {_dotted(self.driver_version)})"
+    def describe(self, index: int) -> DeviceInfo:
+        """What the driver tells of a GPU."""
+        device = self.call("cuDeviceGet", index)
+        kind = getattr(self._cuda, "CUdevice_attribute", int)
 
-    @property
-    def arch(self) -> int:
-        """Compute capability as in sm_90."""
-        return self.compute_capability[0] * 10 + self.compute_capability[1]
+        def attribute(number: int) -> int:
+            return int(self.call("cuDeviceGetAttribute", kind(number), device))
 
-    @property
-    def free_memory(self) -> int:
-        """Bytes that can be allocated now."""
-        self.use()
-        return int(self.call("cuMemGetInfo")[0])
-
-    def use(self) -> None:
-        """Make the device current in the calling thread; every thread does that once before it uses the device."""
-        self.call("cuCtxSetCurrent", self._context)
+        return DeviceInfo(
+            index,
+            text(self.call("cuDeviceGetName", 128, device)),
+            (attribute(CAPABILITY_MAJOR), attribute(CAPABILITY_MINOR)),
+            int(self.call("cuDeviceTotalMem", device)),
+            bool(attribute(INTEGRATED)),
+        )
 
     def call(self, function: str, *arguments: Any) -> Any:
         """Call a function of the driver.
@@ -148,14 +153,61 @@ class Device:
     def _said(self, status: int) -> str:
         try:
             result, name = self._cuda.cuGetErrorName(status_of(self._cuda, status))
-            _, text = self._cuda.cuGetErrorString(status_of(self._cuda, status))
+            _, words = self._cuda.cuGetErrorString(status_of(self._cuda, status))
         except (RuntimeError, ValueError):  # a result that cuda-bindings does not know
             return f"CUDA error {status}"
-        return f"{_text(name)}: {_text(text)}" if int(result) == SUCCESS else f"CUDA error {status}"
+        return f"{text(name)}: {text(words)}" if int(result) == SUCCESS else f"CUDA error {status}"
 
-    def _attribute(self, attribute: int) -> int:
-        kind = getattr(self._cuda, "CUdevice_attribute", int)
-        return int(self.call("cuDeviceGetAttribute", kind(attribute), self._device))
+
+class Device(_Driver):
+    """One GPU.
+
+    >>> device = Device()
+    >>> image = device.empty((1, 3, 256, 256), np.float16)
+
+    Args:
+        index: which GPU, as in nvidia-smi and CUDA_VISIBLE_DEVICES.
+        driver: the module with the driver's functions; for tests.
+
+    Raises:
+        MissingExtra: cuda-bindings is not installed.
+        BackendUnavailable: there is no driver, it is too old, or there is no such GPU; with the cure.
+    """
+
+    kind = dlpack.CUDA
+    """DLPack's device type of its memory."""
+
+    def __init__(self, index: int = 0, *, driver: Any = None) -> None:
+        super().__init__(driver)
+        self.index = index
+        if not 0 <= index < self.count:
+            known = f"0 to {self.count - 1}" if self.count > 1 else "0 only" if self.count else "none"
+            raise BackendUnavailable(
+                f"got GPU {index}; this machine shows {known} (see nvidia-smi and CUDA_VISIBLE_DEVICES)."
+            )
+        self.info = self.describe(index)
+        self.name, self.compute_capability = self.info.name, self.info.compute_capability
+        # Never released: others share it, and memory of ours may outlive this object.
+        self._context = self.call("cuDevicePrimaryCtxRetain", self.call("cuDeviceGet", index))
+        self.use()
+
+    def __repr__(self) -> str:
+        return f"Device({self.index}, {self.name!r}, sm_{self.arch}, CUDA {_dotted(self.driver_version)})"
+
+    @property
+    def arch(self) -> int:
+        """Compute capability as in sm_90."""
+        return self.compute_capability[0] * 10 + self.compute_capability[1]
+
+    @property
+    def free_memory(self) -> int:
+        """Bytes that can be allocated now."""
+        self.use()
+        return int(self.call("cuMemGetInfo")[0])
+
+    def use(self) -> None:
+        """Make the device current in the calling thread; every thread does that once before it uses the device."""
+        self.call("cuCtxSetCurrent", self._context)
 
     # --- memory -------------------------------------------------------------------------------------------------------
 
@@ -169,8 +221,8 @@ class Device:
         size = math.prod(shape) * kind.itemsize
         self.use()
         pointer = int(self.call("cuMemAlloc", max(size, 1)))
-        owner = _Allocation()
-        weakref.finalize(owner, _free, self, "cuMemFree", pointer)
+        owner = Allocation()
+        free_with(owner, self, "cuMemFree", pointer)
         return DeviceArray(self, pointer, shape, kind, owner=owner)
 
     def upload(self, array: NDArray[Any]) -> DeviceArray:
@@ -201,7 +253,7 @@ class Device:
         self.use()
         pointer = int(self.call("cuMemHostAlloc", size, 0))
         memory: Any = (ctypes.c_uint8 * size).from_address(pointer)
-        weakref.finalize(memory, _free, self, "cuMemFreeHost", pointer)
+        free_with(memory, self, "cuMemFreeHost", pointer)
         array: NDArray[Any] = np.frombuffer(memory, kind, math.prod(shape)).reshape(shape)
         return array
 
@@ -255,303 +307,13 @@ class Device:
         return Graph(self, recorded)
 
     def module(self, image: bytes) -> Module:
-        """Load a cubin.
+        """Load a cubin, or PTX, which the driver compiles.
 
         Raises:
             BackendError: it is for another GPU or a newer driver.
         """
         self.use()
         return Module(self, image)
-
-
-class DeviceArray:
-    """An array in a GPU's memory; a view with ``strides`` where rows are padded.
-
-    Other libraries read it without a copy through ``__cuda_array_interface__`` (CuPy, PyCUDA, Numba, torch) and DLPack.
-    """
-
-    def __init__(
-        self,
-        device: Device,
-        pointer: int,
-        shape: tuple[int, ...],
-        dtype: DTypeLike,
-        *,
-        strides: tuple[int, ...] | None = None,
-        owner: object = None,
-        stream: Stream | None = None,
-    ) -> None:
-        """Describe memory that is there.
-
-        Args:
-            strides: bytes from element to element along each axis; None: C-contiguous.
-            owner: kept alive as long as this array.
-            stream: on which its content is made; None: it is there.
-        """
-        self.device = device
-        self.pointer = pointer
-        self.shape = tuple(int(length) for length in shape)
-        self.dtype = np.dtype(dtype)
-        dense = dlpack.dense_strides(self.shape, self.dtype.itemsize)
-        self.strides = dense if strides is None else tuple(int(step) for step in strides)
-        self.owner = owner
-        self.stream = stream
-
-    def __repr__(self) -> str:
-        return f"DeviceArray({self.shape}, {self.dtype}, on {self.device.name})"
-
-    @property
-    def size(self) -> int:
-        """Elements."""
-        return math.prod(self.shape)
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of the elements."""
-        return self.size * self.dtype.itemsize
-
-    @property
-    def contiguous(self) -> bool:
-        """Whether it is C-contiguous."""
-        dense = dlpack.dense_strides(self.shape, self.dtype.itemsize)
-        return all(a == b for a, b, length in zip(self.strides, dense, self.shape, strict=True) if length > 1)
-
-    def check_contiguous(self) -> None:
-        """Raise ShapeError unless it is C-contiguous."""
-        if not self.contiguous:
-            raise ShapeError(f"a device array with strides {self.strides} came; expected {self.shape} C-contiguous.")
-
-    def item(self, index: int) -> DeviceArray:
-        """The part at ``index`` of the first axis, as a view."""
-        if not 0 <= index < self.shape[0]:
-            raise ShapeError(f"part {index} of a device array of shape {self.shape} was asked for.")
-        at = self.pointer + index * self.strides[0]
-        return DeviceArray(
-            self.device, at, self.shape[1:], self.dtype, strides=self.strides[1:], owner=self.owner, stream=self.stream
-        )
-
-    @property
-    def __cuda_array_interface__(self) -> dict[str, Any]:
-        return {
-            "shape": self.shape,
-            "typestr": self.dtype.str,
-            "data": (self.pointer, False),
-            "strides": None if self.contiguous else self.strides,
-            "stream": None if self.stream is None else self.stream.handle,
-            "version": 3,
-        }
-
-    def __dlpack_device__(self) -> tuple[int, int]:
-        return self.device.kind, self.device.index
-
-    def __dlpack__(
-        self,
-        *,
-        stream: int | None = None,
-        max_version: tuple[int, int] | None = None,
-        dl_device: tuple[int, int] | None = None,
-        copy: bool | None = None,
-    ) -> object:
-        if copy or dl_device not in (None, self.__dlpack_device__()):
-            raise BufferError("a device array is only given away where it is, without a copy")
-        if self.stream is not None and stream != -1:
-            self.device.use()
-            # None: the consumer will use the legacy default stream.
-            event = self.stream.record()
-            self.device.call("cuStreamWaitEvent", DEFAULT_STREAM if stream is None else stream, event.handle, 0)
-        return dlpack.export(self.pointer, self.shape, self.strides, self.dtype, self.__dlpack_device__(), self.owner)
-
-    @staticmethod
-    def take_options(stream: Stream | None) -> dict[str, int]:
-        """What ``__dlpack__`` is asked for, so that the producer makes ``stream`` wait for the content."""
-        return {} if stream is None else {"stream": stream.handle}
-
-    @classmethod
-    def of(cls, device: Device, array: object, stream: Stream | None = None) -> DeviceArray:
-        """A view of another library's array on the same GPU, without a copy.
-
-        Args:
-            array: has ``__cuda_array_interface__`` or ``__dlpack__``.
-            stream: what comes after on this stream finds the array's content ready; None: the caller sees to that.
-
-        Raises:
-            ShapeError: it is neither, or lies elsewhere.
-        """
-        if isinstance(array, DeviceArray):
-            if stream is not None and array.stream is not None:
-                stream.wait(array.stream.record())
-            return array
-        # DLPack first: torch says nothing of its stream in the other interface.
-        if hasattr(array, "__dlpack__"):
-            where = tuple(int(number) for number in array.__dlpack_device__())  # type: ignore[attr-defined]
-            if where != (device.kind, device.index):
-                raise ShapeError(f"an array on DLPack device {where} came; expected {(device.kind, device.index)}.")
-            tensor = dlpack.take(array.__dlpack__(**cls.take_options(stream)))
-            return cls(device, tensor.pointer, tensor.shape, tensor.dtype, strides=tensor.strides, owner=tensor)
-        interface = getattr(array, "__cuda_array_interface__", None)
-        if interface is None:
-            raise ShapeError(
-                f"{type(array).__name__} came; expected an array on the GPU, with __cuda_array_interface__ or "
-                "__dlpack__."
-            )
-        if stream is not None:
-            # Who says nothing is taken to have worked on the default stream, as PyCUDA does.
-            event = device.event()
-            device.call("cuEventRecord", event.handle, interface.get("stream") or DEFAULT_STREAM)
-            stream.wait(event)
-        return cls(
-            device,
-            int(interface["data"][0]),
-            interface["shape"],
-            interface["typestr"],
-            strides=interface.get("strides"),
-            owner=array,
-        )
-
-
-class Stream:
-    """A queue of work: what is put in runs in order, beside other streams. See :meth:`Device.stream`."""
-
-    def __init__(self, device: Device) -> None:
-        self.device = device
-        handle = device.call("cuStreamCreate", STREAM_NON_BLOCKING)
-        self.handle = int(handle)
-        weakref.finalize(self, _free, device, "cuStreamDestroy", self.handle)
-
-    def synchronize(self) -> None:
-        """Wait until it is empty."""
-        self.device.call("cuStreamSynchronize", self.handle)
-
-    def record(self, event: Event | None = None) -> Event:
-        """Put a mark into the stream."""
-        event = event or self.device.event()
-        self.device.call("cuEventRecord", event.handle, self.handle)
-        return event
-
-    def wait(self, event: Event) -> None:
-        """What comes after waits for the mark; the calling thread does not."""
-        self.device.call("cuStreamWaitEvent", self.handle, event.handle, 0)
-
-    def to_device(self, destination: DeviceArray, source: NDArray[Any]) -> None:
-        """Copy from pinned host memory; both C-contiguous, of the same size in bytes."""
-        _check_sizes(destination.nbytes, source.nbytes)
-        self.device.call("cuMemcpyHtoDAsync", destination.pointer, source.ctypes.data, source.nbytes, self.handle)
-
-    def to_host(self, destination: NDArray[Any], source: DeviceArray) -> None:
-        """Copy to pinned host memory; both C-contiguous, of the same size in bytes."""
-        _check_sizes(destination.nbytes, source.nbytes)
-        self.device.call("cuMemcpyDtoHAsync", destination.ctypes.data, source.pointer, source.nbytes, self.handle)
-
-
-class Event:
-    """A mark in a stream. See :meth:`Device.event`."""
-
-    def __init__(self, device: Device, *, timed: bool, blocking: bool) -> None:
-        self.device = device
-        flags = (0 if timed else EVENT_UNTIMED) | (EVENT_BLOCKING if blocking else 0)
-        self.handle = int(device.call("cuEventCreate", flags))
-        weakref.finalize(self, _free, device, "cuEventDestroy", self.handle)
-
-    @property
-    def reached(self) -> bool:
-        """Whether all before it has happened."""
-        (status,) = self.device._cuda.cuEventQuery(self.handle)
-        if int(status) == NOT_READY:
-            return False
-        self.device._check("cuEventQuery", (status,))
-        return True
-
-    def synchronize(self) -> None:
-        """Wait for it."""
-        self.device.call("cuEventSynchronize", self.handle)
-
-    def milliseconds_since(self, earlier: Event) -> float:
-        """Between two timed events, both reached."""
-        return float(self.device.call("cuEventElapsedTime", earlier.handle, self.handle))
-
-
-class Graph:
-    """Recorded work that starts with one call. See :meth:`Device.capture`."""
-
-    def __init__(self, device: Device, graph: Any) -> None:
-        self.device = device
-        try:
-            self.handle = int(device.call("cuGraphInstantiate", graph, 0))
-        finally:
-            device._cuda.cuGraphDestroy(graph)
-        weakref.finalize(self, _free, device, "cuGraphExecDestroy", self.handle)
-
-    def launch(self, stream: Stream) -> None:
-        """Put all of it into a stream."""
-        self.device.call("cuGraphLaunch", self.handle, stream.handle)
-
-
-class Module:
-    """Kernels loaded into the device. See :meth:`Device.module`."""
-
-    def __init__(self, device: Device, image: bytes) -> None:
-        self.device = device
-        self._image = image
-        self.handle = int(device.call("cuModuleLoadData", image))
-        weakref.finalize(self, _free, device, "cuModuleUnload", self.handle)
-
-    def kernel(self, name: str) -> Kernel:
-        """One kernel by its C name."""
-        return Kernel(self, name)
-
-
-class Kernel:
-    """A kernel and its module."""
-
-    def __init__(self, module: Module, name: str) -> None:
-        self.module = module
-        self.name = name
-        self.handle = int(module.device.call("cuModuleGetFunction", module.handle, name.encode()))
-
-    def launch(self, stream: Stream, grid: tuple[int, int, int], block: tuple[int, int, int], *arguments: Any) -> None:
-        """Start it.
-
-        Args:
-            arguments: ctypes values of exactly the kernel's parameters; the driver copies them before this returns.
-        """
-        table = (ctypes.c_void_p * len(arguments))(*(ctypes.addressof(argument) for argument in arguments))
-        self.module.device.call(
-            "cuLaunchKernel", self.handle, *grid, *block, 0, stream.handle, ctypes.addressof(table), 0
-        )
-
-
-class _Allocation:
-    """Stands for memory of the device; freed with it."""
-
-
-def status_of(driver: Any, status: int) -> Any:
-    """A result as cuda-bindings' functions take it."""
-    return getattr(driver, "CUresult", int)(status)
-
-
-def _load_driver() -> Any:
-    try:
-        from cuda.bindings import driver
-    except ImportError as error:
-        raise MissingExtra("CUDA", "cuda-bindings", "cuda") from error
-    return driver
-
-
-def _free(device: Device, function: str, handle: int) -> None:
-    """Free something, in whatever thread and however late; a lost device has freed everything itself."""
-    driver = device._cuda
-    driver.cuCtxSetCurrent(device._context)
-    getattr(driver, function)(handle)
-
-
-def _check_sizes(destination: int, source: int) -> None:
-    if destination != source:
-        raise ShapeError(f"a copy of {source} bytes into {destination} was asked for; expected the same size.")
-
-
-def _text(value: Any) -> str:
-    text = value.split(b"\0")[0].decode(errors="replace") if isinstance(value, bytes) else str(value)
-    return text.rstrip("\0")
 
 
 def _dotted(version: tuple[int, int]) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Protocol, runtime_checkable
 
-from .device import Device, DeviceArray
+from .device import Device
+from .memory import DeviceArray
 
 
 class DeviceBinding(Protocol):
@@ -33,6 +34,15 @@ class DeviceBinding(Protocol):
 @runtime_checkable
 class DeviceBackend(Protocol):
     """A backend whose networks can be bound to device memory."""
+
+    @property
+    def gpu(self) -> Device:
+        """The GPU on which its networks run.
+
+        Raises:
+            BackendUnavailable: the library works on a stream or a context of its own.
+        """
+        ...
 
     def bind_device(self, device: Device, shapes: tuple[tuple[int, ...], ...]) -> DeviceBinding:
         """Prepare the network for inputs of these shapes, in the order of the spec; it has run once when this returns.

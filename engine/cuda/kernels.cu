@@ -57,15 +57,17 @@ struct PrepareTables {
 
 struct ComposePart {
     Taps down, across;
-    const int16_t *lerp, *row_factor, *column_ramp;
-    int rows, columns, channels, first_channel, detailed;
+    const int16_t* lerp;
+    const double* row_ramp;
+    const int16_t* column_ramp;
+    int rows, columns, channels, first_channel, luma;
     Channel samples[3];  // from the first one to write on
 };
 
 struct ComposeTables {
     ComposePart parts[2];
-    Coding coding;
-    int luma_factors[3];
+    Coding coding;      // without detail
+    Strength strength;  // of frames that bring none of their own
     int height, width, bgr, masked;
 };
 
@@ -100,6 +102,7 @@ GANLENS_HD void prepare(const PrepareTables& t, const uint8_t* block, T* out, Pi
 template <class T>
 struct Answer {
     const ComposeTables& t;
+    const Coding coding;
     const T *translated, *mask, *prepared;
 
     GANLENS_HD float value(const T* image, int c, long long at) const {
@@ -109,10 +112,10 @@ struct Answer {
         const long long at = (long long)(y)*t.width + x;
         if (channel == 3) return to_weight(to_float(mask[at]));
         float detail = 0;
-        if (prepared && (channel == 0 || t.coding.detail_in_all))
-            detail = detail_of(t.coding, value(prepared, 0, at), value(prepared, 1, at), value(prepared, 2, at));
-        return to_sample(t.coding, channel, value(translated, 0, at), value(translated, 1, at),
-                         value(translated, 2, at), detail);
+        if (prepared && (channel == 0 || coding.detail_in_all))
+            detail = detail_of(coding, value(prepared, 0, at), value(prepared, 1, at), value(prepared, 2, at));
+        return to_sample(coding, channel, value(translated, 0, at), value(translated, 1, at), value(translated, 2, at),
+                         detail);
     }
     // Resampled to one of the frame's samples.
     GANLENS_HD int operator()(const ComposePart& part, int channel, Pixel at) const {
@@ -131,23 +134,30 @@ struct Answer {
     }
 };
 
+GANLENS_HD Coding with_detail(Coding coding, const Strength& s) {
+    for (int j = 0; j < 3; ++j) coding.detail[j] = s.detail[j];
+    coding.detail_bias = s.detail_bias;
+    return coding;
+}
+
 template <class T>
 GANLENS_HD void compose(const ComposeTables& t, int which, const T* translated, const T* mask, const T* prepared,
-                        uint8_t* block, Pixel at) {
+                        const Strength& s, uint8_t* block, Pixel at) {
     const ComposePart& part = t.parts[which];
-    if (at.x >= part.columns || at.y >= part.rows || part.row_factor[at.y] == 0) return;
-    const Answer<T> answer{t, translated, mask, prepared};
+    if (at.x >= part.columns || at.y >= part.rows) return;
+    const double row_factor = s.opacity * part.row_ramp[at.y];
+    if (row_factor == 0) return;
+    const Answer<T> answer{t, with_detail(t.coding, s), translated, mask, s.detailed ? prepared : nullptr};
     int weight = part.column_ramp[at.x];
-    const int row_factor = part.row_factor[at.y];  // -1: exactly 1
     if (t.masked) weight = multiply(weight, answer(part, 3, at));
-    if (t.masked || row_factor >= 0) weight = multiply(weight, row_factor < 0 ? 32767 : row_factor);
+    if (t.masked || row_factor < 1) weight = multiply(weight, weight_parts(row_factor));
 
     uint8_t* sample[3];
     int detail = 0;
     for (int c = 0; c < part.channels; ++c) {
         const Channel& channel = part.samples[c];
         sample[c] = block + channel.offset + (long long)(at.y) * channel.stride + at.x * channel.step;
-        if (part.detailed) detail += multiply(*sample[c] << kComposeShift, t.luma_factors[c]);
+        if (s.detailed && part.luma) detail += multiply(*sample[c] << kComposeShift, s.luma_factors[c]);
     }
     for (int c = 0; c < part.channels; ++c)
         *sample[c] = blend_sample(answer(part, part.first_channel + c, at) + detail, *sample[c], weight);
@@ -155,18 +165,20 @@ GANLENS_HD void compose(const ComposeTables& t, int which, const T* translated, 
 
 }  // namespace ganlens
 
-#define GANLENS_KERNELS(name, T)                                                                               \
-    GANLENS_KERNEL prepare_##name(const __grid_constant__ ganlens::PrepareTables tables, const uint8_t* block, \
-                                  T* out) {                                                                    \
-        const ganlens::Pixel at{int(blockIdx.x * blockDim.x + threadIdx.x),                                    \
-                                int(blockIdx.y * blockDim.y + threadIdx.y)};                                   \
-        if (at.x < tables.width && at.y < tables.height) ganlens::prepare(tables, block, out, at);             \
-    }                                                                                                          \
-    GANLENS_KERNEL compose_##name(const __grid_constant__ ganlens::ComposeTables tables, const T* translated,  \
-                                  const T* mask, const T* prepared, uint8_t* block) {                          \
-        const ganlens::Pixel at{int(blockIdx.x * blockDim.x + threadIdx.x),                                    \
-                                int(blockIdx.y * blockDim.y + threadIdx.y)};                                   \
-        ganlens::compose(tables, int(blockIdx.z), translated, mask, prepared, block, at);                      \
+#define GANLENS_KERNELS(name, T)                                                                                      \
+    GANLENS_KERNEL prepare_##name(const __grid_constant__ ganlens::PrepareTables tables, const uint8_t* block,        \
+                                  T* out) {                                                                           \
+        const ganlens::Pixel at{int(blockIdx.x * blockDim.x + threadIdx.x),                                           \
+                                int(blockIdx.y * blockDim.y + threadIdx.y)};                                          \
+        if (at.x < tables.width && at.y < tables.height) ganlens::prepare(tables, block, out, at);                    \
+    }                                                                                                                 \
+    GANLENS_KERNEL compose_##name(const __grid_constant__ ganlens::ComposeTables tables, const T* translated,         \
+                                  const T* mask, const T* prepared, const ganlens::Strength* strength,                \
+                                  uint8_t* block) {                                                                   \
+        const ganlens::Pixel at{int(blockIdx.x * blockDim.x + threadIdx.x),                                           \
+                                int(blockIdx.y * blockDim.y + threadIdx.y)};                                          \
+        ganlens::compose(tables, int(blockIdx.z), translated, mask, prepared, strength ? *strength : tables.strength, \
+                         block, at);                                                                                  \
     }
 
 GANLENS_KERNELS(float32, float)

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import copy
 from typing import Any
-
-import numpy as np
 
 from .._kernels import WarpCompose, WarpPrepare
 from ..backends.base import Array, Output
@@ -18,16 +15,6 @@ from .temporal_smoothing import Link
 from .tracker import Placed
 
 _MAX_GEOMETRIES = 4
-
-
-@dataclass(frozen=True)
-class FacedFrame:
-    """A frame and its faces, found and in order: what a translator of faces works on, in any thread."""
-
-    frame: Frame
-    faces: tuple[Placed, ...]
-    links: tuple[Link | None, ...]
-    """To the same face in the frame before, one for each face; None where nothing is remembered."""
 
 
 class FaceCompositor:
@@ -62,24 +49,38 @@ class FaceCompositor:
                 f"Model '{spec.name}' takes pictures of {self.size[0]}x{self.size[1]} (height x width); "
                 "framing 'faces' needs a model of square pictures."
             )
-        self._detail = detail
-        self._opacity = opacity
+        self.detail = detail
+        self.opacity = opacity
         self._kernels: dict[tuple[PixelFormat, tuple[int, int], Color], tuple[WarpPrepare, WarpCompose]] = {}
 
-    def prepare(self, faces: Sequence[tuple[Frame, Placed]]) -> Array:
-        """The generator's input for faces, each of its frame: (N, 3, h, w) float32 in the spec's range."""
-        images = np.empty((len(faces), 3, *self.size), np.float32)
-        for (frame, face), image in zip(faces, images, strict=True):
-            self._kernels_for(frame)[0](frame.planes, face.square.tensor(self.size), image)
-        return images
+    def twin(self) -> FaceCompositor:
+        """The same for another thread."""
+        other = copy.copy(self)
+        other._kernels = {}
+        return other
 
-    def compose(self, face: Placed, image: Array, output: Output, destination: Frame, link: Link | None) -> None:
+    def prepare(self, frame: Frame, face: Placed, out: Array) -> None:
+        """Fill ``out``, (3, h, w) float32, with the generator's input for a face: in the spec's range and order."""
+        self._kernels_for(frame)[0](frame.planes, face.square.tensor(self.size), out)
+
+    def compose(
+        self,
+        face: Placed,
+        image: Array,
+        output: Output,
+        destination: Frame,
+        link: Link | None,
+        *,
+        opacity: float | None = None,
+        detail: float | None = None,
+    ) -> None:
         """Write what the generator changed into ``destination``, a writable copy of the frame.
 
         Args:
             image: (1, 3, h, w), the part of this face in what :meth:`prepare` gave.
             output: the generator's answer to it.
             link: to the same face in the frame before, for steady changes.
+            opacity, detail: for this frame; None: as given when the compositor was made.
         """
         if output.translated.shape != image.shape:
             raise ShapeError(
@@ -97,7 +98,8 @@ class FaceCompositor:
             face.square.tensor(self.size),
             composed=composed,
             mask=None if output.mask is None else output.mask[0, 0],
-            opacity=self._opacity * face.opacity,
+            opacity=(self.opacity if opacity is None else opacity) * face.opacity,
+            detail=self.detail if detail is None else detail,
         )
 
     def _kernels_for(self, frame: Frame) -> tuple[WarpPrepare, WarpCompose]:
@@ -122,6 +124,6 @@ class FaceCompositor:
             }
             kernels = self._kernels[key] = (
                 WarpPrepare(**common),
-                WarpCompose(**common, border=border, feather=feather, detail=self._detail),
+                WarpCompose(**common, border=border, feather=feather),
             )
         return kernels

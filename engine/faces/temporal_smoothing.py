@@ -65,7 +65,7 @@ class Link:
                     change += keep * (last_change - change)
                     if mask is not None and last_mask is not None:
                         mask += keep * (last_mask - mask)
-            self._kept = image, change, mask
+            self._kept = image.copy(), change, mask  # the network will overwrite its input
         finally:
             self.release()
         return Output(image + change, mask)

@@ -103,9 +103,11 @@ class Follower:
 
     def find(self, frame: Frame) -> tuple[Placed, ...]:
         """The faces of a single picture."""
+        followed = self.__dict__.copy()
         self.reset()
         placed = self.update(frame)
-        self.reset()
+        followed["frames_with_faces"] = self.frames_with_faces
+        self.__dict__.update(followed)  # a stream goes on where it was
         return placed
 
     def update(self, frame: Frame) -> tuple[Placed, ...]:

@@ -14,7 +14,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import NamedTuple, Protocol, get_args
 
-from ..errors import OptionError
+from ..errors import OptionError, printable
 from ..pixels.frame import Color, Frame, PixelFormat
 
 
@@ -114,7 +114,7 @@ class Notes:
     def add(self, text: str) -> None:
         """Keep a note, unless it is there already."""
         with self._lock:
-            self._texts.setdefault(text)
+            self._texts.setdefault(printable(text))
 
     def __iter__(self) -> Iterator[str]:
         with self._lock:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import struct
 from fractions import Fraction
 from pathlib import Path
 
@@ -12,8 +15,11 @@ from numpy.typing import NDArray
 
 from ..errors import MediaError, reason
 from .av_frames import BEST, FramePool, plane_views, rgb_to_yuv
+from .file.hardware import complaints
 from .file.source import open_input
 
+LARGEST = 178_000_000
+"""Pixels above which a picture is refused unless told: a file of kilobytes may claim gigabytes."""
 _IMAGE_FORMATS = {"image2", "mjpeg", "apng"}
 _ENCODERS: dict[str, tuple[str, str, dict[str, str]]] = {
     ".png": ("png", "rgb24", {}),
@@ -36,13 +42,17 @@ def decode_still(path: Path, notes: list[str]) -> NDArray[np.uint8]:
     with open_input(path, "picture") as container:
         name = container.format.name
         if not (name.endswith("_pipe") or name in _IMAGE_FORMATS) or not container.streams.video:
-            raise MediaError(f"{path} is not a picture but {name}; a video is translated with --video.")
+            raise MediaError(_not_a_picture(path, name))
         context = container.streams.video[0].codec_context
         context.thread_count = 1
         if context.codec.name == "mjpeg":  # whose decoder paints what is missing from a cut file grey
             context.options = {"err_detect": "explode"}
+        _check_size(path, context)
+        if context.codec.name == "tiff":
+            _check_compression(path)
         try:
-            picture = next(container.decode(video=0), None)
+            with complaints() as said:
+                picture = next(container.decode(video=0), None)
         except av.FFmpegError as error:
             if _is_animated_webp(path):
                 raise MediaError(
@@ -52,7 +62,8 @@ def decode_still(path: Path, notes: list[str]) -> NDArray[np.uint8]:
     if picture is None or picture.is_corrupt:
         raise MediaError(f"{path} is damaged or cut off: no whole picture could be decoded.")
     stored = picture.format
-    if any(component.is_alpha for component in stored.components):
+    transparent = context.codec.name != "mjpeg" and _is_transparent(picture)  # what JPEG calls so is the K of CMYK
+    if transparent:
         notes.append(f"{path.name}: the alpha channel is dropped")
     if any(component.bits > 8 for component in stored.components):
         notes.append(f"{path.name}: {max(c.bits for c in stored.components)} bits are rounded to 8")
@@ -61,7 +72,61 @@ def decode_still(path: Path, notes: list[str]) -> NDArray[np.uint8]:
         rgb = VideoReformatter().reformat(
             picture, format="rgb24", dst_color_range=ColorRange.JPEG, interpolation=BEST, threads=1
         )
-    return np.ascontiguousarray(plane_views(rgb, "rgb24")[0])
+    pixels = np.ascontiguousarray(plane_views(rgb, "rgb24")[0])
+    if said and (pixels == pixels[0, 0]).all():  # decoders return an empty picture where they lack a compression
+        raise MediaError(f"{path} cannot be decoded ({said[0][2].strip().rstrip('.')}). Convert it to PNG first.")
+    return pixels
+
+
+def _check_size(path: Path, context: av.VideoCodecContext) -> None:
+    """Refuse a picture that would fill the memory; ``GANLENS_LARGEST`` is the number of pixels to allow."""
+    allowed = int(os.environ.get("GANLENS_LARGEST") or LARGEST)
+    pixels = context.width * context.height
+    if pixels > allowed:
+        raise MediaError(
+            f"{path} has {context.width}x{context.height} pixels, more than {allowed}. If you trust it, allow as many "
+            f"with GANLENS_LARGEST={pixels}."
+        )
+
+
+def _check_compression(path: Path) -> None:
+    """Refuse a TIFF file whose compression libav lacks: it gives an empty picture for it, and no error."""
+    data = path.read_bytes()
+    order = "<" if data[:2] == b"II" else ">"
+    with contextlib.suppress(struct.error):
+        (directory,) = struct.unpack_from(order + "I", data, 4)
+        (count,) = struct.unpack_from(order + "H", data, directory)
+        for index in range(count):
+            tag, _, _, value = struct.unpack_from(order + "HHIH", data, directory + 2 + 12 * index)
+            if tag == 259 and value not in _TIFF_COMPRESSIONS:
+                kind = {6: "JPEG", 7: "JPEG", 34712: "JPEG 2000", 50000: "Zstandard", 50001: "WebP"}.get(
+                    value, f"kind {value}"
+                )
+                raise MediaError(
+                    f"{path} is a TIFF with {kind} compression, which is not read here. Convert it to PNG first."
+                )
+
+
+_TIFF_COMPRESSIONS = (1, 2, 3, 4, 5, 8, 32773, 32946, 34925)
+"""None, fax, LZW, Deflate, PackBits and LZMA."""
+
+
+def _is_transparent(picture: av.VideoFrame) -> bool:
+    """Whether a picture has pixels that are not opaque."""
+    if not picture.format.has_palette and not any(component.is_alpha for component in picture.format.components):
+        return False
+    rgba = VideoReformatter().reformat(picture, format="rgba", threads=1)
+    return bool((rgba.to_ndarray()[..., 3] < 255).any())
+
+
+def _not_a_picture(path: Path, name: str) -> str:
+    head = path.open("rb").read(16)
+    kinds = "PNG, JPEG, WebP, BMP or TIFF"
+    if head[4:8] == b"ftyp" and head[8:12] in (b"avif", b"avis", b"heic", b"heix", b"mif1", b"msf1"):
+        return f"{path} is an AVIF or HEIC picture, which is not read here. Convert it to {kinds} first."
+    if name == "gif":
+        return f"{path} is a GIF. Convert it to {kinds}, or give it with --video if it is animated."
+    return f"{path} is not a picture but {name}; a video is translated with --video."
 
 
 def _is_animated_webp(path: Path) -> bool:

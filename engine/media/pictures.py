@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import MediaError, OptionError
-from ..files import OutputFile
+from ..files import cannot_write, replace_file
 from ..pixels.frame import Frame
 from .av_frames import Orientation
+from .color_profile import read_profile
 from .picture_codec import IMAGE_SUFFIXES, decode_still, encode_still
 
 __all__ = ["IMAGE_SUFFIXES", "check_target", "list_images", "read_image", "write_image"]
@@ -44,8 +45,17 @@ def read_image(path: str | os.PathLike[str], notes: list[str] | None = None) -> 
         MediaError: missing, empty, damaged, or not a picture.
     """
     path = Path(path)
-    pixels = decode_still(path, [] if notes is None else notes)
-    orientation = _EXIF_ORIENTATIONS.get(exif_orientation(path.read_bytes()))
+    notes = [] if notes is None else notes
+    pixels = decode_still(path, notes)
+    data = path.read_bytes()
+    profile = read_profile(data)
+    if profile is not None and not profile.is_srgb:
+        if profile.matrix is None:
+            notes.append(f"{path.name}: the colour profile '{profile.name}' is not applied; colours are taken for sRGB")
+        else:
+            pixels = profile.to_srgb(pixels)
+            notes.append(f"{path.name}: converted from the colour profile '{profile.name}' to sRGB")
+    orientation = _EXIF_ORIENTATIONS.get(exif_orientation(data))
     if orientation is not None:
         pixels = np.ascontiguousarray(orientation.apply(pixels))
     return Frame.from_rgb(pixels)
@@ -62,12 +72,11 @@ def write_image(path: str | os.PathLike[str], frame: Frame, *, overwrite: bool =
     check_target(path, overwrite=overwrite)
     if frame.format != "rgb24":
         raise OptionError(f"a frame of pixel format {frame.format} came; images are written from rgb24")
-    file = OutputFile(path, overwrite=overwrite)
+    content = encode_still(frame.planes[0], path.suffix.lower())
     try:
-        file.write(encode_still(frame.planes[0], path.suffix.lower()))
-        file.commit()
-    finally:
-        file.discard()
+        replace_file(path, content, overwrite=overwrite)
+    except OSError as error:
+        raise cannot_write(path, error) from error
 
 
 def check_target(path: Path, *, overwrite: bool, parents: bool = False) -> None:

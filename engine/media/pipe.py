@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator
 from fractions import Fraction
@@ -17,6 +18,8 @@ from ..pixels.frame import Color, Frame, PixelFormat, Siting
 from .av_frames import FULL_RANGE, FramePool, VideoFrame, plane_views, rgb_to_yuv
 from .base import FileInfo, FrameFormat, FrameSource, Notes
 
+LARGEST = 16384
+"""Most rows or columns of piped frames."""
 _MAGIC = b"YUV4MPEG2"
 _SITINGS: dict[str, Siting] = {"420": "center", "420jpeg": "center", "420mpeg2": "left", "420paldv": "topleft"}
 _NAMES: dict[Siting, str] = {"center": "420jpeg", "left": "420mpeg2", "topleft": "420paldv"}
@@ -80,11 +83,11 @@ class RawSource:
         values = {field[0]: field[1:] for field in fields if field[0] != "X"}
         try:
             size = int(values["H"]), int(values["W"])
-            rate = Fraction(values.get("F", "25:1").replace(":", "/"))
-            aspect = Fraction(values.get("A", "1:1").replace("0:0", "1:1").replace(":", "/"))
+            rate = _ratio(values.get("F", "25:1"))
+            aspect = _ratio(values.get("A", "1:1").replace("0:0", "1:1"))
         except (KeyError, ValueError, ZeroDivisionError) as error:
             raise MediaError(f"The YUV4MPEG2 header of the piped video is damaged: {line[:80]!r}.") from error
-        if min(size) < 1 or rate <= 0 or aspect <= 0:
+        if not 1 <= min(size) <= max(size) <= LARGEST or rate <= 0 or aspect <= 0:
             raise MediaError(f"The YUV4MPEG2 header of the piped video is damaged: {line[:80]!r}.")
         kind = values.get("C", "420")
         if kind not in _SITINGS:
@@ -237,10 +240,18 @@ class RawSink:
             self.close()
 
 
+def _ratio(text: str) -> Fraction:
+    """``N:D`` of plain digits: exponents would make numbers that nobody can compute with."""
+    found = re.fullmatch(r"(\d{1,9}):(\d{1,9})", text)
+    if found is None:
+        raise ValueError(text)
+    return Fraction(int(found[1]), int(found[2]))
+
+
 def _described(
     size: tuple[int, int], rate: Fraction, pixels: PixelFormat, color: Color, aspect: Fraction
 ) -> FrameFormat:
-    if min(size) < 1 or rate <= 0:
+    if not 1 <= min(size) <= max(size) <= LARGEST or not 0 < rate < 10**9 or rate.denominator > 10**9:
         raise OptionError(f"size {size} and rate {rate} came; expected (height, width) and a rate above 0")
     return FrameFormat(size, pixels, rate, time_base=1 / rate, color=color, pixel_aspect=aspect)
 

@@ -40,6 +40,10 @@ SOURCES: dict[str, Entry] = {
     "": Entry(".file.source", "VideoSource"),
     "-": Entry(".pipe", "open_standard_input"),
     "test": Entry(".synthetic", "TestSource"),
+    "camera": Entry(".live.camera", "CameraSource"),
+    "browser": Entry(".live.browser", "BrowserSource"),
+    **{scheme: Entry(".live.network", "NetworkSource") for scheme in ("rtsp", "rtsps", "udp", "rtp", "tcp")},
+    **{scheme: Entry(".live.network", "NetworkSource") for scheme in ("http", "https", "rtmp", "srt")},
 }
 """What frames can come from; "" is a file, "-" standard input."""
 
@@ -47,6 +51,9 @@ SINKS: dict[str, Entry] = {
     "": Entry(".file.sink", "VideoSink"),
     "-": Entry(".pipe", "open_standard_output"),
     "null": Entry(".synthetic", "NullSink"),
+    "camera": Entry(".live.virtual_camera", "VirtualCameraSink"),
+    "udp": Entry(".live.stream_sink", "StreamSink"),
+    "tcp": Entry(".live.stream_sink", "StreamSink"),
 }
 """What frames can go to; "" is a file, "-" standard output."""
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from ..errors import ModelFileError, UnknownModel, did_you_mean
-from ..spec import GeneratorSpec, SizeRule, ValueRange
+from ..spec import METADATA_KEY, GeneratorSpec, SizeRule, ValueRange
 from .description import OnnxFile, parse_onnx, read_bytes, read_spec, spec_of
 
 if TYPE_CHECKING:
-    from ..backends.tensorrt import PlanRecord
+    from .plan_record import PlanRecord
 
 FOLDER = Path(__file__).parent / "shipped"
 
@@ -80,11 +81,12 @@ class Model:
         return replace(self, spec=self.spec.model_copy(update={"size": rule}), sizes_known=True)
 
 
-def open(name_or_path: str | Path, value_range: ValueRange | None = None) -> Model:
+def open(name_or_path: str | Path, value_range: ValueRange | None = None, *, foreign: bool = True) -> Model:
     """Read a model file, given by path or by the name of a shipped model.
 
     Args:
         value_range: what the image tensor's values span, for an ONNX file without our record.
+        foreign: whether it may be an ONNX file without our record.
 
     Raises:
         UnknownModel, ModelFileError, ShapeError, OptionError: see :func:`find_model` and
@@ -93,13 +95,18 @@ def open(name_or_path: str | Path, value_range: ValueRange | None = None) -> Mod
     """
     path = find_model(name_or_path)
     if path.suffix.lower() in PLANS:
-        from ..backends.tensorrt import read_plan  # it needs all of the package, an ONNX file does not
+        from .plan_record import read_plan  # its types take a while to make
 
         plan = read_plan(path)
         return Model(path, plan.record.onnx(path), plan.record.plan_spec, "plan", plan.content, plan=plan.record)
     before = _stamp(path)
     data = read_bytes(path)
     file = parse_onnx(path, data)
+    if not foreign and METADATA_KEY not in file.metadata:
+        raise ModelFileError(
+            f"{path.name} has no ganlens record, so nothing says what it is fed with. Write it with engine export; "
+            "an image-to-image graph without record runs with: engine translate --range ..."
+        )
     spec = spec_of(file, value_range=value_range)
     weights = [path.resolve().parent / location for location in file.external]
     stamps = ((path, before), *((part, _stamp(part)) for part in weights)) if weights else ()
@@ -173,10 +180,43 @@ def read_model_spec(path: Path, *, value_range: ValueRange | None = None) -> Gen
         PlanError: the plan has no valid record beside it.
     """
     if path.suffix.lower() in PLANS:
-        from ..backends.tensorrt import read_record  # it needs all of the package, an ONNX file does not
+        from .plan_record import read_record  # its types take a while to make
 
         return read_record(path).plan_spec
     return read_spec(path, value_range=value_range)
+
+
+def read_checkpoint_spec(path: Path) -> GeneratorSpec:
+    """The record of a checkpoint of ``engine train``: a ``.safetensors`` file, or the run folder that holds it.
+
+    Raises:
+        ModelFileError: it is missing, damaged, or without a record.
+    """
+    file = path / "generator.safetensors" if path.is_dir() else path
+    try:
+        with file.open("rb") as opened:
+            length = int.from_bytes(opened.read(8), "little")
+            header = json.loads(opened.read(length)) if length <= LONGEST_HEADER else None
+    except (OSError, ValueError, RecursionError) as error:
+        raise ModelFileError(f"{file} is not a readable checkpoint: {error}.") from error
+    metadata = header.get("__metadata__") if isinstance(header, dict) else None
+    spec = GeneratorSpec.from_metadata(metadata) if isinstance(metadata, dict) else None
+    if spec is None:
+        raise ModelFileError(f"{file} has no ganlens record; expected a checkpoint of engine train.")
+    return spec
+
+
+def is_checkpoint(name_or_path: str) -> bool:
+    """Whether this names a ``.safetensors`` file, or a run folder with one."""
+    path = Path(name_or_path)
+    try:
+        return (path.suffix == ".safetensors" and path.is_file()) or (path / "generator.safetensors").is_file()
+    except (OSError, ValueError):  # too long a name, a NUL character
+        return False
+
+
+LONGEST_HEADER = 100_000_000
+"""Bytes; the safetensors format's own limit."""
 
 
 def _known(stem: str, names: dict[str, Path]) -> str:

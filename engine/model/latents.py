@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
+from tokenize import TokenError
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,7 +71,7 @@ def read_latents(path: Path, port: LatentInput) -> Array:
     try:
         with open(path, "rb") as file:  # numpy would leave a damaged one open
             array = np.load(file, allow_pickle=False)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, EOFError, OverflowError, MemoryError, SyntaxError, TokenError, BadZipFile) as error:
         cure = f"expected an array of shape ({port.dim},) or (N, {port.dim}) as numpy.save writes it"
         raise MediaError(f"{path} cannot be read as latents ({reason(error)}); {cure}.") from error
     if not isinstance(array, np.ndarray):  # .npz, several arrays

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING
 
-from ..backends.base import Array, Backend
 from ..errors import OptionError, did_you_mean
 from ..spec import AttributeInput, Strength
-from .attributes import NEUTRAL, attribute_vector, edit_share, plain
+from .attributes import NEUTRAL, Array, attribute_vector, edit_share, plain
+
+if TYPE_CHECKING:
+    from ..backends.base import Backend
 
 SHARES = (0.25, 0.5, 0.75)
 """Shares of the full edit that are measured; between them strengths are interpolated."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,8 +18,6 @@ from .framing import Framing, Layout
 MAX_GEOMETRIES = 4
 """Frame sizes whose tables and buffers are kept at a time; a folder of pictures has many sizes."""
 
-Run = Callable[[Array], Output]
-
 
 @dataclass(frozen=True)
 class Kernels:
@@ -34,17 +32,11 @@ class Kernels:
 
 @dataclass
 class _Geometry:
-    """What depends on the frame's size and format; made once, used for every such frame."""
+    """What depends on the frame's size, format and colour; made once, used for every such frame."""
 
     layout: Layout
     prepare: _kernels.Prepare
     compose: _kernels.Compose
-    image: Array
-    """(N, 3, h, w): the generator's input, for the most pictures so far that shared a run."""
-    canvas: Output | None
-    """Where tiles are put together; None for layouts without tiles."""
-    tile: Array | None
-    """(N, 3, h, w)"""
 
 
 class Compositor:
@@ -59,7 +51,7 @@ class Compositor:
         opacity: 0 shows the original, 1 the translation.
         target: instruction set of the kernels, for tests; empty: the fastest this CPU has.
 
-    Not for concurrent use: the buffers are reused from frame to frame.
+    Not for concurrent use; :meth:`twin` makes one for another thread.
     """
 
     def __init__(
@@ -84,52 +76,77 @@ class Compositor:
         self.detail = detail
         self.opacity = opacity
         self._target = target
+        self._forget()
+
+    def _forget(self) -> None:
         self._geometries: dict[tuple[PixelFormat, tuple[int, int], Color], _Geometry] = {}
+        self._layouts: dict[tuple[int, int], Layout] = {}
+        self._canvas: tuple[Array, Output] | None = None
+
+    def twin(self) -> Compositor:
+        """The same for another thread."""
+        other = copy.copy(self)
+        other._forget()
+        return other
 
     def layout(self, frame_size: tuple[int, int]) -> Layout:
         """The framing for frames of ``frame_size`` (height, width)."""
-        return self.framing.layout(frame_size, self.spec.size)
+        layout = self._layouts.get(frame_size)
+        if layout is None:
+            layout = self.framing.layout(frame_size, self.spec.size)
+            if len(self._layouts) >= MAX_GEOMETRIES:
+                self._layouts.clear()
+            self._layouts[frame_size] = layout
+        return layout
 
-    def prepare(self, frame: Frame) -> Array:
-        """The generator's input for a frame: (1, 3, h, w) float32 in the spec's range; overwritten by the next call."""
-        return self.prepare_all([frame])
-
-    def prepare_all(self, frames: Sequence[Frame], room: int = 1) -> Array:
-        """The generator's input for frames of one size, format and colour.
+    def prepare(self, frame: Frame, out: Array | None = None) -> Array:
+        """The generator's input for a frame, (3, h, w) float32 in the spec's range and channel order.
 
         Args:
-            room: at least so many pictures; what lies behind the frames' own is left as it is.
+            out: where it is written; None: a new array.
 
         Returns:
-            (N, 3, h, w) float32 in the spec's range; overwritten by the next call.
+            ``out``.
         """
-        geometry = self._geometry(frames[0])
-        count = max(len(frames), room)
-        if len(geometry.image) < count:
-            geometry.image = np.zeros((count, 3, *geometry.layout.size), np.float32)
-        for frame, image in zip(frames, geometry.image, strict=False):
-            geometry.prepare(frame.planes, image)
-        return geometry.image[:count]
-
-    def run(self, frame: Frame, image: Array, run: Run, tiles: int = 1) -> Output:
-        """Give the prepared image to the network, whole or in the layout's tiles, up to ``tiles`` of them in a run."""
         geometry = self._geometry(frame)
-        layout = geometry.layout
-        if not layout.tiles:
-            return run(image)
-        assert geometry.canvas is not None and layout.tile_size is not None
-        tiles = min(tiles, len(layout.tiles))
-        if geometry.tile is None or len(geometry.tile) != tiles:
-            geometry.tile = np.zeros((tiles, 3, *layout.tile_size), np.float32)
-        return _run_tiles(layout, image, geometry.canvas, geometry.tile, run)
+        if out is None:
+            out = np.empty((3, *geometry.layout.size), np.float32)
+        geometry.prepare(frame.planes, out)
+        return out
 
-    def compose(self, frame: Frame, output: Output, destination: Frame, index: int = 0) -> None:
+    def canvas(self, layout: Layout) -> tuple[Array, Output]:
+        """Where the picture of a layout with tiles is prepared, (1, 3, h, w), and where its answers are put together.
+
+        Both are overwritten with the next frame.
+        """
+        if self._canvas is None or self._canvas[0].shape[2:] != layout.size:
+            mask = np.empty((1, 1, *layout.size), np.float32) if self.spec.output.mask else None
+            translated = np.empty((1, 3, *layout.size), np.float32)
+            self._canvas = np.empty((1, 3, *layout.size), np.float32), Output(translated, mask)
+        return self._canvas
+
+    def compose(
+        self,
+        frame: Frame,
+        output: Output,
+        destination: Frame,
+        index: int = 0,
+        *,
+        prepared: Array | None = None,
+        opacity: float | None = None,
+        detail: float | None = None,
+    ) -> None:
         """Write the generator's answer into ``destination``, a writable copy of ``frame``.
 
         Pixels outside the layout's region stay as they are, bit for bit.
 
         Args:
             index: which picture of the run it was.
+            prepared: what :meth:`prepare` gave for the frame; needed for detail above 0.
+            opacity, detail: for this frame; None: as given when the compositor was made.
+
+        Raises:
+            ShapeError: the answer has another size than the input had.
         """
         geometry = self._geometry(frame)
         expected = (3, *geometry.layout.size)
@@ -143,8 +160,10 @@ class Compositor:
             output.translated[index],
             destination.planes,
             mask=None if output.mask is None or self.spec.output.kind == "image" else output.mask[index, 0],
-            prepared=geometry.image[index] if self.detail else None,
+            prepared=prepared,
             source=frame.planes,
+            detail=self.detail if detail is None else detail,
+            opacity=self.opacity if opacity is None else opacity,
         )
 
     def _geometry(self, frame: Frame) -> _Geometry:
@@ -176,31 +195,4 @@ class Compositor:
 
     def _make_geometry(self, frame: Frame) -> _Geometry:
         kernels = self.kernels(frame.format, frame.size, frame.color, self._target)
-        layout = kernels.layout
-        canvas = None
-        if layout.tiles:
-            mask = np.empty((1, 1, *layout.size), np.float32) if self.spec.output.mask else None
-            canvas = Output(np.empty((1, 3, *layout.size), np.float32), mask)
-        image = np.empty((1, 3, *layout.size), np.float32)
-        return _Geometry(layout, kernels.prepare, kernels.compose, image, canvas, None)
-
-
-def _run_tiles(layout: Layout, image: Array, canvas: Output, tile_images: Array, run: Run) -> Output:
-    """Run the network on some tiles at a time; add its answers up with their weights, which sum to one everywhere."""
-    for part in canvas:
-        if part is not None:
-            part.fill(0)
-    height, width = tile_images.shape[2:]
-    for begin in range(0, len(layout.tiles), len(tile_images)):
-        tiles = layout.tiles[begin : begin + len(tile_images)]
-        windows = [
-            (slice(None), slice(tile.top, tile.top + height), slice(tile.left, tile.left + width)) for tile in tiles
-        ]
-        for tile_image, window in zip(tile_images, windows, strict=False):
-            np.copyto(tile_image, image[0][window])
-        output = run(tile_images)
-        for index, (tile, window) in enumerate(zip(tiles, windows, strict=True)):
-            for part, answer in zip(canvas, output, strict=True):
-                if part is not None and answer is not None:
-                    part[0][window] += answer[index] * tile.weight
-    return canvas
+        return _Geometry(kernels.layout, kernels.prepare, kernels.compose)

@@ -9,24 +9,26 @@ of it. Frames already in the GPU's memory are translated where they are.
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import threading
 from collections import OrderedDict, deque
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from itertools import groupby
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..cuda import Device, DeviceArray, Event, Stream
 from ..cuda.compiler import load_kernels
-from ..cuda.device import Device, DeviceArray, Event, Stream
-from ..cuda.device_protocol import DeviceBackend, DeviceBinding
+from ..cuda.device_protocol import DeviceBinding
 from ..errors import BackendError, EngineError, OptionError, ShapeError
 from ..pixels.compositor import MAX_GEOMETRIES, Compositor
 from ..pixels.frame import Color, Frame, PixelFormat, kind_of, plane_shapes
 from ..spec import GeneratorSpec
-from ..threads import grouped
 from ..timing import StageTimes
-from .gpu_geometry import Geometry, Place
+from .base import Done, Item, Look, Pending, Way
+from .gpu_geometry import Geometry, Place, Strength
 
 Step = Callable[[], None]
 Key = tuple[PixelFormat, tuple[int, int], Color]
@@ -36,12 +38,13 @@ Shapes = tuple[tuple[int, ...], ...]
 class FramePipeline:
     """Translates frames with a network in the GPU's memory.
 
-    Not for concurrent use. What depends on a frame's size, format and colour is made at the first such frame and kept
-    for the last few; between frames nothing is allocated.
+    What depends on a frame's size, format and colour is made at the first such frame and kept for the last
+    few; between frames nothing is allocated. Calls of several threads wait for each other.
 
     Args:
         device: where the network runs.
-        backend: binds the network to memory of the device.
+        backend: binds the network to memory of the device, see :class:`~..cuda.device_protocol.DeviceBackend`;
+            closed with the way.
         compositor: says how frames enter the generator, with which blending; its own kernels are not used.
         in_flight: frames under way at a time. 1: the lowest latency. 2 or 3: the highest throughput.
         spin: wait with a busy thread, which sees the end some 20-50 µs earlier and takes a core.
@@ -52,7 +55,7 @@ class FramePipeline:
     def __init__(
         self,
         device: Device,
-        backend: DeviceBackend,
+        backend: Any,
         compositor: Compositor,
         *,
         in_flight: int = 1,
@@ -63,11 +66,12 @@ class FramePipeline:
             if value < 1:
                 raise OptionError(f"{name} = {value} came; expected 1 or more.")
         self.device = device
-        self.in_flight = in_flight
+        self.in_flight = self.room = in_flight
         self.batch = batch
+        self.backend = backend
         self.compositor = compositor
         self.times = StageTimes()
-        self._backend = backend
+        self._lock = threading.RLock()
         self._alone = 1 if getattr(backend, "batch", None) is None else batch
         """Pictures in the run of a single frame: a model that fixes their number has no smaller one."""
         self._spin = spin
@@ -76,7 +80,10 @@ class FramePipeline:
         self._up, self._down = (self._compute, self._compute) if in_flight == 1 else (device.stream(), device.stream())
         self._routes: OrderedDict[Key, _Route] = OrderedDict()
         self._networks: OrderedDict[Shapes, _Network] = OrderedDict()
-        self._flying: deque[_Flight] = deque()
+        self._flying: list[_Flight] = []
+        self._held: deque[tuple[Event, Sequence[DeviceArray]]] = deque()
+        """Memory of others that work under way reads and writes, until the mark after it."""
+        self._closed = False
 
     @property
     def spec(self) -> GeneratorSpec:
@@ -90,103 +97,103 @@ class FramePipeline:
             DeviceMemoryError, BackendError: the device or the library refused, or the network's tensors do not suit.
         """
         self.device.use()
-        self._network_for(self.compositor.layout(frame_size).size, self.batch)
+        self._network_for(self.compositor.layout(frame_size).size, self.batch).check(self.compositor.detail > 0)
 
-    def __call__(self, frame: Frame, attributes: NDArray[np.float32] | None = None) -> Frame:
-        """Translate one frame; a stream that is stopped meanwhile goes on unharmed.
+    def key(self, item: Item) -> object:
+        """See :meth:`~.base.Way.key`: what the recorded launches depend on."""
+        return kind_of(item.frame)
+
+    def begin(self, before: Way | None = None) -> None:
+        """Any number of streams may be under way."""
+
+    def end(self) -> None:
+        """Nothing is remembered of a stream."""
+
+    def skip(self, items: Sequence[Item]) -> Pending:
+        """The frames themselves."""
+        return Done([item.frame for item in items])
+
+    def translate(self, item: Item) -> Frame:
+        """Translate one frame; a stream that stands still meanwhile goes on unharmed.
 
         Raises:
             DeviceMemoryError, DeviceLost, BackendError: the device or the network failed.
         """
-        return self.translate([frame], attributes)[0]
+        return self.start([item]).finish()[0]
 
-    def translate(self, frames: Sequence[Frame], attributes: NDArray[np.float32] | None = None) -> list[Frame]:
-        """Translate up to ``batch`` frames of one size, format and colour; as of :meth:`__call__`."""
-        self.start(frames, attributes)
-        return self._land(self._flying.pop())
+    def start(self, items: Sequence[Item]) -> Pending:
+        """Begin up to ``batch`` items with equal keys."""
+        if not 1 <= len(items) <= self.batch:
+            raise ShapeError(f"{len(items)} frames came; expected 1 to {self.batch}.")
+        frames = [item.frame for item in items]
+        with self._lock:
+            if self._closed:
+                raise BackendError("The way over the GPU was closed; open it again.")
+            self.device.use()
+            route = self._route_of(kind_of(frames[0]))
+            slots = self._slots(route, self._alone if len(frames) == 1 else self.batch)
+            with self.times.measure("upload", len(frames)):
+                slot = slots.popleft()
+                try:
+                    slot.network.check(any(item.look.detail > 0 for item in items))
+                    for strength, item in zip(slot.strengths, items, strict=False):
+                        made = route.geometry.strength(item.look.opacity, item.look.detail)
+                        np.copyto(strength, np.frombuffer(made, np.uint8))
+                    for frame, views in zip(frames, slot.views, strict=False):
+                        for ours, theirs in zip(views, route.geometry.views(frame.planes), strict=True):
+                            np.copyto(ours, theirs)
+                    if slot.attributes is not None:
+                        for row, item in zip(slot.attributes, items, strict=False):
+                            np.copyto(row, _vector(item.look), casting="same_kind")
+                    for step in slot.steps:
+                        step()
+                    # While the GPU works: all that it does not change.
+                    flight = _Flight(self, route, slot, [frame.copy() for frame in frames])
+                except BaseException:
+                    self._abandon()
+                    raise
+            self._flying.append(flight)
+            return flight
 
-    def stream(
-        self, frames: Iterable[Frame], attributes: NDArray[np.float32] | None = None
-    ) -> Generator[Frame, None, None]:
-        """Translate frames in their order; each answer comes when ``in_flight`` - 1 later groups are under way."""
-        groups = grouped(frames, self.batch, kind_of)
-        try:
-            with contextlib.closing(groups):
-                for group in groups:
-                    self.start(group.items, attributes)
-                    del group  # or its frames would live until the next ones come
-                    if len(self._flying) == self.in_flight:
-                        yield from self.finish()
-            while self._flying:
-                yield from self.finish()
-        finally:
-            self.drain()
-
-    def start(self, frames: Sequence[Frame], attributes: NDArray[np.float32] | None = None) -> None:
-        """Begin up to ``batch`` frames of one size, format and colour.
-
-        The caller sees to it that fewer than ``in_flight`` such groups are under way.
-        """
-        if len(self._flying) >= self.in_flight:
-            raise RuntimeError(f"{self.in_flight} frames are under way; finish one first")
-        if not 1 <= len(frames) <= self.batch:
-            raise ShapeError(f"{len(frames)} frames came; expected 1 to {self.batch}.")
-        self.device.use()
-        route = self._route_of(kind_of(frames[0]))
-        slots = self._slots(route, self._alone if len(frames) == 1 else self.batch)
-        with self.times.measure("upload", len(frames)):
-            slot = slots.popleft()
+    def _land(self, flight: _Flight) -> list[Frame]:
+        with self._lock:
+            self.device.use()
+            if flight not in self._flying:
+                raise BackendError("The way over the GPU was closed while frames were under way.")
+            self._flying.remove(flight)
+            route, slot, results = flight.route, flight.slot, flight.results
             try:
-                for frame, views in zip(frames, slot.views, strict=False):
-                    for ours, theirs in zip(views, route.geometry.views(frame.planes), strict=True):
-                        np.copyto(ours, theirs)
-                if slot.attributes is not None and attributes is not None:
-                    np.copyto(slot.attributes, attributes, casting="same_kind")
-                for step in slot.steps:
-                    step()
-                # While the GPU works: all that it does not change.
-                self._flying.append(_Flight(route, slot, [frame.copy() for frame in frames]))
+                with self.times.measure("wait", len(results)):
+                    slot.done.synchronize()
             except BaseException:
                 self._abandon()
                 raise
+            with self.times.measure("download", len(results)):
+                for result, views in zip(results, slot.views, strict=False):
+                    for theirs, ours in zip(route.geometry.views(result.planes), views, strict=True):
+                        np.copyto(theirs, ours)
+            route.slots[len(slot.views)].append(slot)
+            return results
 
-    def finish(self) -> list[Frame]:
-        """Wait for the oldest group under way."""
-        return self._land(self._flying.popleft())
-
-    def _land(self, flight: _Flight) -> list[Frame]:
-        self.device.use()
-        route, slot, results = flight
-        try:
-            with self.times.measure("wait", len(results)):
-                slot.done.synchronize()
-        except BaseException:
-            self._abandon()
-            raise
-        with self.times.measure("download", len(results)):
-            for result, views in zip(results, slot.views, strict=False):
-                for theirs, ours in zip(route.geometry.views(result.planes), views, strict=True):
-                    np.copyto(theirs, ours)
-        route.slots[len(slot.views)].append(slot)
-        return results
-
-    def drain(self) -> None:
-        """Wait for all frames under way and forget them."""
-        while self._flying:
-            route, slot, _ = self._flying.popleft()
+    def _drop(self, flight: _Flight) -> None:
+        with self._lock:
+            if flight not in self._flying:
+                return
+            self._flying.remove(flight)
             try:
-                slot.done.synchronize()
+                self.device.use()
+                flight.slot.done.synchronize()
             except EngineError:  # the one that stopped the stream is on its way to the user
                 self._abandon()
             else:
-                route.slots[len(slot.views)].append(slot)
+                flight.route.slots[len(flight.slot.views)].append(flight.slot)
 
     def on_device(
         self,
         planes: Sequence[object],
         format: PixelFormat,
         color: Color | None = None,
-        attributes: NDArray[np.float32] | None = None,
+        look: Look | None = None,
     ) -> tuple[DeviceArray, ...]:
         """Translate a frame in the GPU's memory, in place, and return without waiting.
 
@@ -197,36 +204,61 @@ class FramePipeline:
         Returns:
             The planes. Libraries that read them through DLPack or ``__cuda_array_interface__`` wait for their content.
         """
-        self.device.use()
-        stream = self._compute
-        for plane in planes:
-            if getattr(plane, "__cuda_array_interface__", {}).get("data", (0, False))[1]:
-                raise ShapeError("an array came that must not be written; expected planes to translate in place.")
-        arrays = [DeviceArray.of(self.device, plane, stream) for plane in planes]
-        size = check_planes(arrays, format)
-        route = self._route_of((format, size, color or Color()))
-        network = self._network_for(route.geometry.size, self._alone)
-        base = arrays[0].pointer
-        places = [Place(array.pointer - base, array.strides[0]) for array in arrays]
-        if network.extra is not None and attributes is not None:
-            stream.to_device(network.extra, network.stage(attributes, stream))
-        route.geometry.prepare(stream, base, network.image, places)
-        network.run(stream)
-        route.geometry.compose(stream, *network.answer(0), base, places)
-        return tuple(
-            DeviceArray(
-                self.device, array.pointer, array.shape, array.dtype, strides=array.strides, owner=array, stream=stream
+        look = look or Look(opacity=self.compositor.opacity, detail=self.compositor.detail)
+        with self._lock:
+            self.device.use()
+            stream = self._compute
+            for plane in planes:
+                if getattr(plane, "__cuda_array_interface__", {}).get("data", (0, False))[1]:
+                    raise ShapeError("an array came that must not be written; expected planes to translate in place.")
+            arrays = [DeviceArray.of(self.device, plane, stream) for plane in planes]
+            size = check_planes(arrays, format)
+            route = self._route_of((format, size, color or Color()))
+            network = self._network_for(route.geometry.size, self._alone)
+            network.check(look.detail > 0)
+            strength = route.geometry.strength(look.opacity, look.detail)
+            base = arrays[0].pointer
+            places = [Place(array.pointer - base, array.strides[0]) for array in arrays]
+            if network.extra is not None:
+                stream.to_device(network.extra, network.stage(_vector(look), stream))
+            route.geometry.prepare(stream, base, network.image, places)
+            network.run(stream)
+            route.geometry.compose(stream, *network.answer(0), base, places, strength)
+            self._hold(stream, arrays)
+            return tuple(
+                DeviceArray(
+                    self.device,
+                    array.pointer,
+                    array.shape,
+                    array.dtype,
+                    strides=array.strides,
+                    owner=array,
+                    stream=stream,
+                )
+                for array in arrays
             )
-            for array in arrays
-        )
+
+    def _hold(self, stream: Stream, arrays: Sequence[DeviceArray]) -> None:
+        """Keep arrays until the work before this has happened, whatever their owners do meanwhile."""
+        done: Event | None = None
+        while self._held and self._held[0][0].reached:
+            done = self._held.popleft()[0]
+        self._held.append((stream.record(done), arrays))
 
     def close(self) -> None:
-        """Wait for what is under way and free all of it."""
-        self.drain()
-        with contextlib.suppress(EngineError):  # frames translated in place are waited for by nobody else
-            self.device.synchronize()
-        self._routes.clear()
-        self._networks.clear()
+        """Wait for what is under way and free all of it; a second call does nothing."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+            for flight in self._flying.copy():
+                flight.drop()
+            with contextlib.suppress(EngineError):  # frames translated in place are waited for by nobody else
+                self.device.synchronize()
+            self._held.clear()
+            self._routes.clear()
+            self._networks.clear()
+            self.backend.close()
 
     def _abandon(self) -> None:
         """After an error: let the GPU come to rest before the memory goes that it may still use."""
@@ -243,9 +275,12 @@ class FramePipeline:
     # --- what is made once --------------------------------------------------------------------------------------------
 
     def _slots(self, route: _Route, batch: int) -> deque[_Slot]:
+        """Those that are free, at least one: a second stream and single pictures may want more than are in flight."""
         slots = route.slots.get(batch)
         if slots is None:
             slots = route.slots[batch] = deque(self._make_slot(route, batch) for _ in range(self.in_flight))
+        if not slots:
+            slots.append(self._make_slot(route, batch))
         return slots
 
     def _route_of(self, key: Key) -> _Route:
@@ -273,8 +308,8 @@ class FramePipeline:
         network = self._networks.get(shapes)
         if network is None:
             self._make_room(self._networks)
-            binding = self._backend.bind_device(self.device, shapes)
-            network = self._networks[shapes] = _Network(self.device, binding, self.spec, self.compositor.detail > 0)
+            binding = self.backend.bind_device(self.device, shapes)
+            network = self._networks[shapes] = _Network(self.device, binding, self.spec)
         elif len(self._networks) > 1:
             self._networks.move_to_end(shapes)
         return network
@@ -283,6 +318,7 @@ class FramePipeline:
         device, geometry = self.device, route.geometry
         network = self._network_for(geometry.size, batch)
         host = device.pinned((batch, geometry.block_bytes))
+        host.fill(0)
         block = device.empty((batch, geometry.block_bytes), np.uint8)
         attributes = None if network.extra is None else device.pinned(network.extra.shape, network.extra.dtype)
 
@@ -300,7 +336,9 @@ class FramePipeline:
 
         def compose() -> None:
             for index in range(batch):
-                geometry.compose(self._compute, *network.answer(index), block.item(index).pointer)
+                place = block.item(index).pointer
+                strength = place + geometry.strength_at
+                geometry.compose(self._compute, *network.answer(index), place, strength=strength)
 
         def download() -> None:
             self._down.to_host(host, block)
@@ -320,7 +358,8 @@ class FramePipeline:
         done = device.event(blocking=not self._spin)
         steps = [*record(device, parts), lambda: _mark(self._down, done)]
         views = [geometry.block_views(part) for part in host]
-        return _Slot(host, views, block, network, attributes, tuple(steps), done)
+        strengths = host[:, geometry.strength_at : geometry.strength_at + ctypes.sizeof(Strength)]
+        return _Slot(host, views, strengths, block, network, attributes, tuple(steps), done)
 
 
 class _Part(NamedTuple):
@@ -370,19 +409,35 @@ def _mark(stream: Stream, event: Event) -> None:
 class _Network:
     """A bound network, and how compose reads its answer."""
 
-    def __init__(self, device: Device, binding: DeviceBinding, spec: GeneratorSpec, detailed: bool) -> None:
+    def __init__(self, device: Device, binding: DeviceBinding, spec: GeneratorSpec) -> None:
         self.binding = binding
         self.image = binding.inputs[0]
         self.extra = binding.inputs[1] if len(binding.inputs) > 1 else None
         """The attributes."""
         self._masked = spec.output.mask is not None and spec.output.kind != "image"
-        self._detailed = detailed
         self._device = device
         self._staged: NDArray[Any] | None = None
         self._graph: tuple[Stream, Step] | None = None
+        if binding.outputs[0].shape != self.image.shape:
+            raise ShapeError(
+                f"The network answers {binding.outputs[0].shape} to {self.image.shape}; expected an image of its "
+                "input's size."
+            )
+        self.check(detailed=False)
+
+    def check(self, detailed: bool) -> None:
+        """Refuse tensors that compose cannot read together.
+
+        Args:
+            detailed: whether it reads the image that prepare gave as well.
+
+        Raises:
+            BackendError: their types differ.
+        """
+        outputs = self.binding.outputs
         read = [
-            binding.outputs[0],
-            *([binding.outputs[1]] if self._masked else []),
+            outputs[0],
+            *([outputs[1]] if self._masked else []),
             *([self.image] if detailed else []),
         ]
         types = {array.dtype for array in read}
@@ -391,11 +446,6 @@ class _Network:
                 f"The network's tensors are {', '.join(str(array.dtype) for array in read)}; inside the GPU they must "
                 "all be float16 or all float32. Export the model again with --precision fp16 or fp32."
             )
-        if binding.outputs[0].shape != self.image.shape:
-            raise ShapeError(
-                f"The network answers {binding.outputs[0].shape} to {self.image.shape}; expected an image of its "
-                "input's size."
-            )
 
     def answer(self, index: int) -> tuple[DeviceArray, DeviceArray | None, DeviceArray | None]:
         """What compose reads for one frame: the image, the mask, and what prepare gave."""
@@ -403,7 +453,7 @@ class _Network:
         return (
             outputs[0].item(index),
             outputs[1].item(index) if self._masked else None,
-            self.image.item(index) if self._detailed else None,
+            self.image.item(index) if self.image.dtype == outputs[0].dtype else None,
         )
 
     def run(self, stream: Stream) -> None:
@@ -432,6 +482,8 @@ class _Slot(NamedTuple):
     """(batch, bytes of a frame)"""
     views: list[list[NDArray[np.uint8]]]
     """Of ``host``: each frame's planes' windows."""
+    strengths: NDArray[np.uint8]
+    """Of ``host``: how strongly each frame is changed."""
     block: DeviceArray
     network: _Network
     """Keeps the memory that the steps refer to."""
@@ -449,12 +501,24 @@ class _Route:
         """By the number of frames that share a run: those that are free."""
 
 
-class _Flight(NamedTuple):
+class _Flight:
     """Frames under way."""
 
-    route: _Route
-    slot: _Slot
-    results: list[Frame]
+    def __init__(self, way: FramePipeline, route: _Route, slot: _Slot, results: list[Frame]) -> None:
+        self._way = way
+        self.route = route
+        self.slot = slot
+        self.results = results
+
+    def finish(self) -> list[Frame]:
+        return self._way._land(self)
+
+    def drop(self) -> None:
+        self._way._drop(self)
+
+
+def _vector(look: Look) -> NDArray[np.float32]:
+    return np.zeros(1, np.float32) if look.attributes is None else look.attributes
 
 
 def check_planes(planes: Sequence[DeviceArray], format: PixelFormat) -> tuple[int, int]:

@@ -11,12 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import _kernels
-from ..cuda.device import Device, DeviceArray, Kernel, Module, Stream
+from ..cuda import Device, DeviceArray, Kernel, Module, Stream
 
 BLOCK = (32, 8)
 """Threads, x and y: a warp is a stretch of one row, whose reads and writes lie together."""
 ALIGNMENT = 256
 """Bytes between the beginnings of the planes in a block, a multiple of what one memory transaction takes."""
+
+STRENGTHS = 64
+"""Blendings whose structs are kept."""
 
 KERNELS = {np.dtype(np.float32): "float32", np.dtype(np.float16): "float16"}
 
@@ -59,13 +62,13 @@ class ComposePart(ctypes.Structure):
         ("down", Taps),
         ("across", Taps),
         ("lerp", ctypes.c_void_p),
-        ("row_factor", ctypes.c_void_p),
+        ("row_ramp", ctypes.c_void_p),
         ("column_ramp", ctypes.c_void_p),
         ("rows", ctypes.c_int),
         ("columns", ctypes.c_int),
         ("channels", ctypes.c_int),
         ("first_channel", ctypes.c_int),
-        ("detailed", ctypes.c_int),
+        ("luma", ctypes.c_int),
         ("samples", Channel * 3),
     )
 
@@ -81,11 +84,21 @@ class Coding(ctypes.Structure):
     )
 
 
+class Strength(ctypes.Structure):
+    _fields_ = (
+        ("detail", ctypes.c_float * 3),
+        ("detail_bias", ctypes.c_float),
+        ("luma_factors", ctypes.c_int * 3),
+        ("detailed", ctypes.c_int),
+        ("opacity", ctypes.c_double),
+    )
+
+
 class ComposeTables(ctypes.Structure):
     _fields_ = (
         ("parts", ComposePart * 2),
         ("coding", Coding),
-        ("luma_factors", ctypes.c_int * 3),
+        ("strength", Strength),
         ("height", ctypes.c_int),
         ("width", ctypes.c_int),
         ("bgr", ctypes.c_int),
@@ -151,9 +164,13 @@ class Geometry:
         self._module = module
         self._kernels: dict[str, Kernel] = {}
         self._prepare, self._compose = prepare.tables(), compose.tables()
+        self._strength = compose.strength
+        self._strengths: dict[tuple[float | None, float | None], bytes] = {}
         self._options = options
         self.windows = self._find_windows()
-        self.places, self.block_bytes = self._place_windows()
+        self.places, self.strength_at = self._place_windows()
+        """Where the planes and the frame's :class:`Strength` are in a block."""
+        self.block_bytes = self.strength_at + ALIGNMENT
         self._pack = _Pack()
         prepare_parts = [self._prepare_part(part) for part in self._prepare["parts"]]
         compose_parts = [self._compose_part(part) for part in self._compose["parts"]]
@@ -175,6 +192,15 @@ class Geometry:
                 block[begin : begin + window.rows * place.stride].reshape(window.rows, -1)[:, : window.row_bytes]
             )
         return views
+
+    def strength(self, opacity: float | None = None, detail: float | None = None) -> bytes:
+        """The struct :class:`Strength`; None: as compose was made."""
+        made = self._strengths.get((opacity, detail))
+        if made is None:
+            if len(self._strengths) >= STRENGTHS:
+                self._strengths.clear()
+            made = self._strengths[opacity, detail] = self._strength(opacity=opacity, detail=detail)
+        return made
 
     def prepare(self, stream: Stream, block: int, out: DeviceArray, places: Sequence[Place] | None = None) -> None:
         """Put the launch of prepare into a stream.
@@ -205,10 +231,13 @@ class Geometry:
         prepared: DeviceArray | None,
         block: int,
         places: Sequence[Place] | None = None,
+        strength: int | bytes = b"",
     ) -> None:
         """Put the launch of compose into a stream; the frame at ``block`` is changed in place.
 
         Args:
+            strength: what :meth:`strength` gives, or its address in device memory, where it may change until the
+                launch runs; empty: as compose was made.
             translated: (3, h, w), mask: (1, h, w), prepared: what prepare gave, for detail; all of one dtype.
         """
         parts = self._compose["parts"]
@@ -218,7 +247,8 @@ class Geometry:
         tables.height, tables.width = self.size
         tables.bgr = self._options["bgr"]
         tables.coding = Coding.from_buffer_copy(self._compose["coding"])
-        tables.luma_factors[:] = np.frombuffer(self._compose["luma_factors"], np.int16).tolist()
+        given = strength if isinstance(strength, bytes) else b""
+        tables.strength = Strength.from_buffer_copy(given or self.strength())
         for index, (part, ready) in enumerate(zip(parts, self._compose_parts, strict=True)):
             tables.parts[index] = ready
             for channel, where in self._channels(part, places, part["top"], part["left"]):
@@ -231,6 +261,7 @@ class Geometry:
             (*BLOCK, 1),
             tables,
             *(ctypes.c_void_p(0 if array is None else array.pointer) for array in (translated, mask, prepared)),
+            ctypes.c_void_p(0 if isinstance(strength, bytes) else strength),
             ctypes.c_void_p(block),
         )
 
@@ -296,7 +327,8 @@ class Geometry:
 
     def _compose_part(self, part: dict[str, Any]) -> ComposePart:
         weights = (
-            self._pack.add(np.frombuffer(part[name], np.int16)) for name in ("lerp", "row_factor", "column_ramp")
+            self._pack.add(np.frombuffer(part[name], dtype))
+            for name, dtype in (("lerp", np.int16), ("row_ramp", np.float64), ("column_ramp", np.int16))
         )
         return ComposePart(
             self._taps(part["down"]),
@@ -306,7 +338,7 @@ class Geometry:
             outputs(part["across"]),
             part["channels"],
             part["first_channel"],
-            part["detailed"],
+            part["luma"],
         )
 
 

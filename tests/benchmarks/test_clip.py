@@ -10,8 +10,8 @@ import av
 import numpy as np
 import pytest
 
-from benchmarks import clip
 from benchmarks.video import Job, check, find_vapoursynth, psnr, sound_packets, video_times
+from ganlens.engine.benchmark import clip
 
 
 @pytest.fixture(scope="module")

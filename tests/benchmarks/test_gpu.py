@@ -263,7 +263,7 @@ def test_the_command_from_beginning_to_end(
     monkeypatch.setattr(gpu, "Device", lambda: Device(driver=fake))
     monkeypatch.setattr(gpu, "open_backend", open_model)
     monkeypatch.setattr(gpu, "CASES", (TINY,))
-    monkeypatch.setattr(gpu.clips, "default_clip", lambda: None)
+    monkeypatch.setattr(gpu.clips, "cached_clip", lambda folder: None)
     monkeypatch.setattr(gpu, "read_frames", lambda path, count: frames)
     monkeypatch.setattr("sys.argv", ["gpu", "--quick", "--runtime", "cuda", "--json", str(tmp_path / "out.json")])
     gpu.main()

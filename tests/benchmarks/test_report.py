@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks import machine, report, results
+from benchmarks import report, results
 
 MACHINE = {
     "cpu": "Abacus",
@@ -92,14 +92,14 @@ def test_missing_marks_are_an_error(text: str) -> None:
 
 def test_each_result_goes_to_its_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "docs").mkdir()
-    readme, studies = (tmp_path / page for page in ("README.md", "docs/studies.md"))
+    readme, studies = (tmp_path / page for page in ("docs/measured.md", "docs/studies.md"))
     for page in (readme, studies):
         page.write_text(f"{report.BEGIN}\n{report.END}\n")
     for number, name in enumerate(("video frame", "acl-gan-cost", "losses")):
         (tmp_path / f"{number}.json").write_text(json.dumps(record(name, "2026")))
     arguments = ["report", "--results", str(tmp_path), "--root", str(tmp_path)]
     monkeypatch.setattr(sys, "argv", [*arguments, "--check"])
-    with pytest.raises(SystemExit, match=r"README\.md differs"):
+    with pytest.raises(SystemExit, match=r"measured\.md differs"):
         report.main()
     monkeypatch.setattr(sys, "argv", arguments)
     report.main()
@@ -122,11 +122,11 @@ def test_the_pages_are_up_to_date(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_machine_description_is_complete() -> None:
-    described = machine.describe()
+    described = results.describe()
     assert set(MACHINE) <= set(described)
     assert described["cpu"]
     packages = described["packages"]
     assert isinstance(packages, dict)
     assert {"numpy", "av"} <= set(packages)
     assert json.loads(json.dumps(described)) == described
-    assert str(described["cpu"]) in machine.one_line(described)
+    assert str(described["cpu"]) in results.one_line(described)

@@ -10,7 +10,7 @@ from contextlib import closing
 import pytest
 
 from ganlens.engine.errors import EngineError, MediaError
-from ganlens.engine.threads import Writer, ordered, prefetch
+from ganlens.engine.threads import Counts, Crew, Writer, ordered, prefetch
 
 
 @pytest.fixture(autouse=True)
@@ -211,6 +211,114 @@ class TestOrdered:
     def test_without_workers(self) -> None:
         with pytest.raises(ValueError, match="needs a worker"):
             list(ordered([], [1]))
+
+
+class TestLatest:
+    def test_a_slow_consumer_gets_the_newest_items_in_order(self) -> None:
+        asked, counts = threading.Event(), Counts()
+
+        def camera() -> Iterator[int]:
+            yield 0
+            asked.wait(5)
+            yield from range(1, 10)
+            done.set()
+
+        done = threading.Event()
+        with closing(prefetch(camera(), 2, policy="latest", counts=counts)) as items:
+            assert next(items) == 0
+            asked.set()
+            assert done.wait(5), "the camera never waits"
+            assert list(items) == [8, 9]
+        assert (counts.taken, counts.dropped) == (3, 7)
+
+    def test_an_error_comes_after_the_items_that_are_left(self) -> None:
+        made = threading.Event()
+
+        def camera() -> Iterator[int]:
+            yield from range(6)
+            made.set()
+            raise MediaError("unplugged")
+
+        counts = Counts()
+        items = prefetch(camera(), 1, policy="latest", counts=counts)
+        first = next(items)
+        assert made.wait(5)
+        came = [first]
+        with pytest.raises(MediaError, match="unplugged") as error:
+            for item in items:
+                came.append(item)
+        assert came[-1] == 5 and error.value.frame_number == 7
+        assert (counts.taken, counts.dropped) == (len(came), 6 - len(came))
+
+    def test_nothing_is_dropped_where_items_wait(self) -> None:
+        counts = Counts()
+        assert list(prefetch(range(50), 1, counts=counts)) == list(range(50))
+        assert (counts.taken, counts.dropped) == (50, 0)
+
+    def test_an_unknown_policy(self) -> None:
+        with pytest.raises(ValueError, match="policy: got 'newest', expected one of wait, latest"):
+            next(prefetch(range(3), policy="newest"))  # type: ignore[arg-type]
+
+
+class TestCrew:
+    def test_tools_are_made_when_needed_in_threads_of_their_own(self) -> None:
+        made: list[int] = []
+
+        def make() -> int:
+            made.append(threading.get_ident())
+            return len(made)
+
+        crew = Crew([make, make, make])
+        assert [crew.start(lambda tool: tool).result() for _ in range(3)] == [1, 1, 1], "one thread is enough"
+        gate = threading.Barrier(3)
+        tasks = [crew.start(lambda tool: (gate.wait(5), tool)[1]) for _ in range(3)]
+        assert sorted(task.result() for task in tasks) == [1, 2, 3]
+        assert len(set(made)) == 3 and threading.get_ident() not in made
+        assert sorted(crew.close()) == [1, 2, 3]
+        with pytest.raises(RuntimeError, match="closed"):
+            crew.start(lambda tool: tool)
+
+    def test_errors_are_those_of_their_task(self) -> None:
+        crew = Crew([lambda: 2])
+        tasks = [crew.start(lambda tool, n=n: tool / n) for n in (1, 0, 2)]  # type: ignore[misc]
+        assert tasks[0].result() == 2
+        with pytest.raises(ZeroDivisionError):
+            tasks[1].result()
+        assert tasks[2].result() == 1
+        crew.close()
+
+    def test_a_tool_that_cannot_be_made_is_tried_again(self) -> None:
+        tries: list[int] = []
+
+        def make() -> str:
+            tries.append(1)
+            if len(tries) == 1:
+                raise MediaError("busy")
+            return "tool"
+
+        crew = Crew([make])
+        with pytest.raises(MediaError, match="busy"):
+            crew.start(lambda tool: tool).result()
+        assert crew.start(lambda tool: tool).result() == "tool"
+        crew.close()
+
+    def test_what_is_cancelled_is_not_begun_and_what_has_begun_is_waited_for(self) -> None:
+        gate, done = threading.Event(), []
+        crew = Crew([lambda: 1])
+
+        def slow(_: int) -> None:
+            gate.wait(5)
+            done.append("first")
+
+        first, second = crew.start(slow), crew.start(lambda _: done.append("second"))
+        while not first._begun:
+            time.sleep(0.001)
+        second.cancel()
+        threading.Timer(0.05, gate.set).start()
+        first.cancel()
+        assert done == ["first"]
+        crew.close()
+        assert done == ["first"]
 
 
 class TestWriter:

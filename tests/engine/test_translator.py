@@ -166,7 +166,7 @@ def test_frames_in_flight_come_in_order_from_lanes_of_their_own():
 
     def lane():
         opened.append(threading.get_ident())
-        return translator(lambda x: -x)
+        return FunctionBackend(spec, lambda x: -x)
 
     frames = [Frame.from_rgb(picture(16 + 8 * (i % 3), 16, seed=i), Fraction(i, 25)) for i in range(24)]
     with translator(lambda x: -x) as one:
@@ -188,8 +188,8 @@ def slow_negative(x):
 
 
 def test_in_flight_must_be_positive():
-    with pytest.raises(OptionError, match="in_flight = 0"):
-        Translator.open("monet", in_flight=0)
+    with pytest.raises(OptionError, match="in_flight: got 0"):
+        Translator.open("starry", in_flight=0)
 
 
 def test_many_frame_sizes_work_in_turn():
@@ -259,5 +259,5 @@ def test_a_translator_cannot_be_pickled_and_says_why():
 
 @pytest.mark.parametrize("option", ["threads", "in_flight", "batch"])
 def test_numbers_below_one_are_refused(option):
-    with pytest.raises(OptionError, match=f"{option} = 0 came; expected 1 or more"):
-        Translator.open("monet", **{option: 0})
+    with pytest.raises(OptionError, match=f"{option}: got 0, expected 1 or more"):
+        Translator.open("starry", **{option: 0})

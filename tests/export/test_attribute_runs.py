@@ -15,8 +15,8 @@ from ganlens.engine.spec import GeneratorSpec
 from ganlens.export.cli import app
 from ganlens.train.checkpoint import GENERATOR_NAME, save_generator
 from ganlens.train.config import ACLGANConfig, EditorConfig, StarGANConfig
-from ganlens.train.networks import GrowingGenerator, MobileGenerator, make_generator
-from ganlens.train.records import attribute_spec
+from ganlens.train.networks import GrowingGenerator, MobileGenerator, RealTimeGenerator, make_generator
+from ganlens.train.specs import attribute_spec
 
 
 @pytest.mark.parametrize(
@@ -26,10 +26,11 @@ from ganlens.train.records import attribute_spec
 def test_attribute_runs(kind: type[EditorConfig], tier: str, photos: Path, tmp_path: Path) -> None:
     torch.manual_seed(0)
     acl = kind is ACLGANConfig
-    config = kind(data=str(photos), out=str(tmp_path), name="edit", tier=tier, size=32, generator_width=4)  # type: ignore[arg-type]
+    width = {"generator_width": 4} if tier == "stargan" else {}
+    config = kind(data=str(photos), out=str(tmp_path), name="edit", tier=tier, size=32, **width)  # type: ignore[arg-type]
     spec = attribute_spec(config, mask=acl, complement=acl, border_px=4 if acl else 0)
     generator = make_generator(spec)
-    if isinstance(generator, MobileGenerator | GrowingGenerator):
+    if isinstance(generator, MobileGenerator | RealTimeGenerator | GrowingGenerator):
         for block in generator.body:
             torch.nn.init.normal_(block.condition.weight)  # type: ignore[union-attr, arg-type]
     save_generator(generator, spec, tmp_path / GENERATOR_NAME)

@@ -7,7 +7,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from ganlens.engine.errors import ExportError
-from ganlens.export.precision import to_fp16
+from ganlens.export.precision import to_fp16, with_half_weights
 
 IMAGE = [1, 2, 4, 4]
 
@@ -129,3 +129,35 @@ def test_subgraphs_are_refused() -> None:
     nodes = [helper.make_node("If", ["c"], ["y"], then_branch=branch, else_branch=branch)]
     with pytest.raises(ExportError, match="subgraph in If"):
         to_fp16(model(nodes, {"y": IMAGE}, c=np.array(True)))
+
+
+def test_half_weights_are_half_the_file_and_the_same_graph(tmp_path):
+    weight = np.random.default_rng(0).normal(size=(64, 3, 3, 3)).astype(np.float32)
+    graph = helper.make_graph(
+        [helper.make_node("Conv", ["x", "w", "b"], ["y"], pads=[1, 1, 1, 1])],
+        "conv",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3, 16, 16])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 64, 16, 16])],
+        [numpy_helper.from_array(weight, "w"), numpy_helper.from_array(np.zeros(64, np.float32), "b")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+    half = with_half_weights(model)
+    onnx.checker.check_model(half, full_check=True)
+    assert len(half.SerializeToString()) < 0.62 * len(model.SerializeToString())
+    image = np.random.default_rng(1).normal(size=(1, 3, 16, 16)).astype(np.float32)
+    before, after = (
+        onnxruntime.InferenceSession(each.SerializeToString(), providers=["CPUExecutionProvider"]).run(
+            None, {"x": image}
+        )[0]
+        for each in (model, half)
+    )
+    rounded = weight.astype(np.float16).astype(np.float32)
+    assert np.abs(before - after).max() < 27 * 5 * np.abs(weight - rounded).max()
+    assert not np.array_equal(before, after)
+
+
+def test_a_weight_beyond_float16_is_refused():
+    weight = np.full((64, 3, 3, 3), 1e6, np.float32)
+    graph = helper.make_graph([], "none", [], [], [numpy_helper.from_array(weight, "w")])
+    with pytest.raises(ExportError, match="float16's range"):
+        with_half_weights(helper.make_model(graph))

@@ -14,6 +14,7 @@ import torch
 from onnx import TensorProto, numpy_helper
 
 from ganlens.engine.errors import EngineError, ExportError, MediaError, ModelFileError, OptionError
+from ganlens.engine.files import PartialFile
 from ganlens.engine.spec import GeneratorSpec
 from ganlens.export import ExportOptions, ExportReport, export_onnx, to_onnx
 from ganlens.export.pictures import load_picture
@@ -246,7 +247,7 @@ def test_a_wrong_graph_is_never_left_behind(
 
 def test_an_existing_file_is_kept_unless_told(tmp_path: Path, pictures: list[Path]) -> None:
     (tmp_path / "model.onnx").write_text("precious")
-    with pytest.raises(MediaError, match=r"exists already. Overwrite it with -y"):
+    with pytest.raises(MediaError, match=r"exists; pass -y to overwrite it"):
         export(tmp_path, pictures, {})
     assert (tmp_path / "model.onnx").read_text() == "precious"
 
@@ -277,7 +278,7 @@ def test_targets_that_cannot_be_written(tmp_path: Path, pictures: list[Path]) ->
         (tmp_path / "model.pt", r"expected a name that ends in \.onnx"),
         (tmp_path / "folder.onnx", r"is a folder"),
         (tmp_path / "missing" / "model.onnx", r"does not exist"),
-        (Path("/proc/model.onnx"), r"Cannot write to the folder '/proc'"),
+        (Path("/proc/model.onnx"), r"/proc/model.onnx cannot be written"),
     ):
         with pytest.raises(MediaError, match=message):
             export_onnx(generator, spec, target, pictures)
@@ -286,14 +287,11 @@ def test_targets_that_cannot_be_written(tmp_path: Path, pictures: list[Path]) ->
 def test_a_disk_that_fills_up_leaves_nothing(
     tmp_path: Path, pictures: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(self: Path, data: bytes) -> int:
-        if data:
-            raise OSError(28, "No space left on device", str(self))
-        return write(self, data)
+    def full(self: PartialFile, *_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device", self.name)
 
-    write = Path.write_bytes
-    monkeypatch.setattr(Path, "write_bytes", full)
-    with pytest.raises(MediaError, match=r"Cannot write '.*model\.onnx': No space left on device"):
+    monkeypatch.setattr(PartialFile, "commit", full)
+    with pytest.raises(MediaError, match=r"model\.onnx cannot be written: no space left on device. Free some space"):
         export(tmp_path, pictures, {})
     assert list(tmp_path.iterdir()) == []
 

@@ -14,6 +14,7 @@ import itertools
 import subprocess
 import sysconfig
 import tempfile
+import threading
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -27,6 +28,9 @@ from ganlens.engine.cuda import Device
 
 ROOT = Path(__file__).resolve().parents[2]
 OUT_OF_MEMORY, INVALID_VALUE, INVALID_IMAGE, INVALID_HANDLE, NOT_FOUND, NOT_READY = 2, 1, 200, 400, 500, 600
+INVALID_CONTEXT, CONTEXT = 201, 0xC0
+WITHOUT_CONTEXT = ("cuInit", "cuDriver", "cuDevice", "cuCtxSet", "cuCtxPush", "cuCtxPop", "cuGetError")
+"""How the functions begin that a thread without a context may call."""
 CAPTURE_UNSUPPORTED, CAPTURE_INVALIDATED, ILLEGAL_STATE = 900, 901, 401
 NAMES = {0: "CUDA_SUCCESS", 2: "CUDA_ERROR_OUT_OF_MEMORY", 36: "CUDA_ERROR_CALL_REQUIRES_NEWER_DRIVER"}
 NAMES |= {100: "CUDA_ERROR_NO_DEVICE", 214: "CUDA_ERROR_ECC_UNCORRECTABLE", 700: "CUDA_ERROR_ILLEGAL_ADDRESS"}
@@ -80,15 +84,24 @@ class FakeCuda:
     Args:
         memory: bytes that can be allocated.
         version: CUDA version of the driver, as 13000.
+        integrated: it shares the host's memory.
         capability: compute capability.
     """
 
     CUDA_VERSION = 13000
 
     def __init__(
-        self, *, memory: int = 1 << 30, version: int = 13000, capability: tuple[int, int] = (9, 0), devices: int = 1
+        self,
+        *,
+        memory: int = 1 << 30,
+        version: int = 13000,
+        capability: tuple[int, int] = (9, 0),
+        devices: int = 1,
+        integrated: bool = False,
     ) -> None:
         self.memory, self.version, self.capability, self.devices = memory, version, capability, devices
+        self.integrated = integrated
+        self._thread = threading.local()
         self.calls: Counter[str] = Counter()
         self.elapsed_ms = 0.25
         """Between any two timed events."""
@@ -115,6 +128,8 @@ class FakeCuda:
             self.calls[name] += 1
             if name in self.fail:
                 return (self.fail[name], *[0] * 2)
+            if not name.startswith(WITHOUT_CONTEXT) and self.thread_context != CONTEXT:
+                return (INVALID_CONTEXT, *[0] * 2)
             return value(*arguments)
 
         return counted
@@ -142,7 +157,7 @@ class FakeCuda:
         return 0, b"Fake GPU".ljust(length, b"\0")
 
     def cuDeviceGetAttribute(self, attribute: int, device: int) -> tuple[int, int]:
-        return 0, {75: self.capability[0], 76: self.capability[1]}[int(attribute)]
+        return 0, {18: int(self.integrated), 75: self.capability[0], 76: self.capability[1]}[int(attribute)]
 
     def cuDeviceTotalMem(self, device: int) -> tuple[int, int]:
         return 0, self.memory
@@ -151,13 +166,29 @@ class FakeCuda:
         return 0, self.memory - sum(map(len, self._allocated.values())), self.memory
 
     def cuDevicePrimaryCtxRetain(self, device: int) -> tuple[int, int]:
-        return 0, 0xC0
+        return 0, CONTEXT
 
-    def cuDevicePrimaryCtxRelease(self, device: int) -> tuple[int]:
-        return (0,)
+    @property
+    def thread_context(self) -> int:
+        """The context of the calling thread, 0 for none; another library may have set another one."""
+        stack = self._stack()
+        return stack[-1] if stack else 0
+
+    def _stack(self) -> list[int]:
+        if not hasattr(self._thread, "stack"):
+            self._thread.stack = []
+        return self._thread.stack  # type: ignore[no-any-return]
 
     def cuCtxSetCurrent(self, context: int) -> tuple[int]:
-        return (0 if context == 0xC0 else 201,)
+        self._stack()[-1:] = [context]
+        return (0,)
+
+    def cuCtxPushCurrent(self, context: int) -> tuple[int]:
+        self._stack().append(context)
+        return (0,)
+
+    def cuCtxPopCurrent(self) -> tuple[int, int]:
+        return (0, self._stack().pop()) if self._stack() else (INVALID_CONTEXT, 0)
 
     def cuCtxSynchronize(self) -> tuple[int]:
         if self._forbidden():
@@ -237,10 +268,8 @@ class FakeCuda:
         return (0,)
 
     def cuStreamWaitEvent(self, stream: int, event: int, flags: int) -> tuple[int]:
-        if stream in self._capturing:
-            return (CAPTURE_UNSUPPORTED,)
         mark = self._events[event]
-        if mark is not None:
+        if mark is not None and stream not in self._capturing:  # an edge of the graph then, which runs in order here
             self._append(stream, None, [mark])
         return (0,)
 
@@ -253,9 +282,8 @@ class FakeCuda:
         return (0,) if self._events.pop(event, INVALID_HANDLE) != INVALID_HANDLE else (INVALID_HANDLE,)
 
     def cuEventRecord(self, event: int, stream: int) -> tuple[int]:
-        if stream in self._capturing:
-            return (CAPTURE_UNSUPPORTED,)
-        self._events[event] = self._append(stream, None, [])
+        if stream not in self._capturing:
+            self._events[event] = self._append(stream, None, [])
         return (0,)
 
     def cuEventQuery(self, event: int) -> tuple[int]:
@@ -397,6 +425,7 @@ class OnnxRuntimeOnFake(OnnxRuntimeCuda):
     memory = "cpu"
 
     def __init__(self, path: Path, fake: FakeCuda) -> None:
+        self._index = 0
         self._device = Device(driver=fake)
         self._stream = self._device.stream()
         super().__init__(model.open(path), threads=1)

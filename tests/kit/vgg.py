@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from ganlens.train.features import VGG16
+from ganlens.train.networks.vgg16 import VGG16
 
 
 def save_vgg(path: Path, layer: str = "relu5_3") -> Path:

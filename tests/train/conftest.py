@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ganlens.train.config import CONFIGS, AttributeConfig, CycleGANConfig
+from ganlens.train.config import AttributeConfig, CycleGANConfig
+from ganlens.train.methods import METHODS
 from tests.kit.fresh_process import fresh_process
 from tests.kit.training_faces import save_faces
 
@@ -86,8 +87,10 @@ def edit_config(faces: Path, tmp_path: Path) -> Callable[..., AttributeConfig]:
         if method == "classifier":
             values |= {"width": 4}
         else:
-            values |= {"tier": "nano", "discriminator_width": 2, "generator_width": 4, "samples": 2}
-        kind = CONFIGS[method]
+            values |= {"tier": "nano", "discriminator_width": 2, "samples": 2}
+            if changes.get("tier") in ("stargan", "growing"):
+                values["generator_width"] = 4
+        kind = METHODS[method].config
         assert issubclass(kind, AttributeConfig)
         return kind(**{**values, **changes})
 

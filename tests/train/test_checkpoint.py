@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
+from typer.testing import CliRunner
 
+from ganlens.engine.cli import app
 from ganlens.engine.errors import ModelFileError, TrainingError
+from ganlens.engine.model import is_checkpoint, read_checkpoint_spec
 from ganlens.engine.spec import METADATA_KEY, GeneratorSpec, SizeRule
-from ganlens.train.checkpoint import load_generator, load_state, save_generator, save_state, weights_sha256
+from ganlens.train.checkpoint import (
+    STATE_ENTRIES,
+    load_generator,
+    load_state,
+    save_generator,
+    save_state,
+    weights_sha256,
+)
 from ganlens.train.networks import make_generator
 
 SPEC = GeneratorSpec(
@@ -76,11 +87,33 @@ def test_weights_of_another_network(tmp_path: Path) -> None:
         load_generator(tmp_path / "a.safetensors")
 
 
+WHOLE = {name: name for name in STATE_ENTRIES}
+
+
 def test_state_is_replaced_only_when_whole(tmp_path: Path) -> None:
-    save_state({"step": 1}, tmp_path)
+    save_state({**WHOLE, "step": 1}, tmp_path)
     with pytest.raises(Exception, match="pickle"):
-        save_state({"step": 2, "bad": lambda: None}, tmp_path)
-    assert load_state(tmp_path) == {"step": 1}
+        save_state({**WHOLE, "step": 2, "bad": lambda: None}, tmp_path)
+    assert load_state(tmp_path)["step"] == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["state.pt"]
+
+
+@pytest.mark.parametrize("name", sorted(STATE_ENTRIES))
+def test_a_state_without_an_entry_is_named(tmp_path: Path, name: str) -> None:
+    save_state({entry: value for entry, value in WHOLE.items() if entry != name}, tmp_path)
+    with pytest.raises(TrainingError, match=f"not a complete checkpoint of engine train: {name} missing"):
+        load_state(tmp_path)
+
+
+def test_weights_and_states_can_be_read_by_whom_the_umask_allows(tmp_path: Path) -> None:
+    before = os.umask(0o027)
+    try:
+        save_generator(make_generator(SPEC), SPEC, tmp_path / "a.safetensors")
+        save_state(WHOLE, tmp_path)
+    finally:
+        os.umask(before)
+    for path in tmp_path.iterdir():
+        assert path.stat().st_mode & 0o777 == 0o640, path
 
 
 def test_damaged_state(tmp_path: Path) -> None:
@@ -94,3 +127,16 @@ def test_damaged_state(tmp_path: Path) -> None:
 def test_no_state(tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="no checkpoint to resume"):
         load_state(tmp_path)
+
+
+def test_the_engine_reads_the_record_of_a_checkpoint_without_torch(tmp_path: Path) -> None:
+    written = save_generator(make_generator(SPEC), SPEC, tmp_path / "generator.safetensors")
+    for path in (tmp_path, tmp_path / "generator.safetensors"):
+        assert is_checkpoint(str(path))
+        assert read_checkpoint_spec(path) == written
+        result = CliRunner().invoke(app, ["info", str(path)], terminal_width=200)
+        assert result.exit_code == 0 and "cyclegan nano" in result.output, result.output
+    (tmp_path / "cut.safetensors").write_bytes((tmp_path / "generator.safetensors").read_bytes()[:100])
+    with pytest.raises(ModelFileError, match="not a readable checkpoint"):
+        read_checkpoint_spec(tmp_path / "cut.safetensors")
+    assert not is_checkpoint("monet") and not is_checkpoint("x" * 5000)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,9 +14,11 @@ from PIL import Image
 from torch import Tensor, nn
 
 from ganlens.engine.errors import TrainingError
+from ganlens.train import loop
 from ganlens.train.checkpoint import load_generator, load_state
 from ganlens.train.config import CycleGANConfig, load_config
 from ganlens.train.loop import Trainer, memory_format, train
+from ganlens.train.run_lock import only_writer
 from ganlens.train.schedule import average_decay
 from tests.kit.interrupt import interrupt_after
 
@@ -89,7 +92,11 @@ def test_run_folder(make_config: MakeConfig, tmp_path: Path) -> None:
     assert str(tmp_path) not in spec.model_dump_json()
     averaged = load_state(run)["averaged"]["to_painting"]
     assert all(torch.equal(value, averaged[f"module.{name}"]) for name, value in generator.state_dict().items())
-    assert sorted(path.name for path in (run / "samples").iterdir()) == ["step-0000002.png", "step-0000004.png"]
+    assert sorted(path.name for path in (run / "samples").iterdir()) == [
+        "step-0000000.png",
+        "step-0000002.png",
+        "step-0000004.png",
+    ]
     with Image.open(run / "samples" / "step-0000004.png") as grid:
         assert grid.size == (6 * 32, 32)
         assert np.asarray(grid).std() > 1
@@ -197,6 +204,73 @@ def test_a_run_stopped_before_its_first_checkpoint_can_be_resumed(make_config: M
     with pytest.raises(KeyboardInterrupt):
         trainer.fit()
     assert train(make_config(), resume=True)
+
+
+@pytest.mark.parametrize("killed_before", ["save_state", "save_generator"])
+def test_killed_while_the_last_checkpoint_is_written_the_run_can_be_finished(
+    make_config: MakeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, killed_before: str
+) -> None:
+    config = make_config(steps=2)
+    trainer = Trainer(config)
+    write = getattr(loop, killed_before)
+
+    def write_or_die(*arguments: Any) -> Any:
+        if trainer.step:
+            raise SystemExit("killed")
+        return write(*arguments)
+
+    monkeypatch.setattr(loop, killed_before, write_or_die)
+    with pytest.raises(SystemExit):
+        trainer.fit()
+    monkeypatch.undo()
+    assert train(config, resume=True)  # not: "is finished"
+    averaged = load_state(tmp_path / "run")["averaged"]["to_painting"]
+    shipped, spec = load_generator(tmp_path / "run")
+    assert spec.training is not None and spec.training.steps == 2
+    assert all(torch.equal(value, averaged[f"module.{name}"]) for name, value in shipped.state_dict().items())
+
+
+def test_killed_before_the_first_checkpoint_a_run_can_be_started_anew(make_config: MakeConfig, tmp_path: Path) -> None:
+    config = make_config()
+    trainer = Trainer(config)
+
+    def die() -> None:
+        raise SystemExit("killed")
+
+    trainer.save = die  # type: ignore[method-assign]
+    with pytest.raises(SystemExit):
+        trainer.fit()
+    (tmp_path / "run" / ".state.0123456789abcdef.part.pt").write_bytes(b"half")
+    with pytest.raises(TrainingError, match="no checkpoint to resume from. Start without --resume"):
+        train(config, resume=True)
+    assert train(config)
+
+
+def test_two_trainings_cannot_write_to_one_folder(make_config: MakeConfig, tmp_path: Path) -> None:
+    first, second = Trainer(make_config()), Trainer(make_config())  # both have seen an empty folder
+    with only_writer(tmp_path_made(tmp_path / "run")):
+        with pytest.raises(TrainingError, match=r"Another process \(process \d+\) is training in .*run"):
+            second.fit()
+        assert sorted(path.name for path in (tmp_path / "run").iterdir()) == ["lock"]
+    assert first.fit()
+    with pytest.raises(TrainingError, match="holds a run"):
+        second.fit()
+    longer = make_config(steps=6)
+    first, second = Trainer(longer, resume=True), Trainer(longer, resume=True)
+    assert first.fit()
+    with pytest.raises(TrainingError, match="has gone on since it was opened"):
+        second.fit()
+    assert load_state(tmp_path / "run")["step"] == 6
+
+
+def tmp_path_made(folder: Path) -> Path:
+    folder.mkdir()
+    return folder
+
+
+def test_a_process_can_train_in_one_precision_after_another(make_config: MakeConfig, tmp_path: Path) -> None:
+    for number, precision in enumerate(("no", "bf16", "no")):
+        assert train(make_config(out=str(tmp_path / f"run{number}"), precision=precision))
 
 
 def test_divergence_stops_and_keeps_the_last_checkpoint(make_config: MakeConfig, tmp_path: Path) -> None:

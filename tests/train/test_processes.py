@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import subprocess
@@ -16,6 +17,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from ganlens.train.checkpoint import load_state
 from ganlens.train.config import CycleGANConfig, save_config
 from ganlens.train.loop import train
+from ganlens.train.methods import METHODS
 
 TOLERANCE = 2e-6
 """Of the mean difference, where a weight moves by about 5e-4. Sums over the batch are grouped differently, and where a
@@ -36,35 +38,76 @@ train(config.model_copy(update={"steps": 3}), resume=True)
 """
 
 
+DIGESTS = """
+import sys
+from pathlib import Path
+from ganlens.train.checkpoint import weights_sha256
+from ganlens.train.config import load_config
+from ganlens.train.loop import Trainer
+
+trainer = Trainer(load_config(Path(sys.argv[1])))
+trainer.fit()
+for name, network in sorted(trainer.method.networks.items()):
+    print(name, weights_sha256(network.state_dict()))
+print("averaged", weights_sha256(trainer.averaged["generator"].module.state_dict()))
+"""
+
+
+def run_two(code: str, *arguments: str) -> list[str]:
+    """Run Python code in two processes of one training, as accelerate launch and torchrun do; what each printed."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    launched = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    launched |= {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", code, *arguments],
+            env={**os.environ, **launched, "RANK": rank, "LOCAL_RANK": rank},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in ("0", "1")
+    ]
+    printed = []
+    try:
+        for process in processes:
+            text, complaint = process.communicate(timeout=240)
+            assert process.returncode == 0, complaint[-3000:]
+            printed.append(text)
+    finally:
+        for process in processes:
+            with process:  # closes its pipes
+                process.kill()
+    return printed
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["psc-gan", "dcgan"])
+def test_batch_norm_is_the_same_on_both_processes(faces: Path, tmp_path: Path, method: str) -> None:
+    """Statistics too, or each process would be judged by another frozen encoder, and ship another generator."""
+    common = {"data": str(faces), "out": str(tmp_path / "run"), "batch": 4, "steps": 2, "width": 2, "holdout": 3}
+    common |= {"sample_every": 0, "log_every": 1}
+    if method == "psc-gan":
+        layout = tmp_path / "layout.json"
+        values = [{"name": "smiling", "any_of": ["Smiling"]}, {"name": "grave"}]
+        layout.write_text(json.dumps({"groups": [{"name": "mouth", "rule": "first_match", "values": values}]}))
+        common |= {"labels": str(layout), "size": 64, "latent": 3, "stage1_steps": 2}
+    else:
+        common |= {"size": 32, "load_size": 36}
+    config = METHODS[method].config(**common)
+    first, second = run_two(DIGESTS, str(save_config(config, tmp_path)))
+    assert first == second and "averaged" in first
+
+
 @pytest.mark.slow
 def test_two_processes_equal_one_with_twice_the_batch(
     make_config: Callable[..., CycleGANConfig], tmp_path: Path
 ) -> None:
     options = {"norm": "none", "pool": 0, "steps": 2, "decay_steps": 1, "log_every": 1}
     two = make_config(out=str(tmp_path / "two"), batch=1, **options)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    launched = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-    launched |= {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}  # as accelerate launch and torchrun set them
-    command = [sys.executable, "-c", TRAIN_AND_RESUME, str(save_config(two, tmp_path))]
-    processes = [
-        subprocess.Popen(
-            command,
-            env={**os.environ, **launched, "RANK": rank, "LOCAL_RANK": rank},
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in ("0", "1")
-    ]
-    try:
-        for process in processes:
-            _, complaint = process.communicate(timeout=240)
-            assert process.returncode == 0, complaint[-3000:]
-    finally:
-        for process in processes:
-            process.kill()
-            process.wait()
+    run_two(TRAIN_AND_RESUME, str(save_config(two, tmp_path)))
 
     one = make_config(out=str(tmp_path / "one"), batch=2, **options)
     train(one)

@@ -7,18 +7,7 @@ from collections.abc import Callable
 from ganlens.engine.errors import OptionError, did_you_mean
 
 from .disturb import add_noise, shift_randomly
-from .families import (
-    BEGAN,
-    CGAN,
-    EBGAN,
-    GAN,
-    LSGAN,
-    WGAN,
-    WGANGP,
-    AdversarialLoss,
-    OptimizerDefaults,
-    pulling_away,
-)
+from .families import BEGAN, CGAN, EBGAN, GAN, LSGAN, WGAN, WGANGP, AdversarialLoss, OptimizerDefaults, pulling_away
 from .penalty import mix, slope_penalty, slopes
 from .shift import shift_loss
 

@@ -18,6 +18,7 @@ from torch.nn.functional import normalize, softplus
 from ganlens.engine.errors import TrainingError
 
 from ..config import Norm
+from ..processes import mean_over_processes
 from .penalty import slope_penalty
 
 Critic = Callable[[Tensor], Tensor]
@@ -236,7 +237,7 @@ class BEGAN(AdversarialLoss):
         """``k <- clip(k + lambda_k (gamma L(x) - L(G(z))), 0, 1)``."""
         if self._real is None or self._fake is None:
             raise TrainingError("BEGAN balances two errors; call discriminator and generator before the step ends.")
-        real, fake = _mean_over_processes(torch.stack([self._real, self._fake]))
+        real, fake = mean_over_processes(torch.stack([self._real, self._fake]))
         self.k = (self.k + self.lambda_k * (self.gamma * real - fake)).clamp(0, 1)
         measure = self._measure(real, fake)
         self._smooth = measure if self._smooth is None else torch.lerp(measure, self._smooth, self.SMOOTHING)
@@ -329,12 +330,3 @@ def pulling_away(codes: Tensor) -> Tensor:
 def wide(scores: Tensor) -> Tensor:
     """Half-precision scores (mixed precision) in float32: squares and sums of them overflow."""
     return scores.float() if scores.dtype in (torch.float16, torch.bfloat16) else scores
-
-
-def _mean_over_processes(values: Tensor) -> Tensor:
-    """The same values on every process, so that their ``k`` stays one."""
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        values = values.clone()
-        torch.distributed.all_reduce(values)
-        values /= torch.distributed.get_world_size()
-    return values

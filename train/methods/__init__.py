@@ -1,52 +1,65 @@
-"""The training methods, and the table from a method's name to its class."""
+"""The training methods: a row for each. A new one is a configuration, a class, and a row here.
+
+Nothing here imports PyTorch; a method's class is loaded when it is needed.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from importlib import import_module
+from typing import TYPE_CHECKING, NamedTuple, cast
 
-from ganlens.engine.errors import OptionError, did_you_mean
+from ganlens.engine.errors import TrainingError, did_you_mean
 
-from ..config import TrainConfig
-from .acl_gan import ACLGAN
-from .base import Batch, Method, Parts, Phase, StagedMethod
-from .classifier import Classification
-from .cyclegan import CycleGAN
-from .dcgan import DCGAN
-from .distill import Distillation
-from .psc_gan import PSCGAN
-from .stargan import StarGAN
+from ..config import (
+    ACLGANConfig,
+    ClassifierConfig,
+    CycleGANConfig,
+    DCGANConfig,
+    DistillConfig,
+    PairedConfig,
+    PSCGANConfig,
+    StarGANConfig,
+    TrainConfig,
+)
 
-__all__ = [
-    "ACLGAN",
-    "DCGAN",
-    "METHODS",
-    "PSCGAN",
-    "Batch",
-    "CycleGAN",
-    "Distillation",
-    "Method",
-    "Parts",
-    "Phase",
-    "StagedMethod",
-    "StarGAN",
-    "make_method",
-]
+if TYPE_CHECKING:
+    from .base import Method
 
-METHODS: dict[str, Callable[[Any], Method]] = {
-    "cyclegan": CycleGAN,
-    "distill": Distillation,
-    "acl-gan": ACLGAN,
-    "stargan": StarGAN,
-    "dcgan": DCGAN,
-    "classifier": Classification,
-    "psc-gan": PSCGAN,
+
+class MethodEntry(NamedTuple):
+    """What is known of a method before it is loaded."""
+
+    config: type[TrainConfig]
+    """Its options; the command ``engine train NAME`` is made from them."""
+    implementation: str
+    """``module:class`` of its :class:`.base.Method`; a module that begins with a dot is one of this package."""
+    evaluation: str
+    """What ``engine train evaluate`` measures, a key of :data:`ganlens.train.evaluate.command.EVALUATIONS`."""
+
+    def load(self) -> type[Method]:
+        """The class; PyTorch is imported here."""
+        module, _, name = self.implementation.partition(":")
+        return cast("type[Method]", getattr(import_module(module, __name__), name))
+
+
+METHODS: dict[str, MethodEntry] = {
+    "cyclegan": MethodEntry(CycleGANConfig, ".cyclegan:CycleGAN", "translation"),
+    "paired": MethodEntry(PairedConfig, ".paired:Paired", "translation"),
+    "distill": MethodEntry(DistillConfig, ".distill:Distillation", "translation"),
+    "acl-gan": MethodEntry(ACLGANConfig, ".acl_gan:ACLGAN", "edits"),
+    "stargan": MethodEntry(StarGANConfig, ".stargan:StarGAN", "edits"),
+    "dcgan": MethodEntry(DCGANConfig, ".dcgan:DCGAN", "generated"),
+    "classifier": MethodEntry(ClassifierConfig, ".classifier:Classification", "classifier"),
+    "psc-gan": MethodEntry(PSCGANConfig, ".psc_gan:PSCGAN", "labels"),
 }
-"""Method name → class, made from the configuration of the same name in ``config.CONFIGS``."""
 
 
-def make_method(config: TrainConfig) -> Method:
-    """The method that a configuration names, with freshly initialised networks."""
+def method_of(config: TrainConfig) -> type[Method]:
+    """The class of the method that a configuration names.
+
+    Raises:
+        TrainingError: there is none.
+    """
     if config.method not in METHODS:
-        raise OptionError(f"No training method is called '{config.method}'. {did_you_mean(config.method, METHODS)}")
-    return METHODS[config.method](config)
+        raise TrainingError(f"No training method is called '{config.method}'. {did_you_mean(config.method, METHODS)}")
+    return METHODS[config.method].load()

@@ -1,7 +1,7 @@
 """ACL-GAN (Cho & Yoon): attribute loss and content loss, one generator pass, edits inside a mask and a frame.
 
 The paper gives the attribute loss in LSGAN form and the idea of everything else; the content loss, the composition and
-all numbers are completed here. See :mod:`ganlens.train.attribute_loss` and :mod:`ganlens.train.masking`.
+all numbers are completed here. See :mod:`ganlens.train.losses.attribute` and :mod:`ganlens.train.networks.composition`.
 """
 
 from __future__ import annotations
@@ -17,16 +17,17 @@ from torch.nn.functional import avg_pool2d, l1_loss
 from ganlens.engine.model.attributes import NEUTRAL
 from ganlens.engine.spec import GeneratorSpec, SizeRule
 
-from ..attribute_loss import PENALTIES, AttributeLoss, attribute_loss, with_complement
-from ..classifier import judge_of, training_accuracy
 from ..config import ACLGANConfig
+from ..data.faces import FaceDataset
+from ..data.target_labels import draw_targets, flip_each
+from ..evaluate.classifier import judge_of, training_accuracy
 from ..losses import add_noise, shift_loss, shift_randomly
-from ..masking import Edit, compose, edit, frame_mask, total_variation
+from ..losses.attribute import PENALTIES, AttributeLoss, attribute_loss, with_complement
 from ..networks import AttributeDiscriminator, GrowingDiscriminator, GrowingGenerator, make_generator
+from ..networks.composition import Edit, compose, edit, frame_mask, total_variation
 from ..networks.growing import Growing, growth
-from ..records import attribute_spec
-from ..targets import draw_targets, flip_each
-from .base import Batch, Parts, Phase, adam, measures
+from ..specs import attribute_spec
+from .base import Batch, Method, Parts, Phase, adam, measures
 
 logger = logging.getLogger(__name__)
 
@@ -100,12 +101,13 @@ def generator_loss(
         total = total + config.lambda_smooth * smooth
         parts["smooth"] = smooth
 
-    # mask: off by default, the content loss keeps it small
-    if edited.mask is not None:
+    # mask: off by default, the content loss keeps it small. Its variation is that of m itself: the step at the frame's
+    # edge is no variation that the generator could avoid
+    if edited.mask is not None and edited.raw_mask is not None:
         means = edited.mask.mean(dim=(1, 2, 3))
         total = total + config.lambda_mask * means.mean()
         if config.lambda_tv > 0:
-            total = total + config.lambda_tv * total_variation(edited.mask)
+            total = total + config.lambda_tv * total_variation(edited.raw_mask)
         parts |= {"mask": means.mean(), "closed_masks": (means < CLOSED).float().mean()}
     return total, parts, Edit(edited.image.detach(), None if edited.mask is None else edited.mask.detach())
 
@@ -154,11 +156,11 @@ def discriminator_loss(
             "real_score": (real_scores * att).sum() / att.sum().clamp(min=1),
             "fake_score": (fake_scores * target).sum() / target.sum().clamp(min=1),
         }
-    penalty = config.penalty or loss.penalty
+    penalty = config.penalty_name
     if penalty != "none" and step % config.penalty_every == 0:
         function, weight = PENALTIES[penalty]
         slope = function(discriminator, x, att, fake, target)
-        total = total + config.penalty_every * (config.lambda_gp or weight) * slope
+        total = total + config.penalty_every * (weight if config.lambda_gp < 0 else config.lambda_gp) * slope
         parts["penalty"] = slope
     return total, parts
 
@@ -168,7 +170,7 @@ def pooled(x: Tensor, resolution: int) -> Tensor:
     return x if x.shape[-1] == resolution else avg_pool2d(x, x.shape[-1] // resolution)
 
 
-class ACLGAN:
+class ACLGAN(Method):
     """The method: networks ``generator`` and ``discriminator``, and two phases."""
 
     averaged: tuple[str, ...] = ("generator",)
@@ -208,9 +210,19 @@ class ACLGAN:
         self._made: tuple[Tensor, Tensor] | None = None
         self._closed = torch.zeros((), dtype=torch.int64)
 
+    @classmethod
+    def make_dataset(cls, config: ACLGANConfig) -> FaceDataset:
+        """Faces and their labels."""
+        return FaceDataset.of(config)
+
+    def start_step(self, step: int, images: int) -> bool:
+        """How far a growing network has come follows from the pictures seen."""
+        self._images = images
+        return False
+
     def generator_step(self, batch: Batch, step: int) -> tuple[Tensor, Parts]:
         """Loss of the generator; keeps its edits for :meth:`discriminator_step`."""
-        x, att = self._grown(batch, step)
+        x, att = self._grown(batch)
         wishes = self._draw(att)
         total, parts, made = generator_loss(
             self.networks, x, self._condition(att), wishes.target, self.config, self.loss, wishes.active
@@ -229,7 +241,7 @@ class ACLGAN:
         While the generator waits, unedited pictures stand for its edits: the discriminator then learns what each
         attribute looks like, and nothing about the generator's first noise.
         """
-        x, att = self._grown(batch, step)
+        x, att = self._grown(batch)
         if self._made is None:
             _, target, active = self._draw(att)
             with torch.no_grad():
@@ -253,6 +265,15 @@ class ACLGAN:
     def specs(self) -> dict[str, tuple[str, GeneratorSpec]]:
         """The generator."""
         return {"generator": ("generator", self._spec())}
+
+    def compared(self, batch: Batch, networks: Mapping[str, nn.Module]) -> tuple[Tensor, Tensor] | None:
+        """Faces with the labels of others, unedited ones."""
+        x, att = batch
+        generator = networks["generator"]
+        if isinstance(generator, GrowingGenerator):
+            generator.stand(*self._growth())
+            x = pooled(x, generator.resolution)
+        return edit(generator, x, self._condition(att.roll(1, 0)), self.config.border_at(x.shape[-1])).image, x
 
     def sample(self, batch: Batch, networks: Mapping[str, nn.Module]) -> list[Tensor]:
         """The face, then an edit for each attribute (flipped; a hair colour set in place of the others)."""
@@ -305,11 +326,10 @@ class ACLGAN:
         config = self.config
         return growth(self._images, config.size, config.fade_images, config.stable_images)
 
-    def _grown(self, batch: Batch, step: int) -> Batch:
+    def _grown(self, batch: Batch) -> Batch:
         """The batch at the resolution that the networks have reached, and they stand there."""
         if self.config.tier != "growing":
             return batch
-        self._images = step * self.config.batch
         resolution, alpha = self._growth()
         for network in self.networks.values():
             assert isinstance(network, Growing)

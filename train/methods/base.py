@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +12,7 @@ from torch.optim import Adam, Optimizer
 
 from ganlens.engine.spec import GeneratorSpec
 
-from ..data import TrainingData
+from ..data.datasets import TrainingData
 from ..schedule import Schedule
 
 Batch = tuple[Tensor, ...]
@@ -58,48 +59,71 @@ def measures(step: int, every: int) -> bool:
     return (step + 1) % (MEASURE_EVERY * every) == 0
 
 
-class Method(Protocol):
-    """A method is its networks and its phases; everything else is the loop's."""
+class Method:
+    """A method is its networks and its phases; everything else is the loop's. The defaults are those of a method
+    without stages, state, files or samples."""
 
     networks: dict[str, nn.Module]
     """All that is moved to the device and saved."""
     phases: tuple[Phase, ...]
     """In the order in which they run in a step."""
-    averaged: tuple[str, ...]
+    averaged: tuple[str, ...] = ()
     """Networks whose moving average is kept."""
-    fixed: dict[str, nn.Module]
+    fixed: Mapping[str, nn.Module] = MappingProxyType({})
     """Networks that are used but never trained nor saved (a teacher, a feature extractor); moved to the device."""
+
+    def __init__(self, config: Any) -> None:
+        """Build the networks and phases of a configuration."""
+
+    @classmethod
+    def make_dataset(cls, config: Any) -> TrainingData:
+        """The data that a configuration names."""
+        raise NotImplementedError
+
+    @classmethod
+    def make_schedule(cls, config: Any, epoch_length: int, processes: int) -> Schedule:
+        """How long a run is, over a data set of ``epoch_length`` samples."""
+        return Schedule.of(config, epoch_length, processes)
+
+    @classmethod
+    def finish(cls, config: Any) -> list[Any]:
+        """Called when a run is finished, its files written: what else to do, and what to tell the user (Rich)."""
+        return []
+
+    def prepare(self, dataset: TrainingData, schedule: Schedule) -> None:
+        """Called once, before anything else: the data, and how long the run and its stages are."""
+
+    def start_step(self, step: int, images: int) -> bool:
+        """Called before each step.
+
+        Args:
+            images: pictures of each domain that the run has seen before it, on all processes together.
+
+        Returns:
+            Whether a stage begins with it: its networks have got their first weights, and the averages start anew.
+        """
+        return False
+
+    def assemble(self, name: str, averaged: Mapping[str, nn.Module]) -> nn.Module:
+        """What is saved under a name of :meth:`specs`; by default the averaged network of that name."""
+        return averaged[name]
 
     def specs(self) -> dict[str, tuple[str, GeneratorSpec]]:
         """File stem → (averaged network, its record without the training part)."""
-        ...
+        return {}
 
     def sample(self, batch: Batch, networks: Mapping[str, nn.Module]) -> list[Tensor]:
         """Columns of a sample grid, each (N, 3, H, W); called without grad, with the averaged networks. May be none."""
-        ...
+        return []
+
+    def compared(self, batch: Batch, networks: Mapping[str, nn.Module]) -> tuple[Tensor, Tensor] | None:
+        """What a metric compares, (made, real) pictures (N, 3, H, W); called without grad, with the averaged networks
+        and random states that are the same every time. None: there is nothing to compare."""
+        return None
 
     def state_dict(self) -> dict[str, Any]:
-        """State beside the networks (image pools)."""
-        ...
+        """State of one process beside the networks (image pools)."""
+        return {}
 
     def load_state_dict(self, state: dict[str, Any], device: torch.device) -> None:
         """Continue from :meth:`state_dict`."""
-        ...
-
-
-@runtime_checkable
-class StagedMethod(Protocol):
-    """What a method has in addition whose phases follow one another, and whose files hold several of its networks."""
-
-    def prepare(self, dataset: TrainingData, schedule: Schedule) -> None:
-        """Called once, before anything else: the data, and how long the stages are."""
-        ...
-
-    def start_stage(self, step: int) -> bool:
-        """Called before each step: whether a stage begins with it. If so, its networks have got their first weights,
-        and the moving averages start anew."""
-        ...
-
-    def assemble(self, name: str, averaged: Mapping[str, nn.Module]) -> nn.Module:
-        """What is saved under a name of :meth:`Method.specs`."""
-        ...

@@ -2,32 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
-import torch
+from rich.table import Table
 from torch import Tensor, nn
 
-from ganlens.engine.spec import GeneratorSpec
-
 from ..config import ClassifierConfig
+from ..data.faces import FaceDataset
+from ..evaluate.classifier import CLASSIFIER_NAME, finish
 from ..networks import AttributeClassifier
-from .base import Batch, Parts, Phase, adam
+from .base import Batch, Method, Parts, Phase, adam
 from .stargan import class_loss
 
 
-class Classification:
-    """The method: network ``classifier``."""
+class Classification(Method):
+    """The method: network ``classifier``. It generates nothing; :meth:`finish` writes its file."""
 
     averaged: tuple[str, ...] = ("classifier",)
 
     def __init__(self, config: ClassifierConfig) -> None:
         network = AttributeClassifier(len(config.attribute_names), config.width)
         self.networks: dict[str, nn.Module] = {"classifier": network}
-        self.fixed: dict[str, nn.Module] = {}
         self.phases: tuple[Phase, ...] = (
             Phase("classifier", ("classifier",), self.step, adam(config.learning_rate, config.beta1)),
         )
+
+    @classmethod
+    def make_dataset(cls, config: ClassifierConfig) -> FaceDataset:
+        """Faces and their labels."""
+        return FaceDataset.of(config)
 
     def step(self, batch: Batch, step: int) -> tuple[Tensor, Parts]:
         """Loss of the classifier."""
@@ -36,17 +39,11 @@ class Classification:
         loss = class_loss(logits, att)
         return loss, {"class": loss, "accuracy": ((logits > 0) == (att > 0.5)).float().mean()}
 
-    def specs(self) -> dict[str, tuple[str, GeneratorSpec]]:
-        """None: it generates nothing. :func:`ganlens.train.classifier.finish` writes its file."""
-        return {}
-
-    def sample(self, batch: Batch, networks: Mapping[str, nn.Module]) -> list[Tensor]:
-        """No pictures."""
-        return []
-
-    def state_dict(self) -> dict[str, Any]:
-        """Nothing beside the network."""
-        return {}
-
-    def load_state_dict(self, state: dict[str, Any], device: torch.device) -> None:
-        """Nothing."""
+    @classmethod
+    def finish(cls, config: ClassifierConfig) -> list[Any]:
+        """Measure it on people it has never seen, and write its file."""
+        record = finish(config)
+        table = Table("attribute", "accuracy", "balanced", title=f"{record.held_out} faces of people never seen")
+        for name, accuracy in record.accuracy.items():
+            table.add_row(name, f"{accuracy:.3f}", f"{record.balanced_accuracy[name]:.3f}")
+        return [table, f"Written: {config.run / CLASSIFIER_NAME}"]

@@ -13,14 +13,15 @@ from torch.nn.functional import l1_loss
 from ganlens.engine.spec import GeneratorSpec
 
 from ..config import CycleGANConfig
-from ..features import VGG16
+from ..data.datasets import UnpairedDataset
 from ..losses import AdversarialLoss, add_noise, score_loss, shift_loss
+from ..losses.semantic import random_piece, semantic_loss
+from ..losses.style import STYLE_LAYERS, style_loss
 from ..networks import PatchGAN, make_generator
-from ..pool import ImagePool
-from ..records import image_to_image_spec
-from ..semantic import random_piece, semantic_loss
-from ..style import STYLE_LAYERS, style_loss
-from .base import Batch, Parts, Phase, adam
+from ..networks.vgg16 import VGG16
+from ..specs import image_to_image_spec
+from .base import Batch, Method, Parts, Phase, adam
+from .image_pool import ImagePool
 
 
 class Fakes(NamedTuple):
@@ -133,7 +134,7 @@ def discriminator_loss(
     return total, parts
 
 
-class CycleGAN:
+class CycleGAN(Method):
     """The method: networks ``to_painting``, ``to_photo``, ``judge_painting``, ``judge_photo`` and two phases."""
 
     averaged: tuple[str, ...] = ("to_painting", "to_photo")
@@ -174,6 +175,11 @@ class CycleGAN:
         )
         self._fakes: Fakes | None = None
 
+    @classmethod
+    def make_dataset(cls, config: CycleGANConfig) -> UnpairedDataset:
+        """Photos and paintings."""
+        return UnpairedDataset.of(config)
+
     def generator_step(self, batch: Batch, step: int) -> tuple[Tensor, Parts]:
         """Loss of both generators; keeps the fakes for :meth:`discriminator_step`."""
         photo, painting = batch
@@ -205,6 +211,10 @@ class CycleGAN:
             "generator": ("to_painting", image_to_image_spec(self.config, name)),
             "generator_reverse": ("to_photo", image_to_image_spec(self.config, f"{name}-reverse")),
         }
+
+    def compared(self, batch: Batch, networks: Mapping[str, nn.Module]) -> tuple[Tensor, Tensor] | None:
+        """Translated photos, paintings."""
+        return networks["to_painting"](batch[0]), batch[1]
 
     def sample(self, batch: Batch, networks: Mapping[str, nn.Module]) -> list[Tensor]:
         """Photo, its painting, the photo again; painting, its photo, the painting again."""

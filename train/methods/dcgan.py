@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import zlib
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -19,9 +20,13 @@ from torch.optim import Optimizer, RMSprop
 from ganlens.engine.spec import AttributeInput, GeneratorSpec, LatentInput, SizeRule
 
 from ..config import DCGANConfig
+from ..data.attribute_table import has_table, picture_folder
+from ..data.datasets import TrainingData, UnpairedDataset
+from ..data.faces import FaceDataset
+from ..data.pictures import Pictures
 from ..losses import BEGAN, EBGAN, AdversarialLoss, OptimizerDefaults, adversarial_loss, pulling_away
 from ..networks import AutoencoderCritic, ScoreCritic, make_generator
-from .base import Batch, Parts, Phase, adam
+from .base import Batch, Method, Parts, Phase, adam
 
 SHOWN = 7
 """Generated pictures in each row of a sample grid."""
@@ -84,7 +89,7 @@ def classes_of(att: Tensor) -> Tensor:
     return one_hot((att.long() * places).sum(dim=1), 2 ** att.shape[1]).to(att.dtype)
 
 
-class DCGAN:
+class DCGAN(Method):
     """The method: networks ``generator`` and ``critic``, and two phases."""
 
     averaged: tuple[str, ...] = ("generator",)
@@ -97,7 +102,6 @@ class DCGAN:
             "generator": make_generator(self._spec()),
             "critic": make_critic(config, self.loss, len(self.classes)),
         }
-        self.fixed: dict[str, nn.Module] = {}
         settings = optimizer_of(config, self.loss)
         self.phases: tuple[Phase, ...] = (
             Phase(
@@ -118,6 +122,14 @@ class DCGAN:
                 rate_factor=self._rate_factor,
             ),
         )
+
+    @classmethod
+    def make_dataset(cls, config: DCGANConfig) -> TrainingData:
+        """Faces with their labels where there is a table or the loss needs one, else any pictures."""
+        if config.needs_labels or has_table(config.data, config.table):
+            return FaceDataset.of(config)
+        pictures = Pictures(str(picture_folder(Path(config.data))), config.resize_px, config.cache_mb)
+        return UnpairedDataset((pictures,), config.size, flip=config.flip, seed=config.seed)
 
     def critic_step(self, batch: Batch, step: int) -> tuple[Tensor, Parts]:
         """Loss of the critic, and its penalty if there is one."""
@@ -151,6 +163,11 @@ class DCGAN:
     def specs(self) -> dict[str, tuple[str, GeneratorSpec]]:
         """The generator."""
         return {"generator": ("generator", self._spec())}
+
+    def compared(self, batch: Batch, networks: Mapping[str, nn.Module]) -> tuple[Tensor, Tensor] | None:
+        """Generated pictures, real ones."""
+        z, labels = self.draw(len(batch[0]), batch[0].device), self._classes(batch)
+        return networks["generator"](z) if labels is None else networks["generator"](z, labels), batch[0]
 
     def sample(self, batch: Batch, networks: Mapping[str, nn.Module]) -> list[Tensor]:
         """A real picture for comparison, then generated ones; with classes, the same noise as each of them."""

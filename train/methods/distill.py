@@ -18,11 +18,12 @@ from ganlens.engine.spec import GeneratorSpec
 
 from ..checkpoint import load_generator
 from ..config import DistillConfig
+from ..data.datasets import UnpairedDataset
 from ..losses import AdversarialLoss, add_noise, score_loss
-from ..networks import MobileGenerator, PatchGAN, ResNetGenerator, make_generator
-from ..pool import ImagePool
-from ..records import image_to_image_spec
-from .base import Batch, Parts, Phase, adam
+from ..networks import MobileGenerator, PatchGAN, RealTimeGenerator, ResNetGenerator, make_generator
+from ..specs import image_to_image_spec
+from .base import Batch, Method, Parts, Phase, adam
+from .image_pool import ImagePool
 
 
 def student_loss(
@@ -48,7 +49,7 @@ def student_loss(
     return total, {"adv_painting": adversarial, "output": output, "feature": feature}, painting.detach()
 
 
-class Distillation:
+class Distillation(Method):
     """The method: networks ``student``, ``judge`` and ``projections``, and a fixed ``teacher``."""
 
     averaged: tuple[str, ...] = ("student",)
@@ -60,14 +61,14 @@ class Distillation:
         if (
             teacher_spec.attributes is not None
             or teacher_spec.output.mask is not None
-            or not isinstance(teacher, ResNetGenerator | MobileGenerator)
+            or not isinstance(teacher, ResNetGenerator | MobileGenerator | RealTimeGenerator)
         ):
             raise TrainingError(
                 f"The teacher '{teacher_spec.name}' is a {teacher_spec.architecture} generator with labels or a mask; "
                 "distillation takes a plain photo-to-painting one, as engine train cyclegan writes it."
             )
         student = make_generator(image_to_image_spec(config, config.model_name))
-        assert isinstance(student, ResNetGenerator | MobileGenerator)
+        assert isinstance(student, ResNetGenerator | MobileGenerator | RealTimeGenerator)
         self.teacher_sha256 = teacher_spec.weights_sha256
         self.fixed: dict[str, nn.Module] = {"teacher": teacher}
         self.networks: dict[str, nn.Module] = {
@@ -91,6 +92,11 @@ class Distillation:
             Phase("discriminator", ("judge",), self.judge_step, adam(judge_rate, config.beta1)),
         )
         self._fake: Tensor | None = None
+
+    @classmethod
+    def make_dataset(cls, config: DistillConfig) -> UnpairedDataset:
+        """Photos and paintings."""
+        return UnpairedDataset.of(config)
 
     def student_step(self, batch: Batch, step: int) -> tuple[Tensor, Parts]:
         """Loss of the student; keeps its paintings for :meth:`judge_step`."""
@@ -117,6 +123,10 @@ class Distillation:
     def specs(self) -> dict[str, tuple[str, GeneratorSpec]]:
         """The student."""
         return {"generator": ("student", image_to_image_spec(self.config, self.config.model_name))}
+
+    def compared(self, batch: Batch, networks: Mapping[str, nn.Module]) -> tuple[Tensor, Tensor] | None:
+        """Translated photos, paintings."""
+        return networks["student"](batch[0]), batch[1]
 
     def sample(self, batch: Batch, networks: Mapping[str, nn.Module]) -> list[Tensor]:
         """Photo, the teacher's painting, the student's."""

@@ -23,12 +23,12 @@ from torch.nn.functional import binary_cross_entropy_with_logits, l1_loss, mse_l
 from ganlens.engine.errors import TrainingError
 from ganlens.engine.spec import AttributeInput, Combination, GeneratorSpec, LatentInput, SizeRule
 
-from ..attribute_data import FaceDataset
 from ..checkpoint import load_state
 from ..config import PSCGANConfig, load_config
-from ..data import TrainingData
-from ..latent_map import CodeMoments, fit_map
+from ..data.datasets import TrainingData
+from ..data.faces import FaceDataset
 from ..losses import AdversarialLoss, add_noise, score_loss, shift_randomly
+from ..networks.latent_map import CodeMoments, fit_map
 from ..networks.psc_gan import (
     CodeClassifier,
     Discriminator,
@@ -38,9 +38,9 @@ from ..networks.psc_gan import (
     code_length,
     one_per_group,
 )
-from ..records import CELEBA
-from ..schedule import Schedule
-from .base import Batch, Parts, Phase, adam
+from ..schedule import Schedule, steps_per_epoch
+from ..specs import CELEBA
+from .base import Batch, Method, Parts, Phase, adam
 
 
 def label_loss(logits: Tensor, labels: Tensor) -> Tensor:
@@ -122,7 +122,7 @@ def seen_labels(labels: Tensor, config: PSCGANConfig) -> tuple[Tensor, ...]:
     return (labels,) if config.baseline == "cgan_d" else ()
 
 
-class PSCGAN:
+class PSCGAN(Method):
     """The method: networks ``encoder``, ``classifier``, ``generator`` (map and decoder) and ``discriminator``."""
 
     averaged: tuple[str, ...] = ("generator",)
@@ -139,7 +139,6 @@ class PSCGAN:
             "generator": LabelledGenerator(size, count if self.conditional else 0, config.latent, width),
             "discriminator": Discriminator(size, width, count if config.baseline == "cgan_d" else 0, self.loss.norm),
         }
-        self.fixed: dict[str, nn.Module] = {}
         self.moments = CodeMoments(count, code_length(width))
         self.combinations: tuple[Combination, ...] = ()
         self.phases: tuple[Phase, ...] = ()
@@ -148,6 +147,25 @@ class PSCGAN:
         self._made: Tensor | None = None
         if config.stage1:
             self._load_stage1()
+
+    # --- data and length ---------------------------------------------------------------------------------------------
+
+    @classmethod
+    def make_dataset(cls, config: PSCGANConfig) -> FaceDataset:
+        """Faces and their label vectors."""
+        return FaceDataset.of(config)
+
+    @classmethod
+    def make_schedule(cls, config: PSCGANConfig, epoch_length: int, processes: int) -> Schedule:
+        """Two stages, each with a length of its own; only the second decays, and only where it is asked for."""
+        per_epoch = steps_per_epoch(config, epoch_length, processes)
+        first = (config.stage1_steps or config.stage1_epochs * per_epoch) if config.has_stage1 else 0
+        constant, decay = config.epochs * per_epoch, config.decay_epochs * per_epoch
+        if config.steps:
+            constant, decay = config.steps - config.decay_steps, config.decay_steps
+        if not config.has_stage2:
+            constant, decay = 0, 0
+        return Schedule(first + constant + decay, per_epoch, first + constant, decay, by_epoch=False, first_stage=first)
 
     # --- stages ------------------------------------------------------------------------------------------------------
 
@@ -183,7 +201,7 @@ class PSCGAN:
             ),
         )
 
-    def start_stage(self, step: int) -> bool:
+    def start_step(self, step: int, images: int) -> bool:
         """Whether stage 2 begins: then encoder and classifier are frozen, in eval mode, from here on."""
         self._adversarial = step >= self._first_stage
         if self._adversarial:
@@ -271,6 +289,13 @@ class PSCGAN:
         assert isinstance(encoder, Encoder)
         assert isinstance(classifier, CodeClassifier)
         return FaceAsLabelled.of(encoder, classifier, generator, [len(group) for group in self.layout.groups_of_names])
+
+    def compared(self, batch: Batch, networks: Mapping[str, nn.Module]) -> tuple[Tensor, Tensor] | None:
+        """From stage 2 on: generated faces, real ones of the same labels."""
+        if not self._adversarial:
+            return None
+        x, labels = batch
+        return networks["generator"](self._noise(x), labels if self.conditional else None), x
 
     def sample(self, batch: Batch, networks: Mapping[str, nn.Module]) -> list[Tensor]:
         """Stage 1: a face and what comes back. Stage 2: one noise with the labels of each condition, then, with the

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -11,13 +10,14 @@ from torch.nn.functional import binary_cross_entropy_with_logits, l1_loss
 
 from ganlens.engine.spec import GeneratorSpec
 
-from ..classifier import judge_of, training_accuracy
 from ..config import StarGANConfig
+from ..data.faces import FaceDataset
+from ..data.target_labels import draw_targets, flip_each
+from ..evaluate.classifier import judge_of, training_accuracy
 from ..losses import mix, slopes
 from ..networks import StarGANDiscriminator, make_generator
-from ..records import attribute_spec
-from ..targets import draw_targets, flip_each
-from .base import Batch, Parts, Phase, adam, measures
+from ..specs import attribute_spec
+from .base import Batch, Method, Parts, Phase, adam, measures
 
 LAMBDA_GP = 10.0
 """Published weight of the gradient penalty."""
@@ -48,7 +48,9 @@ def discriminator_loss(
     mixed = mix(x, fake)
     penalty = (slopes(discriminator(mixed)[0].flatten(1).sum(dim=1), mixed) - 1).square().mean()
 
-    total = adversarial + config.lambda_cls * classes + (config.lambda_gp or LAMBDA_GP) * penalty
+    total = (
+        adversarial + config.lambda_cls * classes + (LAMBDA_GP if config.lambda_gp < 0 else config.lambda_gp) * penalty
+    )
     correct = ((logits > 0) == (att > 0.5)).float().mean()
     parts = {
         "judge": adversarial,
@@ -84,7 +86,7 @@ def generator_loss(
     return total, parts
 
 
-class StarGAN:
+class StarGAN(Method):
     """The method: networks ``generator`` and ``discriminator``; the generator moves in every fifth step."""
 
     averaged: tuple[str, ...] = ("generator",)
@@ -112,6 +114,11 @@ class StarGAN:
         )
         self._target: Tensor | None = None
 
+    @classmethod
+    def make_dataset(cls, config: StarGANConfig) -> FaceDataset:
+        """Faces and their labels."""
+        return FaceDataset.of(config)
+
     def discriminator_step(self, batch: Batch, step: int) -> tuple[Tensor, Parts]:
         """Loss of the discriminator; keeps the targets for :meth:`generator_step`."""
         x, att = batch
@@ -135,17 +142,15 @@ class StarGAN:
         """The generator."""
         return {"generator": ("generator", self._spec())}
 
+    def compared(self, batch: Batch, networks: Mapping[str, nn.Module]) -> tuple[Tensor, Tensor] | None:
+        """Faces with the labels of others, unedited ones."""
+        x, att = batch
+        return networks["generator"](x, att.roll(1, 0)), x
+
     def sample(self, batch: Batch, networks: Mapping[str, nn.Module]) -> list[Tensor]:
         """The face, then an edit for each attribute (flipped; a hair colour set in place of the others)."""
         x, att = batch
         return [x] + [networks["generator"](x, wish) for wish in flip_each(att, self.config.attribute_names)]
-
-    def state_dict(self) -> dict[str, Any]:
-        """Nothing beside the networks."""
-        return {}
-
-    def load_state_dict(self, state: dict[str, Any], device: torch.device) -> None:
-        """Nothing."""
 
     def _spec(self) -> GeneratorSpec:
         return attribute_spec(self.config, mask=False, complement=False)

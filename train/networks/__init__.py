@@ -3,61 +3,79 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import cast, get_args
+from typing import Any, NamedTuple, cast, get_args
 
 from torch import nn
 
 from ganlens.engine.errors import ModelFileError, did_you_mean
 from ganlens.engine.spec import GeneratorSpec
 
-from ..config import Activation, Norm
+from ..config import Activation, NetworkShape, Norm
 from .classifier import AttributeClassifier
 from .dcgan import AutoencoderCritic, DCGANGenerator, ScoreCritic
 from .growing import GrowingDiscriminator, GrowingGenerator
 from .mobile import TIERS, MobileGenerator, Tier
 from .patchgan import PatchGAN
 from .psc_gan import FaceAsLabelled, LabelledGenerator
+from .realtime import SHAPES, RealTimeGenerator
 from .resnet import ResNetGenerator
 from .stargan import AttributeDiscriminator, StarGANDiscriminator, StarGANGenerator
+from .unet import UNetGenerator
 
 __all__ = [
     "GENERATORS",
+    "SHAPES",
     "TIERS",
     "AttributeClassifier",
     "AttributeDiscriminator",
     "AutoencoderCritic",
     "DCGANGenerator",
     "FaceAsLabelled",
+    "GeneratorEntry",
     "GrowingDiscriminator",
     "GrowingGenerator",
     "LabelledGenerator",
     "MobileGenerator",
     "PatchGAN",
+    "RealTimeGenerator",
     "ResNetGenerator",
     "ScoreCritic",
     "StarGANDiscriminator",
     "StarGANGenerator",
     "Tier",
+    "UNetGenerator",
     "make_generator",
 ]
 
 Factory = Callable[[GeneratorSpec], nn.Module]
 
 
-def _mobile(spec: GeneratorSpec) -> nn.Module:
-    return MobileGenerator(
-        TIERS[spec.tier],
-        norm=cast(Norm, _choice(spec, "norm", get_args(Norm))),
-        activation=cast(Activation, _choice(spec, "activation", get_args(Activation))),
-        attributes=spec.attributes.length if spec.attributes else 0,
-        mask=spec.output.mask is not None,
-    )
+def _real_time(spec: GeneratorSpec) -> nn.Module:
+    options: dict[str, Any] = {
+        "norm": _choice(spec, "norm", get_args(Norm)),
+        "activation": _choice(spec, "activation", get_args(Activation)),
+        "attributes": spec.attributes.length if spec.attributes else 0,
+        "mask": spec.output.mask is not None,
+    }
+    if _choice(spec, "shape", get_args(NetworkShape)) == "joined" or spec.tier not in TIERS:
+        return RealTimeGenerator(SHAPES[spec.tier], **options)
+    balanced = _choice(spec, "shape", get_args(NetworkShape)) == "balanced"
+    return MobileGenerator(TIERS[spec.tier], balanced=balanced, **options)
 
 
 def _resnet(blocks: int) -> Factory:
     def make(spec: GeneratorSpec) -> nn.Module:
         activation = cast(Activation, _choice(spec, "activation", get_args(Activation)))
-        return ResNetGenerator(blocks, activation=activation)
+        norm = cast(Norm, _choice(spec, "norm", get_args(Norm)))
+        return ResNetGenerator(blocks, norm=norm, activation=activation, width=int(spec.options.get("width", 64)))
+
+    return make
+
+
+def _unet(downs: int) -> Factory:
+    def make(spec: GeneratorSpec) -> nn.Module:
+        norm = cast(Norm, str(spec.options.get("norm", "bn")))
+        return UNetGenerator(downs, norm=norm, width=int(spec.options.get("width", 64)))
 
     return make
 
@@ -99,18 +117,33 @@ def _psc_gan(spec: GeneratorSpec) -> nn.Module:
     return LabelledGenerator(size, spec.attributes.length if spec.attributes else 0, latent, width)
 
 
-GENERATORS: dict[str, Factory] = {
-    "nano": _mobile,
-    "mobile": _mobile,
-    "light": _mobile,
-    "resnet6": _resnet(6),
-    "resnet9": _resnet(9),
-    "stargan": _stargan,
-    "growing": _growing,
-    "psc-gan": _psc_gan,
-    "dcgan": _dcgan,
+class GeneratorEntry(NamedTuple):
+    """A generator network: how it is made for a record, and its class."""
+
+    make: Factory
+    network: type[nn.Module]
+
+    @property
+    def multiple_of(self) -> int:
+        """The sides of its pictures must be multiples of this."""
+        return int(getattr(self.network, "multiple_of", 1))
+
+
+GENERATORS: dict[str, GeneratorEntry] = {
+    "nano": GeneratorEntry(_real_time, RealTimeGenerator),
+    "mobile": GeneratorEntry(_real_time, RealTimeGenerator),
+    "light": GeneratorEntry(_real_time, RealTimeGenerator),
+    "edge": GeneratorEntry(_real_time, RealTimeGenerator),
+    "resnet6": GeneratorEntry(_resnet(6), ResNetGenerator),
+    "resnet9": GeneratorEntry(_resnet(9), ResNetGenerator),
+    "unet128": GeneratorEntry(_unet(7), UNetGenerator),
+    "unet256": GeneratorEntry(_unet(8), UNetGenerator),
+    "stargan": GeneratorEntry(_stargan, StarGANGenerator),
+    "growing": GeneratorEntry(_growing, GrowingGenerator),
+    "psc-gan": GeneratorEntry(_psc_gan, LabelledGenerator),
+    "dcgan": GeneratorEntry(_dcgan, DCGANGenerator),
 }
-"""Tier name → factory. A new generator is one line here."""
+"""Tier name → network. A new generator is one line here."""
 
 
 def make_generator(spec: GeneratorSpec) -> nn.Module:
@@ -119,10 +152,10 @@ def make_generator(spec: GeneratorSpec) -> nn.Module:
     Raises:
         ModelFileError: the tier is unknown or one of its options has no such value.
     """
-    factory = GENERATORS.get(spec.tier)
-    if factory is None:
+    entry = GENERATORS.get(spec.tier)
+    if entry is None:
         raise ModelFileError(f"No generator is called '{spec.tier}'. {did_you_mean(spec.tier, GENERATORS)}")
-    return factory(spec)
+    return entry.make(spec)
 
 
 def _choice(spec: GeneratorSpec, option: str, known: tuple[str, ...]) -> str:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from ganlens.engine.errors import TrainingError
 
 from ..config import Norm
-from ..layers import initialise, initialise_without_norm, make_norm
+from .layers import initialise, initialise_without_norm, make_norm
 
 SLOPE = 0.2
 """Of the critics' LeakyReLU."""

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ..config import Activation, Norm
-from ..layers import initialise, initialise_without_norm, make_activation, make_norm
+from .balanced import UNSHUFFLED, BalancedHead, BalancedUp, unshuffle_weights
+from .layers import initialise, initialise_without_norm, make_activation, make_norm
 
 
 class Tier(NamedTuple):
@@ -57,6 +58,12 @@ class ConditionedBlock(nn.Module):
         return x + self.norm2(self.conv2(self.activation(h)))  # type: ignore[no-any-return]
 
 
+def _up(inputs: int, outputs: int, bias: bool, balanced: bool) -> nn.Module:
+    if balanced:
+        return BalancedUp(inputs, outputs, bias=bias)
+    return nn.ConvTranspose2d(inputs, outputs, 4, 2, 1, bias=bias)
+
+
 class MobileGenerator(nn.Module):
     """A tier: stem and two stride-2 convolutions down, blocks, two transposed up with added skips, pixel-shuffle head.
 
@@ -68,9 +75,12 @@ class MobileGenerator(nn.Module):
         activation: "relu" or "leaky" (slope 0.01).
         attributes: length of the label vector; 0 for none.
         mask: True adds a mask output, and :meth:`forward` returns segment and mask.
+        balanced: kernels on the way up are phase-balanced, and the picture's own 2x2 pixels are joined to the head, so
+            that no grid is painted and colours need not go through the norms.
     """
 
     multiple_of = 8
+    unshuffle: Tensor
 
     def __init__(
         self,
@@ -80,6 +90,7 @@ class MobileGenerator(nn.Module):
         activation: Activation = "relu",
         attributes: int = 0,
         mask: bool = False,
+        balanced: bool = False,
     ) -> None:
         super().__init__()
         a, b, c, blocks = tier
@@ -91,13 +102,10 @@ class MobileGenerator(nn.Module):
         self.down1 = nn.Sequential(nn.Conv2d(a, b, 3, 2, 1, bias=bias), make_norm(norm, b), make_activation(activation))
         self.down2 = nn.Sequential(nn.Conv2d(b, c, 3, 2, 1, bias=bias), make_norm(norm, c), make_activation(activation))
         self.body = nn.ModuleList(ConditionedBlock(c, norm, activation, attributes) for _ in range(blocks))
-        self.up0 = nn.Sequential(
-            nn.ConvTranspose2d(c, b, 4, 2, 1, bias=bias), make_norm(norm, b), make_activation(activation)
-        )
-        self.up1 = nn.Sequential(
-            nn.ConvTranspose2d(b, a, 4, 2, 1, bias=bias), make_norm(norm, a), make_activation(activation)
-        )
-        self.head = nn.Conv2d(a, 4 * (4 if mask else 3), 3, 1, 1)
+        self.balanced = balanced
+        self.up0 = nn.Sequential(_up(c, b, bias, balanced), make_norm(norm, b), make_activation(activation))
+        self.up1 = nn.Sequential(_up(b, a, bias, balanced), make_norm(norm, a), make_activation(activation))
+        self.head: nn.Module = nn.Conv2d(a, 4 * (4 if mask else 3), 3, 1, 1)
         if norm == "none":
             initialise_without_norm(self)
             with torch.no_grad():
@@ -106,6 +114,9 @@ class MobileGenerator(nn.Module):
             nn.init.normal_(self.head.weight, 0.0, 0.02)
         else:
             initialise(self)
+        if balanced:
+            self.head = BalancedHead(a + UNSHUFFLED, 4 if mask else 3)
+            self.register_buffer("unshuffle", unshuffle_weights(), persistent=False)
 
     def forward(self, x: Tensor, attributes: Tensor | None = None) -> Tensor | tuple[Tensor, Tensor]:
         """Translate.
@@ -132,7 +143,11 @@ class MobileGenerator(nn.Module):
                 middle = h
         up = self.up0(h) + h1  # (N, b, H/4, W/4)
         up = self.up1(up) + h0  # (N, a, H/2, W/2)
-        y = functional.pixel_shuffle(self.head(up), 2)  # (N, 3 or 4, H, W)
+        if self.balanced:
+            picture = functional.conv2d(x, self.unshuffle, stride=2)  # (N, 12, H/2, W/2)
+            y = self.head(torch.cat([up, picture], 1))  # (N, 3 or 4, H, W)
+        else:
+            y = functional.pixel_shuffle(self.head(up), 2)
         if self.mask:
             return (torch.tanh(y[:, :3]), torch.sigmoid(y[:, 3:])), (start, middle, h)
         return torch.tanh(y), (start, middle, h)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from ..layers import initialise
+from .layers import initialise
 
 
 class PatchGAN(nn.Module):
@@ -12,13 +12,14 @@ class PatchGAN(nn.Module):
 
     Args:
         width: channels of the first layer; 64 as published, 32 is a quarter of the work.
+        channels: of the input; 6 for a picture and a translation of it, judged together.
     """
 
-    def __init__(self, width: int = 64) -> None:
+    def __init__(self, width: int = 64, *, channels: int = 3) -> None:
         super().__init__()
         w = width
         self.layers = nn.Sequential(
-            nn.Conv2d(3, w, 4, 2, 1),
+            nn.Conv2d(channels, w, 4, 2, 1),
             nn.LeakyReLU(0.2),
             *_block(w, 2 * w, stride=2),
             *_block(2 * w, 4 * w, stride=2),
@@ -28,7 +29,7 @@ class PatchGAN(nn.Module):
         initialise(self)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, 3, H, W) in [-1, 1] to logits (N, 1, H/8 - 2, W/8 - 2); needs H, W >= 24."""
+        """(N, channels, H, W) in [-1, 1] to logits (N, 1, H/8 - 2, W/8 - 2); needs H, W >= 24."""
         return self.layers(x)  # type: ignore[no-any-return]
 
 

@@ -19,8 +19,8 @@ from torch.nn.functional import adaptive_avg_pool2d, interpolate
 from ganlens.engine.errors import TrainingError
 
 from ..config import Norm
-from ..label_groups import slices_of
-from ..layers import initialise, make_norm
+from ..data.label_groups import slices_of
+from .layers import initialise, make_norm
 
 SIZES = (64, 128, 256)
 WIDTH = 64
@@ -60,7 +60,7 @@ class Encoder(nn.Module):
         super().__init__()
         channels = [3, *_down_channels(size, width)]
         self.layers = nn.ModuleList(
-            _down(inputs, outputs, norm="bn" if stage else "none", bias=False)
+            _down(inputs, outputs, norm="bn" if stage else "none", bias=not stage)  # a norm has its own shift
             for stage, (inputs, outputs) in enumerate(pairwise(channels))
         )
         self.projections = nn.ModuleList(nn.Conv2d(c, channels[-1], 1, bias=False) for c in channels[1:-1])
@@ -91,7 +91,7 @@ class Decoder(nn.Module):
         self.size = size
         channels = [8 * width, *_up_channels(size, width)]
         self.channels = channels[0]
-        self.stem = nn.Linear(code_length(width), channels[0] * BOTTOM * BOTTOM)
+        self.stem = nn.Linear(code_length(width), channels[0] * BOTTOM * BOTTOM, bias=False)
         self.stem_norm = nn.Sequential(nn.BatchNorm2d(channels[0]), nn.ReLU())
         self.layers = nn.ModuleList(
             nn.Sequential(nn.ConvTranspose2d(inputs, outputs, 4, 2, 1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU())

@@ -4,23 +4,24 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from ..config import Activation
-from ..layers import initialise, make_activation
+from ..config import Activation, Norm
+from .layers import initialise, initialise_without_norm, make_activation, make_norm
 
 
 class ResidualBlock(nn.Module):
-    """Two reflect-padded 3x3 convolutions with instance norm; no activation after the sum."""
+    """Two reflect-padded 3x3 convolutions with a norm; no activation after the sum."""
 
-    def __init__(self, channels: int, activation: Activation) -> None:
+    def __init__(self, channels: int, activation: Activation, norm: Norm = "in") -> None:
         super().__init__()
+        bias = norm != "bn"
         self.layers = nn.Sequential(
             nn.ReflectionPad2d(1),
-            nn.Conv2d(channels, channels, 3),
-            nn.InstanceNorm2d(channels),
+            nn.Conv2d(channels, channels, 3, bias=bias),
+            plain_norm(norm, channels),
             make_activation(activation),
             nn.ReflectionPad2d(1),
-            nn.Conv2d(channels, channels, 3),
-            nn.InstanceNorm2d(channels),
+            nn.Conv2d(channels, channels, 3, bias=bias),
+            plain_norm(norm, channels),
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -29,30 +30,41 @@ class ResidualBlock(nn.Module):
 
 
 class ResNetGenerator(nn.Module):
-    """ResNet-9 (256 px) or ResNet-6 (below) of CycleGAN; instance norm without parameters, convolutions with bias."""
+    """ResNet-9 (256 px) or ResNet-6 (below) of CycleGAN.
+
+    Args:
+        blocks: residual blocks, 9 or 6.
+        norm: "in" (as published: without parameters, convolutions with bias), "bn" (batch norm, convolutions without
+            bias), or "none".
+        activation: "relu" (as published) or "leaky".
+        width: channels of the first layer; 64 as published.
+    """
 
     multiple_of = 4
     feature_channels = (256, 256, 256)
 
-    def __init__(self, blocks: int = 9, *, activation: Activation = "relu", width: int = 64) -> None:
+    def __init__(self, blocks: int = 9, *, norm: Norm = "in", activation: Activation = "relu", width: int = 64) -> None:
         super().__init__()
-        w = width
+        w, bias = width, norm != "bn"
         self.feature_channels = (4 * w, 4 * w, 4 * w)
         self.encoder = nn.Sequential(
             nn.ReflectionPad2d(3),
-            *_convolution(nn.Conv2d(3, w, 7), activation),
-            *_convolution(nn.Conv2d(w, 2 * w, 3, 2, 1), activation),
-            *_convolution(nn.Conv2d(2 * w, 4 * w, 3, 2, 1), activation),
+            *_convolution(nn.Conv2d(3, w, 7, bias=bias), norm, activation),
+            *_convolution(nn.Conv2d(w, 2 * w, 3, 2, 1, bias=bias), norm, activation),
+            *_convolution(nn.Conv2d(2 * w, 4 * w, 3, 2, 1, bias=bias), norm, activation),
         )
-        self.body = nn.ModuleList(ResidualBlock(4 * w, activation) for _ in range(blocks))
+        self.body = nn.ModuleList(ResidualBlock(4 * w, activation, norm) for _ in range(blocks))
         self.decoder = nn.Sequential(
-            *_convolution(nn.ConvTranspose2d(4 * w, 2 * w, 3, 2, 1, output_padding=1), activation),
-            *_convolution(nn.ConvTranspose2d(2 * w, w, 3, 2, 1, output_padding=1), activation),
+            *_convolution(nn.ConvTranspose2d(4 * w, 2 * w, 3, 2, 1, output_padding=1, bias=bias), norm, activation),
+            *_convolution(nn.ConvTranspose2d(2 * w, w, 3, 2, 1, output_padding=1, bias=bias), norm, activation),
             nn.ReflectionPad2d(3),
             nn.Conv2d(w, 3, 7),
             nn.Tanh(),
         )
-        initialise(self)
+        if norm == "none":
+            initialise_without_norm(self)
+        else:
+            initialise(self)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, 3, H, W) in [-1, 1], H and W multiples of 4, to the same."""
@@ -68,5 +80,10 @@ class ResNetGenerator(nn.Module):
         return self.decoder(h), (start, middle, h)
 
 
-def _convolution(layer: nn.Conv2d | nn.ConvTranspose2d, activation: Activation) -> list[nn.Module]:
-    return [layer, nn.InstanceNorm2d(layer.out_channels), make_activation(activation)]
+def _convolution(layer: nn.Conv2d | nn.ConvTranspose2d, norm: Norm, activation: Activation) -> list[nn.Module]:
+    return [layer, plain_norm(norm, layer.out_channels), make_activation(activation)]
+
+
+def plain_norm(kind: Norm, channels: int) -> nn.Module:
+    """CycleGAN's norms: an instance norm has no parameters."""
+    return nn.InstanceNorm2d(channels) if kind == "in" else make_norm(kind, channels)

@@ -7,12 +7,13 @@ import numpy as np
 from ...cuda import Device
 from ...errors import PlanError, ShapeError
 from ...model import Model
+from ...model.plan_record import Plan, PlanKey, PlanRecord
 from ...spec import GeneratorSpec
 from ..base import Array, BackendStatus, ModelBackend, Shape, input_names, output_names, zero_inputs
 from ..build_progress import observer
 from .builder import BuildOptions, build_into, make_key
 from .library import TITLES, Kernels, Library, check_installed, load
-from .plans import Plan, PlanCache, PlanKey, PlanRecord
+from .plans import PlanCache
 from .profile import BATCHES, Extent, make_profile
 
 
@@ -31,6 +32,7 @@ class TensorRt(ModelBackend):
         *,
         threads: int,
         spin: bool = False,
+        device: int = 0,
         library: Library | None = None,
         gpu: Device | None = None,
     ) -> None:
@@ -40,20 +42,21 @@ class TensorRt(ModelBackend):
             model: an ONNX file, or a plan.
             threads: has no effect; the network runs on the GPU.
             spin: has no effect.
-            library, gpu: None: the installed one, the first one.
+            device: which GPU, as in nvidia-smi and CUDA_VISIBLE_DEVICES.
+            library, gpu: None: the installed one, the one at ``device``.
 
         Raises:
             MissingExtra: neither TensorRT nor TensorRT for RTX is installed, or cuda-bindings is not.
-            BackendUnavailable: no driver, an old one, or no GPU.
+            BackendUnavailable: no driver, an old one, no GPU, or one that the library does not support.
             PlanError: the plan given by path is damaged, or of another GPU or version.
         """
         super().__init__(model.spec, title=model.name, batch=model.batch, threads=threads)
         self._file = model.file
         if library is None:
             check_installed()
-        self._gpu = gpu or Device()
+        self._gpu = gpu or Device(device)
         self._trt = library or load()
-        self._trt.check_driver(self._gpu)
+        self._trt.check_device(self._gpu)
         self.library = f"{self._trt.title} on {self._gpu.name}"
         self._cache = PlanCache(say=observer().say)
         self._opened: list[_Opened] = []
@@ -63,6 +66,11 @@ class TensorRt(ModelBackend):
             plan = Plan(model.path, model.plan, model.data)
             _check_given(plan, self._key())
             self._opened.append(_Opened(self._trt, self._cache, plan, self._gpu))
+
+    @property
+    def gpu(self) -> Device:
+        """See :class:`~ganlens.engine.cuda.device_protocol.DeviceBackend`."""
+        return self._gpu
 
     def bind_device(self, device: Device, shapes: tuple[Shape, ...]) -> PlanBinding:
         """Prepare the network for inputs of these shapes, in device memory of its own; it has run once then.
@@ -166,11 +174,13 @@ class PlanBinding:
     def __init__(
         self, backend: TensorRt, library: Library, opened: _Opened, device: Device, shapes: tuple[Shape, ...]
     ) -> None:
+        # First, so that it is freed first: it uses the engine and, with RTX, the kernels of ``opened``.
+        self._context = library.context(opened.engine, backend.title, opened.kernels)
         self._library = library
         self._name = backend.title
         self._opened = opened
         engine = opened.engine
-        context = library.context(engine, self._name, opened.kernels)
+        context = self._context
         library.log.clear()
         names = input_names(backend.spec)
         for name, shape in zip(names, shapes, strict=True):
@@ -196,7 +206,6 @@ class PlanBinding:
         for name, array in zip((*names, *answers), (*self.inputs, *self.outputs), strict=True):
             if not context.set_tensor_address(name, array.pointer):
                 library.fail(f"refuses the memory of '{name}' for {self._name}")
-        self._context = context
         stream = device.stream()
         self.enqueue(stream.handle)  # the first run of a shape loads and, with RTX, compiles its kernels
         stream.synchronize()
@@ -241,17 +250,20 @@ class _HostBinding:
         return self._answer
 
 
-def status() -> BackendStatus:
+def status(index: int = 0) -> BackendStatus:
     """Whether plans can run here.
+
+    Args:
+        index: which GPU.
 
     Raises:
         MissingExtra: neither library is installed, or cuda-bindings is not.
         BackendUnavailable: the library cannot be imported or is too old; no driver, an old one, or no GPU.
     """
     check_installed()
-    device = Device()  # before the library, which takes a second to import
+    device = Device(index)  # before the library, which takes a second to import
     library = load()
-    library.check_driver(device)
+    library.check_device(device)
     version = library.title.removeprefix(f"{TITLES['tensorrt']} ").removeprefix("for ")
     return BackendStatus("tensorrt", True, version, f"cuda:{device.index}")
 

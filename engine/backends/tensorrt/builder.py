@@ -9,21 +9,23 @@ import re
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from ...cuda import Device
 from ...errors import BackendError, BackendUnavailable, ModelFileError, OptionError, did_you_mean, reason
 from ...model.description import OnnxFile
+from ...model.plan_record import Plan, PlanKey, PlanRecord, Profile, tensors
 from ...spec import GeneratorSpec
 from ..build_progress import Report
 from .library import RTX_TARGETS, Library, clean, host_bytes
-from .plans import Plan, PlanCache, PlanKey, PlanRecord, model_sha256, tensors
-from .profile import Profile
+from .plans import PlanCache, model_sha256
 from .progress import Progress
 
 THIS_GPU = "this GPU"
 SHORTEST_WORKSPACE = 1 << 20
+INTEGRATED_WORKSPACE = 1 << 30
+"""Unless told otherwise, on GPUs that share the host's memory: with all of it the system would stand still."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,7 @@ class BuildOptions:
     """How a plan is built."""
 
     workspace: int = 0
-    """Bytes that one kernel may use for itself; 0: all that the GPU has."""
+    """Bytes that one kernel may use for itself; 0: all that the GPU has, or 1 GiB where it shares the host's memory."""
     target: str = ""
     """What the plan runs on. TensorRT: "" for this GPU, "same" for its compute capability, "ampere" for Ampere and
     newer. TensorRT for RTX: one of :data:`~.library.RTX_TARGETS`, "" for this GPU's."""
@@ -126,6 +128,8 @@ def build(
     builder = library.start("Builder")
     network, _parser = parse(library, builder, file)
     config = builder.create_builder_config()
+    if not options.workspace and device is not None and device.info.integrated:
+        options = replace(options, workspace=INTEGRATED_WORKSPACE)
     _configure(library, builder, network, config, profile, options, key)
     cache = _use_timings(library, config, timings)
     progress = Progress(report)

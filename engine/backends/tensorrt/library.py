@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...cuda import Device
+from ...cuda.driver import extra_for
 from ...errors import (
     BackendError,
     BackendUnavailable,
@@ -43,6 +44,9 @@ OLDEST: dict[Flavour, tuple[int, int]] = {"tensorrt": (10, 3), "tensorrt_rtx": (
 
 RTX_TARGETS = ("portable", "sm_75", "sm_80", "sm_86", "sm_89", "sm_120", "sm_121")
 """What a plan of TensorRT for RTX can be built for; "portable": compute capability 8.0 and newer."""
+
+RTX_CAPABILITIES = ((7, 5), (8, 0), (8, 6), (8, 9), (12, 0), (12, 1))
+"""Of the GPUs that TensorRT for RTX supports: the targets that its builder knows."""
 
 
 class Log:
@@ -138,19 +142,31 @@ class Library:
             raise ModelFileError(f"the plan has an input or output of {data_type}; expected float32 or float16.")
         return found
 
-    def check_driver(self, device: Device) -> None:
-        """Refuse a driver that is older than the CUDA that the installed library was built for.
+    def check_device(self, device: Device) -> None:
+        """Refuse a GPU or a driver that the installed library cannot use.
 
         Raises:
-            BackendUnavailable: it is.
+            BackendUnavailable: the driver is older than the CUDA that the library was built for, or TensorRT for RTX
+                does not support the GPU.
         """
+        if self.flavour == "tensorrt_rtx" and device.compute_capability not in RTX_CAPABILITIES:
+            known = ", ".join(f"{major}.{minor}" for major, minor in RTX_CAPABILITIES)
+            raise BackendUnavailable(
+                f"{self.title} supports compute capabilities {known}; {device.name} has "
+                f"{'.'.join(map(str, device.compute_capability))}. Install TensorRT instead: "
+                f"pip install 'ganlens[{extra_for('tensorrt')}]'"
+            )
         wanted = cuda_major(self.flavour)
         major, minor = device.driver_version
         if wanted is not None and major < wanted:
-            package = PACKAGES[self.flavour]
+            stem = PACKAGES[self.flavour]
+            extra = "tensorrt" if self.flavour == "tensorrt" else "rtx"
+            # Without its parts the first package would come back with the next installation.
+            packages = [stem, *(f"{stem}-cu{wanted}{part}" for part in ("", "-libs", "-bindings"))]
             raise BackendUnavailable(
                 f"The NVIDIA driver knows CUDA {major}.{minor}; {self.title} here is made for CUDA {wanted}. "
-                f"Install a newer driver, or: pip uninstall {package}; pip install '{package}-cu{major}'."
+                f"Install a newer driver, or: pip uninstall {' '.join(packages)}; "
+                f"pip install 'ganlens[{extra}-cu{major}]'"
             )
 
     def fail(self, action: str, cure: str = "", *, otherwise: type[Exception] = BackendError) -> NoReturn:
@@ -200,7 +216,7 @@ class Library:
 
         Raises:
             PlanError: it is for another GPU or another version, or corrupt; building it anew helps.
-            BackendUnavailable, DeviceMemoryError: the driver or the GPU refuses.
+            BackendUnavailable, DeviceMemoryError: the driver or the GPU refuses, or is not supported.
         """
         runtime = self.start("Runtime")
         if host_code:
@@ -220,7 +236,7 @@ class Library:
         found = self.module.EngineInvalidityDiagnostics
         words = {
             "VERSION_MISMATCH": "it was built with another version",
-            "UNSUPPORTED_CC": "it was built for another GPU",
+            "UNSUPPORTED_CC": "it was built for other GPUs, or the library does not support this one",
             "MALFORMED_ENGINE": "it is damaged",
             "OLD_CUDA_DRIVER": "the NVIDIA driver is too old for it",
             "OLD_CUDA_RUNTIME": "the CUDA runtime is too old for it",
@@ -235,6 +251,8 @@ class Library:
             raise DeviceMemoryError(f"{said} Close what else uses the GPU, or take a smaller size or batch.")
         if {"OLD_CUDA_DRIVER", "OLD_CUDA_RUNTIME", "CUDA_ERROR"} & set(names):
             raise BackendUnavailable(f"{said} Install NVIDIA's driver, or a newer one (see nvidia-smi).")
+        if "UNSUPPORTED_CC" in names:  # built again it would be the same: keep it
+            raise BackendUnavailable(f"{said} Build it for this GPU, or use TensorRT or --backend cuda.")
         raise PlanError(f"{said} Build it again.")
 
     def context(self, engine: Any, name: str, kernels: Kernels | None) -> Any:
@@ -310,7 +328,8 @@ def load() -> Library:
                 problems.append(f"{flavour} is installed but cannot be imported: {clean(str(error))}")
     if problems:
         raise BackendUnavailable(
-            f"{'; '.join(problems)}. Install it again, or: pip install 'ganlens[tensorrt]' (RTX: 'ganlens[rtx]')."
+            f"{'; '.join(problems)}. Install it again: pip install --force-reinstall "
+            f"'ganlens[{extra_for('tensorrt')}]' (RTX: '{extra_for('rtx')}')."
         )
     raise _missing()
 
@@ -326,7 +345,7 @@ def check_installed() -> None:
 
 
 def _missing() -> MissingExtra:
-    return MissingExtra("The backend 'tensorrt'", "tensorrt or tensorrt-rtx", "tensorrt")
+    return MissingExtra("The backend 'tensorrt'", "tensorrt or tensorrt-rtx", extra_for("tensorrt"))
 
 
 def _load(flavour: Flavour) -> Library:

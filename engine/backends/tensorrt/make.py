@@ -9,11 +9,12 @@ from ...cuda import Device
 from ...errors import BackendUnavailable, MediaError, MissingExtra
 from ...model import find_model
 from ...model.description import read_onnx, spec_of
+from ...model.plan_record import Plan, record_path
 from ...spec import ValueRange
 from ..build_progress import observer
 from .builder import BuildOptions, build, build_into, make_key
 from .library import Library, load
-from .plans import Plan, PlanCache, record_path, write_plan
+from .plans import PlanCache, write_plan
 from .profile import Extent, make_profile
 
 
@@ -82,7 +83,7 @@ def gpu_for(library: Library) -> Device | None:
     """
     try:
         device = Device()
-        library.check_driver(device)
+        library.check_device(device)
     except (BackendUnavailable, MissingExtra) as error:
         if library.builds_without_gpu:
             return None

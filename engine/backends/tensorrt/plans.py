@@ -11,127 +11,29 @@ import contextlib
 import hashlib
 import json
 import os
-import stat
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from pydantic import Field, ValidationError
-
 from ...errors import MissingExtra, PlanError, reason
-from ...model.description import GraphValue, OnnxFile
-from ...spec import GeneratorSpec, Record, SizeRule
-from ..auto import cache_folder
+from ...files import cache_folder, make_private_folder, read_private, replace_file
+from ...model.description import OnnxFile
+from ...model.plan_record import (
+    Plan,
+    PlanKey,
+    PlanRecord,
+    Profile,
+    Shape,
+    read_plan,
+    read_record,
+    record_path,
+)
 from ..build_progress import Say
-from .profile import Profile, Shape, ShapeRange
 
-FORMAT_VERSION = 1
-
-
-class PlanKey(Record):
-    """All that a plan depends on, but for its shapes."""
-
-    onnx_sha256: str
-    """Of the ONNX file, and of the weights that it keeps elsewhere."""
-    library: str
-    """Name and version: "TensorRT 11.4.0"."""
-    driver: str
-    """The newest CUDA that the driver knows; empty where the plan is for a target, not for one GPU. So the next two."""
-    gpu: str
-    """Name."""
-    compute_capability: str
-    """"9.0"."""
-    target: str
-    """What the plan runs on: "this GPU", a compute capability, or how far it reaches."""
-    precision: str
-    workspace: int = 0
-    """Bytes that a kernel may use; 0: all."""
-    version_compatible: bool = False
-
-    def digest(self) -> str:
-        """The beginning of the names of its plans."""
-        text = json.dumps(self.model_dump(mode="json"), sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:24]
-
-
-class Tensor(Record):
-    """An input or output of the graph."""
-
-    name: str
-    element_type: int
-    dims: tuple[int | str | None, ...] | None
-
-
-class PlanRecord(Record):
-    """What is written beside a plan."""
-
-    format_version: int = FORMAT_VERSION
-    key: PlanKey
-    shapes: dict[str, ShapeRange]
-    spec: GeneratorSpec
-    model: str
-    """Name of the ONNX file."""
-    opset: int
-    inputs: tuple[Tensor, ...]
-    outputs: tuple[Tensor, ...]
-    plan_sha256: str
-    plan_bytes: int = Field(gt=0)
-    build_seconds: float
-    built: str
-    """UTC, ISO 8601."""
-    producer: str
-
-    @property
-    def profile(self) -> Profile:
-        """The shapes that the plan takes."""
-        return Profile(self.shapes)
-
-    @property
-    def plan_spec(self) -> GeneratorSpec:
-        """The record of the generator, with the sizes that the plan takes."""
-        if self.spec.image is None:
-            return self.spec
-        smallest, opt, largest = self.shapes[self.spec.image.name]
-        size = (opt[2], opt[3])
-        if smallest[2:] == largest[2:]:
-            rule = SizeRule(fixed=size, preferred=size)
-        else:
-            least = max(self.spec.size.minimum, *smallest[2:])
-            rule = self.spec.size.model_copy(update={"preferred": size, "minimum": least})
-        return self.spec.model_copy(update={"size": rule})
-
-    def onnx(self, path: Path) -> OnnxFile:
-        """What the ONNX file that the plan was built from says of itself."""
-        return OnnxFile(
-            path=path,
-            sha256=self.key.onnx_sha256,
-            opset=self.opset,
-            producer=self.producer,
-            metadata={},
-            inputs=tuple(GraphValue(*_fields(tensor)) for tensor in self.inputs),
-            outputs=tuple(GraphValue(*_fields(tensor)) for tensor in self.outputs),
-            external=(),
-        )
-
-
-def _fields(tensor: Tensor) -> tuple[str, int, tuple[int | str | None, ...] | None]:
-    return tensor.name, tensor.element_type, tensor.dims
-
-
-def tensors(values: tuple[GraphValue, ...]) -> tuple[Tensor, ...]:
-    """Inputs or outputs for a record."""
-    return tuple(Tensor(name=value.name, element_type=value.element_type, dims=value.dims) for value in values)
-
-
-class Plan(NamedTuple):
-    """A plan that was found whole."""
-
-    path: Path
-    record: PlanRecord
-    content: bytes
+_PRIVATE = 0o600
+"""Mode of the files in the cache: only their owner reads them."""
 
 
 def model_sha256(file: OnnxFile) -> str:
@@ -149,84 +51,30 @@ def model_sha256(file: OnnxFile) -> str:
 # --- one plan and its record --------------------------------------------------------------------------------------
 
 
-def record_path(plan: Path) -> Path:
-    """Where the record of a plan lies: ``face.plan`` → ``face.plan.json``."""
-    return plan.with_name(f"{plan.name}.json")
+def write_plan(path: Path, content: bytes, record: PlanRecord, *, mode: int = 0o666) -> Plan:
+    """Write a plan and its record; who reads meanwhile sees the old pair, or none, never half a plan.
 
-
-def read_record(plan: Path) -> PlanRecord:
-    """The record of a plan, without a look at the plan itself.
-
-    Raises:
-        PlanError: there is none, or it is not valid.
-    """
-    path = record_path(plan)
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise PlanError(
-            f"{plan.name} has no readable record {path.name} beside it ({reason(error)}); a plan is not opened without."
-        ) from error
-    try:
-        record = PlanRecord.model_validate_json(text)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "record"
-        raise PlanError(f"{path.name} is not valid: {where}: {first['msg']}.") from error
-    if record.format_version != FORMAT_VERSION:
-        raise PlanError(
-            f"{path.name} has format version {record.format_version}; this ganlens writes {FORMAT_VERSION}."
-        )
-    return record
-
-
-def read_plan(path: Path) -> Plan:
-    """A plan whose bytes are those that its record names.
-
-    Raises:
-        PlanError: they are not, or there is no record.
-    """
-    record = read_record(path)
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise PlanError(f"{path} cannot be read ({reason(error)}).") from error
-    if len(content) != record.plan_bytes:
-        raise PlanError(f"{path.name} has {len(content)} bytes; its record says {record.plan_bytes}.")
-    if hashlib.sha256(content).hexdigest() != record.plan_sha256:
-        raise PlanError(f"{path.name} is not the plan that its record describes (sha256 differs).")
-    return Plan(path, record, content)
-
-
-def write_plan(path: Path, content: bytes, record: PlanRecord) -> Plan:
-    """Write a plan and its record; whoever reads meanwhile sees the old pair, or none, never half a plan.
+    Args:
+        mode: of the files, before the umask.
 
     Raises:
         PlanError: the folder cannot be written.
     """
     record_path(path).unlink(missing_ok=True)  # between the two writes there is a plan without a record: none
-    write_file(path, content)
-    write_file(record_path(path), (record.model_dump_json(indent=1) + "\n").encode())
+    _write(path, content, mode)
+    _write(record_path(path), (record.model_dump_json(indent=1) + "\n").encode(), mode)
     return Plan(path, record, content)
 
 
-def write_file(path: Path, content: bytes) -> None:
-    """Replace a file in one step; only its owner can read it.
+def _write(path: Path, content: bytes, mode: int = _PRIVATE) -> None:
+    """Replace a file in one step.
 
     Raises:
         PlanError: the folder cannot be written, or the disk is full.
     """
-    name = ""
     try:
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-            name = file.name
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(name, path)
+        replace_file(path, content, durable=True, mode=mode)
     except OSError as error:
-        if name:
-            Path(name).unlink(missing_ok=True)
         raise PlanError(
             f"{path} cannot be written ({reason(error)}). Free some space, or set GANLENS_CACHE."
         ) from error
@@ -257,7 +105,7 @@ class PlanCache:
     """A folder of plans.
 
     Args:
-        folder: None: ``plans`` in the cache folder of ganlens, see :func:`~..selection.cache_folder`.
+        folder: None: ``plans`` in the cache folder of ganlens, see :func:`~ganlens.engine.files.cache_folder`.
         say: takes a line when something happens that a user waits for.
     """
 
@@ -300,7 +148,7 @@ class PlanCache:
                 except PlanError as error:
                     self._tell(path, f"plan built again: {error}")
             content, record = build()
-            return write_plan(path, content, record)
+            return write_plan(path, content, record, mode=_PRIVATE)
 
     def path(self, key: PlanKey, profile: Profile) -> Path:
         """Where the plan of this key and profile lies."""
@@ -311,9 +159,8 @@ class PlanCache:
         """What :meth:`keep_kernels` stored for a plan; empty where there is nothing whole and ours."""
         path = self._kernels_path(record, gpu)
         try:
-            _check_owner(path)
-            digest, _, content = path.read_bytes().partition(b"\n")
-        except (OSError, PlanError):
+            digest, _, content = read_private(path).partition(b"\n")
+        except OSError:
             return b""
         return content if hashlib.sha256(content).hexdigest().encode() == digest else b""
 
@@ -321,7 +168,7 @@ class PlanCache:
         """Store the kernels that a library compiled for a plan on this GPU; else the next start takes longer."""
         with contextlib.suppress(PlanError):
             self._make_folder()
-            write_file(self._kernels_path(record, gpu), hashlib.sha256(content).hexdigest().encode() + b"\n" + content)
+            _write(self._kernels_path(record, gpu), hashlib.sha256(content).hexdigest().encode() + b"\n" + content)
 
     def _kernels_path(self, record: PlanRecord, gpu: str) -> Path:
         return self.folder / f"{record.plan_sha256[:24]}-{hashlib.sha256(gpu.encode()).hexdigest()[:8]}.kernels"
@@ -329,7 +176,7 @@ class PlanCache:
     def timings(self, key: PlanKey) -> bytes:
         """What :meth:`keep_timings` stored for the library and GPU of a key; empty where there is nothing."""
         try:
-            return self._timings_path(key).read_bytes()
+            return read_private(self._timings_path(key))
         except OSError:
             return b""
 
@@ -338,7 +185,7 @@ class PlanCache:
         if content and content != self.timings(key):
             with contextlib.suppress(PlanError):
                 self._make_folder()
-                write_file(self._timings_path(key), content)
+                _write(self._timings_path(key), content)
 
     def _timings_path(self, key: PlanKey) -> Path:
         text = json.dumps([key.library, key.driver, key.gpu, key.compute_capability])
@@ -426,8 +273,7 @@ class PlanCache:
         Raises:
             PlanError: it is somebody else's, or describes another plan.
         """
-        _check_owner(path)
-        record = read_record(path)
+        record = read_record(path, private=True)
         if record.key != key:
             raise PlanError(f"{path.name} was built for something else ({_difference(record.key, key)}).")
         if self.path(key, record.profile).name != path.name:
@@ -435,7 +281,7 @@ class PlanCache:
         return record
 
     def _open(self, path: Path) -> Plan:
-        plan = read_plan(path)
+        plan = read_plan(path, private=True)
         os.utime(record_path(path))  # the last use, for pruning
         return plan
 
@@ -447,7 +293,7 @@ class PlanCache:
 
     def _make_folder(self) -> None:
         try:
-            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            make_private_folder(self.folder)
         except OSError as error:
             raise PlanError(
                 f"The plan cache {self.folder} cannot be created ({reason(error)}). Set GANLENS_CACHE to another one."
@@ -461,20 +307,6 @@ def _difference(found: PlanKey, wanted: PlanKey) -> str:
         if a != b:
             return f"{name}: {str(a)[:40] or 'none'}, not {str(b)[:40] or 'none'}"
     return "nothing"
-
-
-def _check_owner(path: Path) -> None:
-    """Refuse a file that another user put into the cache.
-
-    Raises:
-        PlanError: it is, or it cannot be read.
-    """
-    try:
-        status = path.lstat()
-    except OSError as error:
-        raise PlanError(f"{path.name} cannot be read ({reason(error)}).") from error
-    if not stat.S_ISREG(status.st_mode) or status.st_uid != os.getuid():
-        raise PlanError(f"{path.name} was put there by somebody else (user {status.st_uid}), or is a link.")
 
 
 def _size(path: Path) -> int:

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import math
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from ...errors import OptionError
 from ...model.description import OnnxFile
+from ...model.plan_record import Profile, ShapeRange
 from ...spec import GeneratorSpec
-
-Shape = tuple[int, ...]
 
 BATCHES = 4
 """Pictures at once that a plan takes where the graph leaves the batch free and nothing else is asked for."""
@@ -20,20 +16,6 @@ WIDEST = 512
 """A plan takes sides up to this, or up to twice the model's preferred size; larger ones get a plan of their own."""
 UNKNOWN_MINIMUM = 64
 """Smallest side for a graph without our record, which may refuse smaller ones."""
-
-
-class ShapeRange(NamedTuple):
-    """The shapes of one input; equal where the graph fixes them."""
-
-    min: Shape
-    opt: Shape
-    max: Shape
-
-    def holds(self, shape: Shape) -> bool:
-        """Whether ``shape`` lies inside."""
-        return len(shape) == len(self.min) and all(
-            low <= n <= high for low, n, high in zip(self.min, shape, self.max, strict=True)
-        )
 
 
 class Extent(NamedTuple):
@@ -45,37 +27,6 @@ class Extent(NamedTuple):
 
     def __str__(self) -> str:
         return "x".join(map(str, self))
-
-
-@dataclass(frozen=True)
-class Profile:
-    """The shapes of all inputs, by name."""
-
-    ranges: Mapping[str, ShapeRange]
-
-    @property
-    def fixed(self) -> bool:
-        """Whether there is one shape only."""
-        return all(shapes.min == shapes.max for shapes in self.ranges.values())
-
-    def covers(self, shapes: Mapping[str, Shape]) -> bool:
-        """Whether a plan of this profile takes inputs of these shapes."""
-        return shapes.keys() == self.ranges.keys() and all(
-            self.ranges[name].holds(shape) for name, shape in shapes.items()
-        )
-
-    def distance(self, shapes: Mapping[str, Shape]) -> float:
-        """How far the shapes are from those that a plan is made fastest for; 0: they are those."""
-        return sum(
-            abs(math.log(n / m))
-            for name, shape in shapes.items()
-            for n, m in zip(shape, self.ranges[name].opt, strict=True)
-        )
-
-    def __str__(self) -> str:
-        shapes = next(iter(self.ranges.values()))
-        words = ["x".join(map(str, shape)) for shape in shapes]
-        return words[0] if len(set(words)) == 1 else f"{words[0]} to {words[2]}, fastest at {words[1]}"
 
 
 def parse_extent(option: str, text: str) -> Extent:

@@ -74,8 +74,12 @@ _MEANINGS = (
 
 
 def cuda() -> HWAccel:
-    """The GPU, for :func:`av.open`; pictures that it refuses are decoded in software, and show that by their format."""
-    return HWAccel("cuda", allow_software_fallback=True)
+    """The GPU, for :func:`av.open`; pictures that it refuses are decoded in software, and show that by their format.
+
+    In the process's primary context, which the networks and other libraries use too; a context of libav's own would
+    take some hundred MiB, and pointers of one would mean nothing in the other.
+    """
+    return HWAccel("cuda", allow_software_fallback=True, options={"primary_ctx": "1"})
 
 
 def nvdec_problem(codec: Codec) -> Problem | None:

@@ -7,15 +7,16 @@ import io
 import math
 from collections.abc import Iterator
 from fractions import Fraction
-from typing import Any
+from typing import Any, cast
 
 import av
 from av.container import OutputContainer
 from av.stream import Discard, Disposition
 
+from ...errors import reason
 from ..base import FileInfo, Notes
 from .codecs import ContainerKind
-from .source import open_input, stream_info
+from .source import JOIN_S, open_input, stream_info
 
 _TS_DISCONT = 0x0200  # AVFMT_TS_DISCONT: clocks that begin anywhere and may jump
 
@@ -43,6 +44,8 @@ class CopiedStreams:
         self._offset = Fraction(0)
         self._packets: Iterator[Any] = iter(())
         self._waiting: Any = None
+        self._notes = notes
+        self._lost: dict[int, tuple[int, str]] = {}
         for stream in self._input.streams:
             if stream.index == file.stream_index:
                 main = output.streams.video[0]
@@ -75,10 +78,12 @@ class CopiedStreams:
         route: _Route
         context = stream.codec_context
         if stream.type == "attachment" or _holds(kind, stream):
-            route = _Route(self._output.add_stream_from_template(stream, opaque=True))
+            route = _Route(_copy_parameters(stream, self._output))
         elif stream.type == "audio" and context is not None:
             notes.add(f"{name} is encoded again as {kind.audio}: {kind.format} files cannot hold {codec}")
             route = _SoundRecoder(stream, self._output, kind.audio)
+            if route.channels != context.layout.nb_channels:
+                notes.add(f"{name} has {context.layout.nb_channels} channels; {kind.audio} gets {route.channels}")
         elif stream.type == "subtitle" and context is not None and context.codec.text_sub:
             notes.add(f"{name} is encoded again as {kind.subtitles}: {kind.format} files cannot hold {codec}")
             route = _TextRecoder(stream, self._output, kind.subtitles)
@@ -114,7 +119,7 @@ class CopiedStreams:
             self._offset = self._begin
         streams = [self._input.streams[index] for index in self._routes]
         if streams:
-            self._packets = self._input.demux(*streams)
+            self._packets = self._read(streams)
         return self._offset
 
     def write_until(self, time: Fraction | None) -> None:
@@ -127,7 +132,16 @@ class CopiedStreams:
                 self._waiting = packet
                 return
             self._waiting = None
-            self._routes[packet.stream.index].write(packet, self._offset, self._output)
+            index = packet.stream.index
+            try:
+                self._routes[index].write(packet, self._offset, self._output)
+            except av.FFmpegError as error:  # a fault of one packet is no reason to lose the video
+                self._lose(index, error)
+
+    def _lose(self, index: int, error: Exception) -> None:
+        """Count a packet that is left out."""
+        count, first = self._lost.get(index, (0, reason(error)))
+        self._lost[index] = (count + 1, first)
 
     def _next(self) -> Any:
         for packet in self._packets:
@@ -144,6 +158,13 @@ class CopiedStreams:
                 continue
             return packet
         return None
+
+    def _read(self, streams: list[Any]) -> Iterator[Any]:
+        """The packets, up to where nothing can be read any more."""
+        try:
+            yield from self._input.demux(*streams)
+        except av.FFmpegError as error:
+            self._notes.add(f"the other streams cannot be read to their end ({reason(error)})")
 
     @staticmethod
     def _begun_before(packet: Any, time: Fraction, begin: Fraction) -> Fraction:
@@ -162,25 +183,51 @@ class CopiedStreams:
         return Fraction(ticks * packet.time_base)
 
     def finish(self, end: Fraction | None) -> None:
-        """Write what is left, up to ``end`` in the output's times."""
+        """Write what is left, up to ``end`` in the output's times, and note what could not be."""
         self.write_until(end)
-        for route in self._routes.values():
-            route.flush(self._output)
+        for index, route in self._routes.items():
+            try:
+                route.flush(self._output)
+            except av.FFmpegError as error:
+                self._lose(index, error)
+        for index, (count, first) in self._lost.items():
+            stream = self._input.streams[index]
+            what = "1 packet that cannot be used is" if count == 1 else f"{count} packets that cannot be used are"
+            self._notes.add(f"{stream.type} stream {index}: {what} left out ({first})")
 
     def close(self) -> None:
         self._input.close()
 
 
 def _holds(kind: ContainerKind, stream: Any) -> bool:
-    """Whether a container takes a stream's packets as they are; only writing a header tells for certain."""
+    """Whether a container takes a stream's packets as they are; only writing a file tells for certain."""
     try:
         trial = av.open(io.BytesIO(), "w", format=kind.format)
-        trial.add_stream_from_template(stream, opaque=True)
+        made = _copy_parameters(stream, trial)
         trial.start_encoding()
+        if stream_info(stream).codec.startswith("pcm_"):  # whose channels are looked at when the index is written
+            packet = av.Packet(bytes(64))
+            packet.stream, packet.pts, packet.dts, packet.duration, packet.time_base = made, 0, 0, 1, made.time_base
+            trial.mux_one(packet)
+        trial.close()
     except (ValueError, av.FFmpegError):
         return False
-    trial.close()
     return True
+
+
+def _copy_parameters(stream: Any, output: OutputContainer) -> Any:
+    """A stream of the output for the packets of another one.
+
+    Channels that the source counts but does not name (PCM in Matroska) get their usual names, without which MP4 takes
+    none.
+    """
+    made = output.add_stream_from_template(stream, opaque=True)
+    context = stream.codec_context
+    if stream.type == "audio" and context is not None and context.layout.name.endswith(" channels"):
+        usual = _LAYOUTS.get(context.layout.nb_channels)
+        if usual is not None:
+            cast(Any, made).codec_context.layout = usual
+    return made
 
 
 class _Route:
@@ -188,18 +235,30 @@ class _Route:
 
     def __init__(self, stream: Any) -> None:
         self.stream = stream
-        self._last: int | None = None
+        self._last: Fraction | None = None  # decoding time of the packet before, in the output's ticks
+        self._jumped = Fraction(0)  # what clocks that stepped back are late by, in seconds
 
     def write(self, packet: Any, offset: Fraction, output: OutputContainer) -> None:
-        shift = round(offset / packet.time_base)
+        """Write a packet, ``offset`` seconds earlier than it says."""
+        base, tick = packet.time_base, self.stream.time_base
+        shift = round((offset - self._jumped) / base)
+        if packet.dts is not None and self._last is not None:
+            late = self._last * tick - (packet.dts - shift) * base
+            if late > JOIN_S:  # recordings that were joined: the second one's clock begins again
+                self._jumped += late + (packet.duration or 1) * base
+                shift = round((offset - self._jumped) / base)
         if packet.pts is not None:
             packet.pts -= shift
         if packet.dts is not None:
             packet.dts -= shift
-            if self._last is not None and packet.dts <= self._last:  # a repair that muxers insist on
-                packet.dts = self._last + 1
-                packet.pts = max(packet.pts or packet.dts, packet.dts)
-            self._last = packet.dts
+            # Times must rise in the ticks of the output, which may be longer than those of the source.
+            ticks = round(packet.dts * base / tick)
+            if self._last is not None and ticks <= self._last:
+                ticks = int(self._last) + 1
+                packet.pts = max(ticks, round((packet.pts if packet.pts is not None else packet.dts) * base / tick))
+                packet.dts, packet.duration = ticks, round((packet.duration or 0) * base / tick)
+                packet.time_base = tick
+            self._last = Fraction(ticks)
         packet.stream = self.stream
         output.mux_one(packet)
 
@@ -207,37 +266,120 @@ class _Route:
         """Write what is held back."""
 
 
+_LAYOUTS = {1: "mono", 2: "stereo", 3: "3.0", 4: "quad", 5: "5.0", 6: "5.1", 7: "6.1", 8: "7.1"}
+"""Channel layouts by their number of channels that encoders take: of layouts with the same channels elsewhere (side for
+back) libopus takes one, and libav's wrapper may crash where it refuses."""
+_AAC_LAYOUTS = {**_LAYOUTS, 4: "4.0"}
+_GAP_S = 0.05
+"""Seconds of sound that may be missing or doubled before its place is mended."""
+
+
 class _SoundRecoder(_Route):
-    """Decodes an audio stream and encodes it again, for containers that cannot hold it."""
+    """Decodes an audio stream and encodes it again, for containers that cannot hold it.
+
+    What the encoder gets is settled at the start, within its limits; what the source has may change on its way.
+    """
 
     def __init__(self, source: Any, output: OutputContainer, codec: str) -> None:
-        context = source.codec_context
-        rate = 48000 if codec == "libopus" else context.sample_rate
+        given = source.codec_context
+        encoder = av.codec.Codec(codec, "w")
+        layouts = _LAYOUTS if codec == "libopus" else _AAC_LAYOUTS
+        channels = given.layout.nb_channels or 2
+        layout = given.layout.name if given.layout.name in layouts.values() else layouts.get(channels, "stereo")
+        rate = _nearest_rate(given.sample_rate or 48000, encoder.audio_rates)
         stream = output.add_stream(codec, rate=rate)
         assert isinstance(stream, av.AudioStream)
-        stream.codec_context.layout = context.layout.name
-        stream.codec_context.bit_rate = 80_000 * max(1, context.layout.nb_channels)
+        stream.codec_context.layout = layout
+        self.channels = stream.codec_context.layout.nb_channels
+        stream.codec_context.bit_rate = 80_000 * max(1, self.channels)
         super().__init__(stream)
+        self._given: tuple[str, str, int] | None = None
         self._resampler: av.AudioResampler | None = None
+        self._fifo = av.AudioFifo()
+        self._begin: Fraction | None = None
+        """When the first sample is heard, in seconds."""
+        self._samples = 0
+        """Put into the queue before the encoder so far."""
+        self._encoded = 0
 
     def write(self, packet: Any, offset: Fraction, output: OutputContainer) -> None:
+        """Decode a packet, and encode what is whole of it."""
         for frame in packet.decode():
-            if frame.pts is not None:
-                frame.pts -= round(offset / frame.time_base)
-            self._encode(frame, output)
+            time = None if frame.pts is None else frame.pts * frame.time_base - offset
+            self._take(frame, time)
+            self._encode(output)
 
-    def _encode(self, frame: av.AudioFrame | None, output: OutputContainer) -> None:
+    def _take(self, frame: av.AudioFrame, time: Fraction | None) -> None:
+        """Put a decoded frame into the queue, in the encoder's format and at its time."""
         context = self.stream.codec_context
-        if self._resampler is None:
+        if not context.is_open:
             context.open(strict=False)
-            self._resampler = av.AudioResampler(context.format, context.layout, context.sample_rate, context.frame_size)
+        given = (frame.format.name, frame.layout.name, frame.sample_rate)
+        if given != self._given:
+            self._drain()
+            self._given = given
+            self._resampler = av.AudioResampler(context.format, context.layout, context.sample_rate)
+        if time is not None:
+            if self._begin is None:
+                self._begin = max(time, Fraction(0))
+            missing = round((time - self._begin) * context.sample_rate) - self._samples
+            if missing > _GAP_S * context.sample_rate:
+                self._silence(min(missing, _LONGEST_SILENCE_S * context.sample_rate))
+        assert self._resampler is not None
+        frame.pts = None
         for piece in self._resampler.resample(frame):
+            self._queue(piece)
+
+    def _drain(self) -> None:
+        if self._resampler is not None:
+            for piece in self._resampler.resample(None):
+                self._queue(piece)
+            self._resampler = None
+
+    def _silence(self, samples: int) -> None:
+        """Fill a gap, so that what follows is heard at its time."""
+        context = self.stream.codec_context
+        while samples > 0:
+            count = min(samples, 4096)
+            piece = av.AudioFrame(context.format.name, context.layout.name, count)
+            for plane in piece.planes:
+                plane.update(bytes(plane.buffer_size))
+            piece.sample_rate = context.sample_rate
+            self._queue(piece)
+            samples -= count
+
+    def _queue(self, piece: av.AudioFrame) -> None:
+        piece.pts, piece.time_base = None, Fraction(1, piece.sample_rate)
+        self._fifo.write(piece)
+        self._samples += piece.samples
+
+    def _encode(self, output: OutputContainer, *, all_of_it: bool = False) -> None:
+        context = self.stream.codec_context
+        size = context.frame_size or 1024
+        while True:
+            piece = self._fifo.read(size, partial=all_of_it)
+            if piece is None:
+                return
+            begin = round((self._begin or 0) * context.sample_rate)
+            piece.pts, piece.time_base = begin + self._encoded, Fraction(1, context.sample_rate)
+            self._encoded += piece.samples
             output.mux(self.stream.encode(piece))
 
     def flush(self, output: OutputContainer) -> None:
-        if self._resampler is not None:
-            self._encode(None, output)
+        if self.stream.codec_context.is_open:
+            self._drain()
+            self._encode(output, all_of_it=True)
             output.mux(self.stream.encode(None))
+
+
+_LONGEST_SILENCE_S = 3600
+
+
+def _nearest_rate(rate: int, known: list[int] | None) -> int:
+    """The lowest rate of an encoder that keeps all that ``rate`` holds, or else its highest."""
+    if not known or rate in known:
+        return rate
+    return min((each for each in known if each >= rate), default=max(known))
 
 
 class _TextRecoder(_Route):

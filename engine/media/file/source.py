@@ -16,7 +16,7 @@ import av.filter
 import numpy as np
 from av.codec.hwaccel import HWAccel
 from av.stream import Discard, Disposition
-from av.video.reformatter import ColorTrc, VideoReformatter
+from av.video.reformatter import ColorRange, ColorTrc, VideoReformatter
 
 from ...errors import BackendUnavailable, MediaError, OptionError, reason
 from ...pixels.frame import Color, Matrix, PixelFormat, Siting
@@ -31,9 +31,14 @@ NATIVE_FORMATS: dict[str, PixelFormat] = {
     "nv12": "nv12",
     "rgb24": "rgb24",
 }
-_MATRICES: dict[int, Matrix] = {1: "bt709", 4: "bt601", 5: "bt601", 6: "bt601", 7: "bt709", 9: "bt2020", 10: "bt2020"}
+MATRICES: dict[int, Matrix] = {1: "bt709", 4: "bt601", 5: "bt601", 6: "bt601", 7: "bt709", 9: "bt2020", 10: "bt2020"}
 _DURATION_TAG = re.compile(r"(\d+):(\d+):(\d+(?:\.\d+)?)$")
 _CENTER_SITED = {"mjpeg", "mpeg1video", "theora", "vp8", "webp"}
+OnError = Literal["skip", "stop"]
+JOIN_S = Fraction(1, 2)
+"""Seconds that a clock must step back for what follows to be another recording."""
+MOST_SKIPPED = 0.05
+"""Share of the frames that may be left out because they cannot be decoded."""
 _HDR = {int(ColorTrc.SMPTE2084): "PQ (HDR10)", int(ColorTrc.ARIB_STD_B67): "HLG"}
 
 
@@ -52,9 +57,11 @@ class VideoSource:
         decoder: "nvdec" decodes on the GPU or fails; "auto" does so where that works; "cpu". ``decoder`` says which it
             became, and why.
         hdr: "error" refuses PQ and HLG; "tonemap" converts them to standard BT.709.
+        on_error: "skip" leaves out frames that cannot be decoded, and counts them in ``skipped`` and ``notes``, up to
+            5 % of the video; "stop" raises at the first.
 
     Raises:
-        MediaError: the file cannot be read as a video, or, while iterating, is damaged.
+        MediaError: the file cannot be read as a video, or, while iterating, too much of it is damaged.
         BackendUnavailable: NVDEC was asked for by name and does not decode this file here.
     """
 
@@ -69,6 +76,7 @@ class VideoSource:
         threads: int = 1,
         decoder: DecoderName = "cpu",
         hdr: Literal["error", "tonemap"] = "error",
+        on_error: OnError = "skip",
     ) -> None:
         if start is not None and not 0 <= start < math.inf:
             raise OptionError(f"start is {start} s; expected 0 or more")
@@ -76,6 +84,8 @@ class VideoSource:
             raise OptionError(f"duration is {duration} s; expected more than 0")
         if hdr not in ("error", "tonemap"):
             raise OptionError(f"hdr is {hdr!r}; expected 'error' or 'tonemap'")
+        if on_error not in get_args(OnError):
+            raise OptionError(f"on_error is {on_error!r}; expected 'skip' or 'stop'")
         if decoder not in get_args(DecoderName):
             raise OptionError(f"decoder is {decoder!r}; expected one of {', '.join(get_args(DecoderName))}")
         self.path = Path(path)
@@ -85,6 +95,11 @@ class VideoSource:
         self._waiting: tuple[av.VideoFrame, Fraction] | None = None  # decoded, not yet given
         self._last: int | None = None  # time of the last decoded one, in ticks
         self._given = 0  # frames given so far
+        self.skipped = 0
+        """Frames that could not be decoded, of those read so far."""
+        self._on_error = on_error
+        self._first_fault = ""
+        self.frames: int | None = None
         self._timeless = False  # whether pictures came without a time
         self._hardware: HWAccel | None = None
         self._only_hardware = decoder == "nvdec"
@@ -117,7 +132,7 @@ class VideoSource:
         context.thread_type = "NONE" if threads == 1 else "AUTO"
         assert self._stream.time_base is not None
         self._tick = self._stream.time_base
-        self._rate = self._stream.average_rate or self._stream.base_rate or None
+        self._rate = believable_rate(self.path, self._stream)
         self._restart()
 
     def _choose_decoder(self, wanted: DecoderName) -> Coder:
@@ -170,7 +185,7 @@ class VideoSource:
         else:
             self._tonemap = None
         self._orientation = Orientation.of(picture)
-        self._target = _target_format(picture.format)
+        self._target = target_format(picture)
         stored = self._stored_format if picture.format.name in DOWNLOADED and self._hardware else picture.format.name
         if picture.format.name not in NATIVE_FORMATS and transfer is None:
             self.notes.add(f"pixel format {stored} is converted to {self._target}, 8 bit")
@@ -201,7 +216,7 @@ class VideoSource:
         if (start or duration or not frames) and part is not None and self._rate:
             frames = round(part * self._rate)
         aspect = stream.sample_aspect_ratio or Fraction(1)
-        self.frames: int | None = frames
+        self.frames = frames
         self.format = FrameFormat(
             size=(height, width),
             pixels=self._target,
@@ -239,6 +254,7 @@ class VideoSource:
     def _restart(self) -> None:
         self._waiting = None
         self._last = None
+        self._jumped = 0
         self._decoded = self._decode()
 
     def _reopen(self) -> None:
@@ -248,18 +264,43 @@ class VideoSource:
 
     def _decode(self) -> Iterator[tuple[av.VideoFrame, Fraction]]:
         """Pictures as decoded, with their times."""
+        for packet in self._read_packets():
+            try:
+                pictures = packet.decode() if packet is not None else self._stream.codec_context.decode(None)
+            except av.EOFError:  # the decoder was emptied before
+                return
+            except av.FFmpegError as error:
+                # A stream cut out of a broadcast begins with pictures whose references are missing.
+                if self._last is not None or not isinstance(error, av.InvalidDataError):
+                    self._skip(error)
+                continue
+            for picture in pictures:
+                self._check_hardware(picture)
+                yield picture, self._pts(picture) * self._tick
+
+    def _read_packets(self) -> Iterator[av.Packet[Any] | None]:
+        """The stream's packets, at last an empty one that brings out what the decoder holds back."""
         try:
-            for packet in self._container.demux(self._stream):
-                try:
-                    pictures = packet.decode()
-                except av.error.InvalidDataError:
-                    if self._last is not None:
-                        raise
-                    continue  # a stream cut out of a broadcast begins with pictures whose references are missing
-                for picture in pictures:
-                    self._check_hardware(picture)
-                    yield picture, self._pts(picture) * self._tick
-        except av.FFmpegError as error:
+            yield from self._container.demux(self._stream)
+        except av.FFmpegError as error:  # nothing can be read behind it
+            left = max(1, self.frames - self._given) if self.frames and self._trim is None else 1
+            self._skip(error, left)
+            yield None
+
+    def _skip(self, error: Exception, frames: int = 1) -> None:
+        """Leave out frames that cannot be decoded.
+
+        Raises:
+            MediaError: none, or too many, may be left out.
+        """
+        if self._on_error == "stop" or self._hardware is not None:
+            raise self._damaged(error) from error
+        if not self.skipped:
+            at = f"after frame {self._given}" if self._given else "before the first frame"
+            self._first_fault = f"{at}: {reason(error)}"
+        self.skipped += frames
+        # Of a stream of unknown length the first hundred frames may lose a few.
+        if self.skipped > max(1, MOST_SKIPPED * max(self.frames or 200, self._given + self.skipped)):
             raise self._damaged(error) from error
 
     def _check_hardware(self, picture: av.VideoFrame) -> None:
@@ -281,8 +322,13 @@ class VideoSource:
         step = picture.duration or (round(1 / (self._rate * self._tick)) if self._rate else 1) or 1
         if pts is None:
             self._timeless = True
-            pts = 0 if self._last is None else self._last + step
-        elif self._last is not None and pts <= self._last:
+            pts = -self._jumped if self._last is None else self._last + step - self._jumped
+        pts += self._jumped
+        if self._last is not None and (self._last - pts) * self._tick > JOIN_S:
+            self._jumped += self._last + step - pts
+            pts = self._last + step
+            self.notes.add("the clock steps back where recordings were joined; they follow each other")
+        if self._last is not None and pts <= self._last:
             self.notes.add("some frame times do not rise; they were moved by one tick")
             pts = self._last + 1
         self._last = pts
@@ -298,7 +344,8 @@ class VideoSource:
             cure = f" The part before can be translated with --duration {milliseconds / 1000:.3f}."
         if self._hardware is not None:
             cure += " It was NVDEC that failed; --decoder cpu may do better."
-        problem = MediaError(f"{self.path} is damaged or cut off: decoding failed {at} ({reason(error)}).{cure}")
+        lost = f"; {self.skipped} frames cannot be decoded, more than {MOST_SKIPPED:.0%}" if self.skipped else ""
+        problem = MediaError(f"{self.path} is damaged or cut off: decoding failed {at} ({reason(error)}){lost}.{cure}")
         problem.frame_number = self._given + 1
         return problem
 
@@ -307,7 +354,7 @@ class VideoSource:
         begin, end = self._trim or (None, None)
         if not self._fresh:
             self._reopen()
-        self._fresh, self._given = False, 0
+        self._fresh, self._given, self.skipped = False, 0, 0
         half = self._tick / 2
         if begin is not None and begin > self._origin and not self._timeless:
             self._seek(begin)
@@ -341,7 +388,14 @@ class VideoSource:
         yield from self._decoded
 
     def _check_end(self) -> None:
-        """Say so when the frames end well before the length that the file states."""
+        """Say what is missing: frames in between, and at the end as many as the file states."""
+        if self.skipped:
+            what = (
+                "1 frame that cannot be decoded is"
+                if self.skipped == 1
+                else f"{self.skipped} frames that cannot be decoded are"
+            )
+            self.notes.add(f"{what} left out (first {self._first_fault})")
         stated = self._stream.duration or "DURATION" in self._stream.metadata
         length = self._length() if stated else None
         if length is None or self._last is None or self._trim is not None:
@@ -355,15 +409,15 @@ class VideoSource:
 
     def _frame(self, picture: av.VideoFrame, time: Fraction) -> VideoFrame:
         duration = picture.duration
-        picture = self._native(picture)
         if (picture.width, picture.height) != self._stored_size:
-            problem = MediaError(
-                f"{self.path}: the picture size changes from {self._stored_size[0]}x{self._stored_size[1]} to "
-                f"{picture.width}x{picture.height} at frame {self._given + 1}. Cut the file there, or scale it to one "
-                "size."
+            width, height = self._stored_size
+            self.notes.add(
+                f"the picture size changes from {width}x{height} to {picture.width}x{picture.height} at frame "
+                f"{self._given + 1}; it is scaled to the first one"
             )
-            problem.frame_number = self._given + 1
-            raise problem
+            picture = self._native(picture, self._stored_size)
+        else:
+            picture = self._native(picture)
         color = self._color(picture)
         planes = plane_views(picture, self._target, writable=False)
         upright = self._orientation == Orientation()
@@ -377,18 +431,31 @@ class VideoSource:
         picture.duration = duration
         return VideoFrame(planes, self._target, color, time, picture, self._pool)
 
-    def _native(self, picture: av.VideoFrame) -> av.VideoFrame:
-        """The picture in a format that the kernels read."""
-        if self._tonemap is not None:
+    def _native(self, picture: av.VideoFrame, size: tuple[int, int] | None = None) -> av.VideoFrame:
+        """The picture in a format that the kernels read.
+
+        Args:
+            size: (width, height) to scale it to.
+        """
+        width, height = size or (None, None)
+        if size is None and self._tonemap is not None:
             return self._tonemap(picture)
-        if NATIVE_FORMATS.get(picture.format.name) == self._target:
+        if size is None and NATIVE_FORMATS.get(picture.format.name) == self._target:
             return picture
-        return self._reformatter.reformat(picture, format=self._target, interpolation=BEST, threads=1)
+        reformat = self._reformatter.reformat
+        if is_grey(picture.format) and self._target == "yuv420p":
+            # libswscale takes all grey for full range: told that the target is so too, it leaves the samples alone.
+            grey = reformat(
+                picture, width, height, "yuv420p", dst_color_range=ColorRange.JPEG, interpolation=BEST, threads=1
+            )
+            copy_tags(picture, grey)
+            return grey
+        return reformat(picture, width, height, self._target, interpolation=BEST, threads=1)
 
     def _color(self, picture: av.VideoFrame) -> Color:
         key = (picture.colorspace, picture.color_range, picture.format.name)
         if key not in self._colors:
-            matrix = _MATRICES.get(picture.colorspace)
+            matrix = MATRICES.get(picture.colorspace)
             if matrix is None:  # players guess by the size as well
                 matrix = "bt601" if self._stream.codec_context.height < 720 else "bt709"
             full = picture.color_range == FULL_RANGE or picture.format.name.startswith("yuvj")
@@ -450,14 +517,19 @@ def open_input(path: Path, kind: str = "video", hardware: HWAccel | None = None)
         raise MediaError(f"{path}: no such file.")
     if path.is_dir():
         raise MediaError(f"{path} is a folder; expected a {kind} file. Pictures of a folder are read with --images.")
+    if not path.is_file():  # to open a named pipe waits for its writer, and files are opened more than once
+        raise MediaError(
+            f"{path} is a named pipe or a device; expected a {kind} file. A video is piped to standard input: "
+            "ffmpeg … -f yuv4mpegpipe - | engine translate -"
+        )
     try:
-        if path.is_file() and path.stat().st_size == 0:
+        if path.stat().st_size == 0:
             raise MediaError(f"{path} is empty (0 bytes).")
         container = av.open(
             f"file:{path}",
             "r",
             metadata_errors="replace",
-            container_options={"protocol_whitelist": "file"},
+            container_options={"protocol_whitelist": "file", "format_whitelist": ",".join(_allowed_formats())},
             hwaccel=hardware,
         )
     except (av.FFmpegError, OSError) as error:
@@ -472,10 +544,29 @@ def open_input(path: Path, kind: str = "video", hardware: HWAccel | None = None)
     return container
 
 
+_FORMATS = """
+    mov,mp4,m4a,3gp,3g2,mj2 matroska,webm avi mpegts mpeg mpegvideo m4v h261 h263 h264 hevc vvc evc obu av1 ivf
+    flv live_flv ogg asf asf_o dv mxf gxf nut rm wtv vc1 vc1test dirac dnxhd cavsvideo avs2 avs3 mjpeg
+    mjpeg_2000 smjpeg mpjpeg gif apng yuv4mpegpipe amv nsv nuv ty flic smk bink roq film_cpk cine ser mlv pva
+    tty image2 ico bmp_pipe dds_pipe dpx_pipe exr_pipe gem_pipe gif_pipe hdr_pipe j2k_pipe jpeg_pipe jpegls_pipe
+    jpegxl_pipe jpegxl_anim pam_pipe pbm_pipe pcx_pipe pfm_pipe pgm_pipe pgmyuv_pipe pgx_pipe phm_pipe
+    pictor_pipe png_pipe ppm_pipe psd_pipe qdraw_pipe qoi_pipe sgi_pipe sunrast_pipe tiff_pipe vbn_pipe
+    webp_pipe xbm_pipe xpm_pipe xwd_pipe wav w64 mp3 aac ac3 eac3 flac aiff caf au
+"""
+"""Containers that are opened: those of one file. Playlists name other files, and games' formats nobody tests."""
+
+
+def _allowed_formats() -> list[str]:
+    """Names of demuxers; ``GANLENS_ALLOW`` adds to them."""
+    return [*_FORMATS.replace(",", " ").split(), *os.environ.get("GANLENS_ALLOW", "").replace(",", " ").split()]
+
+
 def _what_it_is(path: Path, kind: str) -> str:
     """A guess why libav refuses a file."""
     with contextlib.suppress(OSError), path.open("rb") as file:
         head = file.read(512)
+        if head.lstrip().startswith((b"#EXTM3U", b"ffconcat")) or b"<MPD" in head or b"<SmoothStreaming" in head:
+            return "it is a playlist, which would read other files; give those, or join them with ffmpeg first"
         if head[4:8] == b"ftyp":
             return "it begins like an MP4 file, but its index (moov) is missing or damaged; it was probably cut off"
         if head and all(byte >= 32 or byte in b"\t\r\n" for byte in head):
@@ -486,7 +577,7 @@ def _what_it_is(path: Path, kind: str) -> str:
 def stream_info(stream: Any) -> StreamInfo:
     """What a report says of one stream."""
     context = getattr(stream, "codec_context", None)
-    name = context.codec.canonical_name if context is not None else (stream.name or "unknown")
+    name = context.codec.canonical_name if context is not None else (getattr(stream, "name", None) or "unknown")
     return StreamInfo(stream.index, stream.type, name, stream.metadata.get("language", ""))
 
 
@@ -495,9 +586,63 @@ def _seconds(value: float | None) -> Fraction | None:
     return None if value is None else Fraction(str(value))
 
 
-def _target_format(format: av.VideoFormat) -> PixelFormat:
+def is_grey(format: av.VideoFormat) -> bool:
+    """Whether pictures of a format have luma alone, and perhaps alpha."""
+    return format.name.startswith(("gray", "ya8", "ya16", "yaf", "mono"))
+
+
+def target_format(picture: av.VideoFrame) -> PixelFormat:
+    """What frames of such pictures are converted to."""
+    format = picture.format
     native = NATIVE_FORMATS.get(format.name)
     if native is not None:
         return native
-    colors = len(format.components) - bool(format.name.startswith(("ya", "rgba", "bgra", "argb", "abgr", "gbrap")))
-    return "rgb24" if format.is_rgb or format.has_palette or colors < 3 else "yuv420p"
+    if is_grey(format) and not format.name.startswith("mono"):
+        return "rgb24" if picture.color_range == FULL_RANGE else "yuv420p"
+    return "rgb24" if format.is_rgb or format.has_palette or len(format.components) < 3 else "yuv420p"
+
+
+# --- rates ------------------------------------------------------------------------------------------------------------
+
+_RATES = tuple(
+    Fraction(*rate)
+    for rate in (
+        (24000, 1001), (24, 1), (25, 1), (30000, 1001), (30, 1), (48, 1), (50, 1), (60000, 1001), (60, 1), (100, 1),
+        (120000, 1001), (120, 1), (240, 1), (15, 1), (12, 1), (10, 1), (20, 1), (5, 1), (1, 1),
+    )
+)  # fmt: skip
+_LIKELY = 130
+"""Frames per second above which a rate that a file states is checked against the times of its packets."""
+_CHECKED = 120
+"""Packets that are looked at."""
+
+
+def believable_rate(path: Path, stream: Any) -> Fraction | None:
+    """Average frames per second of a stream; None if unknown.
+
+    libav states what a container says, or a guess from few packets: of bare streams, raw DV and files that browsers
+    record this may be the clock's frequency. What looks like that is counted instead.
+    """
+    stated = stream.average_rate or stream.base_rate or None
+    guessed = stream.guessed_rate or None
+    if stated and stated <= _LIKELY and (not guessed or 0.4 < stated / guessed < 2.5):
+        return Fraction(stated)
+    counted = _counted_rate(path, stream.index)
+    return counted or (guessed if guessed and guessed <= _LIKELY else None) or stated
+
+
+def _counted_rate(path: Path, index: int) -> Fraction | None:
+    """The rate by the times of the first packets; None if they have none."""
+    times: set[Fraction] = set()
+    with contextlib.suppress(av.FFmpegError), open_input(path) as container:
+        for number, packet in enumerate(container.demux(container.streams[index])):
+            if packet.pts is not None and packet.time_base:
+                times.add(packet.pts * packet.time_base)
+            if number >= _CHECKED:
+                break
+    if len(times) < 3:
+        return None
+    ordered = sorted(times)
+    rate = (len(ordered) - 1) / (ordered[-1] - ordered[0])
+    near = min(_RATES, key=lambda known: abs(known - rate))
+    return near if abs(near - rate) < near / 200 else rate.limit_denominator(1001)

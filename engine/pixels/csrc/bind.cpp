@@ -1,11 +1,13 @@
 // Python binding: checks every argument, so that the kernels need not.
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
+#include <nanobind/stl/optional.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/tuple.h>
 #include <nanobind/stl/vector.h>
 
 #include <cmath>
+#include <optional>
 #include <stdexcept>
 
 #include "kernels.h"
@@ -176,18 +178,22 @@ Options make_options(const std::string& format, const Size& frame_size, const Fo
     return o;
 }
 
+// A share that is given for one call, else the one from the beginning.
+double share(const char* name, const std::optional<double>& given, double otherwise) {
+    const double value = given.value_or(otherwise);
+    if (!(value >= 0 && value <= 1))
+        throw std::invalid_argument(std::string(name) + " " + number(value) + " came; expected 0 to 1");
+    return value;
+}
+
 Blending make_blending(const Four& feather, double detail, double opacity) {
     Blending b{};
     std::tie(b.feather[0], b.feather[1], b.feather[2], b.feather[3]) = feather;
     for (double width : b.feather)
         if (!(width >= 0) || !std::isfinite(width))
             throw std::invalid_argument("feather width " + number(width) + " came; expected 0 or more pixels");
-    if (!(detail >= 0 && detail <= 1))
-        throw std::invalid_argument("detail " + number(detail) + " came; expected 0 to 1");
-    if (!(opacity >= 0 && opacity <= 1))
-        throw std::invalid_argument("opacity " + number(opacity) + " came; expected 0 to 1");
-    b.detail = detail;
-    b.opacity = opacity;
+    b.detail = share("detail", detail, 0);
+    b.opacity = share("opacity", opacity, 1);
     return b;
 }
 
@@ -202,10 +208,12 @@ void call_prepare(Prepare& prepare, nb::handle planes, nb::handle out) {
 }
 
 void call_compose(Compose& compose, nb::handle translated, nb::handle destination, nb::handle mask, nb::handle prepared,
-                  nb::handle source) {
+                  nb::handle source, std::optional<double> detail_given, std::optional<double> opacity_given) {
     const Options& o = compose.options;
     const std::vector<int64_t> shape{3, o.height, o.width};
-    const bool detailed = compose.blending.detail > 0;
+    const double detail = share("detail", detail_given, compose.blending.detail);
+    const double opacity = share("opacity", opacity_given, compose.blending.opacity);
+    const bool detailed = detail > 0;
     const auto floats = [](const Checked& array) { return reinterpret_cast<const float*>(array.data); };
 
     const Checked image = check(translated, "translated", nb::dtype<float>(), shape, false, false);
@@ -220,7 +228,7 @@ void call_compose(Compose& compose, nb::handle translated, nb::handle destinatio
                                     shape_text(shape) + " float32");
     const nb::gil_scoped_release release;
     compose(floats(image), frame.planes, floats(mask_array), detailed ? floats(prepared_array) : nullptr,
-            source.is_none() ? frame.planes : original.planes);
+            source.is_none() ? frame.planes : original.planes, detail, opacity);
 }
 
 // ---------------------------------------------------------------------------------------------- warps
@@ -242,9 +250,7 @@ Pasting make_pasting(double border, double feather, double detail) {
     for (double width : {border, feather})
         if (!(width >= 0) || !std::isfinite(width))
             throw std::invalid_argument("border or feather width " + number(width) + " came; expected 0 or more");
-    if (!(detail >= 0 && detail <= 1))
-        throw std::invalid_argument("detail " + number(detail) + " came; expected 0 to 1");
-    return {border, feather, detail};
+    return {border, feather, share("detail", detail, 0)};
 }
 
 void call_warp_prepare(WarpPrepare& prepare, nb::handle planes, const Four& similarity, nb::handle out) {
@@ -257,13 +263,14 @@ void call_warp_prepare(WarpPrepare& prepare, nb::handle planes, const Four& simi
 }
 
 void call_warp_compose(WarpCompose& compose, nb::handle translated, nb::handle prepared, nb::handle destination,
-                       const Four& similarity, bool composed, nb::handle mask, double opacity) {
+                       const Four& similarity, bool composed, nb::handle mask, double opacity_given,
+                       std::optional<double> detail_given) {
     const Options& o = compose.options;
     const Similarity s = make_similarity(similarity);
     const std::vector<int64_t> shape{3, o.height, o.width};
     const auto floats = [](const Checked& array) { return reinterpret_cast<const float*>(array.data); };
-    if (!(opacity >= 0 && opacity <= 1))
-        throw std::invalid_argument("opacity " + number(opacity) + " came; expected 0 to 1");
+    const double opacity = share("opacity", opacity_given, 1);
+    const double detail = share("detail", detail_given, compose.pasting.detail);
     if (!composed && mask.is_none()) throw std::invalid_argument("mask: None came; a segment needs one");
     const Checked image = check(translated, "translated", nb::dtype<float>(), shape, false, false);
     const Checked before = check(prepared, "prepared", nb::dtype<float>(), shape, false, false);
@@ -271,7 +278,7 @@ void call_warp_compose(WarpCompose& compose, nb::handle translated, nb::handle p
     Checked mask_array{};
     if (!mask.is_none()) mask_array = check(mask, "mask", nb::dtype<float>(), {o.height, o.width}, false, false);
     const nb::gil_scoped_release release;
-    compose(floats(image), floats(before), floats(mask_array), composed, opacity, frame.planes, s);
+    compose(floats(image), floats(before), floats(mask_array), composed, detail, opacity, frame.planes, s);
 }
 
 // ---------------------------------------------------------------------------------------------- tables
@@ -316,27 +323,39 @@ nb::dict prepare_tables(const Prepare& prepare) {
     return out;
 }
 
+nb::bytes compose_strength(const Compose& compose, std::optional<double> detail, std::optional<double> opacity) {
+    const Compose::Strength s = compose.strength(share("detail", detail, compose.blending.detail),
+                                                 share("opacity", opacity, compose.blending.opacity));
+    Strength out{};
+    for (int j = 0; j < 3; ++j) {
+        out.detail[j] = s.coding.detail[j];
+        out.luma_factors[j] = s.luma_factors[j];
+    }
+    out.detail_bias = s.coding.detail_bias;
+    out.detailed = s.detail > 0;
+    out.opacity = s.opacity;
+    return bytes(&out, 1);
+}
+
 nb::dict compose_tables(const Compose& compose) {
     nb::list parts;
     for (const Compose::Part& part : compose.parts()) {
         nb::dict tables = part_tables(part);
-        std::vector<int16_t> lerp, factor;
+        std::vector<int16_t> lerp;
         for (int i = 0; i < part.down.count(); ++i) {
             lerp.push_back(part.down.taps() == 2 ? weight_parts(part.down.weights(i).weight[1]) : int16_t(0));
-            factor.push_back(part.row_factor[i] < 1 ? weight_parts(part.row_factor[i]) : int16_t(-1));
         }
         tables["top"] = part.top;
         tables["left"] = part.left;
         tables["lerp"] = bytes(lerp.data(), lerp.size());
-        tables["row_factor"] = bytes(factor.data(), factor.size());
+        tables["row_ramp"] = bytes(part.row_ramp.data(), part.row_ramp.size());
         tables["column_ramp"] = bytes(part.column_ramp.data(), size_t(part.across.count()));
-        tables["detailed"] = part.detailed;
+        tables["luma"] = part.luma;
         parts.append(tables);
     }
     nb::dict out;
     out["parts"] = parts;
     out["coding"] = bytes(&compose.coding(), 1);
-    out["luma_factors"] = bytes(compose.luma_factors(), 3);
     return out;
 }
 
@@ -345,6 +364,8 @@ nb::dict compose_tables(const Compose& compose) {
 
 NB_MODULE(_kernels, m) {
     using namespace ganlens;
+    // The command line ends without looking for garbage: what a cycle holds then is not a fault that a user can cure.
+    nb::set_leak_warnings(false);
     m.def("targets", &targets);
     nb::class_<Prepare>(m, "Prepare")
         .def(
@@ -374,8 +395,9 @@ NB_MODULE(_kernels, m) {
             "value_range"_a, "bgr"_a, "feather"_a = Four(0, 0, 0, 0), "detail"_a = 0.0, "opacity"_a = 1.0,
             "target"_a = "")
         .def("__call__", &call_compose, "translated"_a, "destination"_a, nb::kw_only(), "mask"_a = nb::none(),
-             "prepared"_a = nb::none(), "source"_a = nb::none())
-        .def("tables", &compose_tables);
+             "prepared"_a = nb::none(), "source"_a = nb::none(), "detail"_a = nb::none(), "opacity"_a = nb::none())
+        .def("tables", &compose_tables)
+        .def("strength", &compose_strength, nb::kw_only(), "detail"_a = nb::none(), "opacity"_a = nb::none());
     nb::class_<WarpPrepare>(m, "WarpPrepare")
         .def(
             "__init__",
@@ -401,5 +423,5 @@ NB_MODULE(_kernels, m) {
             nb::kw_only(), "format"_a, "frame_size"_a, "size"_a, "matrix"_a, "full_range"_a, "siting"_a,
             "value_range"_a, "bgr"_a, "border"_a = 0.0, "feather"_a = 0.0, "detail"_a = 0.0)
         .def("__call__", &call_warp_compose, "translated"_a, "prepared"_a, "destination"_a, "similarity"_a,
-             nb::kw_only(), "composed"_a, "mask"_a = nb::none(), "opacity"_a = 1.0);
+             nb::kw_only(), "composed"_a, "mask"_a = nb::none(), "opacity"_a = 1.0, "detail"_a = nb::none());
 }

@@ -145,11 +145,11 @@ Compose::Compose(const Options& o, const Blending& b) : options(o), blending(b) 
     }
     double bias = luma.b[0];
     for (int j = 0; j < 3; ++j) {
-        coding_.detail[j] = float(b.detail * luma.m[0][j] * gain);
-        bias -= luma.m[0][j] * gain * o.low;
-        luma_factors_[j] = weight_parts(b.detail * (rgb ? double(luma.m[0][j]) : 1.0));
+        detail_[j] = luma.m[0][j] * gain;
+        bias -= detail_[j] * o.low;
+        luma_[j] = rgb ? double(luma.m[0][j]) : 1.0;
     }
-    coding_.detail_bias = float(b.detail * bias);
+    bias_ = bias;
 
     const double scale_y = o.height / o.region_height, scale_x = o.width / o.region_width;
     int widest = 0;
@@ -168,12 +168,11 @@ Compose::Compose(const Options& o, const Blending& b) : options(o), blending(b) 
                   {},
                   0,
                   0,
-                  b.detail > 0 && layer.first_channel == 0,
+                  layer.first_channel == 0,
                   {},
                   0};
         for (double y : rows.positions)
-            part.row_factor.push_back(b.opacity * ramp(y - o.top, b.feather[0]) *
-                                      ramp(o.top + o.region_height - y, b.feather[1]));
+            part.row_ramp.push_back(ramp(y - o.top, b.feather[0]) * ramp(o.top + o.region_height - y, b.feather[1]));
         const int count = part.across.count();
         part.column_ramp = scratch(count);
         part.ramp_begin = count;
@@ -199,12 +198,23 @@ Compose::Compose(const Options& o, const Blending& b) : options(o), blending(b) 
         mixed_[c] = scratch(widest);
     }
     weights_ = scratch(widest);
-    detail_ = scratch(widest);
+    added_ = scratch(widest);
+}
+
+Compose::Strength Compose::strength(double detail, double opacity) const {
+    Strength s{coding_, {}, detail, opacity};
+    for (int j = 0; j < 3; ++j) {
+        s.coding.detail[j] = float(detail * detail_[j]);
+        s.luma_factors[j] = weight_parts(detail * luma_[j]);
+    }
+    s.coding.detail_bias = float(detail * bias_);
+    return s;
 }
 
 void Compose::operator()(const float* translated, const Planes& destination, const float* mask, const float* prepared,
-                         const Planes& source) {
+                         const Planes& source, double detail, double opacity) {
     const std::lock_guard<std::mutex> lock(mutex_);
+    strength_ = strength(detail, opacity);
     const Options& o = options;
     const size_t area = size_t(o.height) * o.width;
     int16_t* const samples[3] = {samples_[0].data(), samples_[1].data(), samples_[2].data()};
@@ -222,7 +232,7 @@ void Compose::operator()(const float* translated, const Planes& destination, con
             in[c] = translated + offset;
             original[c] = prepared ? prepared + offset : nullptr;
         }
-        o.rows->to_samples(in, prepared ? original : nullptr, coding_, o.width, samples);
+        o.rows->to_samples(in, prepared ? original : nullptr, strength_.coding, o.width, samples);
         if (mask) o.rows->to_weights(mask + size_t(y) * o.width, o.width, samples_[3].data());
 
         for (Part& part : parts_) {
@@ -250,7 +260,8 @@ void Compose::add(Part& part, int row, bool masked) {
 
 void Compose::write(Part& part, int row, const Planes& destination, const Planes& source, bool masked) {
     const Rows& rows = *options.rows;
-    if (part.row_factor[row] == 0) return;
+    const double row_factor = strength_.row_factor(part, row);
+    if (row_factor == 0) return;
     const Layer& layer = part.layer;
     const Taps taps = part.down.weights(row);
     const int first = part.down.first(row), ring = part.down.taps(), count = part.across.count();
@@ -272,17 +283,19 @@ void Compose::write(Part& part, int row, const Planes& destination, const Planes
 
     const int y = part.top + row;
     const ptrdiff_t offset = ptrdiff_t(part.left) * (layer.interleaved ? layer.channels : 1);
-    if (part.detailed)
-        rows.luma(source[layer.first_plane].row(y) + offset, layer.channels, luma_factors_, count, detail_.data());
+    const bool detailed = strength_.detailed(part);
+    if (detailed)
+        rows.luma(source[layer.first_plane].row(y) + offset, layer.channels, strength_.luma_factors, count,
+                  added_.data());
     const int16_t* weights = nullptr;
-    if (masked || part.row_factor[row] < 1) {
-        rows.mix_weights(above[3], below[3], lerp, part.column_ramp.data(), weight_parts(part.row_factor[row]), count,
+    if (masked || row_factor < 1) {
+        rows.mix_weights(above[3], below[3], lerp, part.column_ramp.data(), weight_parts(row_factor), count,
                          weights_.data());
         weights = weights_.data();
     }
     Store store;  // without initial values, which would cost more than a short row
     store.lerp = lerp;
-    store.detail = part.detailed ? detail_.data() : nullptr;
+    store.detail = detailed ? added_.data() : nullptr;
     store.channels = layer.interleaved ? layer.channels : 1;
     const int planes = layer.interleaved ? 1 : layer.channels;
     for (int plane = 0; plane < planes; ++plane) {

@@ -48,8 +48,6 @@ struct Options {
     std::vector<Layer> layers() const;
 };
 
-inline int16_t weight_parts(double value) { return int16_t(std::lround(value * 32767)); }
-
 using Row = std::vector<int16_t>;  // scratch: kSlack elements longer than its content
 
 class Prepare {
@@ -88,7 +86,7 @@ class Compose {
     Compose(const Options& options, const Blending& blending);
     // mask, prepared: null if there is none. source: the planes that `detail` is taken from.
     void operator()(const float* translated, const Planes& destination, const float* mask, const float* prepared,
-                    const Planes& source);
+                    const Planes& source, double detail, double opacity);
     const Options options;
     const Blending blending;
 
@@ -97,16 +95,23 @@ class Compose {
         int top, left;  // of the samples to write
         Axis down, across;
         Resampler resampler;
-        std::vector<double> row_factor;  // opacity and vertical ramps
+        std::vector<double> row_ramp;
         Row column_ramp;
         int ramp_end, ramp_begin;  // the columns between have ramp 1
-        bool detailed;
+        bool luma;                 // takes part in `detail`
         std::vector<Row> ring[4];  // resampled rows of the samples, and of the mask
         int next;                  // next row to write
     };
     const std::vector<Part>& parts() const { return parts_; }
-    const Coding& coding() const { return coding_; }
-    const int16_t* luma_factors() const { return luma_factors_; }  // of the frame's samples in `detail`
+    struct Strength {
+        Coding coding;
+        int16_t luma_factors[3];  // of the frame's samples in `detail`
+        double detail, opacity;
+        bool detailed(const Part& part) const { return detail > 0 && part.luma; }
+        double row_factor(const Part& part, int row) const { return opacity * part.row_ramp[row]; }
+    };
+    Strength strength(double detail, double opacity) const;
+    const Coding& coding() const { return coding_; }  // without detail
 
   private:
     void add(Part& part, int row, bool masked);
@@ -114,11 +119,12 @@ class Compose {
     void blend(const Part& part, Store store, const int16_t* weights);
 
     std::mutex mutex_;
-    Coding coding_;
-    int16_t luma_factors_[3];
+    Coding coding_;                      // without detail
+    double detail_[3], bias_, luma_[3];  // of full detail
+    Strength strength_;                  // of the frame in hand
     std::vector<Part> parts_;
     std::vector<const int16_t*> window_;
-    Row samples_[4], mixed_[4], weights_, detail_;
+    Row samples_[4], mixed_[4], weights_, added_;
 };
 
 }  // namespace ganlens

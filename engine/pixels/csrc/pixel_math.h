@@ -101,6 +101,18 @@ struct Coding {
     int detail_in_all;  // from all samples (R, G, B), or from the first only (Y')
 };
 
+// How strongly one frame is changed; the rest of what compose needs does not change from frame to frame.
+struct Strength {
+    float detail[3];  // in place of those of the coding
+    float detail_bias;
+    int luma_factors[3];  // of the frame's samples in `detail`
+    int detailed;
+    double opacity;
+};
+
+// A weight in [0, 1] as 32767 parts.
+GANLENS_HD int16_t weight_parts(double value) { return int16_t(value * 32767 + 0.5); }
+
 GANLENS_HD int round_shift(int value, int shift) { return (value + (1 << (shift - 1))) >> shift; }
 
 // A product with a weight in 32767 or 32768 parts.

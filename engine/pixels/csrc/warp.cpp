@@ -170,18 +170,19 @@ WarpCompose::WarpCompose(const Options& o, const Pasting& p) : options(o), pasti
 }
 
 void WarpCompose::operator()(const float* translated, const float* prepared, const float* mask, bool composed,
-                             double opacity, const Planes& destination, const Similarity& similarity) {
+                             double detail, double opacity, const Planes& destination, const Similarity& similarity) {
     const std::lock_guard<std::mutex> lock(mutex_);
-    code(translated, prepared, mask, composed);
+    code(translated, prepared, mask, composed, detail);
     for (const Layer& layer : options.layers()) write(layer, destination, similarity, opacity);
 }
 
 // What is added to a sample, and how much of the sample is taken away, for each pixel of the tensor: the change that
 // the generator makes, and for the share of the detail that is not kept, of the original what the mask shows.
-void WarpCompose::code(const float* translated, const float* prepared, const float* mask, bool composed) {
+void WarpCompose::code(const float* translated, const float* prepared, const float* mask, bool composed,
+                       double detail) {
     const Options& o = options;
     const size_t area = size_t(o.height) * o.width;
-    const float gain = 255 / (o.high - o.low), blurred = float(1 - pasting.detail);
+    const float gain = 255 / (o.high - o.low), blurred = float(1 - detail);
     for (size_t i = 0; i < area; ++i) {
         const float shown = mask ? clip(mask[i], 0.f, 1.f) : 1.f, hidden = blurred * shown;
         float change[3], original[3];

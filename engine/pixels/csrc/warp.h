@@ -35,15 +35,15 @@ class WarpCompose {
     WarpCompose(const Options& options, const Pasting& pasting);
     // composed: `translated` is a finished picture; else a segment, to be laid over `prepared` with the mask.
     // mask: null if there is none.
-    void operator()(const float* translated, const float* prepared, const float* mask, bool composed, double opacity,
-                    const Planes& destination, const Similarity& similarity);
+    void operator()(const float* translated, const float* prepared, const float* mask, bool composed, double detail,
+                    double opacity, const Planes& destination, const Similarity& similarity);
     const Options options;
     const Pasting pasting;
 
   private:
     typedef float Four __attribute__((vector_size(16)));  // three coded samples, and how much of the frame they hide
 
-    void code(const float* translated, const float* prepared, const float* mask, bool composed);
+    void code(const float* translated, const float* prepared, const float* mask, bool composed, double detail);
     Four gather(double u, double v, double support) const;
     void write(const Layer& layer, const Planes& destination, const Similarity& similarity, double opacity) const;
 

@@ -142,7 +142,9 @@ DAMAGES = {
         path, key=KEY.model_copy(update={"gpu": "NVIDIA A100"}).model_dump()
     ),
     "other shapes than its name": lambda path: edit(path, shapes={"x": [[1, 3, 8, 8]] * 3}),
-    "or is a link": lambda path: path.rename(path.with_suffix(".real")) and path.symlink_to(path.with_suffix(".real")),
+    "is not opened: it is a link": lambda path: (
+        path.rename(path.with_suffix(".real")) and path.symlink_to(path.with_suffix(".real"))
+    ),
 }
 
 
@@ -161,7 +163,7 @@ def test_what_is_not_ours_is_built_again_and_the_reason_said_once(cache, says, l
 
 def test_a_plan_of_another_user_is_not_opened(cache, monkeypatch):
     cache.get()
-    monkeypatch.setattr(os, "getuid", lambda: 12345)
+    monkeypatch.setattr(os, "geteuid", lambda: 12345)
     assert cache.find(64) is None
     assert "put there by somebody else" in cache.lines[0]
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import functools
 import gc
+import importlib.util
 import json
+import weakref
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ import pytest
 from onnx import helper
 
 import ganlens.engine.backends.tensorrt.backend as module
-from ganlens.engine import Color, Compositor, Frame, Translator, backends, cuda
+from ganlens.engine import Color, Compositor, Frame, Translator, backends
 from ganlens.engine.backends import open_backend, registry
 from ganlens.engine.backends.tensorrt import PlanCache, TensorRt, observed, read_record, write_plan
 from ganlens.engine.cuda import Device
@@ -57,10 +59,10 @@ class Machine:
     """A fake GPU with a release of TensorRT, as open_backend finds them."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, release: str = "11") -> None:
-        self.gpu = FakeCuda()
+        self.gpu = FakeCuda(capability=(8, 9) if release == "rtx" else (9, 0))
         self.trt: FakeTensorRt = install(monkeypatch, release, self.gpu)
         self.lines: list[str] = []
-        monkeypatch.setattr(module, "Device", lambda: Device(driver=self.gpu))
+        monkeypatch.setattr(module, "Device", lambda index=0: Device(index, driver=self.gpu))
 
     def open(self, path: Path, **options: Any) -> TensorRt:
         with observed(self.lines.append):
@@ -182,7 +184,6 @@ def test_two_bindings_do_not_share_memory(machine, tmp_path):
 def test_the_translator_takes_frames_through_the_plan(monkeypatch, tmp_path, release, in_flight):
     """The whole way, upload to download, in one graph where one frame is in flight; against the CPU's kernels."""
     machine = Machine(monkeypatch, release)
-    monkeypatch.setattr(cuda, "Device", lambda: Device(driver=machine.gpu))
     given = [
         Frame(make_planes("yuv420p", (32, 48), seed, padding=seed % 3), "yuv420p", Color(), Fraction(seed, 25))
         for seed in range(5)
@@ -204,7 +205,6 @@ def test_the_translator_takes_frames_through_the_plan(monkeypatch, tmp_path, rel
 
 @pytest.mark.parametrize("batch", [3, 6])
 def test_frames_that_share_a_run_have_one_plan_for_all_numbers(machine, monkeypatch, tmp_path, batch):
-    monkeypatch.setattr(cuda, "Device", lambda: Device(driver=machine.gpu))
     given = [
         Frame(make_planes("nv12", (32, 48), seed), "nv12", Color(), Fraction(seed, 25)) for seed in range(batch + 2)
     ]
@@ -468,7 +468,7 @@ def test_status(monkeypatch, release):
     assert not row.usable
     assert "The driver finds no GPU" in row.reason
     machine.gpu.devices, machine.gpu.version = 1, 11080
-    assert "The NVIDIA driver is too old: it knows CUDA 11.8" in state().reason
+    assert "The NVIDIA driver is too old: it supports CUDA 11.8" in state().reason
 
 
 def test_status_without_the_library(monkeypatch):
@@ -490,12 +490,90 @@ def test_here_there_is_no_driver(tmp_path):
         open_backend(invert_model(tmp_path / "m.onnx"), "tensorrt")
 
 
+def test_a_gpu_by_number(monkeypatch, tmp_path):
+    machine = Machine(monkeypatch)
+    machine.gpu.devices = 2
+    backend = machine.open(invert_model(tmp_path / "m.onnx"), device=1)
+    assert backend.gpu.index == 1
+    with pytest.raises(BackendUnavailable, match="got GPU 2; this machine shows 0 to 1"):
+        machine.open(invert_model(tmp_path / "m.onnx"), device=2)
+    with pytest.raises(OptionError, match="got GPU 1; .* 'cpu' runs on the CPU. .* name one of tensorrt, cuda"):
+        open_backend(invert_model(tmp_path / "m.onnx"), "cpu", device=1)
+
+
+def test_auto_with_a_gpu_by_number_takes_no_cpu(monkeypatch, tmp_path):
+    monkeypatch.setattr(registry, "installed", lambda name: None if registry.BACKENDS[name].on_gpu else "1")
+    with pytest.raises(BackendUnavailable, match=r"No backend runs on GPU 0. tensorrt: .*engine backends lists"):
+        open_backend(invert_model(tmp_path / "m.onnx"), device=0)
+
+
+def test_gpus_that_rtx_does_not_support_are_told_before_a_plan_is_built(monkeypatch, tmp_path):
+    """It would refuse each plan, which would be thrown away and built again at every start."""
+    machine = Machine(monkeypatch, "rtx")
+    machine.gpu.capability = (9, 0)
+    row = state()
+    assert not row.usable
+    assert "supports compute capabilities 7.5, 8.0, 8.6, 8.9, 12.0, 12.1; Fake GPU has 9.0" in row.reason
+    assert "pip install 'ganlens[tensorrt]'" in row.reason
+    with pytest.raises(BackendUnavailable, match="Fake GPU has 9.0"):
+        machine.open(invert_model(tmp_path / "m.onnx"))
+    assert not list(PlanCache().folder.glob("*.plan"))
+
+
+def test_a_plan_that_the_library_cannot_run_here_is_kept(monkeypatch, tmp_path):
+    machine = Machine(monkeypatch, "rtx")
+    path = invert_model(tmp_path / "m.onnx")
+    machine.open(path).close()
+    (plan,) = PlanCache().folder.glob("*.plan")
+    machine.trt.fails["validity"] = "UNSUPPORTED_CC"
+    with pytest.raises(BackendUnavailable, match="the library does not support this one"):
+        machine.open(path)
+    assert plan.exists()
+
+
+def test_a_context_is_freed_before_what_it_uses(monkeypatch, tmp_path):
+    """The library's contexts do not keep the cache of kernels alive."""
+    machine = Machine(monkeypatch, "rtx")
+    backend = machine.open(invert_model(tmp_path / "m.onnx"))
+    binding = backend.bind_device(backend.gpu, ((1, 3, *SIZE),))
+    freed: list[str] = []
+    weakref.finalize(binding._context, freed.append, "context")
+    weakref.finalize(binding._opened.kernels._cache, freed.append, "kernels")
+    binding._context._config = None
+    backend.close()
+    del binding, backend
+    gc.collect()
+    assert freed == ["context", "kernels"]
+
+
+@pytest.mark.parametrize(("integrated", "workspace"), [(False, 0), (True, 1 << 30)])
+def test_a_build_leaves_memory_to_a_host_that_shares_it(monkeypatch, tmp_path, integrated, workspace):
+    machine = Machine(monkeypatch)
+    machine.gpu.integrated = integrated
+    machine.open(invert_model(tmp_path / "m.onnx"))
+    assert machine.trt.seen["workspace"] == workspace
+
+
+def test_a_library_without_a_distribution_is_found(monkeypatch):
+    """JetPack's TensorRT comes from apt."""
+    install(monkeypatch, "10", FakeCuda())
+    monkeypatch.setattr(registry.importlib.metadata, "version", no_distribution)
+    assert registry.installed("tensorrt") == ""
+    assert registry.quick_problem("tensorrt") is None
+
+
+def no_distribution(name: str) -> str:
+    raise registry.importlib.metadata.PackageNotFoundError(name)
+
+
 # --- a real GPU
 
 
 @pytest.mark.gpu
 def test_on_the_gpu(tmp_path):
     """The installed library, for real: the CPU's answer, eager and as a captured graph; the plan is found again."""
+    if not any(importlib.util.find_spec(name) for name in ("tensorrt", "tensorrt_rtx")):
+        pytest.skip("needs tensorrt or tensorrt-rtx")
     path = network_model(tmp_path / "m.onnx", None)
     image = noise_image((64, 96))
     with open_backend(path, "cpu") as cpu:

@@ -143,3 +143,12 @@ def test_results_of_one_name_are_refused(tree):
 def test_bad_names_are_refused(name):
     with pytest.raises(OptionError, match="--name"):
         plan_outputs([one("a.mp4"), one("b.mp4")], "out", "starry", name)
+
+
+@pytest.mark.parametrize("word", ["x" * 5000, "a\0b", "[" * 5000])
+def test_names_that_cannot_be_are_refused(tree, word):
+    with pytest.raises(MediaError, match="cannot be read"):
+        find_inputs([word])
+    Path("list.txt").write_text(word + "\n")
+    with pytest.raises(MediaError, match="cannot be read"):
+        find_inputs(["list.txt"])

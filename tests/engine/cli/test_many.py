@@ -50,7 +50,9 @@ def clips(tmp_path):
 
 
 def rows(path="out/manifest.jsonl"):
-    return [json.loads(line) for line in Path(path).read_text().splitlines()]
+    """What became of the inputs, without the lines that say that they were begun."""
+    lines = [json.loads(line) for line in Path(path).read_text().splitlines()]
+    return [line for line in lines if line["status"] != "begun"]
 
 
 def frames_of(path):
@@ -63,7 +65,7 @@ def content(folder):
 
 
 def test_ten_right_two_reported_and_going_on_touches_nothing(engine, clips, model):
-    status, out, err = engine("translate", "in", "-o", "out", "-m", model)
+    status, _, err = engine("translate", "in", "-o", "out", "-m", model)
     assert status == 1, err
     assert "2 of 12 inputs failed" in err and "error: in/bad1.mp4" in err and "error: in/bad2.mp4" in err
     assert sorted(content("out")) == [f"clip{number}.mp4" for number in range(10)]
@@ -109,7 +111,7 @@ def test_killed_in_the_middle_and_resumed_it_is_as_if_nothing_had_happened(clips
     for number in range(10):  # long enough to be killed among them
         write_clip(clips / f"clip{number}.mp4", 150, 10 * number)
     command = [*ENGINE, "translate", "in/clip*.mp4", "-m", model, "-q", "--backend", "cpu"]
-    subprocess.run([*command, "-o", "whole"], cwd=tmp_path, check=True)
+    subprocess.run([*command, "-o", "whole", *jobs], cwd=tmp_path, check=True)
     process = subprocess.Popen([*command, "-o", "out", *jobs], cwd=tmp_path, start_new_session=True)
     end = time.monotonic() + 60
     while len(list((tmp_path / "out").glob("clip*.mp4"))) < 3 and time.monotonic() < end:
@@ -194,6 +196,15 @@ def test_a_line_that_was_cut_off_is_not_believed(tmp_path):
     manifest.path.write_text(text)
     (tmp_path / "o.mp4").write_bytes(b"1234")
     assert not Manifest(manifest.path, {"model": "x"}, resume=True).is_done(work)
+
+
+def test_a_file_that_was_there_before_is_never_taken_for_ours(engine, clips, model):
+    Path("out").mkdir()
+    Path("out/clip1.mp4").write_text("precious")
+    for resume in ([], ["--resume"]):
+        status, _, err = engine("translate", "in/clip1.mp4", "in/clip2.mp4", "-o", "out", "-m", model, *resume)
+        assert status == 1 and "clip1.mp4 exists; pass -y" in err
+        assert Path("out/clip1.mp4").read_text() == "precious"
 
 
 def test_a_custom_manifest_and_names(engine, clips, model):

@@ -6,13 +6,17 @@ import ctypes
 import gc
 import inspect
 import sys
+import threading
 from typing import Any
 
 import numpy as np
 import pytest
 
-from ganlens.engine.cuda import Device, DeviceArray, dlpack
+from ganlens.engine.cuda import Device, DeviceArray, dlpack, list_devices
 from ganlens.engine.cuda import device as device_module
+from ganlens.engine.cuda import driver as numbers
+from ganlens.engine.cuda import graph as graph_module
+from ganlens.engine.cuda import memory as memory_module
 from ganlens.engine.errors import (
     BackendError,
     BackendUnavailable,
@@ -23,6 +27,7 @@ from ganlens.engine.errors import (
     ShapeError,
 )
 from tests.fakes.cuda import FakeCuda, host_library
+from tests.kit.own_process import run_python
 
 
 @pytest.fixture(params=["fake", pytest.param("gpu", marks=pytest.mark.gpu)])
@@ -46,19 +51,19 @@ def on_host(device: Device, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_a_device_is() -> None:
     device = Device(driver=FakeCuda(memory=1 << 20, version=13020, capability=(8, 9)))
     assert (device.name, device.compute_capability, device.arch) == ("Fake GPU", (8, 9), 89)
-    assert (device.driver_version, device.memory, device.free_memory) == ((13, 2), 1 << 20, 1 << 20)
+    assert (device.driver_version, device.info.memory, device.free_memory) == ((13, 2), 1 << 20, 1 << 20)
     assert repr(device) == "Device(0, 'Fake GPU', sm_89, CUDA 13.2)"
 
 
 @pytest.mark.gpu
 def test_what_this_gpu_is() -> None:
     device = Device()
-    assert device.name and device.arch >= 75 and 0 < device.free_memory <= device.memory
+    assert device.name and device.arch >= 75 and 0 < device.free_memory <= device.info.memory
 
 
 def test_without_cuda_bindings(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "cuda.bindings", None)
-    with pytest.raises(MissingExtra, match=r"needs the package 'cuda-bindings'.*pip install 'ganlens\[cuda\]'"):
+    with pytest.raises(MissingExtra, match=r"needs the package 'cuda-bindings'.*pip install 'ganlens\[cuda1[23]\]'"):
         Device()
 
 
@@ -78,10 +83,10 @@ def test_without_a_driver() -> None:
         (
             FakeCuda(version=12080),
             0,
-            "too old: it knows CUDA 12.8, and cuda-bindings .* made for 13. Install a newer",
+            "too old: it supports CUDA 12.8, and cuda-bindings .* made for 13. .*cuda-bindings<13",
         ),
-        (FakeCuda(devices=2), 2, "GPU 2 was asked for; this machine shows 2"),
-        (FakeCuda(), -1, "GPU -1 was asked for"),
+        (FakeCuda(devices=2), 2, "got GPU 2; this machine shows 0 to 1"),
+        (FakeCuda(), -1, "got GPU -1; this machine shows 0 only"),
     ],
 )
 def test_devices_that_cannot_be_had(fake: FakeCuda, index: int, message: str) -> None:
@@ -155,6 +160,47 @@ def test_memory_is_freed_with_its_last_user(fake: FakeCuda) -> None:
     del part, row
     gc.collect()
     assert fake.live == (0, 0)
+
+
+def test_memory_freed_by_the_way_leaves_the_threads_context(fake: FakeCuda) -> None:
+    """The collector comes in any thread, another program's too."""
+    device, other = Device(driver=fake), 0xDD
+    kept = [device.empty((4,)), device.pinned((4,)), device.stream(), device.event()]
+    fake.cuCtxSetCurrent(other)
+    kept.clear()
+    gc.collect()
+    assert fake.live == (0, 0) and fake.calls["cuStreamDestroy"] == fake.calls["cuEventDestroy"] == 1
+    assert fake.thread_context == other
+    free_here = threading.Thread(target=lambda: (kept.append(fake.thread_context), gc.collect()))
+    free_here.start()
+    free_here.join()
+    assert kept == [0]
+
+
+def test_nothing_is_freed_when_the_process_ends() -> None:
+    """Objects of other libraries, or of the program's modules, may still be using it then."""
+    done = run_python(
+        """
+        import atexit
+        from tests.fakes.cuda import FakeCuda
+        from ganlens.engine.cuda import Device
+
+        fake = FakeCuda()
+        atexit.register(lambda: print({name for name in fake.calls if "Free" in name or "Release" in name}))
+        device = Device(driver=fake)
+        kept = device.empty((4,)), device.pinned((4,)), device
+        """
+    )
+    assert done == "set()"
+
+
+def test_the_gpus_of_a_machine_are_listed_without_a_context() -> None:
+    fake = FakeCuda(devices=2, memory=8 << 30, capability=(8, 7), integrated=True)
+    listed = list_devices(driver=fake)
+    assert [info.number for info in listed] == [0, 1]
+    assert str(listed[1]) == "GPU 1: Fake GPU, compute capability 8.7, 8.0 GiB shared with the host"
+    assert fake.calls["cuDevicePrimaryCtxRetain"] == 0
+    assert Device(1, driver=fake).info == listed[1]
 
 
 def test_what_nothing_has_written_is_not_zero(fake: FakeCuda) -> None:
@@ -365,7 +411,7 @@ def test_consumers_wait_for_our_stream(fake: FakeCuda) -> None:
 def test_the_fake_has_the_drivers_functions() -> None:
     """Each function that the engine names exists in cuda-bindings, with as many parameters."""
     driver = pytest.importorskip("cuda.bindings.driver")
-    source = inspect.getsource(device_module)
+    source = "".join(map(inspect.getsource, (device_module, numbers, graph_module, memory_module)))
     names = [name for name, _ in inspect.getmembers(FakeCuda, inspect.isfunction) if name.startswith("cu")]
     assert len(names) > 30
     for name in names:
@@ -393,10 +439,11 @@ def test_cuda_bindings_takes_our_arguments() -> None:
     calls: dict[str, tuple[Any, ...]] = {
         "cuInit": (0,),
         "cuDeviceGetName": (128, device),
-        "cuDeviceGetAttribute": (driver.CUdevice_attribute(device_module.CAPABILITY_MAJOR), device),
+        "cuDeviceGetAttribute": (driver.CUdevice_attribute(numbers.CAPABILITY_MAJOR), device),
         "cuDevicePrimaryCtxRetain": (device,),
-        "cuDevicePrimaryCtxRelease": (device,),
         "cuCtxSetCurrent": (context,),
+        "cuCtxPushCurrent": (context,),
+        "cuCtxPopCurrent": (),
         "cuMemAlloc": (64,),
         "cuMemFree": (place,),
         "cuMemHostAlloc": (64, 0),
@@ -405,7 +452,7 @@ def test_cuda_bindings_takes_our_arguments() -> None:
         "cuMemcpyDtoH": (memory, place, 8),
         "cuMemcpyHtoDAsync": (place, memory, 8, stream),
         "cuMemcpyDtoHAsync": (memory, place, 8, stream),
-        "cuStreamCreate": (device_module.STREAM_NON_BLOCKING,),
+        "cuStreamCreate": (numbers.STREAM_NON_BLOCKING,),
         "cuStreamDestroy": (stream,),
         "cuStreamSynchronize": (stream,),
         "cuStreamWaitEvent": (stream, event, 0),
@@ -415,7 +462,7 @@ def test_cuda_bindings_takes_our_arguments() -> None:
         "cuEventQuery": (event,),
         "cuEventSynchronize": (event,),
         "cuEventElapsedTime": (event, event),
-        "cuStreamBeginCapture": (stream, driver.CUstreamCaptureMode(device_module.CAPTURE_THREAD_LOCAL)),
+        "cuStreamBeginCapture": (stream, driver.CUstreamCaptureMode(numbers.CAPTURE_THREAD_LOCAL)),
         "cuStreamEndCapture": (stream,),
         "cuGraphInstantiate": (graph, 0),
         "cuGraphDestroy": (graph,),
@@ -436,7 +483,7 @@ def test_cuda_bindings_takes_our_arguments() -> None:
 
 def test_the_numbers_are_the_drivers() -> None:
     driver = pytest.importorskip("cuda.bindings.driver")
-    names = {number: driver.CUresult(number).name for number in (*device_module.LOST, *device_module.TOO_OLD)}
+    names = {number: driver.CUresult(number).name for number in (*numbers.LOST, *numbers.TOO_OLD)}
     assert [name.removeprefix("CUDA_ERROR_") for name in names.values()] == [
         "ECC_UNCORRECTABLE",
         "NVLINK_UNCORRECTABLE",
@@ -458,16 +505,16 @@ def test_the_numbers_are_the_drivers() -> None:
         "COMPAT_NOT_SUPPORTED_ON_DEVICE",
     ]
     for name in ("OUT_OF_MEMORY", "NO_DEVICE", "INVALID_DEVICE", "NOT_READY"):
-        assert int(getattr(driver.CUresult, f"CUDA_ERROR_{name}")) == getattr(device_module, name)
-    assert int(driver.CUresult.CUDA_ERROR_DEVICE_UNAVAILABLE) == device_module.UNAVAILABLE
+        assert int(getattr(driver.CUresult, f"CUDA_ERROR_{name}")) == getattr(numbers, name)
+    assert int(driver.CUresult.CUDA_ERROR_DEVICE_UNAVAILABLE) == numbers.UNAVAILABLE
     attribute = driver.CUdevice_attribute
-    assert attribute(device_module.CAPABILITY_MAJOR).name.endswith("COMPUTE_CAPABILITY_MAJOR")
-    assert attribute(device_module.CAPABILITY_MINOR).name.endswith("COMPUTE_CAPABILITY_MINOR")
-    assert int(driver.CUevent_flags.CU_EVENT_BLOCKING_SYNC) == device_module.EVENT_BLOCKING
-    assert int(driver.CUevent_flags.CU_EVENT_DISABLE_TIMING) == device_module.EVENT_UNTIMED
-    assert int(driver.CUstream_flags.CU_STREAM_NON_BLOCKING) == device_module.STREAM_NON_BLOCKING
+    assert attribute(numbers.CAPABILITY_MAJOR).name.endswith("COMPUTE_CAPABILITY_MAJOR")
+    assert attribute(numbers.CAPABILITY_MINOR).name.endswith("COMPUTE_CAPABILITY_MINOR")
+    assert int(driver.CUevent_flags.CU_EVENT_BLOCKING_SYNC) == numbers.EVENT_BLOCKING
+    assert int(driver.CUevent_flags.CU_EVENT_DISABLE_TIMING) == numbers.EVENT_UNTIMED
+    assert int(driver.CUstream_flags.CU_STREAM_NON_BLOCKING) == numbers.STREAM_NON_BLOCKING
     mode = driver.CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_THREAD_LOCAL
-    assert int(mode) == device_module.CAPTURE_THREAD_LOCAL
+    assert int(mode) == numbers.CAPTURE_THREAD_LOCAL
 
 
 def test_the_fake_refuses_what_the_driver_refuses(fake: FakeCuda) -> None:

@@ -493,13 +493,13 @@ class TestGeometry:
         times, _, video = read(tmp_path / "out.mp4")
         assert video.format.size == size and len(times) == 2
 
-    def test_a_change_of_size_is_refused(self, tmp_path: Path) -> None:
+    def test_a_change_of_size_is_scaled(self, tmp_path: Path) -> None:
         small = make_clip(tmp_path / "a.h264", times=[0, 1, 2]).read_bytes()
         large = make_clip(tmp_path / "b.h264", times=[0, 1, 2], size=(96, 128)).read_bytes()
         (tmp_path / "both.h264").write_bytes(small + large)
-        with pytest.raises(MediaError, match="size changes from 64x48 to 128x96 at frame 4") as caught:
-            read(tmp_path / "both.h264")
-        assert caught.value.frame_number == 4
+        _, planes, video = read(tmp_path / "both.h264")
+        assert len(planes) == 6 and {plane[0].shape for plane in planes} == {SIZE}
+        assert "the picture size changes from 64x48 to 128x96 at frame 4; it is scaled to the first one" in video.notes
 
 
 def one_frame(path: Path, frame: av.VideoFrame) -> None:
@@ -510,6 +510,69 @@ def one_frame(path: Path, frame: av.VideoFrame) -> None:
         context = stream.codec_context
         context.width, context.height, context.pix_fmt = frame.width, frame.height, frame.format.name
         container.mux([*stream.encode(frame), *stream.encode(None)])
+
+
+def damage(source: Path, target: Path, kind: str, numbers: set[int]) -> Path:
+    """A copy whose packets of these numbers (of streams of one kind) are noise."""
+    random = np.random.default_rng(0)
+    with av.open(str(source)) as given, av.open(str(target), "w") as made:
+        streams = {s.index: made.add_stream_from_template(s, opaque=True) for s in given.streams}
+        seen = 0
+        for packet in given.demux():
+            if packet.dts is None:
+                continue
+            written = packet
+            if packet.stream.type == kind:
+                if seen in numbers:
+                    written = av.Packet(random.bytes(packet.size))
+                    written.pts, written.dts, written.time_base = packet.pts, packet.dts, packet.time_base
+                    written.duration, written.is_keyframe = packet.duration, packet.is_keyframe
+                seen += 1
+            written.stream = streams[packet.stream.index]
+            made.mux_one(written)
+    return target
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("damage") / "whole.mkv"
+    return make_clip(path, times=list(range(60)), options={"crf": "10", "g": "1", "bf": "0"}, tones=(440.0,))
+
+
+class TestDamage:
+    @pytest.mark.parametrize("suffix", [".mkv", ".mp4"])
+    @pytest.mark.parametrize("numbers", [{7}, {7, 8, 30}, {59}])
+    def test_frames_that_cannot_be_decoded_are_left_out(
+        self, whole: Path, tmp_path: Path, numbers: set[int], suffix: str
+    ) -> None:
+        source = damage(whole, tmp_path / f"in{suffix}", "video", numbers)
+        video, notes = transcode(source, tmp_path / "out.mp4")
+        assert video.skipped == len(numbers)
+        assert any(f"{len(numbers)} frame" in note and "left out (first after frame" in note for note in notes), notes
+        times, _, _ = read(tmp_path / "out.mp4")
+        whole_times = read(whole)[0]
+        assert len(times) == 60 - len(numbers)
+        kept = [
+            round(float(time - whole_times[0]), 2) for number, time in enumerate(whole_times) if number not in numbers
+        ]
+        assert [round(float(time - times[0]), 2) for time in times] == kept
+
+    def test_more_than_a_twentieth_ends_it(self, whole: Path, tmp_path: Path) -> None:
+        source = damage(whole, tmp_path / "in.mkv", "video", set(range(10, 20)))
+        with pytest.raises(MediaError, match="4 frames cannot be decoded, more than 5%") as caught:
+            transcode(source, tmp_path / "out.mp4")
+        assert "--duration" in str(caught.value) and not (tmp_path / "out.mp4").exists()
+
+    def test_stop_ends_at_the_first(self, whole: Path, tmp_path: Path) -> None:
+        source = damage(whole, tmp_path / "in.mkv", "video", {7})
+        with VideoSource(source, on_error="stop") as video, pytest.raises(MediaError, match="after frame 7"):
+            list(video)
+        with pytest.raises(OptionError, match="on_error is 'go on'"):
+            VideoSource(source, on_error="go on")  # type: ignore[arg-type]
+
+    def test_a_second_round_counts_anew(self, whole: Path, tmp_path: Path) -> None:
+        with VideoSource(damage(whole, tmp_path / "in.mkv", "video", {7})) as video:
+            assert len(list(video)) == len(list(video)) == 59 and video.skipped == 1
 
 
 class TestOtherPixelFormats:
@@ -823,7 +886,7 @@ class TestBadInput:
         seen = 0
         with (
             pytest.raises(MediaError, match=r"damaged or cut off: decoding failed after frame (\d+)") as caught,
-            VideoSource(cut) as source,
+            VideoSource(cut, on_error="stop") as source,
             VideoSink(tmp_path / "out.mp4", source.format, origin=source) as sink,
         ):
             for frame in source:
@@ -915,7 +978,7 @@ class TestBadOutput:
         def refuse(*_: object, **__: object) -> None:
             raise PermissionError(13, "Permission denied")
 
-        monkeypatch.setattr("builtins.open", refuse)  # tests may run as root, whom no folder refuses
+        monkeypatch.setattr("os.open", refuse)  # tests may run as root, whom no folder refuses
         with pytest.raises(MediaError, match="cannot be written: permission denied"):
             VideoSink(folder / "out.mp4", format)
 
@@ -926,7 +989,7 @@ class TestBadOutput:
         before = resource.getrlimit(resource.RLIMIT_FSIZE)
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
         try:
-            with pytest.raises(MediaError, match=r"cannot be finished: file too large. Free some space"):
+            with pytest.raises(MediaError, match=r"cannot be written: file too large. Free some space"):
                 transcode(clip, folder / f"out{suffix}")
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, before)

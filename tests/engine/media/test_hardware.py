@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import itertools
 from collections.abc import Iterator
 from fractions import Fraction
@@ -344,10 +345,24 @@ def test_a_cpu_encoder_passes_the_trial() -> None:
     assert problem is not None and "libnone" in problem.reason
 
 
+def driver_library(name: str) -> bool:
+    try:
+        ctypes.CDLL(name)
+    except OSError:
+        return False
+    return True
+
+
+def test_the_gpus_primary_context_is_used() -> None:
+    """Pictures and networks share memory; libav would make a context of its own."""
+    assert dict(hardware.cuda().options) == {"primary_ctx": "1"}
+
+
 # --- with a GPU -------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.gpu
+@pytest.mark.skipif(not driver_library("libnvcuvid.so.1"), reason="the driver's decoder library is not here")
 @pytest.mark.parametrize("codec", ["libx264", "libx265"])
 def test_nvdec_decodes_what_the_cpu_decodes(tmp_path: Path, codec: str) -> None:
     """H.264 and HEVC say what each sample is: every decoder must give the same, at the same time."""
@@ -364,6 +379,7 @@ def test_nvdec_decodes_what_the_cpu_decodes(tmp_path: Path, codec: str) -> None:
 
 
 @pytest.mark.gpu
+@pytest.mark.skipif(not driver_library("libnvidia-encode.so.1"), reason="the driver's encoder library is not here")
 def test_nvenc_keeps_times_and_pictures_or_says_why_not(clip: Path, tmp_path: Path) -> None:
     """On a GPU without encoder the reason must be that; a reason of another kind is a failure."""
     problem = hardware.h264_encoder_problem()

@@ -18,7 +18,8 @@ from ganlens.engine.backends import ModelBackend, open_backend
 from ganlens.engine.errors import BackendError, MediaError, OptionError, ShapeError
 from ganlens.engine.faces import FaceFraming
 from ganlens.engine.spec import AttributeInput, ImageOutput, SizeRule
-from ganlens.engine.threads import Group, flattened, grouped
+from ganlens.engine.threads import Group, grouped
+from ganlens.engine.ways.batching import face_runs
 from tests.engine.media.test_hardware import write_clip
 from tests.kit.faces import backdrop, put_face, tint_model
 from tests.kit.models import identity_model, invert_model, network_model, noise_image
@@ -107,13 +108,6 @@ def test_an_error_comes_after_what_was_before_it_and_closes_the_upstream() -> No
     assert closed == [True, True]
 
 
-def test_lists_are_emptied_as_they_are_used() -> None:
-    group = [1, 2, 3]
-    items = flattened([group, [4]])
-    assert next(items) == 1 and group == [3, 2]
-    assert list(items) == [2, 3, 4] and group == []
-
-
 # --- frames -----------------------------------------------------------------------------------------------------------
 
 
@@ -161,8 +155,8 @@ def test_several_in_flight_take_groups_in_order() -> None:
         threads.add(threading.get_ident())
         return -x
 
-    def lane() -> Translator:
-        return Translator(FunctionBackend(spec, network), Compositor(spec, Framing("native")), batch=4)
+    def lane() -> FunctionBackend:
+        return FunctionBackend(spec, network)
 
     with (
         Translator(FunctionBackend(spec, network), Compositor(spec, Framing("native")), [lane, lane], batch=4) as three,
@@ -283,14 +277,11 @@ def test_backends_on_a_gpu_let_faces_share_runs_unasked() -> None:
     spec = GeneratorSpec(name="test", architecture="onnx", size=FREE)
     backend = FunctionBackend(spec, Counting())
     backend.usual_batch = 4
-    translator = Translator(backend)
-    assert [translator._runs_of(faces) for faces in (0, 1, 3, 7, 8)] == [[], [1], [2, 1], [4, 2, 1], [4, 4]]
-    assert translator.batch == 1, "frames do not wait for each other unasked"
-    backend.batch = 3
-    assert Translator(backend)._runs_of(7) == [3, 3, 1]
-    many = Translator(FunctionBackend(spec, Counting()), batch=64)
-    assert many._runs_of(23) == [8, 8, 4, 2, 1]
-    assert len({count for faces in range(65) for count in many._runs_of(faces)}) <= ModelBackend.BINDINGS
+    assert Translator(backend).batch == 1, "frames do not wait for each other unasked"
+    assert [face_runs(faces, 4, None) for faces in (0, 1, 3, 7, 8)] == [[], [1], [2, 1], [4, 2, 1], [4, 4]]
+    assert face_runs(7, 8, 3) == [3, 3, 1]
+    assert face_runs(23, 8, None) == [8, 8, 4, 2, 1]
+    assert len({count for faces in range(65) for count in face_runs(faces, 8, None)}) <= ModelBackend.BINDINGS
 
 
 # --- networks ---------------------------------------------------------------------------------------------------------
@@ -319,7 +310,7 @@ def test_a_model_of_another_batch_is_refused(tmp_path: Path) -> None:
     faces = tint_model(tmp_path / "faces.onnx")
     with pytest.raises(OptionError, match="faces.onnx is made for a batch of 1"):
         Translator.open(faces, backend="cpu", batch=2)
-    with pytest.raises(OptionError, match="batch = 0 came"):
+    with pytest.raises(OptionError, match="batch: got 0"):
         Translator.open(model, backend="cpu", batch=0)
     with Translator.open(model, backend="cpu", batch=1) as translator:
         assert translator.batch == 1
@@ -349,10 +340,10 @@ def test_batch_by_the_command(engine: Callable[..., tuple[int, str, str]], tmp_p
         assert_same([frame.copy() for frame in ours], [frame.copy() for frame in single])
 
 
-def test_too_many_pictures_for_a_compositor() -> None:
+def test_an_answer_of_another_size_is_no_picture_of_a_compositor() -> None:
     compositor = Compositor(GeneratorSpec(name="test", architecture="onnx", size=FREE), Framing("native"))
-    frames = pictures(2)
-    images = compositor.prepare_all(frames, room=3)
-    assert images.shape == (3, 3, 32, 48) and compositor.prepare(frames[1]).base is images.base
+    (frame,) = pictures(1)
+    image = compositor.prepare(frame)
+    assert image.shape == (3, 32, 48)
     with pytest.raises(ShapeError, match="answered an image of shape"):
-        compositor.compose(frames[0], Output(images[:, :, ::2]), frames[0].copy(), 1)
+        compositor.compose(frame, Output(image[None, :, ::2]), frame.copy())

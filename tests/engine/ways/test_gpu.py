@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import ctypes
 import gc
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime
 import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
@@ -25,12 +27,10 @@ from ganlens.engine import (
     GeneratorSpec,
     Output,
     Translator,
-    cuda,
-    translator,
 )
 from ganlens.engine.backends import registry
 from ganlens.engine.backends.onnxruntime_backend import OnnxRuntimeCuda
-from ganlens.engine.cuda import Device, DeviceArray, FramePipeline, dlpack
+from ganlens.engine.cuda import Device, DeviceArray, dlpack
 from ganlens.engine.errors import (
     BackendError,
     BackendUnavailable,
@@ -42,6 +42,11 @@ from ganlens.engine.errors import (
 )
 from ganlens.engine.spec import AttributeInput, ImageOutput, SizeRule
 from ganlens.engine.ways import gpu as pipeline
+from ganlens.engine.ways import opening
+from ganlens.engine.ways.base import Item, Lease, Look, Pending
+from ganlens.engine.ways.gpu import FramePipeline
+from ganlens.engine.ways.looks import Looks
+from ganlens.engine.ways.scheduler import translated
 from tests.engine.pixels.test_kernels import FORMATS, make_planes
 from tests.fakes.cuda import FakeCuda, OnnxRuntimeOnFake, kept_cubins
 from tests.kit.models import (
@@ -89,6 +94,9 @@ class FunctionNetwork:
         self.bound.append(shapes)
         return FunctionBinding(self, device, shapes)
 
+    def close(self) -> None:
+        pass
+
 
 class FunctionBinding:
     def __init__(self, network: FunctionNetwork, device: Device, shapes: tuple[tuple[int, ...], ...]) -> None:
@@ -134,7 +142,7 @@ def on_cpu(
     compositor = Compositor(record, framing, target="scalar", **blending)
     image = compositor.prepare(frame)
     result = frame.copy()
-    compositor.compose(frame, compositor.run(frame, image, lambda x: Output(*function(x, *attributes))), result)
+    compositor.compose(frame, Output(*function(image[None], *attributes)), result, prepared=image)
     return result
 
 
@@ -144,12 +152,27 @@ def assert_same(ours: Frame, theirs: Frame) -> None:
         assert np.array_equal(a, b)
 
 
+class Pipeline(FramePipeline):
+    """A way over the GPU that is run by itself, with one vector of attributes."""
+
+    def look(self, vector: NDArray[np.float32] | None = None) -> Look:
+        return Look(vector, self.compositor.opacity, self.compositor.detail)
+
+    def __call__(self, frame: Frame, vector: NDArray[np.float32] | None = None) -> Frame:
+        return self.translate(Item(frame, self.look(vector)))
+
+    def stream(self, given: Iterable[Frame], vector: NDArray[np.float32] | None = None) -> Iterator[Frame]:
+        lease, looks = Lease(self), Looks({})
+        looks.at = lambda way: self.look(vector)  # type: ignore[method-assign]
+        return translated(given, lambda: lease, looks)
+
+
 def make(
     network: FunctionNetwork, framing: Framing | None = None, record: GeneratorSpec | None = None, **options: Any
-) -> FramePipeline:
+) -> Pipeline:
     blending = {name: options.pop(name) for name in ("detail", "opacity") if name in options}
     compositor = Compositor(record or spec(), framing, **blending)
-    return FramePipeline(Device(driver=network.fake), network, compositor, **options)
+    return Pipeline(Device(driver=network.fake), network, compositor, **options)
 
 
 FRAMINGS = {
@@ -192,13 +215,14 @@ def test_attributes_reach_their_frame(in_flight: int) -> None:
     pipeline = make(FunctionNetwork(FakeCuda(), shifted), None, record, in_flight=in_flight)
     given = frames("nv12", (40, 56), 6)
     vectors = [np.array([[index / 6, 0.25]], np.float32) for index in range(6)]
-    answers = []
+    answers: list[Frame] = []
+    pending: deque[Pending] = deque()
     for frame, vector in zip(given, vectors, strict=True):
-        pipeline.start([frame], vector)
-        if len(pipeline._flying) == in_flight:
-            answers += pipeline.finish()
-    while len(answers) < 6:
-        answers += pipeline.finish()
+        pending.append(pipeline.start([Item(frame, pipeline.look(vector))]))
+        if len(pending) == in_flight:
+            answers += pending.popleft().finish()
+    while pending:
+        answers += pending.popleft().finish()
     for frame, vector, answer in zip(given, vectors, answers, strict=True):
         assert_same(answer, on_cpu(shifted, frame, Framing(), record, vector))
 
@@ -352,7 +376,7 @@ def test_frames_on_the_gpu_have_attributes() -> None:
     arrays = [pipeline.device.upload(frame.planes[0]) for frame in given]
     vectors = [np.array([[index / 3, 0.1]], np.float32) for index in range(3)]
     for array, vector in zip(arrays, vectors, strict=True):
-        pipeline.on_device([array], "rgb24", attributes=vector)
+        pipeline.on_device([array], "rgb24", look=pipeline.look(vector))
     for frame, array, vector in zip(given, arrays, vectors, strict=True):
         assert_same(
             Frame((pipeline.device.download(array),), time=frame.time),
@@ -485,14 +509,15 @@ def test_a_network_of_another_size_is_refused() -> None:
         make(Smaller(FakeCuda(), negative))(frames("rgb24", (40, 40), 1)[0])
 
 
-def test_no_frame_at_all_in_flight_is_refused() -> None:
+def test_no_frame_at_all_in_flight_is_refused_but_more_than_asked_for_may_be() -> None:
     with pytest.raises(OptionError, match="in_flight = 0"):
         make(FunctionNetwork(FakeCuda(), negative), in_flight=0)
     pipeline = make(FunctionNetwork(FakeCuda(), negative))
     (frame,) = frames("rgb24", (40, 40), 1)
-    pipeline.start([frame])
-    with pytest.raises(RuntimeError, match="1 frames are under way"):
-        pipeline.start([frame])
+    item = Item(frame, pipeline.look())
+    both = [pipeline.start([item]), pipeline.start([item])]  # those of another stream have places of their own
+    for pending in reversed(both):
+        assert_same(pending.finish()[0], on_cpu(negative, frame, Framing(), spec()))
 
 
 # ---------------------------------------------------------------------------------------------- several in one run
@@ -538,6 +563,39 @@ def test_a_run_of_several_frames_is_one_launch() -> None:
     assert (fake.calls - before)["cuGraphLaunch"] == 2 and fake.live == live
 
 
+@pytest.mark.parametrize(("in_flight", "batch"), [(1, 1), (3, 1), (1, 3), (2, 3)])
+def test_a_change_of_opacity_and_detail_makes_nothing_anew(in_flight: int, batch: int) -> None:
+    """Each frame has its own, also where frames share a run; the recorded launches stay."""
+    fake = FakeCuda()
+    record = spec(output=ImageOutput(kind="segment", mask="mask"))
+    network = FunctionNetwork(fake, masked, outputs=2)
+    pipeline = make(network, FRAMINGS["crop"], record, in_flight=in_flight, batch=batch)
+    given = frames("yuv420p", (51, 67), 9)
+    list(pipeline.stream(given))
+    before, live = fake.calls.copy(), fake.live
+    looks = [Look(None, 1 - n / 8, (n % 3) / 2) for n in range(9)]
+    at = iter(looks)
+    lease, steps = Lease(pipeline), Looks({})
+    steps.at = lambda way: next(at)  # type: ignore[method-assign]
+    answers = list(translated(given, lambda: lease, steps))
+    made = fake.calls - before
+    assert not {name for name in made if "Alloc" in name or "Create" in name or "Instantiate" in name}
+    assert fake.live == live and len(pipeline._routes) == 1
+    for frame, look, answer in zip(given, looks, answers, strict=True):
+        expected = on_cpu(masked, frame, FRAMINGS["crop"], record, opacity=look.opacity, detail=look.detail)
+        assert_same(answer, expected)
+
+
+def test_a_frame_on_the_gpu_has_its_own_opacity_and_detail() -> None:
+    pipeline = make(FunctionNetwork(FakeCuda(), negative), FRAMINGS["crop"])
+    for opacity, detail in ((1.0, 0.0), (0.5, 1.0), (0.25, 0.0)):
+        (frame,) = frames("rgb24", (51, 67), 1)
+        array = pipeline.device.upload(frame.planes[0].copy())
+        pipeline.on_device([array], "rgb24", look=Look(None, opacity, detail))
+        expected = on_cpu(negative, frame, FRAMINGS["crop"], spec(), opacity=opacity, detail=detail)
+        assert np.array_equal(pipeline.device.download(array), expected.planes[0])
+
+
 def test_frames_of_another_size_begin_a_run_of_their_own() -> None:
     pipeline = make(FunctionNetwork(FakeCuda(), negative), in_flight=2, batch=3)
     given = [*frames("rgb24", (40, 40), 2), *frames("rgb24", (32, 48), 4), *frames("nv12", (40, 40), 2)]
@@ -562,7 +620,7 @@ def test_a_run_takes_so_many_frames() -> None:
         make(FunctionNetwork(FakeCuda(), negative), batch=0)
     pipeline = make(FunctionNetwork(FakeCuda(), negative), batch=2)
     with pytest.raises(ShapeError, match="3 frames came; expected 1 to 2"):
-        pipeline.start(frames("rgb24", (40, 40), 3))
+        pipeline.start([Item(frame, pipeline.look()) for frame in frames("rgb24", (40, 40), 3)])
 
 
 @pytest.mark.parametrize("in_flight", [1, 2, 3])
@@ -619,12 +677,13 @@ def test_onnxruntime_in_the_gpus_memory(model: Any, in_flight: int, tmp_path: Pa
     fake = FakeCuda()
     backend = OnnxRuntimeOnFake(path, fake)
     framing = Framing("crop", region=(5, 7, 40, 30))
-    pipeline = FramePipeline(Device(driver=fake), backend, Compositor(backend.spec, framing), in_flight=in_flight)
+    pipeline = Pipeline(Device(driver=fake), backend, Compositor(backend.spec, framing), in_flight=in_flight)
     reference = Compositor(backend.spec, framing, target="scalar")
     given = frames("yuv420p", (48, 66), 4)
     for frame, answer in zip(given, pipeline.stream(given), strict=True):
         expected = frame.copy()
-        reference.compose(frame, reference.run(frame, reference.prepare(frame), backend.run), expected)
+        image = reference.prepare(frame)
+        reference.compose(frame, backend.run(image[None]), expected, prepared=image)
         assert_same(answer, expected)
 
 
@@ -632,7 +691,7 @@ def test_onnxruntime_has_attributes(tmp_path: Path) -> None:
     fake = FakeCuda()
     backend = OnnxRuntimeOnFake(attribute_model(tmp_path / "model.onnx"), fake)
     (frame,) = frames("rgb24", (16, 24), 1)
-    with Translator(backend, pipeline=FramePipeline(Device(driver=fake), backend, Compositor(backend.spec))) as ours:
+    with Translator(way=FramePipeline(Device(driver=fake), backend, Compositor(backend.spec))) as ours:
         brighter = ours(frame, brighter=0.5)
         darker = ours(frame.planes[0], darker=0.5)
     assert brighter.planes[0].mean() > frame.planes[0].mean() > darker.mean()
@@ -645,7 +704,78 @@ def test_onnxruntime_without_a_stream_of_ours_is_refused(tmp_path: Path) -> None
         OnnxRuntimeCuda.bind_device(backend, Device(driver=FakeCuda()), ((1, 3, 32, 48),))
 
 
+class Copying:
+    """A network that answers with its input, in the memory of a real GPU or of the stub driver's."""
+
+    def __init__(self, dtype: type, capturable: bool) -> None:
+        self.dtype, self.capturable = dtype, capturable
+
+    def bind_device(self, device: Device, shapes: tuple[tuple[int, ...], ...]) -> CopyingBinding:
+        return CopyingBinding(self, device, shapes)
+
+    def close(self) -> None:
+        pass
+
+
+class CopyingBinding:
+    def __init__(self, network: Copying, device: Device, shapes: tuple[tuple[int, ...], ...]) -> None:
+        self.device, self.capturable = device, network.capturable
+        self.inputs = tuple(device.upload(np.zeros(shape, network.dtype)) for shape in shapes)
+        self.outputs = (device.empty(shapes[0], network.dtype),)
+
+    def enqueue(self, stream: int) -> None:
+        image, answer = self.inputs[0], self.outputs[0]
+        self.device.call("cuMemcpyDtoDAsync", answer.pointer, image.pointer, image.nbytes, stream)
+
+
 @pytest.mark.gpu
+@pytest.mark.parametrize("format", ["nv12", "rgb24"])
+@pytest.mark.parametrize("batch", [1, 2])
+@pytest.mark.parametrize("in_flight", [1, 3])
+@pytest.mark.parametrize("capturable", [True, False])
+@pytest.mark.parametrize(("dtype", "most"), [(np.float32, 0), (np.float16, 2)])
+def test_frames_through_this_gpu_are_those_of_the_cpu(
+    format: str, batch: int, in_flight: int, capturable: bool, dtype: type, most: int
+) -> None:
+    given = frames(format, (32, 48), 5)
+    compositor, framing = Compositor(spec(), Framing("native")), Framing("native")
+    ours = Pipeline(Device(), Copying(dtype, capturable), compositor, in_flight=in_flight, batch=batch)
+    for frame, answer in zip(given, ours.stream(given), strict=True):
+        expected = on_cpu(lambda image: (image,), frame, framing, spec())
+        for one, other in zip(answer.planes, expected.planes, strict=True):
+            assert np.abs(one.astype(int) - other).max() <= most
+    arrays = [ours.device.upload(plane.copy()) for plane in given[0].planes]
+    expected = on_cpu(lambda image: (image,), given[0], framing, spec())
+    for array, plane in zip(ours.on_device(arrays, format), expected.planes, strict=True):
+        assert np.abs(ours.device.download(array).astype(int) - plane).max() <= most
+    ours.close()
+
+
+def test_memory_of_others_is_kept_while_work_is_under_way() -> None:
+    """A frame translated in place may be let go by everybody before the GPU gets there."""
+    fake = FakeCuda()
+    ours = make(FunctionNetwork(fake, negative))
+    (frame,) = frames("rgb24", (24, 32), 1)
+    ours(frame)  # memory of its own is made
+    kept = ours.device.upload(frame.planes[0].copy())
+    live = fake.live
+    ours.on_device([kept], "rgb24")
+    del kept
+    gc.collect()
+    assert fake.live[0] >= live[0], "it is still written"
+    ours.device.synchronize()
+    second = ours.device.upload(frame.planes[0].copy())
+    ours.on_device([second], "rgb24")
+    gc.collect()
+    assert len(ours._held) == 1, "the first was given back once its work had happened"
+    ours.close()
+    assert not ours._held
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(
+    "CUDAExecutionProvider" not in onnxruntime.get_available_providers(), reason="needs onnxruntime-gpu"
+)
 @pytest.mark.parametrize("in_flight", [1, 3])
 def test_onnxruntime_on_this_gpu(in_flight: int, tmp_path: Path) -> None:
     """The frames are those of the CPU, within the rounding of a network on another machine."""
@@ -655,7 +785,7 @@ def test_onnxruntime_on_this_gpu(in_flight: int, tmp_path: Path) -> None:
         Translator.open(path, backend="cuda", in_flight=in_flight) as ours,
         Translator.open(path, backend="cpu") as cpu,
     ):
-        assert ours._pipeline is not None, ours.choice
+        assert isinstance(ours.way, FramePipeline), ours.choice
         for answer, expected in zip(ours.stream(given), cpu.stream(given), strict=True):
             for a, b in zip(answer.planes, expected.planes, strict=True):
                 assert np.abs(a.astype(int) - b).max() <= 2
@@ -668,8 +798,7 @@ def test_onnxruntime_on_this_gpu(in_flight: int, tmp_path: Path) -> None:
 def open_on_fake(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Translator]:
     """Translator.open, with a GPU that is the fake."""
     path, fake = network_model(tmp_path / "model.onnx", None), FakeCuda()
-    monkeypatch.setattr(translator, "open_backend", lambda *_, **__: OnnxRuntimeOnFake(path, fake))
-    monkeypatch.setattr(cuda, "Device", lambda: Device(driver=fake))
+    monkeypatch.setattr(opening, "open_backend", lambda *_, **__: OnnxRuntimeOnFake(path, fake))
     return lambda **options: Translator.open(path, **options)
 
 
@@ -684,16 +813,16 @@ def test_the_translator_takes_the_way_over_the_gpu(open_on_fake: Callable[..., T
         assert_same(ours(given[0]), reference(given[0]))
         assert list(ours.times.summary()) == ["upload", "wait", "download"]
         assert ours.times.summary()["wait"].frames == 6
-        arrays = [ours._pipeline.device.upload(plane) for plane in given[1].planes]  # type: ignore[union-attr]
+        arrays = [ours.way.device.upload(plane) for plane in given[1].planes]
         for array, plane in zip(ours.on_device(arrays, "nv12"), reference(given[1]).planes, strict=True):
-            assert np.array_equal(ours._pipeline.device.download(array), plane)  # type: ignore[union-attr]
+            assert np.array_equal(ours.way.device.download(array), plane)
 
 
 @pytest.mark.parametrize("in_flight", [1, 2])
 def test_the_translator_passes_the_batch_on(open_on_fake: Callable[..., Translator], in_flight: int) -> None:
     given = frames("nv12", (32, 48), 5)
     with open_on_fake(in_flight=in_flight, batch=2) as ours:
-        assert (ours.batch, ours._pipeline.batch) == (2, 2)  # type: ignore[union-attr]
+        assert (ours.batch, ours.way.batch) == (2, 2)
         reference = Translator(ours.backend, Compositor(ours.spec, target="scalar"))
         for frame, answer in zip(given, ours.stream(given), strict=True):
             for one, other in zip(answer.planes, reference(frame).planes, strict=True):
@@ -719,16 +848,15 @@ def test_a_model_of_a_fixed_batch_is_filled_up_there_too(
     record = spec(size=SizeRule(fixed=(16, 24), preferred=(16, 24)))
     path = save_graph(tmp_path / "m.onnx", nodes, [tensor("x", dims)], [tensor("y", dims)], spec=record)
     fake = FakeCuda()
-    monkeypatch.setattr(translator, "open_backend", lambda *_, **__: OnnxRuntimeOnFake(path, fake))
-    monkeypatch.setattr(cuda, "Device", lambda: Device(driver=fake))
+    monkeypatch.setattr(opening, "open_backend", lambda *_, **__: OnnxRuntimeOnFake(path, fake))
     given = frames("rgb24", (32, 48), 4)
     with Translator.open(path, in_flight=in_flight, frame_size=(32, 48)) as ours:
-        assert ours._pipeline is not None and ours.batch == 3
+        assert isinstance(ours.way, FramePipeline) and ours.batch == 3
         expected = [on_cpu(negative, frame, Framing(), record) for frame in given]
         for answer, wanted in zip([*ours.stream(given), ours(given[0])], [*expected, expected[0]], strict=True):
             assert_same(answer, wanted)
-        (array,) = ours.on_device([ours._pipeline.device.upload(given[1].planes[0].copy())], "rgb24")
-        assert np.array_equal(ours._pipeline.device.download(array), expected[1].planes[0])
+        (array,) = ours.on_device([ours.way.device.upload(given[1].planes[0].copy())], "rgb24")
+        assert np.array_equal(ours.way.device.download(array), expected[1].planes[0])
 
 
 def test_tensors_that_do_not_suit_are_seen_before_the_first_frame(
@@ -741,16 +869,15 @@ def test_tensors_that_do_not_suit_are_seen_before_the_first_frame(
     outputs = [tensor("y", dims)]
     path = save_graph(tmp_path / "m.onnx", nodes, [tensor("x", dims, TensorProto.FLOAT16)], outputs, spec=record)
     fake = FakeCuda()
-    monkeypatch.setattr(translator, "open_backend", lambda *_, **__: OnnxRuntimeOnFake(path, fake))
-    monkeypatch.setattr(cuda, "Device", lambda: Device(driver=fake))
+    monkeypatch.setattr(opening, "open_backend", lambda *_, **__: OnnxRuntimeOnFake(path, fake))
     with Translator.open(path, detail=1.0, frame_size=(32, 48)) as ours:
-        assert ours._pipeline is None and ours.choice is not None
+        assert not isinstance(ours.way, FramePipeline) and ours.choice is not None
         assert "frames go through host memory: The network's tensors are float32, float16" in ours.choice.lines[-1]
         assert ours(frames("rgb24", (32, 48), 1)[0]).size == (32, 48)
     with pytest.raises(BackendError, match="must all be float16 or all float32"):
         Translator.open(path, detail=1.0, frame_size=(32, 48), strict=True)
     with Translator.open(path, frame_size=(32, 48)) as ours:
-        assert ours._pipeline is not None
+        assert isinstance(ours.way, FramePipeline)
 
 
 def test_a_missing_compiler_is_said(open_on_fake: Callable[..., Translator], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -770,7 +897,7 @@ def test_strict_auto_does_not_go_on_after_a_backend_that_is_installed(
     path = network_model(tmp_path / "model.onnx")
     installed = {"cuda": None, "cpu": None}
     monkeypatch.setattr(registry, "quick_problem", lambda name: installed.get(name, "not installed"))
-    monkeypatch.setattr(registry, "problem", lambda name: "it is broken")
+    monkeypatch.setattr(registry, "problem", lambda name, device=None: "it is broken")
     with pytest.raises(BackendUnavailable, match="cuda: it is broken. It was asked not to go on"):
         Translator.open(path, strict=True)
     with Translator.open(path) as falls_back:

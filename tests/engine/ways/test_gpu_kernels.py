@@ -6,6 +6,10 @@ The tests of the numbers run on the GPU too where there is one.
 from __future__ import annotations
 
 import ctypes
+import re
+import shutil
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,8 +19,8 @@ import pytest
 from numpy.typing import NDArray
 
 from ganlens.engine._kernels import Compose, Prepare
-from ganlens.engine.cuda import Device, compiler
-from ganlens.engine.cuda.compiler import compile_cubin, load_kernels, nvrtc_version
+from ganlens.engine.cuda import Device, compiler, images, nvrtc
+from ganlens.engine.cuda.compiler import find_nvrtc, load_kernels
 from ganlens.engine.errors import BackendError, BackendUnavailable
 from ganlens.engine.pixels import reference_kernels as reference
 from ganlens.engine.ways import gpu_geometry as geometry
@@ -25,6 +29,12 @@ from tests.engine.pixels.test_kernels import BLENDINGS, FORMATS, GEOMETRIES, Pla
 from tests.fakes.cuda import FakeCuda, host_library, kept_cubins
 
 ARCHES = [75, 80, 86, 87, 89, 90, 120]
+
+
+def compile_cubin(arch: int) -> bytes:
+    return compiler.compile_cubin(arch, find_nvrtc())
+
+
 each_format = pytest.mark.parametrize("format", FORMATS)
 each_geometry = pytest.mark.parametrize("geometry", GEOMETRIES)
 
@@ -114,11 +124,17 @@ def test_every_kernel_compiles_for(arch: int) -> None:
 
 
 @pytest.fixture
+def no_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if built without the compiler."""
+    monkeypatch.setattr(images, "FOLDER", "none")
+
+
+@pytest.fixture
 def small_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A program that compiles quickly, in place of ours."""
     source = tmp_path / "kernels.cu"
     source.write_text('extern "C" __global__ void one() {}\n')
-    monkeypatch.setattr(compiler, "SOURCES", (source,))
+    monkeypatch.setattr(images, "SOURCES", (source,))
     return source
 
 
@@ -137,7 +153,7 @@ def test_cubins_come_from_the_cache(own_cache: Path, small_source: Path, monkeyp
     (file,) = (own_cache / "kernels").iterdir()
     assert file.name.startswith("sm_90-")
     with monkeypatch.context() as patch:
-        patch.setattr(compiler, "compile_cubin", lambda arch: pytest.fail("compiled again"))
+        patch.setattr(compiler, "compile_cubin", lambda arch, nvrtc: pytest.fail("compiled again"))
         assert compiler.cached_cubin(90) == cubin
     for damaged in (b"", b"nonsense", file.read_bytes()[:-1], file.read_bytes()[:-1] + b"x", b"\xff\n" + cubin):
         file.write_bytes(damaged)
@@ -168,13 +184,95 @@ def test_errors_of_the_compiler_are_shown(small_source: Path) -> None:
         compile_cubin(90)
 
 
-def test_a_driver_older_than_the_compiler_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_driver_older_than_the_compiler_is_refused(monkeypatch: pytest.MonkeyPatch, no_images: None) -> None:
     monkeypatch.setattr(FakeCuda, "CUDA_VERSION", 12000)
+    monkeypatch.setattr(nvrtc, "PACKAGES", {13: nvrtc.PACKAGES[13]})
     device = Device(driver=FakeCuda(version=12040))
     with pytest.raises(
-        BackendUnavailable, match=rf"knows CUDA 12; NVRTC here makes code for CUDA {nvrtc_version()[0]}"
+        BackendUnavailable, match=r"for CUDA 12, which .*is missing.*pip install nvidia-cuda-nvrtc-cu12$"
     ):
         load_kernels(device)
+
+
+# ---------------------------------------------------------------------------------------------- code of the wheel
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the images that a wheel has."""
+    if not any(Path(entry, *nvrtc.PACKAGES[12]).is_dir() for entry in sys.path):
+        pytest.skip("nvidia-cuda-nvrtc-cu12 is not installed")
+    folder = tmp_path_factory.mktemp("wheel") / images.FOLDER
+    script = Path(images.__file__).with_name("build_images.py")
+    subprocess.run([sys.executable, str(script), str(folder)], check=True)
+    return folder
+
+
+@pytest.fixture
+def shipped(built: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of them, found as the wheel's; there is no compiler."""
+    folder = tmp_path / images.FOLDER
+    shutil.copytree(built, folder)
+    monkeypatch.setattr(sys.modules["ganlens.engine.cuda"], "__path__", [str(tmp_path)])
+    monkeypatch.setattr(nvrtc, "PACKAGES", {})
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("capability", "name"),
+    [
+        ((7, 5), "sm_75"),
+        ((8, 0), "sm_80"),
+        ((8, 7), "sm_87"),
+        ((8, 9), "sm_89"),
+        ((9, 0), "sm_90"),
+        ((10, 3), "sm_100"),
+        ((12, 1), "sm_120"),
+        ((11, 0), "compute_75"),
+        ((13, 0), "compute_75"),
+    ],
+)
+def test_the_wheel_has_code_for_every_gpu(shipped: Path, capability: tuple[int, int], name: str) -> None:
+    loaded: list[bytes] = []
+
+    class Loading(FakeCuda):
+        CUDA_VERSION = 12090
+
+        def cuModuleLoadData(self, image: bytes) -> tuple[int, int]:
+            loaded.append(image)
+            return super().cuModuleLoadData(b"\x7fELF")
+
+    load_kernels(Device(driver=Loading(capability=capability, version=12060)))
+    assert loaded == [(shipped / images.file_name(name)).read_bytes()]
+
+
+def test_code_that_the_driver_compiles_has_the_same_numbers(shipped: Path) -> None:
+    """Every multiplication and addition says how it rounds, so that none are fused."""
+    text = (shipped / images.file_name(f"compute_{images.PTX_TARGET}")).read_text()
+    assert "mul.rn.f32" in text and "add.rn.f32" in text
+    assert not re.findall(r"\b(?:fma|mad|mul|add|sub)\.(?:rn\.)?ftz|\bfma\.|\b(?:mul|add|sub)\.f32", text)
+
+
+def test_a_damaged_file_of_the_wheel_is_an_error(shipped: Path) -> None:
+    path = shipped / images.file_name("sm_90")
+    for damaged in (path.read_bytes()[:-1], path.read_bytes()[:-1] + b"x", b""):
+        path.write_bytes(damaged)
+        with pytest.raises(BackendError, match=r"sm_90.cubin is damaged. Install ganlens again"):
+            load_kernels(Device(driver=FakeCuda()))
+
+
+def test_code_of_other_sources_is_not_taken(shipped: Path, small_source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In an editable installation the sources change after the build."""
+    monkeypatch.undo()
+    monkeypatch.setattr(sys.modules["ganlens.engine.cuda"], "__path__", [str(shipped.parent)])
+    assert compiler.shipped_image(90) == (shipped / "sm_90.cubin").read_bytes()
+    monkeypatch.setattr(images, "SOURCES", (small_source,))
+    assert compiler.shipped_image(90) is None
+
+
+def test_gpus_before_turing_have_no_code(shipped: Path) -> None:
+    with pytest.raises(BackendUnavailable, match="no machine code for this GPU.*pip install nvidia-cuda-nvrtc"):
+        load_kernels(Device(driver=FakeCuda(capability=(7, 0))))
 
 
 # ---------------------------------------------------------------------------------------------- the shim

@@ -1,0 +1,384 @@
+"""One process of a benchmark: it opens a model on a backend and measures, so that a crash ends nothing but itself.
+
+    python -m ganlens.engine.benchmark.worker < job.json > answer.json
+
+Every run of a row is a new process: what differs from process to process (memory layout, thread placement) is then
+among the runs, and the cold start is measured each time.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from ..backends import available, open_backend
+from ..backends.base import Array, ModelBackend, Output
+from ..controls import Controls
+from ..errors import BackendUnavailable, EngineError, MissingExtra
+from ..model import open as open_model
+from ..model.attributes import attribute_vector, label_vectors
+from ..model.latents import draw, seeded
+from ..parity import THRESHOLDS, Precision, compare
+from ..pixels.compositor import Compositor
+from ..pixels.frame import Frame
+from ..pixels.framing import Framing
+from ..spec import GeneratorSpec, ValueRange
+from ..timing import StageTimes
+from ..translator import Translator
+from .machine import state, throttled
+from .pictures import clip_frames, there_and_back
+from .processes import high_water_kib
+from .scenarios import Measured, Subject, latency, live, throughput
+
+MOST_LATENTS = 16
+
+
+@dataclass(frozen=True)
+class Job:
+    """What one process has to do."""
+
+    kind: str
+    """"probe": quality, and the ways of throughput; "run": the scenarios; "reference": the reference's pictures."""
+    model: str
+    backend: str
+    size: tuple[int, int]
+    threads: int
+    value_range: ValueRange | None = None
+    scenarios: tuple[tuple[str, float], ...] = ()
+    """(name, seconds)."""
+    fps: float = 30.0
+    in_flight: int = 1
+    batch: int = 1
+    ways: tuple[tuple[int, int], ...] = ()
+    """"probe": (in_flight, batch) to try."""
+    pictures: str = ""
+    """.npy of (N, H, W, 3) uint8."""
+    reference: str = ""
+    """.npz of the reference's outputs, to write or to compare with; empty: no quality."""
+    precision: str = "fp32"
+    spawned: float = 0.0
+    """``time.monotonic()`` of the parent when it started this process."""
+
+
+class Opener(Protocol):
+    """Opens a subject for a scenario; tests give their own."""
+
+    def __call__(self, job: Job, scenario: str, in_flight: int, batch: int) -> OpenSubject: ...
+
+
+class OpenSubject(Subject, Protocol):
+    """A subject that knows what it runs on."""
+
+    library: str
+    device: str
+    frame: tuple[int, int]
+
+    def close(self) -> None: ...
+
+
+def work(job: Job, opener: Opener | None = None) -> dict[str, Any]:
+    """Do a job; the answer as JSON values, ``{"error", "cure"}`` where the model does not open on the backend."""
+    opener = opener or open_subject
+    try:
+        if job.kind == "reference":
+            return make_reference(job)
+        return probe(job, opener) if job.kind == "probe" else run(job, opener)
+    except (MissingExtra, BackendUnavailable) as error:
+        status = next((status for status in available() if status.name == job.backend), None)
+        if status is not None and not status.usable:
+            return {"error": status.reason, "cure": status.cure}
+        return {"error": str(error), "cure": ""}
+    except EngineError as error:
+        return {"error": str(error), "cure": ""}
+
+
+def probe(job: Job, opener: Opener) -> dict[str, Any]:
+    """Open it once: how good its pictures are, and which way of throughput is the fastest."""
+    answer: dict[str, Any] = {"sweep": []}
+    if job.reference:
+        answer["quality"] = judge(job)
+    for in_flight, batch in job.ways:
+        try:
+            subject = opener(job, "throughput", in_flight, batch)
+            try:
+                rate: float | None = throughput(subject, dict(job.scenarios)["throughput"], paced=False).per_second
+            finally:
+                subject.close()
+            why = ""
+        except EngineError as error:
+            rate, why = None, str(error)
+        answer["sweep"].append({"in_flight": in_flight, "batch": batch, "per_second": rate, "why": why})
+    if not job.ways:
+        opener(job, "latency", 1, 1).close()
+    return answer
+
+
+def run(job: Job, opener: Opener) -> dict[str, Any]:
+    """The scenarios, in random order."""
+    order = list(job.scenarios)
+    random.shuffle(order)
+    cold_ms = 0.0
+    answers: dict[str, Any] = {}
+    library = device = ""
+    for name, seconds in order:
+        many = name == "throughput"
+        before = state()
+        subject = opener(job, name, job.in_flight if many else 1, job.batch if many else 1)
+        try:
+            if not cold_ms:
+                subject.call(0)
+                cold_ms = 1e3 * (time.monotonic() - job.spawned)
+            measured: Measured
+            if name == "latency":
+                measured = latency(subject, seconds)
+            elif name == "throughput":
+                measured = throughput(subject, seconds)
+            else:
+                measured = live(subject, seconds, job.fps)
+            library, device, frame = subject.library, subject.device, subject.frame
+        finally:
+            subject.close()
+        values = asdict(measured)
+        warm_up = measured.warm_up
+        values["warm_up"] = {
+            "calls": warm_up.calls,
+            "ms": 1e3 * warm_up.seconds,
+            "first_ms": 1e3 * warm_up.first_s,
+        }
+        answers[name] = {**values, "throttled": throttled(before, state()), "frame": frame}
+    return {
+        "cold_ms": cold_ms,
+        "library": library,
+        "device": device,
+        "peak_mib": high_water_kib(os.getpid()) / 1024,
+        "scenarios": answers,
+    }
+
+
+# --- subjects ---------------------------------------------------------------------------------------------------------
+
+
+def open_subject(job: Job, scenario: str, in_flight: int, batch: int) -> OpenSubject:
+    """The model on the backend, with frames for the scenario: pictures of its own size, or frames of a 720p camera."""
+    spec = open_model(job.model, job.value_range).spec
+    if spec.image is None:
+        return NoiseSubject(job, batch)
+    if scenario == "live":
+        frames = clip_frames()
+        framing = camera_framing(spec, job.size, frames[0].size)
+    else:
+        frames = [Frame.from_rgb(picture) for picture in np.load(job.pictures)]
+        framing = Framing("fit", size=None if spec.size.fixed else job.size)
+    translator = Translator.open(
+        job.model,
+        backend=job.backend,
+        framing=framing,
+        threads=job.threads,
+        in_flight=in_flight,
+        batch=batch if batch > 1 else None,
+        value_range=job.value_range,
+        frame_size=frames[0].size,
+        strict=True,
+    )
+    return TranslatorSubject(translator, frames)
+
+
+def camera_framing(spec: GeneratorSpec, size: tuple[int, int], frame: tuple[int, int]) -> Framing:
+    """The whole frame; for a model of aligned faces one face-sized square in the middle, without finding it."""
+    if spec.face_alignment:
+        height, width = size
+        return Framing("crop", region=((frame[1] - width) // 2, (frame[0] - height) // 2, width, height))
+    return Framing("fit", size=None if spec.size.fixed else size)
+
+
+class TranslatorSubject:
+    """A translator and frames of one size."""
+
+    def __init__(self, translator: Translator, frames: list[Frame]) -> None:
+        self._translator = translator
+        self._frames = frames
+        self._attributes = typical_attributes(translator.spec)
+        self._controls = Controls(attributes=self._attributes)
+        backend = translator.backend
+        self.library = getattr(backend, "library", backend.name)
+        self.device = backend.device
+        self.frame = frames[0].size
+        self.in_flight, self.batch = translator.in_flight, translator.batch
+
+    def _picture(self, index: int) -> Frame:
+        return self._frames[there_and_back(len(self._frames), index)]
+
+    def call(self, index: int) -> object:
+        return self._translator(self._picture(index), attributes=self._attributes)
+
+    def stream(self, indices: Iterable[int]) -> Iterator[object]:
+        return self._translator.stream(map(self._picture, indices), controls=self._controls)
+
+    def reset_times(self) -> StageTimes:
+        self._translator.times = times = StageTimes()
+        return times
+
+    def close(self) -> None:
+        self._translator.close()
+
+
+class NoiseSubject:
+    """A generator from noise: latents in, pictures out, ``batch`` of them in a run."""
+
+    in_flight = 1
+
+    def __init__(self, job: Job, batch: int) -> None:
+        self._backend = open_backend(job.model, job.backend, size=job.size, threads=job.threads, batch=batch)
+        self._inputs = network_inputs(self._backend.spec, job)
+        self._times = StageTimes()
+        self.batch = batch
+        self.library, self.device, self.frame = self._backend.library, self._backend.device, job.size
+
+    def _run(self, index: int, count: int) -> Output:
+        begin = index % len(self._inputs)
+        chosen = [self._inputs[(begin + number) % len(self._inputs)] for number in range(count)]
+        with self._times.measure("run", count):
+            return self._backend.run(*(_stack(arrays) for arrays in zip(*chosen, strict=True)))
+
+    def call(self, index: int) -> object:
+        return self._run(index, self._backend.batch or 1)
+
+    def stream(self, indices: Iterable[int]) -> Iterator[object]:
+        waiting: list[int] = []
+        for index in indices:
+            waiting.append(index)
+            if len(waiting) == self.batch:
+                answer = self._run(waiting[0], self.batch)
+                yield from (answer.part(number) for number in range(self.batch))
+                waiting.clear()
+        for _ in waiting:
+            yield self._run(0, self.batch)
+
+    def reset_times(self) -> StageTimes:
+        self._times = StageTimes()
+        return self._times
+
+    def close(self) -> None:
+        self._backend.close()
+
+
+def typical_attributes(spec: GeneratorSpec) -> dict[str, float]:
+    """One attribute set, so that the network has something to change."""
+    return {spec.attributes.names[0]: 1.0} if spec.attributes and spec.image else {}
+
+
+# --- quality ----------------------------------------------------------------------------------------------------------
+
+Inputs = tuple[Array | None, Array | None, Array | None]
+
+
+def network_inputs(spec: GeneratorSpec, job: Job) -> list[Inputs]:
+    """(image, attributes, latent) of each picture, each of batch one."""
+    if spec.image is None:
+        return [_noise_input(spec, number) for number in range(MOST_LATENTS)]
+    compositor = Compositor(spec, Framing("fit", size=None if spec.size.fixed else job.size))
+    vector = attribute_vector(spec.attributes, typical_attributes(spec)) if spec.attributes else None
+    return [(compositor.prepare(Frame.from_rgb(picture))[None], vector, None) for picture in np.load(job.pictures)]
+
+
+def _noise_input(spec: GeneratorSpec, seed: int) -> Inputs:
+    source = seeded(seed)
+    latent = draw(spec.latent, source)[None] if spec.latent else None
+    return None, label_vectors(spec.attributes, [], [source]) if spec.attributes else None, latent
+
+
+def make_reference(job: Job) -> dict[str, Any]:
+    """Write what ONNX Runtime's CPU provider computes without optimisations."""
+    import onnxruntime
+
+    model = open_model(job.model, job.value_range)
+    spec = model.spec
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.intra_op_num_threads = job.threads
+    options.log_severity_level = 4
+    session = onnxruntime.InferenceSession(str(model.path), options, providers=["CPUExecutionProvider"])
+    ports = [port.name for port in (spec.image, spec.attributes, spec.latent) if port is not None]
+    outputs = [spec.output.name, *([spec.output.mask] if spec.output.mask else [])]
+    dims = session.get_inputs()[0].shape[0]
+    batch = dims if isinstance(dims, int) else 1
+    answers: list[list[Array]] = []
+    for inputs in network_inputs(spec, job):
+        given = [np.repeat(array, batch, axis=0) for array in inputs if array is not None]
+        answers.append([part[:1] for part in session.run(outputs, dict(zip(ports, given, strict=True)))])
+    parts = {f"part{number}": np.stack(part) for number, part in enumerate(zip(*answers, strict=True))}
+    np.savez(job.reference, **parts)  # type: ignore[arg-type]
+    return {"reference": f"ONNX Runtime {onnxruntime.__version__}, CPU, fp32, no graph optimisation"}
+
+
+def judge(job: Job) -> dict[str, Any]:
+    """Compare the backend's pictures with the reference's."""
+    with np.load(job.reference) as stored:
+        reference = [stored[f"part{number}"] for number in range(len(stored.files))]
+    with open_backend(
+        job.model, job.backend, size=job.size, threads=job.threads, value_range=job.value_range
+    ) as backend:
+        rows = []
+        for number, inputs in enumerate(network_inputs(backend.spec, job)):
+            found = _run_one(backend, inputs)
+            expected = [part[number] for part in reference]
+            rows.append(compare(expected, [part for part in found if part is not None], backend.spec))
+        computes = computed_in(backend, job.precision)
+    gate = THRESHOLDS[GATES[computes]]
+    decibels = sorted(row.psnr_db for row in rows)
+    worst = min(rows, key=lambda row: row.psnr_db)._replace(
+        max_abs=max(row.max_abs for row in rows), cosine=min(row.cosine for row in rows)
+    )
+    return {
+        "psnr_db": [decibels[0], decibels[len(decibels) // 2]],
+        "max_abs": worst.max_abs,
+        "cosine": worst.cosine,
+        "computes": computes,
+        "gate": str(gate),
+        "ok": not gate.failures(worst),
+    }
+
+
+GATES: dict[str, Precision] = {"fp32": "fp32", "bf16": "fp16", "fp16": "fp16", "int8": "int8"}
+"""What a backend computes in → the precision by whose gate its pictures are judged."""
+
+
+def computed_in(backend: ModelBackend, precision: str) -> str:
+    """The precision of a backend's arithmetic: the file's, unless its library lowers it."""
+    return "bf16" if getattr(backend, "precision", "") == "bf16" else precision
+
+
+def _run_one(backend: ModelBackend, inputs: Inputs) -> Output:
+    """One picture through a network that may want more of them."""
+    count = backend.batch or 1
+    return backend.run(*(None if array is None else np.repeat(array, count, axis=0) for array in inputs)).part(0)
+
+
+def _stack(arrays: tuple[Array | None, ...]) -> Array | None:
+    given = [array for array in arrays if array is not None]
+    return np.concatenate(given) if given else None
+
+
+def main() -> None:
+    """Job on standard input, answer on standard output; what libraries print goes to standard error."""
+    out = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    given = json.load(sys.stdin)
+    for name in ("size", "value_range"):
+        given[name] = tuple(given[name]) if given[name] else None
+    for name in ("scenarios", "ways"):
+        given[name] = tuple(tuple(pair) for pair in given[name])
+    json.dump(work(Job(**given)), out)
+    out.close()
+
+
+if __name__ == "__main__":
+    main()

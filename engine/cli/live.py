@@ -1,0 +1,470 @@
+"""``engine live``: a camera or a stream through a model, to a page and to any number of sinks."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import threading
+import time
+import webbrowser
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from ..controls import Controls
+from ..errors import EngineError, MediaError, MissingExtra, OptionError
+from ..live.outlet import OpenSink
+from ..live.presets import Presets, default_file
+from ..live.recording import RecordingSink, free_name
+from ..live.session import LiveSession, SessionOptions
+from ..media.base import FrameSource
+from ..media.file.codecs import CONTAINERS
+from ..media.live.v4l2 import PixelLayout, capture_devices, output_devices
+from ..media.uri import SINKS, SOURCES, open_sink, open_source, scheme_of
+from .interrupt import terminate_as_interrupt
+from .options import DEFAULT_MODEL, LiveOptions
+from .parse import parse_settings, parse_size
+from .report import write_record
+
+_DEFAULT_HOST, _DEFAULT_PORT, _PORTS = "127.0.0.1", 8000, 20
+_LOG_EVERY_S = 10.0
+_REFRESH_S = 0.25
+_STEP = 0.1
+_COMPARE = ("off", "split", "side")
+_KEYS = "1-9 model  ←→ attribute  ↑↓ value  c compare  m mirror  s snapshot  r record  space original  q quit"
+
+
+def run(options: LiveOptions) -> int:
+    """Run until the source ends, or until Ctrl-C; returns the exit status."""
+    if options.show_list:
+        show_devices(Console(highlight=False))
+        return 0
+    console = Console(stderr=True, quiet=options.quiet, highlight=False)
+    uri = source_of(options.source)
+    check_options(options, uri)
+    session = make_session(options, uri)
+    with terminate_as_interrupt(), contextlib.ExitStack() as stack:
+        stack.callback(session.stop)
+        for name, opener in sinks_of(options):
+            session.add_sink(name, opener)
+        url = ""
+        if not options.no_web:
+            server = open_server(options, session)
+            stack.callback(server.close)
+            url = server.url
+        try:
+            session.start()
+            if options.record is not None:
+                _record_from_start(session, Path(options.record), overwrite=options.overwrite)
+            if url:
+                server.start()
+                if options.open_page:
+                    webbrowser.open(url)
+            _watch(session, uri, url, console, options)
+        except KeyboardInterrupt:
+            pass
+    report = session.state()
+    recorded = [str(path) for path in session.recorder.finished]
+    for path in recorded:
+        console.print(f"recorded {path}", markup=False, soft_wrap=True)
+    failed = [outlet.message for outlet in session.outlets if outlet.state == "failed"]
+    if session.recorder.message:
+        failed.append(session.recorder.message)
+    for message in failed:
+        console.print(f"error: {message}", markup=False, soft_wrap=True)
+    if options.json_output is not None:
+        report["recordings"] = recorded
+        write_record(options.json_output, report, stream=sys.stdout)
+    return 1 if failed or (session.source_state == "ended" and session.source_message) else 0
+
+
+# --- what was asked for -----------------------------------------------------------------------------------------------
+
+
+def source_of(given: str | None) -> str:
+    """The address of the source: what was given, else the first camera, else the browser's."""
+    if given is None:
+        return "camera:0" if capture_devices() else "browser:"
+    if given.startswith("/dev/video"):
+        return f"camera:{given}"
+    scheme_of(given, SOURCES)
+    return given
+
+
+def check_options(options: LiveOptions, uri: str) -> None:
+    """Refuse what does not go together, before anything is opened."""
+    if options.no_web and uri == "browser:":
+        raise OptionError(
+            "The browser's camera needs the page; leave --no-web out, or name a camera (engine live --list)."
+        )
+    if options.no_web and (options.web or options.host or options.open_page):
+        raise OptionError("--no-web serves no page; leave --web, --host and --open out.")
+    if (options.cert is None) != (options.key is None):
+        raise OptionError("--cert and --key go together; give both.")
+    for path in (options.cert, options.key):
+        if path is not None and not path.is_file():
+            raise OptionError(f"{path}: no such file.")
+    for name in (*(options.outputs or ()), *([options.record] if options.record else ())):
+        if _is_video_file(name) and Path(name).exists() and not options.overwrite:
+            raise MediaError(f"{name} exists; pass -y to overwrite it.")
+    if options.record is not None and not _is_video_file(options.record):
+        raise OptionError(f"--record {options.record}: expected a video file ({', '.join(CONTAINERS)}).")
+    if not Path(options.folder).is_dir():
+        raise OptionError(f"--folder {options.folder}: there is no such folder; create it first.")
+
+
+def make_session(options: LiveOptions, uri: str) -> LiveSession:
+    """A session as the command line asks for it; nothing is opened yet."""
+    controls = Controls(opacity=options.opacity, detail=options.detail, compare=options.compare, mirror=options.mirror)
+    session = LiveSession(
+        source_opener(options, uri),
+        models=options.models or [DEFAULT_MODEL],
+        controls=controls,
+        options=SessionOptions(
+            policy=options.live,
+            fps=options.fps,
+            size=None if options.size is None else parse_size("--size", options.size),
+            framing=options.framing,
+            backend=options.backend,
+            threads=options.threads,
+            loop=options.loop,
+            record_folder=Path(options.folder),
+        ),
+        presets=Presets(Path(options.preset) if options.preset else default_file()),
+    )
+    if options.settings:
+        session.set_controls(attributes=parse_settings("--set", options.settings))
+    return session
+
+
+def source_opener(options: LiveOptions, uri: str) -> Callable[[], FrameSource]:
+    """What opens the source, each time that it is lost."""
+    size = None if options.camera_size is None else parse_size("--camera-size", options.camera_size)
+    hints = {"size": size, "rate": options.fps} if uri.startswith(("camera:", "browser:")) else {}
+
+    def open_it() -> FrameSource:
+        return open_source(uri, hints=hints)
+
+    return open_it
+
+
+def sinks_of(options: LiveOptions) -> Iterator[tuple[str, OpenSink]]:
+    """Names of the sinks, and what opens each."""
+    names = list(options.outputs or ())
+    if options.virtual_camera:
+        names.append("camera:")
+    for name in names:
+        if name.startswith("/dev/video"):
+            name = f"camera:{name}"
+        scheme_of(name, SINKS)
+        yield name, _sink_opener(name, options.overwrite)
+
+
+def _sink_opener(name: str, overwrite: bool) -> OpenSink:
+    if _is_video_file(name):
+        return lambda format: RecordingSink(Path(name), format, overwrite=overwrite)
+    return lambda format: open_sink(name, format)
+
+
+def _is_video_file(name: str) -> bool:
+    return scheme_of(name, SINKS) == "" and Path(name).suffix.lower() in CONTAINERS
+
+
+def open_server(options: LiveOptions, session: LiveSession) -> Any:
+    """The page's server, listening but not answering yet."""
+    try:
+        from ..live.web.server import Address, WebServer
+    except MissingExtra as error:
+        raise MissingExtra(f"{error} Or go without the page: --no-web. The page", error.package, "live") from error
+    host, port = _web_address(options)
+    ports = [port] if port is not None else range(_DEFAULT_PORT, _DEFAULT_PORT + _PORTS)
+    problem: MediaError | None = None
+    for number in ports:
+        try:
+            return WebServer(session, Address(host, number, options.cert, options.key))
+        except MediaError as error:
+            problem = problem or error
+    assert problem is not None
+    raise problem
+
+
+def _web_address(options: LiveOptions) -> tuple[str, int | None]:
+    """The host, and the port if one was named."""
+    host, port = "", None
+    if options.web is not None:
+        host, _, text = options.web.rpartition(":")
+        host = host.strip("[]")
+        if not text.isdecimal() or int(text) > 65535:
+            raise OptionError(f"--web {options.web}: expected PORT or HOST:PORT, such as 127.0.0.1:8000.")
+        port = int(text)
+    if options.host is not None and host and host != options.host:
+        raise OptionError(f"--web names {host} and --host {options.host}; name the address once.")
+    host = options.host or host or _DEFAULT_HOST
+    from ..live.web.guard import is_loopback
+
+    if options.host is None and not is_loopback(host):
+        raise OptionError(
+            f"--web {options.web}: other machines could reach the page at {host}. If that is meant, say --host {host}; "
+            "a token in the address then guards it."
+        )
+    return host, port
+
+
+def _record_from_start(session: LiveSession, path: Path, *, overwrite: bool) -> None:
+    """Begin to record with the first picture."""
+
+    def begin() -> None:
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline and not session.wait(0.02):
+            if session.statistics.shown:
+                with contextlib.suppress(EngineError):
+                    session.start_recording(path, overwrite=overwrite)
+                return
+
+    threading.Thread(target=begin, name="first recording", daemon=True).start()
+
+
+# --- what is shown ----------------------------------------------------------------------------------------------------
+
+
+def show_devices(console: Console) -> None:
+    """Print the cameras with their formats, sizes and rates, and the virtual cameras."""
+    cameras = capture_devices(with_formats=True)
+    for number, camera in enumerate(cameras):
+        console.print(f"camera:{number}  {camera.path}  {camera.name} ({camera.driver})", markup=False)
+        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+        for column in ("  format", "size", "frames/s"):
+            table.add_column(column)
+        for layout in camera.formats:
+            for mode in layout.modes or ():
+                rates = ", ".join(f"{float(rate):g}" for rate in mode.rates) or "–"
+                size = f"{mode.size[1]}x{mode.size[0]}" + (" and smaller" if mode.stepwise else "")
+                table.add_row(f"  {_layout_name(layout)}", size, rates)
+        console.print(table)
+    if not cameras:
+        console.print("No camera is connected. The browser's can be used: engine live browser:")
+    outputs = output_devices()
+    for device in outputs:
+        console.print(f"virtual camera  {device.path}  {device.name} ({device.driver})", markup=False)
+    if not outputs and sys.platform.startswith("linux"):
+        from ..media.live.virtual_camera import MODPROBE
+
+        console.print(f"No virtual camera. Make one with: {MODPROBE}", markup=False, soft_wrap=True)
+
+
+def _layout_name(layout: PixelLayout) -> str:
+    return f"{layout.code} {'compressed' if layout.compressed else 'raw'}"
+
+
+def _watch(session: LiveSession, uri: str, url: str, console: Console, options: LiveOptions) -> None:
+    """Show what happens until the session ends."""
+    keys = _Keys(session, Path(options.folder))
+    end = None if options.seconds is None else time.monotonic() + options.seconds
+    if url:
+        console.print(f"page    {url}", markup=False, soft_wrap=True)
+    console.print(f"source  {uri}", markup=False, soft_wrap=True)
+    if not console.is_terminal:
+        _log(session, console, end)
+        return
+    with keys.reading(), Live(console=console, refresh_per_second=4, transient=True, auto_refresh=False) as live:
+        while not keys.quit.is_set() and not session.wait(_REFRESH_S) and not _over(end):
+            live.update(_lines(session.state(), keys), refresh=True)
+
+
+def _over(end: float | None) -> bool:
+    return end is not None and time.monotonic() >= end
+
+
+def _log(session: LiveSession, console: Console, end: float | None) -> None:
+    """Lines for a log: what changed, and numbers now and then."""
+    seen: tuple[object, ...] = ()
+    logged = 0.0
+    while not session.wait(_REFRESH_S) and not _over(end):
+        state = session.state()
+        source, model = state["source"], state["model"]
+        now = (source["state"], source["message"], model["running"], model["state"], model["message"])
+        if now != seen or time.monotonic() - logged > _LOG_EVERY_S:
+            seen, logged = now, time.monotonic()
+            stamp = time.strftime("%H:%M:%S")
+            console.print(f"{stamp} {_summary(state)}", markup=False, soft_wrap=True)
+
+
+def _summary(state: dict[str, Any]) -> str:
+    source, model, timing = state["source"], state["model"], state["timing"]
+    word = source["connection"] if source["state"] == "live" else source["state"]
+    parts = [f"source {word}" + (f" ({source['message']})" if source["message"] else "")]
+    parts.append(_model_words(model))
+    parts.append(f"{timing['fps_in']:.1f} fps in, {timing['fps_out']:.1f} out")
+    if timing["latency_ms"]["p50"] is not None:
+        parts.append(f"{timing['latency_ms']['p50']:.0f} ms")
+    dropped = sum(state["counters"]["dropped"].values())
+    if dropped:
+        parts.append(f"{dropped} dropped")
+    if state["counters"]["reconnects"]:
+        parts.append(f"{state['counters']['reconnects']} reconnects")
+    if state["recording"]["active"]:
+        seconds = int(state["recording"]["seconds"])
+        parts.append(f"REC {seconds // 60}:{seconds % 60:02d}")
+    return ", ".join(parts)
+
+
+def _model_words(model: dict[str, Any]) -> str:
+    if model["state"] == "failed":
+        return f"{model['name']} failed: {model['message']}"
+    if model["state"] == "opening":
+        return f"{model['name']} opening" + (f" ({model['running']} runs)" if model["running"] else "")
+    size = f" {model['size'][0]}x{model['size'][1]}" if model["size"] else ""
+    return f"{model['name']}{size} on {model['backend']}" if model["backend"] else str(model["name"])
+
+
+def _lines(state: dict[str, Any], keys: _Keys) -> Group:
+    lines = [Text(_summary(state), overflow="fold")]
+    control = keys.attribute_line(state)
+    if control:
+        lines.append(Text(control, style="cyan", overflow="ellipsis", no_wrap=True))
+    if keys.said:
+        lines.append(Text(keys.said, style="yellow", overflow="fold"))
+    lines.append(Text(_KEYS, style="dim", overflow="fold"))
+    return Group(*lines)
+
+
+class _Keys:
+    """Single keys of the terminal, read in a thread of their own."""
+
+    def __init__(self, session: LiveSession, folder: Path) -> None:
+        self.quit = threading.Event()
+        self.said = ""
+        """The last answer to a key."""
+        self._session = session
+        self._folder = folder
+        self._attribute = 0
+        self._actions: dict[str, Callable[[], str]] = {
+            "q": self._quit,
+            "c": self._compare,
+            "m": lambda: self._toggle("mirror"),
+            " ": lambda: self._toggle("bypass"),
+            "s": self._snapshot,
+            "r": self._record,
+            "\x1b[C": lambda: self._next_attribute(1),
+            "\x1b[D": lambda: self._next_attribute(-1),
+            "\x1b[A": lambda: self._turn(_STEP),
+            "\x1b[B": lambda: self._turn(-_STEP),
+        }
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[None]:
+        """Read keys inside the ``with`` block, if standard input is a terminal that can give single ones."""
+        try:
+            import termios
+            import tty
+
+            handle = sys.stdin.fileno()
+            before = termios.tcgetattr(handle)
+        except (ImportError, OSError, ValueError, termios.error):
+            yield
+            return
+        tty.setcbreak(handle)
+        threading.Thread(target=self._read, args=(handle,), name="keys", daemon=True).start()
+        try:
+            yield
+        finally:
+            self.quit.set()
+            termios.tcsetattr(handle, termios.TCSADRAIN, before)
+
+    def _read(self, handle: int) -> None:
+        import select
+
+        while not self.quit.is_set():
+            if not select.select([handle], [], [], 0.2)[0]:
+                continue
+            text = os.read(handle, 8).decode("utf-8", "replace")
+            if not text:
+                return
+            self.press(text)
+
+    def press(self, key: str) -> None:
+        """Do what a key means; an unknown one does nothing."""
+        if key.isdecimal() and len(key) == 1:
+            action: Callable[[], str] | None = lambda: self._model(int(key))  # noqa: E731
+        else:
+            action = self._actions.get(key if key.startswith("\x1b") else key.lower())
+        if action is None:
+            return
+        try:
+            self.said = action()
+        except EngineError as error:
+            self.said = str(error)
+
+    def attribute_line(self, state: dict[str, Any]) -> str:
+        """The attribute that the arrow keys change, and its value."""
+        name = self._name()
+        value = self._value(name)
+        bar = "█" * round(value * 20) + "░" * (20 - round(value * 20))
+        return f"{name.replace('_', ' ').lower():<24} {bar} {value:.0%}"
+
+    def _names(self) -> list[str]:
+        port = self._session.model.spec.attributes
+        return ["strength", *(port.names if port is not None else ())]
+
+    def _name(self) -> str:
+        names = self._names()
+        return names[self._attribute % len(names)]
+
+    def _value(self, name: str) -> float:
+        settings = self._session.controls.snapshot()
+        if name == "strength":
+            return settings.opacity
+        port = self._session.model.spec.attributes
+        return settings.attributes.get(name, 0.5 if port is not None and port.complement else 0.0)
+
+    def _next_attribute(self, step: int) -> str:
+        self._attribute = (self._attribute + step) % len(self._names())
+        return ""
+
+    def _turn(self, step: float) -> str:
+        name = self._name()
+        value = round(min(1.0, max(0.0, self._value(name) + step)), 2)
+        if name == "strength":
+            self._session.set_controls(opacity=value)
+        else:
+            self._session.set_controls(attributes={name: value})
+        return ""
+
+    def _quit(self) -> str:
+        self.quit.set()
+        return ""
+
+    def _model(self, number: int) -> str:
+        names = list(self._session.models)
+        if 1 <= number <= len(names):
+            self._session.choose_model(names[number - 1])
+        return ""
+
+    def _compare(self) -> str:
+        now = self._session.controls.snapshot().compare
+        self._session.set_controls(compare=_COMPARE[(_COMPARE.index(now) + 1) % len(_COMPARE)])
+        return ""
+
+    def _toggle(self, name: str) -> str:
+        self._session.set_controls(**{name: not getattr(self._session.controls.snapshot(), name)})
+        return ""
+
+    def _snapshot(self) -> str:
+        path = free_name(self._folder, "png")
+        try:
+            path.write_bytes(self._session.snapshot())
+        except OSError as error:
+            raise MediaError(f"{path} cannot be written ({error.strerror}).") from error
+        return f"saved {path}"
+
+    def _record(self) -> str:
+        if self._session.recorder.active:
+            path = self._session.recorder.stop()
+            return f"recorded {path}" if path else ""
+        return f"recording {self._session.start_recording()}"

@@ -1,0 +1,109 @@
+"""The NVIDIA driver's C interface, as cuda-bindings gives it: its numbers, and how it is found.
+
+The driver's own names (``cuMemAlloc``, …) appear in this folder only.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import sys
+import weakref
+from pathlib import Path
+from typing import Any, Protocol
+
+from ..errors import MissingExtra
+
+# Values of the driver's C interface (cuda.h); they are part of its stable binary interface.
+SUCCESS, OUT_OF_MEMORY, UNAVAILABLE, NO_DEVICE, INVALID_DEVICE = 0, 2, 46, 100, 101
+TOO_OLD = (34, 36, 803, 804)
+"""Stub library, call that requires a newer driver, driver and library of different versions, no compatibility."""
+LOST = (214, 220, 226, 700, 702, 709, 710, 714, 715, 716, 717, 718, 719, 999)
+"""Results after which the context answers nothing else: memory errors, wild addresses, failed launches."""
+NOT_READY = 600
+INTEGRATED, CAPABILITY_MAJOR, CAPABILITY_MINOR = 18, 75, 76
+EVENT_BLOCKING, EVENT_UNTIMED = 1, 2
+STREAM_NON_BLOCKING = 1
+CAPTURE_THREAD_LOCAL = 1
+DEFAULT_STREAM = 1
+"""The legacy one, which others use unless told otherwise."""
+
+
+class Owner(Protocol):
+    """What the driver's objects belong to: a :class:`~.device.Device`."""
+
+    _cuda: Any
+    _context: Any
+
+
+def load() -> Any:
+    """cuda-bindings' module of the driver's functions.
+
+    Raises:
+        MissingExtra: it is not installed.
+    """
+    try:
+        from cuda.bindings import driver
+    except ImportError as error:
+        raise MissingExtra("CUDA", "cuda-bindings", extra_for("cuda")) from error
+    return driver
+
+
+@functools.cache
+def installed_version() -> tuple[int, int] | None:
+    """The newest CUDA that the installed driver supports, as (major, minor), without cuda-bindings; None: no driver."""
+    try:
+        library = ctypes.CDLL("libcuda.so.1")
+        version = ctypes.c_int(0)
+        if library.cuDriverGetVersion(ctypes.byref(version)) != SUCCESS:
+            return None
+    except (OSError, AttributeError):
+        return None
+    return version.value // 1000, version.value % 1000 // 10
+
+
+def extra_for(library: str) -> str:
+    """The extra of ganlens that installs what fits this machine's driver and Python.
+
+    Args:
+        library: "cuda", "tensorrt" or "rtx".
+
+    Bindings and libraries for CUDA 12 run with drivers for 12 and newer, those for 13 need a driver for 13.
+    """
+    if Path("/etc/nv_tegra_release").exists():
+        return "jetson"
+    version = installed_version()
+    if library == "cuda":  # onnxruntime-gpu for CUDA 13 needs Python 3.11
+        return "cuda12" if (version and version[0] < 13) or sys.version_info < (3, 11) else "cuda13"
+    return f"{library}-cu12" if version and version[0] < 13 else library
+
+
+def status_of(driver: Any, status: int) -> Any:
+    """A result as cuda-bindings' functions take it."""
+    return getattr(driver, "CUresult", int)(status)
+
+
+def free_with(owner: object, device: Owner, function: str, handle: int) -> None:
+    """Free ``handle`` once ``owner`` is collected; not when the process ends, where the order is anybody's."""
+    weakref.finalize(owner, _free, device, function, handle).atexit = False
+
+
+def _free(device: Owner, function: str, handle: int) -> None:
+    """Free something, in whatever thread and however late; a lost device has freed everything itself.
+
+    The thread may be another program's: its current context stays as it was.
+    """
+    driver = device._cuda
+    (status,) = driver.cuCtxPushCurrent(device._context)
+    if int(status) != SUCCESS:
+        return
+    try:
+        getattr(driver, function)(handle)
+    finally:
+        driver.cuCtxPopCurrent()
+
+
+def text(value: Any) -> str:
+    """A C string."""
+    said = value.split(b"\0")[0].decode(errors="replace") if isinstance(value, bytes) else str(value)
+    return said.rstrip("\0")

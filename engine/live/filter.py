@@ -1,0 +1,321 @@
+"""The model of a live session: opened and warmed up behind the running one, and exchanged between two frames."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+
+from ..controls import Controls, Settings
+from ..errors import EngineError, OptionError
+from ..faces.framing import FaceFraming
+from ..model import find_model, read_model_spec, shipped
+from ..model.attributes import plain
+from ..pixels.frame import Frame, plane_shapes
+from ..pixels.framing import Framing
+from ..spec import GeneratorSpec
+from ..translator import Translator
+
+AREAS = (1.0, 0.75, 0.56, 0.42, 0.32, 0.24, 0.18, 0.125)
+"""Shares of the network's full area among which a session chooses."""
+_DETECT_EVERY = (10, 15, 22, 30)
+"""Frames from one search for faces to the next, from the best to the cheapest."""
+
+FilterState = Literal["none", "opening", "ready", "failed"]
+
+
+@dataclass(frozen=True)
+class ModelChoice:
+    """A model that may be chosen in a session."""
+
+    name: str
+    path: str
+    spec: GeneratorSpec
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One way to run a model: how frames enter it, and what that costs."""
+
+    framing: Framing | FaceFraming
+    size: tuple[int, int] | None
+    """(height, width) of the network's image; None where tiles or faces decide."""
+    area: float
+    """Cost as a share of the first variant's."""
+
+
+@dataclass(frozen=True)
+class FilterRequest:
+    """A model and how it is to run."""
+
+    model: ModelChoice
+    variant: Variant
+    level: int = 0
+    backend: str = "auto"
+
+
+def choices(named: list[str]) -> list[ModelChoice]:
+    """The models of a session: those named by a user, then the shipped ones that take a picture.
+
+    Raises:
+        UnknownModel, ModelFileError: a named one cannot be used.
+        OptionError: it makes pictures from noise.
+    """
+    result: dict[str, ModelChoice] = {}
+    for given in named:
+        path = find_model(given)
+        spec = read_model_spec(path)
+        if spec.image is None:
+            raise OptionError(f"Model '{given}' makes images from noise; a live filter needs one that takes an image.")
+        name = path.stem
+        while name in result and result[name].path != str(path):
+            name += "_"
+        result[name] = ModelChoice(name, str(path), spec)
+    for card in shipped():
+        if card.spec.image is not None:
+            result.setdefault(card.name, ModelChoice(card.name, str(card.path), card.spec))
+    return list(result.values())
+
+
+def variants(
+    spec: GeneratorSpec, framing: Framing | FaceFraming, frame_size: tuple[int, int], *, fixed: bool = False
+) -> tuple[Variant, ...]:
+    """How a model can run on frames of one size, the best first.
+
+    Args:
+        fixed: only the first.
+    """
+    if isinstance(framing, FaceFraming):
+        every = [n for n in _DETECT_EVERY if n > framing.detect_every]
+        steps = [framing, *(replace(framing, detect_every=n) for n in every)]
+        # A frame costs its faces and a share of a search; the share is small, so that steps are soon exhausted.
+        result = [Variant(step, None, 0.9**level) for level, step in enumerate(steps)]
+        return tuple(result[:1] if fixed else result)
+    layout = framing.layout(frame_size, spec.size)
+    size = layout.tile_size or layout.size
+    first = Variant(framing, size, 1.0)
+    if fixed or spec.size.fixed is not None or framing.size is not None or framing.mode not in ("fit", "crop"):
+        return (first,)
+    result = [first]
+    for area in AREAS[1:]:
+        height, width = (_multiple(side * area**0.5, spec) for side in size)
+        share = height * width / (size[0] * size[1])
+        if share < 0.93 * result[-1].area and spec.size.accepts((height, width)):
+            result.append(Variant(replace(framing, size=(height, width)), (height, width), share))
+    return tuple(result)
+
+
+def _multiple(side: float, spec: GeneratorSpec) -> int:
+    m = spec.size.multiple_of
+    return max(m, round(side / m) * m, spec.size.minimum)
+
+
+class LiveFilter:
+    """Translates frames with the model that was asked for last and is ready; until there is one, they pass unchanged.
+
+    :meth:`request` is called by any thread, the filter itself by one. A model that fails to open leaves the one before
+    running.
+
+    Args:
+        on_change: called, by any thread, when the state changes.
+        threads: CPU threads of a network; None: all cores.
+    """
+
+    def __init__(self, on_change: Callable[[], None] = lambda: None, threads: int | None = None) -> None:
+        self.state: FilterState = "none"
+        self.message = ""
+        """Why the last request failed."""
+        self.wanted: FilterRequest | None = None
+        self._on_change = on_change
+        self._threads = threads
+        self._current: _Running | None = None
+        self._next: _Running | None = None
+        self._frame_like: Frame | None = None
+        self._closed = False
+        self._changed = threading.Condition()
+        self._work = False
+        self._retired: list[_Running] = []
+        self._thread = threading.Thread(target=self._open_requests, name="model opener", daemon=True)
+        self._thread.start()
+
+    @property
+    def running(self) -> FilterRequest | None:
+        """What translates frames now."""
+        current = self._current
+        return None if current is None else current.request
+
+    @property
+    def backend(self) -> str:
+        """Of the model that runs; "" for none."""
+        current = self._current
+        return "" if current is None else current.translator.backend.name
+
+    def request(self, request: FilterRequest, frame: Frame | None = None) -> None:
+        """Ask for a model; an earlier request that is not ready yet is forgotten.
+
+        Args:
+            frame: like those to come, for the warm-up.
+        """
+        with self._changed:
+            self.wanted = request
+            self._frame_like = frame
+            self._work = True
+            self.state, self.message = "opening", ""
+            self._changed.notify_all()
+        self._on_change()
+
+    def __call__(self, frame: Frame, settings: Settings) -> Frame:
+        """The frame translated, or itself while there is no model."""
+        if self._next is not None:
+            with self._changed:
+                old, self._current, self._next = self._current, self._next, None
+                if old is not None:
+                    self._retired.append(old)
+                self.state = "ready"
+                self._changed.notify_all()
+            self._on_change()
+        current = self._current
+        if current is None or settings.bypass or settings.opacity == 0:
+            return frame
+        try:
+            return current(frame, settings)
+        except EngineError as error:
+            with self._changed:
+                self._retired.append(current)
+                self._current = None
+                self.state, self.message = "failed", str(error)
+                self._changed.notify_all()
+            self._on_change()
+            return frame
+
+    def close(self) -> None:
+        """Free the models; call it when no frame is in work."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+        self._thread.join(10.0)
+        for running in (self._current, self._next, *self._retired):
+            if running is not None:
+                running.close()
+        self._current = self._next = None
+        self._retired.clear()
+
+    def _open_requests(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._work or self._retired or self._closed)
+                if self._closed:
+                    return
+                retired, self._retired = self._retired, []
+                request, frame = (self.wanted, self._frame_like) if self._work else (None, None)
+                self._work = False
+            for running in retired:
+                running.close()
+            if request is None:
+                continue
+            try:
+                opened: _Running | None = _Running.open(request, frame, self._threads)
+                problem = ""
+            except Exception as error:  # whatever it is: without this thread no model would ever open again
+                opened, problem = None, str(error) or type(error).__name__
+            with self._changed:
+                if self._work or self._closed:  # a later request takes its place
+                    superseded = opened
+                elif opened is None:
+                    superseded = None
+                    self.state, self.message = "failed", problem
+                else:
+                    superseded, self._next = self._next, opened
+            if superseded is not None:
+                superseded.close()
+            if opened is None:
+                self._on_change()
+
+
+class _Running:
+    """An open model and the stream of frames through it."""
+
+    def __init__(self, request: FilterRequest, translator: Translator) -> None:
+        self.request = request
+        self.translator = translator
+        port = request.model.spec.attributes
+        self._known = {plain(name): name for name in port.names} if port is not None else {}
+        self._frame: Frame | None = None
+        self._stream: Generator[Frame, None, None] | None = None
+        self._controls = Controls()
+        self._under: Settings | None = None
+
+    @classmethod
+    def open(cls, request: FilterRequest, frame: Frame | None, threads: int | None) -> _Running:
+        translator = Translator.open(
+            request.model.path,
+            backend=request.backend,
+            framing=request.variant.framing,
+            threads=threads,
+            frame_size=None if frame is None else frame.size,
+        )
+        running = cls(request, translator)
+        try:
+            if frame is not None:
+                warm = Frame(
+                    tuple(np.full(shape, 128, np.uint8) for shape in plane_shapes(frame.size, frame.format)),
+                    frame.format,
+                    frame.color,
+                )
+                for _ in range(2):
+                    running(warm, Settings())
+                running._end_stream()
+        except BaseException:
+            translator.close()
+            raise
+        return running
+
+    def attributes(self, values: Mapping[str, float]) -> dict[str, float]:
+        """Those values that the model has a name for."""
+        return {self._known[plain(name)]: value for name, value in values.items() if plain(name) in self._known}
+
+    def __call__(self, frame: Frame, settings: Settings) -> Frame:
+        if settings is not self._under:
+            left_out = dict.fromkeys(self._controls.snapshot().attributes)
+            attributes = {**left_out, **self.attributes(settings.attributes)}
+            self._controls.set(attributes=attributes, opacity=settings.opacity, detail=settings.detail)
+            self._under = settings
+        if self._stream is None:
+            self._stream = self.translator.stream(self._frames(), controls=self._controls)
+        self._frame = frame
+        try:
+            return next(self._stream)
+        except BaseException:
+            self._end_stream()
+            raise
+        finally:
+            self._frame = None
+
+    def _frames(self) -> Iterator[Frame]:
+        while self._frame is not None:
+            frame = self._frame
+            self._frame = None
+            yield frame
+            del frame
+
+    def _end_stream(self) -> None:
+        stream, self._stream = self._stream, None
+        if stream is not None:
+            with suppress(EngineError, RuntimeError):
+                stream.close()
+
+    def close(self) -> None:
+        self._end_stream()
+        self.translator.close()
+
+
+def measure(call: Callable[[], Frame]) -> tuple[Frame, float]:
+    """What ``call`` returns, and the seconds that it took."""
+    began = time.perf_counter()
+    result = call()
+    return result, time.perf_counter() - began

@@ -1,0 +1,272 @@
+"""A live session over made sources: never black, newest frame, models and controls changed while it runs, losses."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from ganlens.engine.errors import MediaError, OptionError
+from ganlens.engine.live.presets import Presets
+from ganlens.engine.live.session import LiveSession, SessionOptions
+from ganlens.engine.media.base import FrameFormat, Notes
+from ganlens.engine.pixels.frame import Frame
+from tests.kit.models import identity_model, invert_model
+
+SIZE = (48, 64)
+
+
+def until(true: Callable[[], object], seconds: float = 20.0) -> None:
+    """Wait for something to become true."""
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, "it did not happen in time"
+        time.sleep(0.01)
+
+
+class Grey:
+    """A live source of frames of one grey level; may be taken away."""
+
+    live, file, frames = True, None, None
+
+    def __init__(self, level: int = 40, lost: threading.Event | None = None) -> None:
+        self.format = FrameFormat(SIZE, "rgb24", Fraction(50), Fraction(1, 50))
+        self.notes = Notes()
+        self._level, self._lost, self._closed = level, lost, threading.Event()
+
+    def __iter__(self):
+        number = 0
+        while not self._closed.is_set():
+            if self._lost is not None and self._lost.is_set():
+                raise MediaError("the camera was taken away.")
+            yield Frame.from_rgb(np.full((*SIZE, 3), self._level, np.uint8), Fraction(number, 50))
+            number += 1
+            time.sleep(0.02)
+
+    def close(self) -> None:
+        self._closed.set()
+
+
+class Kept:
+    """A sink that keeps the levels of the frames."""
+
+    def __init__(self) -> None:
+        self.notes, self.levels, self.closed = Notes(), [], False
+
+    def write(self, frame: Frame) -> None:
+        self.levels.append(int(frame.planes[0][0, 0, 0]))
+
+    def close(self, *, complete: bool = True) -> None:
+        self.closed = True
+
+    def abort(self) -> None:
+        self.closed = True
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("live")
+    return [str(invert_model(folder / "invert.onnx", None)), str(identity_model(folder / "same.onnx", None))]
+
+
+def session_of(models, source=Grey, **options) -> LiveSession:
+    return LiveSession(
+        source, models=models, options=SessionOptions(backend="cpu", threads=1, adaptive=False, **options)
+    )
+
+
+def test_frames_pass_unchanged_until_the_model_is_there(models):
+    kept = Kept()
+    with session_of(models) as session:
+        session.add_sink("kept", lambda format: kept)
+        until(lambda: 215 in kept.levels)
+        state = session.state()
+    assert kept.levels[0] == 40, "the first picture is there at once"
+    assert set(kept.levels) == {40, 215} and kept.levels == sorted(kept.levels)
+    assert state["source"]["state"] == "live" and state["model"]["running"] == "invert"
+    assert kept.closed
+
+
+def test_controls_and_models_change_while_it_runs(models):
+    kept = Kept()
+    with session_of(models) as session:
+        session.add_sink("kept", lambda format: kept)
+        until(lambda: kept.levels[-1:] == [215])
+        session.set_controls(bypass=True)
+        until(lambda: kept.levels[-1:] == [40])
+        session.set_controls(bypass=False, opacity=0.0)
+        session.set_controls(opacity=1.0)
+        until(lambda: kept.levels[-1:] == [215])
+        session.choose_model("same")
+        until(lambda: session.state()["model"]["running"] == "same" and kept.levels[-1] == 40)
+        with pytest.raises(OptionError, match="Known: "):
+            session.choose_model("nothing")
+        assert session.state()["model"]["running"] == "same"
+
+
+def test_a_lost_source_repeats_its_last_picture_and_comes_back(models):
+    lost = threading.Event()
+    opened = []
+
+    def open_source():
+        if lost.is_set() and len(opened) < 4:
+            opened.append(None)
+            raise MediaError("there is no camera.")
+        lost.clear()
+        opened.append(None)
+        return Grey(60 if len(opened) > 1 else 40, lost)
+
+    kept = Kept()
+    with session_of(models, open_source) as session:
+        session.add_sink("kept", lambda format: kept)
+        session.set_controls(bypass=True)
+        until(lambda: len(kept.levels) > 5)
+        lost.set()
+        until(lambda: session.state()["source"]["state"] in ("lost", "opening"))
+        until(lambda: 60 in kept.levels)
+        until(lambda: session.state()["source"]["state"] == "live")
+        counters = session.state()["counters"]
+    assert counters["reconnects"] >= 1
+    assert len(opened) == 5
+
+
+def test_a_slow_sink_slows_nobody(models):
+    class Slow(Kept):
+        def write(self, frame):
+            time.sleep(0.3)
+            super().write(frame)
+
+    slow, quick = Slow(), Kept()
+    with session_of(models) as session:
+        session.add_sink("slow", lambda format: slow)
+        session.add_sink("quick", lambda format: quick)
+        until(lambda: len(quick.levels) > 60)
+        dropped = {sink["name"]: sink["dropped"] for sink in session.state()["sinks"]}
+    assert len(slow.levels) < len(quick.levels) / 3
+    assert dropped["slow"] > 0
+
+
+def test_presets_are_kept_in_a_file(models, tmp_path):
+    path = tmp_path / "presets.json"
+    session = LiveSession(Grey, models=models, presets=Presets(path), options=SessionOptions(backend="cpu"))
+    session.set_controls(opacity=0.25, mirror=True)
+    session.save_preset(3)
+    session.set_controls(opacity=1.0, mirror=False)
+    session.apply_preset(3)
+    settings = session.controls.snapshot()
+    assert (settings.opacity, settings.mirror) == (0.25, True)
+    assert Presets(path)[3]["model"] == "invert"
+    with pytest.raises(OptionError, match="1 to 9"):
+        session.save_preset(0)
+    with pytest.raises(OptionError, match="no preset 4"):
+        session.apply_preset(4)
+    path.write_text("[]")
+    with pytest.raises(MediaError, match="not a file of presets"):
+        Presets(path)
+
+
+# --- the server ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def server(models):
+    pytest.importorskip("starlette", reason="needs the extra 'live'")
+    from ganlens.engine.live.web.server import Address, WebServer
+
+    with session_of(models) as session, WebServer(session, Address(port=0)) as server:
+        until(lambda: session.state()["model"]["running"])
+        yield server
+
+
+def ask(server, path, method="GET", body=None, **headers):
+    """(status, content) of a request."""
+    request = urllib.request.Request(
+        server.url + path, None if body is None else json.dumps(body).encode(), method=method, headers=headers
+    )
+    if body is not None:
+        request.add_header("Content-Type", "application/json")
+    try:
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return answer.status, answer.read()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read()
+
+
+def test_the_page_and_its_state(server):
+    status, page = ask(server, "")
+    assert status == 200 and b"ganlens" in page and b"http://" not in page.replace(b"http://www.w3.org", b"")
+    status, state = ask(server, "api/state")
+    assert status == 200 and json.loads(state)["model"]["running"] == "invert"
+    status, _ = ask(server, "api/state", "PATCH", {"controls": {"opacity": 0.5}})
+    assert status == 200
+    assert json.loads(ask(server, "api/state")[1])["controls"]["opacity"] == 0.5
+
+
+def test_a_snapshot_is_a_picture(server):
+    status, picture = ask(server, "api/snapshot", "POST")
+    assert status == 200 and picture[:8] == b"\x89PNG\r\n\x1a\n"
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ({"controls": {"opacity": 7}}, "expected 0 to 1"),
+        ({"controls": {"opacty": 1}}, "opacty"),
+        ({"model": "/etc/passwd"}, "passwd"),
+        ({"model": "http://127.0.0.1/evil.onnx"}, "evil"),
+        ([1, 2], "expected"),
+    ],
+)
+def test_bad_requests_are_answered_with_the_reason(server, body, words):
+    status, answer = ask(server, "api/state", "PATCH", body)
+    assert 400 <= status < 500 and words in answer.decode()
+    assert json.loads(ask(server, "api/state")[1])["model"]["name"] == "invert"
+
+
+@pytest.mark.parametrize("headers", [{"Origin": "http://evil.example"}, {"Host": "evil.example"}])
+def test_other_sites_are_refused(server, headers):
+    assert ask(server, "api/state", **headers)[0] == 403
+    assert ask(server, "api/state", "PATCH", {"controls": {"opacity": 0}}, **headers)[0] == 403
+
+
+def test_other_addresses_need_the_token(models):
+    pytest.importorskip("starlette", reason="needs the extra 'live'")
+    from ganlens.engine.live.web.server import Address, WebServer
+
+    with session_of(models) as session, WebServer(session, Address("0.0.0.0", 0)) as server:
+        assert len(server.token) >= 20
+        good = f"http://127.0.0.1:{server.port}/{server.token}/"
+
+        def status(url):
+            try:
+                with urllib.request.urlopen(url, timeout=10) as answer:
+                    return answer.status
+            except urllib.error.HTTPError as error:
+                return error.code
+
+        assert status(good + "api/state") == 200
+        assert status(f"http://127.0.0.1:{server.port}/api/state") == 403
+        assert status(f"http://127.0.0.1:{server.port}/{'x' * 22}/api/state") == 403
+
+
+def test_a_taken_port_is_said(server):
+    from ganlens.engine.live.web.server import Address, WebServer
+
+    with pytest.raises(MediaError, match=str(server.port)):
+        WebServer(server._session, Address(port=server.port))
+
+
+def test_the_api_is_described(server):
+    status, text = ask(server, "api/openapi.json")
+    described = json.loads(text)
+    assert status == 200 and described["openapi"].startswith("3.")
+    routes = server._server.config.app._app.routes
+    served = {route.path for route in routes if route.path.startswith(("/api/", "/metrics"))}
+    assert set(described["paths"]) == served - {"/api/openapi.json"}

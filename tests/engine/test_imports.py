@@ -1,0 +1,72 @@
+"""Who imports whom in the engine: no circles, imports inside functions included, and floors that know none above."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+import ganlens.engine
+
+ROOT = Path(ganlens.engine.__file__).parent
+MODULES = {
+    ".".join(("engine", *path.relative_to(ROOT).with_suffix("").parts)).removesuffix(".__init__"): path
+    for path in ROOT.rglob("*.py")
+}
+
+
+def imports(node: ast.AST, package: list[str]) -> Iterator[str]:
+    """The modules of the engine that code imports when it runs, not only for types."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
+            continue
+        if isinstance(child, ast.ImportFrom) and child.level:
+            base = ".".join([*package[: len(package) - child.level + 1], *([child.module] if child.module else [])])
+            for alias in child.names:
+                yield f"{base}.{alias.name}" if f"{base}.{alias.name}" in MODULES else base
+        yield from imports(child, package)
+
+
+GRAPH = {
+    name: {
+        found
+        for found in imports(
+            ast.parse(path.read_text()), name.split(".") if path.name == "__init__.py" else name.split(".")[:-1]
+        )
+        if found in MODULES and found != name
+    }
+    for name, path in MODULES.items()
+}
+
+
+def test_there_is_no_circle() -> None:
+    assert "engine.ways.host" in GRAPH["engine.ways.opening"], "the test sees imports"
+    try:
+        TopologicalSorter(GRAPH).prepare()
+    except CycleError as error:
+        pytest.fail(f"modules import each other: {' <- '.join(error.args[1])}")
+
+
+@pytest.mark.parametrize(
+    ("floor", "above"),
+    [
+        ("engine.cuda", ("engine.backends", "engine.ways", "engine.pixels", "engine.faces", "engine.translator")),
+        ("engine.pixels", ("engine.ways", "engine.faces", "engine.media", "engine.translator")),
+        ("engine.model", ("engine.backends", "engine.ways", "engine.pixels", "engine.media")),
+        ("engine.backends", ("engine.ways", "engine.faces", "engine.media", "engine.translator")),
+        ("engine.ways", ("engine.media", "engine.translator", "engine.session", "engine.cli")),
+        ("engine.media", ("engine.ways", "engine.translator", "engine.session", "engine.cli")),
+    ],
+)
+def test_floors(floor: str, above: tuple[str, ...]) -> None:
+    wrong = [
+        f"{name} imports {found}"
+        for name, all_found in GRAPH.items()
+        if name == floor or name.startswith(floor + ".")
+        for found in all_found
+        if found.startswith(above)
+    ]
+    assert not wrong

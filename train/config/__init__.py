@@ -1,0 +1,65 @@
+"""Everything that decides a training run, as one record saved in the run folder and read back by ``--config``.
+
+Nothing here imports PyTorch: ``engine train --help`` is made from these classes.
+"""
+
+from __future__ import annotations
+
+from .base import Activation, NetworkShape, Norm, Positive, TrainConfig, VGGScaling, Weight
+from .dcgan import DCGANConfig
+from .editors import PENALTY_OF_LOSS, ACLGANConfig, EditorConfig, StarGANConfig
+from .faces import DEFAULT_ATTRIBUTES, AttributeConfig, ClassifierConfig, FacesConfig
+from .file import (
+    CONFIG_FORMAT,
+    CONFIG_NAME,
+    OLDEST_SHAPE,
+    is_config,
+    load_config,
+    make_config,
+    read_sessions,
+    read_values,
+    save_config,
+)
+from .marks import NotWith, With, flag
+from .paired import PairedConfig
+from .psc_gan import PSCGANConfig
+from .unpaired import SEMANTIC_WEIGHTS, CycleGANConfig, DistillConfig, SemanticDistance, SemanticLayer, UnpairedConfig
+
+__all__ = [
+    "CONFIG_FORMAT",
+    "CONFIG_NAME",
+    "DEFAULT_ATTRIBUTES",
+    "OLDEST_SHAPE",
+    "PENALTY_OF_LOSS",
+    "SEMANTIC_WEIGHTS",
+    "ACLGANConfig",
+    "Activation",
+    "AttributeConfig",
+    "ClassifierConfig",
+    "CycleGANConfig",
+    "DCGANConfig",
+    "DistillConfig",
+    "EditorConfig",
+    "FacesConfig",
+    "NetworkShape",
+    "Norm",
+    "NotWith",
+    "PSCGANConfig",
+    "PairedConfig",
+    "Positive",
+    "SemanticDistance",
+    "SemanticLayer",
+    "StarGANConfig",
+    "TrainConfig",
+    "UnpairedConfig",
+    "VGGScaling",
+    "Weight",
+    "With",
+    "flag",
+    "is_config",
+    "load_config",
+    "make_config",
+    "read_sessions",
+    "read_values",
+    "save_config",
+]

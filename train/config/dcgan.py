@@ -1,0 +1,117 @@
+"""Configuration of DCGAN and the survey's seven losses."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from .base import Positive, Weight
+from .faces import AttributeConfig
+from .marks import MayChange, With
+
+
+class DCGANConfig(AttributeConfig):
+    """DCGAN from noise, the common test bed of seven adversarial losses."""
+
+    method: Literal["dcgan"] = "dcgan"
+    tier: Literal["dcgan"] = Field("dcgan", description="Generator network; there is one.")  # type: ignore[assignment]
+    without_effect = frozenset({"tier", "shape", "norm", "activation"})
+    loss: Literal["gan", "cgan", "wgan", "wgan-gp", "ebgan", "began", "lsgan"] = Field(
+        "gan", description="Adversarial loss: gan, cgan, wgan, wgan-gp, ebgan, began or lsgan."
+    )
+    attributes: Annotated[str, With("loss", ("cgan",))] = Field(
+        "Male,Smiling", description="Columns whose combinations are the classes of cgan."
+    )
+    size: Annotated[int, Field(ge=16)] = Field(64, description="Side of the pictures: 16, 32, 64, 128 or 256.")
+    width: Positive = Field(64, description="Channels beside the picture, in both networks; 16 suits a CPU.")
+    latent: Positive = Field(100, description="Length of the noise.")
+    noise: Literal["uniform", "normal"] = Field("uniform", description="Noise: uniform in [-1, 1], or normal.")
+    code: Annotated[Positive, With("loss", ("ebgan", "began"))] = Field(
+        64, description="With ebgan and began: length of the autoencoder's code."
+    )
+    critic_norm: Literal["", "in", "bn", "none"] = Field(
+        "", description="Norm of the critic: in, bn or none; default: in with wgan-gp, none with began, else bn."
+    )
+
+    batch: Positive = Field(64, description="Pictures per step, of each process.")
+    epochs: Positive = Field(25, description="Epochs at the full learning rate.")
+    decay_epochs: Annotated[int, Field(ge=0)] = Field(0, description="Epochs of linear decay to 0 after that.")
+    decay_steps: Annotated[int, Field(ge=-1)] = Field(
+        -1, description="How many of --steps, at their end, decay; -1: none, 0: the second half."
+    )
+    optimizer: Literal["", "adam", "rmsprop"] = Field(
+        "", description="Optimiser: adam or rmsprop; default: rmsprop with wgan, else adam."
+    )
+    learning_rate: Weight = Field(
+        0.0, description="Learning rate; 0: 5e-5 with wgan, 1e-4 with wgan-gp and began, else 2e-4."
+    )
+    beta1: Annotated[float, Field(ge=-1, lt=1)] = Field(
+        -1.0, description="Adam's first beta; -1: 0 with wgan-gp and wgan, else 0.5."
+    )
+    n_critic: Annotated[int, Field(ge=0)] = Field(
+        0, description="Critic steps for each of the generator; 0: 5 with wgan and wgan-gp, else 1."
+    )
+
+    minimax: Annotated[bool, With("loss", ("gan", "cgan"))] = Field(
+        False, description="gan, cgan: the saturating form, as in the min-max value."
+    )
+    clip: Annotated[float, Field(gt=0), With("loss", ("wgan",))] = Field(
+        0.01, description="wgan: bound of the critic's parameters."
+    )
+    lambda_gp: Annotated[Weight, With("loss", ("wgan-gp",)), MayChange] = Field(
+        10.0, description="wgan-gp: weight of the gradient penalty."
+    )
+    margin: Annotated[float, Field(gt=0), With("loss", ("ebgan",))] = Field(
+        1.0, description="ebgan: energy above which a fake is bad enough."
+    )
+    pulling_away: Annotated[Weight, With("loss", ("ebgan",))] = Field(
+        0.0, description="ebgan: weight of the pulling-away term; 0.1 is the published one."
+    )
+    gamma: Annotated[float, Field(gt=0, le=1), With("loss", ("began",))] = Field(
+        0.5, description="began: wished ratio of fake to real error; lower gives less variety."
+    )
+    lambda_k: Annotated[Weight, With("loss", ("began",))] = Field(0.001, description="began: speed of the balance k.")
+    patience: Annotated[int, Field(ge=0), With("loss", ("began",))] = Field(
+        0, description="began: generator steps without a better convergence measure that halve the rate; 0: never."
+    )
+    lsgan_targets: Annotated[str, With("loss", ("lsgan",))] = Field(
+        "0,1,1", description="lsgan: labels a of fakes, b of real pictures, c that G aims at."
+    )
+
+    @property
+    def needs_labels(self) -> bool:
+        """Whether the data must have an attribute table."""
+        return self.loss == "cgan"
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """The attributes where the loss takes them; else none, and the table need not have such columns."""
+        return self.attribute_names if self.needs_labels else ()
+
+    @property
+    def target_values(self) -> tuple[float, float, float]:
+        """LSGAN's a, b, c."""
+        a, b, c = (float(part) for part in self.lsgan_targets.split(","))
+        return a, b, c
+
+    @model_validator(mode="after")
+    def _options_fit_the_loss(self) -> DCGANConfig:
+        if self.size not in (16, 32, 64, 128, 256):
+            raise ValueError(f"size must be 16, 32, 64, 128 or 256, got {self.size}")
+        if self.loss == "wgan" and self.optimizer == "adam" and self.beta1 > 0:
+            raise ValueError(
+                f"wgan clips weights, and with momentum (Adam, beta1 {self.beta1:g}) training becomes unstable; use "
+                "rmsprop, adam with beta1 0, or wgan-gp"
+            )
+        if self.beta1 > 0 and (self.optimizer or ("rmsprop" if self.loss == "wgan" else "adam")) == "rmsprop":
+            raise ValueError("beta1 belongs to adam; rmsprop has none")
+        try:
+            a, b, _ = self.target_values
+        except ValueError as error:
+            raise ValueError(f"lsgan_targets takes three numbers a,b,c, got '{self.lsgan_targets}'") from error
+        if a == b:
+            raise ValueError(f"lsgan_targets gives fakes and real pictures the same label, {a:g}")
+        if self.pulling_away and self.batch < 2:
+            raise ValueError("pulling_away compares pictures of a batch; it needs a batch of 2 or more")
+        return self

@@ -1,0 +1,175 @@
+"""Configurations of the methods that edit attributes of faces."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from .base import Positive, Weight
+from .faces import AttributeConfig
+from .marks import MayChange, NotWith, With
+
+
+class EditorConfig(AttributeConfig):
+    """What the methods share that edit attributes."""
+
+    steps: Annotated[int, Field(ge=0)] = Field(200_000, description="Total steps; 0: count epochs.")
+    decay_steps: Annotated[int, Field(ge=0)] = Field(
+        0, description="How many of --steps, at their end, decay; 0: the second half."
+    )
+    generator_width: Annotated[Positive, With("tier", ("stargan", "growing"))] = Field(
+        64, description="Channels of the first layer, for the tiers stargan and growing."
+    )
+    discriminator_width: Positive = Field(
+        64, description="Channels of the discriminator's first layer; 32 is a quarter of the work, 16 a sixteenth."
+    )
+    discriminator_layers: Annotated[int, Field(ge=3, le=6), NotWith("tier", ("growing",))] = Field(
+        6, description="Layers of the discriminator; 4 are several times faster on a CPU, at 64 px."
+    )
+    discriminator_learning_rate: Annotated[Weight, MayChange] = Field(
+        0.0, description="Adam's learning rate of the discriminator; 0: the same."
+    )
+    n_critic: Annotated[int, Field(ge=0)] = Field(
+        0, description="Discriminator steps for each of the generator; 0: 5 with wgan-gp, else 1."
+    )
+    lambda_gp: Annotated[float, Field(ge=-1), MayChange] = Field(
+        -1.0, description="Weight of the gradient penalty; 0: none, -1: its published one."
+    )
+    targets: Literal["permute", "coin"] = Field(
+        "permute", description="Target labels: those of other pictures of the batch, or independent coin flips."
+    )
+    classifier: Annotated[str, MayChange] = Field(
+        "", description="Classifier (file or run folder) that measures accuracies for the log; never trained against."
+    )
+
+    @model_validator(mode="after")
+    def _tier_takes_labels(self) -> EditorConfig:
+        if self.tier.startswith("resnet"):
+            raise ValueError(f"tier {self.tier} takes no attributes; use nano, mobile, light, stargan or growing")
+        return self
+
+
+PENALTY_OF_LOSS = {"lsgan": "none", "wgan-gp": "mean", "logistic": "active_r1"}
+"""ACL-GAN's attribute loss → the gradient penalty that it needs by default."""
+
+
+class ACLGANConfig(EditorConfig):
+    """ACL-GAN: attribute editing with one attribute loss and one content loss, inside a mask and a frame."""
+
+    method: Literal["acl-gan"] = "acl-gan"
+    loss: Literal["lsgan", "wgan-gp", "logistic"] = Field("lsgan", description="Adversarial loss of each attribute.")
+    penalty: Literal["", "none", "mean", "per_attribute", "active_r1"] = Field(
+        "", description="Gradient penalty; default: none with lsgan, mean with wgan-gp, active_r1 with logistic."
+    )
+    penalty_every: Positive = Field(
+        1, description="Discriminator steps between two gradient penalties, which weigh as many times more."
+    )
+    complement: bool = Field(True, description="Give the absence of each attribute a label and a loss of its own.")
+    content: Literal["translation", "identity", "cycle"] = Field(
+        "translation",
+        description="Content loss: the edit is near the input, no edit changes nothing, or there and back.",
+    )
+    lambda_att: Annotated[Weight, MayChange] = Field(1.0, description="Weight of the attribute loss: the one to tune.")
+    lambda_con: Annotated[Weight, MayChange] = Field(10.0, description="Weight of the content loss.")
+    open_share: Annotated[float, Field(ge=0, lt=1), MayChange] = Field(
+        0.0,
+        description="Share of the wished attributes that are left open: the generator gets what a user gives it who "
+        "names only some, and no head asks.",
+    )
+    lambda_shift: Annotated[Weight, MayChange] = Field(
+        0.0,
+        description="Weight of the distance between the edit of a piece of a picture and that piece of the edit, on a "
+        "quarter of the pictures; against patterns that stick to the generator's grid.",
+    )
+    lambda_mask: Annotated[Weight, MayChange] = Field(
+        0.0, description="Weight of the mask's mean; not needed by default."
+    )
+    lambda_tv: Annotated[Weight, MayChange] = Field(
+        0.0, description="Weight of the mask's total variation; not needed by default."
+    )
+    lambda_smooth: Annotated[Weight, MayChange] = Field(
+        0.0,
+        description="Weight of the total variation of the change (edit - picture); against blocks and dots finer than "
+        "what a discriminator with --discriminator-size sees.",
+    )
+    instance_noise: Annotated[Weight, MayChange] = Field(
+        0.0,
+        description="Deviation of noise added to all that the discriminator sees, in units of [-1, 1]: hides the dots "
+        "with which a short run fools it; 0.1 is strong.",
+    )
+    discriminator_shift: Annotated[int, Field(ge=0), MayChange] = Field(
+        0,
+        description="Pixels by which all that the discriminator sees is shifted at random, at most: against dots with "
+        "the period of its grid; 4 is enough.",
+    )
+    discriminator_size: Annotated[int, Field(ge=0)] = Field(
+        0,
+        description="Side to which all that the discriminator sees is averaged down; 0: as it is. Half the size is a "
+        "quarter of its work, and hides fine dots from it.",
+    )
+    fade_images: Annotated[Positive, With("tier", ("growing",))] = Field(
+        200_000, description="Tier growing: images for which a new level is faded in."
+    )
+    stable_images: Annotated[int, Field(ge=0), With("tier", ("growing",))] = Field(
+        200_000, description="Tier growing: images at each level after that."
+    )
+    border: Annotated[int, MayChange] = Field(
+        -1, description="Border that the generator never changes, in pixels; -1: size / 16."
+    )
+    warmup_steps: Annotated[int, Field(ge=0)] = Field(
+        0,
+        description="First steps, in which only the discriminator learns, on unedited pictures with wished labels. "
+        "Without them the masks of a short run close before it knows any attribute.",
+    )
+    discriminator_init: Literal["default", "he"] = Field(
+        "default", description="Initialisation of the discriminator: PyTorch's, or He's, which learns twice as fast."
+    )
+
+    @property
+    def penalty_name(self) -> str:
+        """The gradient penalty: the one asked for, or the loss's own."""
+        return self.penalty or PENALTY_OF_LOSS[self.loss]
+
+    @property
+    def border_px(self) -> int:
+        """Width of the frame's border."""
+        return self.border_at(self.size)
+
+    def border_at(self, size: int) -> int:
+        """Width of the border of a picture of another size, to scale."""
+        return round(self.border * size / self.size) if self.border >= 0 else round(size / 16)
+
+    @model_validator(mode="after")
+    def _a_penalty_is_weighed(self) -> ACLGANConfig:
+        if self.penalty_name == "none" and (self.lambda_gp > 0 or self.penalty_every > 1):
+            option = "--lambda-gp" if self.lambda_gp > 0 else "--penalty-every"
+            raise ValueError(f"{option} has no effect without a gradient penalty; give --penalty")
+        return self
+
+    @model_validator(mode="after")
+    def _a_window_remains(self) -> ACLGANConfig:
+        if self.discriminator_size and self.size % self.discriminator_size:
+            raise ValueError(f"discriminator_size {self.discriminator_size} does not divide size {self.size}")
+        if self.discriminator_size and self.tier == "growing":
+            raise ValueError("discriminator_size cannot be given with tier growing, whose discriminator grows too")
+        if 2 * self.border_px >= self.size:
+            raise ValueError(f"a border of {self.border_px} px leaves nothing of {self.size} px")
+        return self
+
+
+class StarGANConfig(EditorConfig):
+    """StarGAN, the baseline: WGAN-GP, a class loss and a reconstruction; no mask."""
+
+    method: Literal["stargan"] = "stargan"
+    tier: Literal["nano", "mobile", "light", "edge", "resnet6", "resnet9", "stargan", "growing"] = Field(
+        "stargan", description="Generator network."
+    )
+    lambda_cls: Annotated[Weight, MayChange] = Field(1.0, description="Weight of the class loss.")
+    lambda_rec: Annotated[Weight, MayChange] = Field(10.0, description="Weight of the reconstruction loss.")
+
+    @model_validator(mode="after")
+    def _tier_gives_an_image(self) -> StarGANConfig:
+        if self.tier == "growing":
+            raise ValueError("tier growing belongs to acl-gan")
+        return self

@@ -1,0 +1,263 @@
+"""What a generator learns from in paired training: any image-to-image ONNX file, or a filter. Both answer pixels.
+
+A teacher runs before the training, once for each picture, so its speed hardly matters; ONNX Runtime on the CPU runs it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from ganlens.engine.errors import MissingExtra, ModelFileError, OptionError, did_you_mean
+from ganlens.engine.model.description import parse_value_range
+from ganlens.engine.spec import GeneratorSpec, ValueRange
+
+from .filters import find_filter
+from .pictures import to_rgb
+
+Pixels = NDArray[np.uint8]
+Values = NDArray[np.float32]
+
+FILTER = "filter:"
+_SETTING = re.compile(r"(?P<name>[^\[\]=(),]+)(\[(?P<place>\d+)\])?=(?P<value>.+)")
+_ANSWER = re.compile(r"(?P<file>.+\.onnx)\((?P<picture>.+)\)")
+
+
+class Teacher(Protocol):
+    """Answers a picture with a picture of the same size."""
+
+    name: str
+    """What it is, in a few words, for the record."""
+    digest: str
+    """Changes whenever the answers may."""
+
+    def __call__(self, pixels: Pixels) -> Pixels:
+        """(H, W, 3) uint8 RGB to the same."""
+        ...
+
+
+def open_teacher(
+    teacher: str, *, value_range: str = "", inputs: str = "", scale: float = 1.0, threads: int = 0
+) -> Teacher:
+    """The teacher that ``--teacher`` names.
+
+    Args:
+        teacher: an ONNX file, or ``filter:NAME``.
+        value_range: what ``--range`` names; only for a file without our record.
+        inputs: values of the file's further inputs; see :func:`parse_inputs`.
+        scale: enlargement of the picture before the teacher sees it; its answer is averaged back down. Above 1 strokes
+            become finer, and a weave with the period of the teacher's own grid disappears.
+        threads: of ONNX Runtime; 0: its own choice.
+
+    Raises:
+        OptionError: no such filter, or options that do not fit.
+        ModelFileError: the file is missing, cannot be run, or is not image to image.
+    """
+    if teacher.startswith(FILTER):
+        if value_range or inputs or scale != 1.0:
+            raise OptionError("--range, --teacher-input and --teacher-scale belong to a teacher that is an ONNX file.")
+        return FilterTeacher(teacher.removeprefix(FILTER))
+    return OnnxTeacher(Path(teacher), value_range=value_range, inputs=inputs, scale=scale, threads=threads)
+
+
+class FilterTeacher:
+    """A filter of :mod:`.filters`."""
+
+    def __init__(self, name: str) -> None:
+        self.filter = find_filter(name)
+        self.name = f"the filter {name} of ganlens"
+        self.digest = _digest(name, inspect.getsource(self.filter))
+
+    def __call__(self, pixels: Pixels) -> Pixels:
+        """(H, W, 3) uint8 RGB to the same."""
+        return self.filter(pixels)
+
+
+class OnnxTeacher:
+    """An ONNX file with one picture in and one out, channels first or last, of fixed or free size."""
+
+    def __init__(
+        self, path: Path, *, value_range: str = "", inputs: str = "", scale: float = 1.0, threads: int = 0
+    ) -> None:
+        if scale <= 0:
+            raise OptionError(f"--teacher-scale must be above 0, got {scale:g}.")
+        self.path = path
+        self.scale = scale
+        self.name = (
+            path.name + (f", {inputs}" if inputs else "") + (f", at {scale:g} times the size" if scale != 1 else "")
+        )
+        self._session = _open(path, threads)
+        self._image, others = self._find_inputs()
+        self._answer = self._find_answer()
+        self.value_range = self._find_range(value_range)
+        self._fixed = _sides(self._image.shape)
+        self._channels_last = self._image.shape[-1] == 3
+        self._others = parse_inputs(inputs, {entry.name: _dims(entry.shape) for entry in others}, threads)
+        values = [array.tobytes() for _, array in sorted(self._others.items())]
+        self.digest = _digest(self.value_range, scale, inputs, path.read_bytes(), *values)
+
+    def __call__(self, pixels: Pixels) -> Pixels:
+        """(H, W, 3) uint8 RGB to the same."""
+        height, width = pixels.shape[:2]
+        # Most networks want a multiple of their strides; 16 suits all that are known here.
+        wanted = self._fixed or tuple(max(16, round(side * self.scale / 16) * 16) for side in (height, width))
+        seen = _resized(pixels, (wanted[0], wanted[1]))
+        low, high = self.value_range
+        x = seen.astype(np.float32) * ((high - low) / 255) + low
+        x = x[None] if self._channels_last else np.ascontiguousarray(x.transpose(2, 0, 1))[None]
+        try:
+            (y,) = self._session.run([self._answer], {self._image.name: x, **self._others})
+        except Exception as error:  # ONNX Runtime has no common class for what its graphs raise
+            raise ModelFileError(f"The teacher {self.path.name} does not run: {_first_line(error)}") from error
+        y = y[0] if y.shape[-1] == 3 and self._channels_last else y[0].transpose(1, 2, 0)
+        if y.ndim != 3 or y.shape[2] != 3:
+            raise ModelFileError(f"The teacher {self.path.name} answers with shape {y.shape}; expected a picture.")
+        answer: Pixels = np.clip((y - low) * (255 / (high - low)) + 0.5, 0, 255).astype(np.uint8)
+        return _resized(answer, (height, width))
+
+    def _find_inputs(self) -> tuple[Any, list[Any]]:
+        entries = self._session.get_inputs()
+        pictures = [entry for entry in entries if len(entry.shape) == 4 and 3 in (entry.shape[1], entry.shape[-1])]
+        if len(pictures) != 1:
+            found = ", ".join(f"{entry.name} {entry.shape}" for entry in entries)
+            raise ModelFileError(
+                f"The teacher {self.path.name} has the inputs {found}; expected one picture, (N, 3, H, W) or "
+                "(N, H, W, 3)."
+            )
+        return pictures[0], [entry for entry in entries if entry is not pictures[0]]
+
+    def _find_answer(self) -> str:
+        pictures = [entry.name for entry in self._session.get_outputs() if len(entry.shape) == 4]
+        if not pictures:
+            raise ModelFileError(f"The teacher {self.path.name} has no output of shape (N, 3, H, W) or (N, H, W, 3).")
+        return str(pictures[0])
+
+    def _find_range(self, given: str) -> ValueRange:
+        spec = GeneratorSpec.from_metadata(self._session.get_modelmeta().custom_metadata_map)
+        if spec is not None:
+            return spec.value_range
+        if not given:
+            raise OptionError(
+                f"--range is needed: {self.path.name} does not say which values its pictures have. Give 0..1, -1..1 "
+                "or 0..255."
+            )
+        return parse_value_range(given)
+
+
+def parse_inputs(text: str, shapes: Mapping[str, tuple[int, ...]], threads: int = 0) -> dict[str, Values]:
+    """Values of a teacher's further inputs.
+
+    Args:
+        text: settings separated by commas: ``NAME=VALUE`` sets all of an input, ``NAME[PLACE]=VALUE`` one of its values
+            (others are 0), ``NAME=FILE.onnx(PICTURE)`` sets it to what another network answers to a picture.
+        shapes: of the inputs, free dimensions as 1.
+        threads: of ONNX Runtime, for a network that is asked.
+
+    Raises:
+        OptionError: a setting cannot be read, an input is not there or not set.
+    """
+    values: dict[str, Values] = {}
+    for setting in filter(None, (part.strip() for part in text.split(","))):
+        match = _SETTING.fullmatch(setting)
+        if match is None:
+            raise OptionError(f"--teacher-input: expected NAME=VALUE or NAME[PLACE]=VALUE, got '{setting}'.")
+        name, place, value = match["name"], match["place"], match["value"]
+        if name not in shapes:
+            raise OptionError(f"--teacher-input: the teacher has no input '{name}'. {did_you_mean(name, shapes)}")
+        array = values.setdefault(name, np.zeros(shapes[name], np.float32))
+        asked = _ANSWER.fullmatch(value)
+        if asked is not None:
+            values[name] = _answer_to(Path(asked["file"]), Path(asked["picture"]), threads).reshape(shapes[name])
+        elif place is None:
+            array[...] = _number(value, setting)
+        elif int(place) < array.size:
+            array.reshape(-1)[int(place)] = _number(value, setting)
+        else:
+            raise OptionError(f"--teacher-input: {name} has {array.size} values, 0 to {array.size - 1}, got {place}.")
+    missing = [name for name in shapes if name not in values]
+    if missing:
+        raise OptionError(
+            f"--teacher-input is needed for {', '.join(f'{name} {shapes[name]}' for name in missing)}: for example "
+            f"--teacher-input '{missing[0]}[0]=1'."
+        )
+    return values
+
+
+def _answer_to(file: Path, picture: Path, threads: int) -> Values:
+    """What a network that reads one picture in 0..1 says of it (a style vector)."""
+    session = _open(file, threads)
+    (entry,) = session.get_inputs()
+    try:
+        with Image.open(picture) as opened:
+            image = to_rgb(opened)
+    except OSError as error:
+        raise OptionError(f"--teacher-input: the picture {picture} cannot be read: {error}.") from error
+    height, width = _sides(entry.shape) or (image.height, image.width)
+    x = np.asarray(image.resize((width, height), Image.Resampling.BICUBIC), np.float32)[None] / 255
+    if entry.shape[-1] != 3:
+        x = np.ascontiguousarray(x.transpose(0, 3, 1, 2))
+    answer: Values = np.asarray(session.run(None, {entry.name: x})[0], np.float32)
+    return answer
+
+
+def _open(path: Path, threads: int) -> Any:
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise MissingExtra("A teacher that is an ONNX file", "onnxruntime", "export") from error
+    if not path.is_file():
+        raise ModelFileError(f"There is no file {path}. --teacher takes an ONNX file, or filter:comic, pencil or oil.")
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 3
+    try:
+        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:
+        raise ModelFileError(f"{path} cannot be run: {_first_line(error)}") from error
+
+
+def _sides(shape: Sequence[Any]) -> tuple[int, int] | None:
+    """(height, width) of a picture's shape, if both are numbers."""
+    sides = shape[1:3] if shape[-1] == 3 else shape[2:4]
+    return (sides[0], sides[1]) if all(isinstance(side, int) and side > 0 for side in sides) else None
+
+
+def _dims(shape: Sequence[Any]) -> tuple[int, ...]:
+    return tuple(dim if isinstance(dim, int) and dim > 0 else 1 for dim in shape)
+
+
+def _resized(pixels: Pixels, size: tuple[int, int]) -> Pixels:
+    """Bicubic up, averaged down (by triangles: boxes of a fraction of a pixel would beat with a weave)."""
+    if pixels.shape[:2] == size:
+        return pixels
+    smaller = size[0] * size[1] < pixels.shape[0] * pixels.shape[1]
+    method = Image.Resampling.BILINEAR if smaller else Image.Resampling.BICUBIC
+    return np.asarray(Image.fromarray(pixels).resize((size[1], size[0]), method))
+
+
+def _number(text: str, setting: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise OptionError(
+            f"--teacher-input: expected a number or FILE.onnx(PICTURE) in '{setting}', got '{text}'."
+        ) from None
+
+
+def _digest(*parts: object) -> str:
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part if isinstance(part, bytes) else repr(part).encode())
+    return digest.hexdigest()
+
+
+def _first_line(error: Exception) -> str:
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

@@ -1,0 +1,249 @@
+"""``engine train evaluate``: what is measured of a model, by what its method is for."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import RenderableType
+from rich.table import Table
+
+from ganlens.engine.errors import OptionError
+from ganlens.engine.files import replace_file
+from ganlens.engine.spec import GeneratorSpec
+
+from ..checkpoint import GENERATOR_NAME, load_generator, read_generator_file, save_generator
+from ..config import CONFIG_NAME, read_values
+from ..methods import METHODS
+from .classifier import load_classifier, measure
+from .device import measuring_device
+from .edits import EditEvaluation, evaluate_edit_files, held_out_faces
+from .extractors import open_extractor
+from .generated import evaluate_generated, real_pictures
+from .labels import LabelAccuracy, LabelEvaluation, evaluate_label_files
+from .metrics import Figure
+from .translation import Evaluation, evaluate_files
+
+MOST_GENERATED = 2000
+"""Pictures that are generated for a distance, unless a number is given."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateOptions:
+    """What can be given to the command; each evaluation takes what it needs."""
+
+    photos: tuple[str, ...] = ()
+    paintings: str = ""
+    weights: Path | None = None
+    inception: Path | None = None
+    size: int = 256
+    grid: Path | None = None
+    grid_rows: int = 8
+    result: Path | None = None
+    record: bool = False
+    classifier: Path | None = None
+    data: str = ""
+    holdout: int | None = None
+    count: int = 0
+
+    @property
+    def has_features(self) -> bool:
+        """Whether distances can be measured."""
+        return self.weights is not None or self.inception is not None
+
+
+def evaluate_run(model: Path, options: EvaluateOptions) -> list[RenderableType]:
+    """Measure a run folder or checkpoint, write what was asked for, and give what to print.
+
+    Raises:
+        OptionError: something is missing that this kind of model needs.
+    """
+    return EVALUATIONS[kind_of(model)](model, options)
+
+
+def kind_of(model: Path) -> str:
+    """The evaluation that fits: by the method of the run folder, else by the record of the checkpoint."""
+    folder = model if model.is_dir() else model.parent
+    if (folder / CONFIG_NAME).is_file():
+        method = str(read_values(folder).get("method", ""))
+        if method in METHODS:
+            return METHODS[method].evaluation
+    spec = read_generator_file(model / GENERATOR_NAME if model.is_dir() else model)[0]
+    if spec.image is None:
+        return "generated"
+    return "edits" if spec.attributes else "translation"
+
+
+def _translation(model: Path, options: EvaluateOptions) -> list[RenderableType]:
+    values = _values(model)
+    photos, paintings = list(options.photos), options.paintings or str(values.get("paintings", ""))
+    if not photos or not paintings or not options.has_features:
+        raise OptionError(
+            "--photos, --paintings and --weights or --inception are needed to compare translations with paintings."
+        )
+    found = evaluate_files(
+        model,
+        photos,
+        paintings,
+        options.weights,
+        inception=options.inception,
+        size=options.size,
+        grid=options.grid,
+        grid_rows=options.grid_rows,
+        result=options.result,
+        record=options.record,
+    )
+    return list(_tell_translation(found))
+
+
+def _edits(model: Path, options: EvaluateOptions) -> list[RenderableType]:
+    if options.classifier is None:
+        given = " --photos and --paintings belong to translators." if options.photos or options.paintings else ""
+        raise OptionError(
+            "This model edits attributes: give --classifier, a run of engine train classifier, to say what its edits "
+            f"show.{given}"
+        )
+    found = evaluate_edit_files(
+        model,
+        options.classifier,
+        data=options.data,
+        holdout=options.holdout,
+        count=options.count,
+        weights=options.weights,
+        inception=options.inception,
+        result=options.result,
+        record=options.record,
+    )
+    return list(_tell_edits(found))
+
+
+def _labels(model: Path, options: EvaluateOptions) -> list[RenderableType]:
+    found = evaluate_label_files(
+        model,
+        options.classifier,
+        data=options.data,
+        holdout=options.holdout,
+        count=options.count or 1000,
+        weights=options.weights,
+        inception=options.inception,
+        result=options.result,
+        record=options.record,
+    )
+    return list(_tell_labels(found))
+
+
+def _generated(model: Path, options: EvaluateOptions) -> list[RenderableType]:
+    if not options.has_features:
+        raise OptionError("--weights or --inception is needed: features for the distance to real pictures.")
+    values = _values(model)
+    data = options.data or str(values.get("data", ""))
+    if not data:
+        raise OptionError(f"{model} does not say which pictures it was trained on. Give --data.")
+    tables = {name: str(values.get(name, "")) if not options.data else "" for name in ("table", "identities")}
+    holdout = int(values.get("holdout", 0)) if options.holdout is None else options.holdout
+    generator, spec = load_generator(model)
+    real, which = real_pictures(data, tables["table"], tables["identities"], holdout)
+    device = measuring_device()
+    extractor = open_extractor(options.inception, options.weights).to(device)
+    count = options.count or min(len(real), MOST_GENERATED)
+    found = evaluate_generated(generator.to(device), spec, real[:MOST_GENERATED], extractor, count)
+    _write(model, spec, found.to_dict(), found.metrics(), options)
+    return [f"{figure} Real pictures: {which}." for figure in (found.frechet, found.kernel)]
+
+
+def _classifier(model: Path, options: EvaluateOptions) -> list[RenderableType]:
+    judge = load_classifier(model)
+    names = judge.record.attributes
+    values = _values(model)
+    if values.get("labels"):
+        return [_accuracy_table(f"{judge.record.held_out} faces of people never seen", judge.record.accuracy,
+                                judge.record.balanced_accuracy)]  # fmt: skip
+    faces = held_out_faces(model, names, data=options.data, holdout=options.holdout, count=options.count)
+    accuracy, balanced = measure(judge.to(measuring_device()), faces, names)
+    if options.result is not None:
+        _write_json(options.result, {"faces": len(faces.paths), "accuracy": accuracy, "balanced_accuracy": balanced})
+    return [_accuracy_table(f"{len(faces.paths)} faces of people never seen", accuracy, balanced)]
+
+
+EVALUATIONS: dict[str, Callable[[Path, EvaluateOptions], list[RenderableType]]] = {
+    "translation": _translation,
+    "edits": _edits,
+    "labels": _labels,
+    "generated": _generated,
+    "classifier": _classifier,
+}
+"""Name, as the table of methods has it → what is measured."""
+
+
+def _values(model: Path) -> dict[str, Any]:
+    folder = model if model.is_dir() else model.parent
+    return read_values(folder) if (folder / CONFIG_NAME).is_file() else {}
+
+
+def _write(
+    model: Path, spec: GeneratorSpec, values: dict[str, Any], metrics: dict[str, float], options: EvaluateOptions
+) -> None:
+    if options.result is not None:
+        _write_json(options.result, {"model": spec.name, "weights_sha256": spec.weights_sha256, **values})
+    if options.record:
+        file = model / GENERATOR_NAME if model.is_dir() else model
+        generator, _ = load_generator(file)
+        save_generator(generator, spec.model_copy(update={"metrics": {**spec.metrics, **metrics}}), file)
+
+
+def _write_json(path: Path, values: dict[str, Any]) -> None:
+    replace_file(path, json.dumps(values, indent=2, ensure_ascii=False) + "\n")
+
+
+# --- what is printed -------------------------------------------------------------------------------------------------
+
+
+def _accuracy_table(title: str, accuracy: dict[str, float], balanced: dict[str, float]) -> Table:
+    table = Table("attribute", "accuracy", "balanced", title=title)
+    for name, share in accuracy.items():
+        table.add_row(name, f"{share:.3f}", f"{balanced[name]:.3f}")
+    return table
+
+
+def _tell_translation(found: Evaluation) -> Iterable[RenderableType]:
+    sample = found.sample
+    table = Table("translation", sample.name, found.kernel["model"].name, title=sample.features)
+    for row, figure in found.kernel.items():
+        table.add_row(row, f"{found.distances[row]:.1f}", f"{figure.value:.4g} ± {figure.spread:.2g}")
+    yield table
+    yield (
+        f"{found.photos} photos, {found.paintings} paintings, {found.size} px, resize: {sample.resize}. "
+        "Smaller is nearer. Fréchet's is biased upwards for few pictures: compare at equal numbers only"
+        + (", and never with the FID of papers." if sample.name != "FID" else ".")
+    )
+
+
+def _tell_edits(found: EditEvaluation) -> Iterable[RenderableType]:
+    table = Table(
+        "attribute", "as wished", "before", "others kept", "before", "mask", "change", title=f"{found.faces} faces"
+    )
+    for name, row in found.rows.items():
+        table.add_row(name, *(f"{value:.3f}" for value in row))
+    yield table
+    distance = "" if found.frechet is None else f" To the unedited faces: {found.frechet}."
+    border = "no border" if found.border_error < 0 else f"largest change in the border: {found.border_error:g}"
+    yield f"{found.size} px, people never seen; {border}.{distance}"
+
+
+def _tell_labels(found: LabelEvaluation) -> Iterable[RenderableType]:
+    def shares(accuracy: LabelAccuracy | None) -> list[str]:
+        return ["-", "-"] if accuracy is None else [f"{accuracy.slot:.3f}", f"{accuracy.exact:.3f}"]
+
+    figures: list[Figure] = [figure for figure in found.rows["all"][3:] if figure is not None]
+    judges = [word for who in ("C'(E')", "judge", "judge on real") for word in (f"{who} slot", "exact")]
+    table = Table("labels", *judges, *(figure.name for figure in figures), title=f"{found.faces} faces each")
+    for name, row in found.rows.items():
+        values = {figure.name: f"{figure.value:.4g}" for figure in row[3:] if figure is not None}
+        cells = [cell for accuracy in row[:3] for cell in shares(accuracy)]
+        table.add_row(name, *cells, *(values.get(figure.name, "-") for figure in figures))
+    yield table
+    yield from (str(figure) for figure in figures)
+    yield from (f"{name}: no row. {why}" for name, why in found.missing.items())

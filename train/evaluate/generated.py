@@ -1,0 +1,90 @@
+"""How far generated pictures are from real ones: for generators from noise, with or without classes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from ganlens.engine.errors import OptionError
+from ganlens.engine.spec import GeneratorSpec
+
+from ..data.attribute_table import find_faces, has_table, picture_folder, split_faces
+from ..data.pictures import centre, list_pictures, read_picture, to_tensor
+from .device import device_of
+from .extractors import Extractor
+from .metrics import Features, Figure, SetDistance, in_batches
+
+BATCH = 32
+RESIZE = "central square of the shorter side, bicubic (Pillow)"
+
+
+class GeneratedEvaluation(NamedTuple):
+    """Distances of generated pictures to real ones."""
+
+    frechet: Figure
+    kernel: Figure
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {"frechet": self.frechet.to_dict(), "kernel": self.kernel.to_dict()}
+
+    def metrics(self) -> dict[str, float]:
+        """For the record of a generator."""
+        return {
+            f"{f.name} {f.features}, {f.generated} generated / {f.real} real, {f.size[1]} px": f.value
+            for f in (self.frechet, self.kernel)
+        }
+
+
+def generate(generator: nn.Module, spec: GeneratorSpec, count: int, seed: int = 0) -> Iterator[Tensor]:
+    """Batches (N, 3, H, W) in [-1, 1], on the CPU; with classes, each as often as the others.
+
+    Args:
+        generator: in eval mode, on any device.
+        spec: its record: length and distribution of the noise, number of classes.
+        count: pictures in all.
+        seed: of the noise; the same pictures for the same seed.
+    """
+    if spec.latent is None:
+        raise OptionError(f"'{spec.name}' makes nothing from noise.")
+    device = device_of(generator)
+    source = torch.Generator().manual_seed(seed)
+    classes = spec.attributes.length if spec.attributes else 0
+    for start in range(0, count, BATCH):
+        rows = min(BATCH, count - start)
+        if spec.latent.distribution == "uniform":
+            z = 2 * torch.rand(rows, spec.latent.dim, generator=source) - 1
+        else:
+            z = torch.randn(rows, spec.latent.dim, generator=source)
+        inputs = [z.to(device)]
+        if classes:
+            inputs.append(torch.eye(classes)[torch.arange(start, start + rows) % classes].to(device))
+        with torch.no_grad():
+            yield generator(*inputs).cpu()
+
+
+def real_pictures(data: str, table: str, identities: str, holdout: int) -> tuple[list[Path], str]:
+    """The pictures to compare with, and which they are: those held out, where a table says whose they are, else all.
+
+    Raises:
+        TrainingError: there are none.
+    """
+    if has_table(data, table) and holdout:
+        held_out = split_faces(find_faces(data, (), table=table, identities=identities), holdout)[1]
+        if len(held_out.paths) > 1:
+            return held_out.paths, "held out"
+    return list_pictures(str(picture_folder(Path(data)))), "of the training"
+
+
+def evaluate_generated(
+    generator: nn.Module, spec: GeneratorSpec, real: list[Path], extractor: Extractor, count: int
+) -> GeneratedEvaluation:
+    """Distances of ``count`` generated pictures to the real ones, both at the generator's size."""
+    size = spec.size.preferred[0]
+    squares = (to_tensor(centre(read_picture(path, size), size)) for path in real)
+    distance = SetDistance(extractor, Features.of(extractor, in_batches(squares, BATCH)), resize=RESIZE)
+    return GeneratedEvaluation(*distance(generate(generator, spec, count)))

@@ -1,0 +1,189 @@
+"""How far translated photos are from paintings: Fréchet and kernel distances beside two floors, and a grid to look at.
+
+What the distances are called depends on the features (:mod:`.extractors`). On others than the FID Inception's they
+compare rows of one table, never papers.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from ganlens.engine.errors import OptionError
+from ganlens.engine.files import replace_file
+
+from ..checkpoint import GENERATOR_NAME, load_generator, save_generator
+from ..data.pictures import centre, list_pictures, read_picture, to_pixels, to_tensor
+from .colour_transfer import ColourTransfer, Pixels
+from .device import device_of, measuring_device
+from .extractors import Extractor, open_extractor
+from .metrics import Figure, SetDistance, in_batches
+
+Translate = Callable[[Pixels], Pixels]
+
+BATCH = 8
+RESIZE = "shorter side, bicubic (Pillow), central square"
+
+
+class Evaluation(NamedTuple):
+    """Distances to the paintings, and what they were measured on."""
+
+    frechet: dict[str, Figure]
+    """Row → Fréchet distance; rows are "identity", "colour transfer" and "model"."""
+    kernel: dict[str, Figure]
+    """Row → kernel distance."""
+    size: int
+
+    @property
+    def distances(self) -> dict[str, float]:
+        """Row → Fréchet distance, the number only."""
+        return {row: figure.value for row, figure in self.frechet.items()}
+
+    @property
+    def sample(self) -> Figure:
+        """Any of the figures: the features, the counts and the sizes are the same for all."""
+        return next(iter(self.frechet.values()))
+
+    @property
+    def photos(self) -> int:
+        """How many photos were translated."""
+        return self.sample.generated
+
+    @property
+    def paintings(self) -> int:
+        """How many paintings they were compared with."""
+        return self.sample.real
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            "distance": self.sample.name,
+            "distances": self.distances,
+            "features": self.sample.features,
+            "photos": self.photos,
+            "paintings": self.paintings,
+            "size": self.size,
+            "resize": self.sample.resize,
+            "kernel": {row: figure.to_dict() for row, figure in self.kernel.items()},
+        }
+
+    def metrics(self) -> dict[str, float]:
+        """For the record of a generator; each name says the features and the set sizes."""
+        where = f"{self.photos} photos / {self.paintings} paintings, {self.size} px"
+        return {
+            f"{figure.name} {figure.features}, {row}, {where}": figure.value
+            for figures in (self.frechet, self.kernel)
+            for row, figure in figures.items()
+        }
+
+
+def evaluate(
+    generator: nn.Module, photos: Sequence[Path], paintings: Sequence[Path], extractor: Extractor, *, size: int = 256
+) -> Evaluation:
+    """Distances of {photos as they are, colour-transferred, translated} to the paintings.
+
+    Args:
+        generator: (N, 3, H, W) in [-1, 1] to the same.
+        photos, paintings: picture files, at least 2 of each.
+        extractor: the features that are compared.
+        size: pictures are resized to this shorter side and cropped to the central square.
+    """
+    distance = SetDistance(extractor, in_square_batches(paintings, size), resize=RESIZE)
+    rows: dict[str, Translate] = {"identity": lambda pixels: pixels, **translations(generator, paintings, size)}
+    figures = {name: distance(in_square_batches(photos, size, translate)) for name, translate in rows.items()}
+    return Evaluation(
+        {name: found.frechet for name, found in figures.items()},
+        {name: found.kernel for name, found in figures.items()},
+        size,
+    )
+
+
+def in_square_batches(paths: Sequence[Path], size: int, translate: Translate | None = None) -> Iterable[Tensor]:
+    """The central squares of pictures, translated or as they are: (N, 3, size, size) in [-1, 1]."""
+    pictures = (load(path, size) for path in paths)
+    return in_batches((to_tensor(translate(p) if translate else p) for p in pictures), BATCH)
+
+
+def translations(generator: nn.Module, paintings: Sequence[Path], size: int) -> dict[str, Translate]:
+    """The two ways to make a painting of a photo: the plain one, and the model."""
+
+    device = device_of(generator)
+
+    @torch.no_grad()
+    def model(pixels: Pixels) -> Pixels:
+        return to_pixels(generator(to_tensor(pixels)[None].to(device))[0])
+
+    return {"colour transfer": ColourTransfer.fit(load(path, size) for path in paintings).apply, "model": model}
+
+
+def load(path: Path, size: int) -> Pixels:
+    """The central square of a picture, (size, size, 3) uint8 RGB."""
+    return centre(read_picture(path, size), size)
+
+
+def make_grid(
+    generator: nn.Module, photos: Sequence[Path], paintings: Sequence[Path], *, size: int = 256
+) -> Image.Image:
+    """One row for each photo: as it is, colour-transferred, translated."""
+    ways = translations(generator, paintings, size).values()
+    rows = []
+    for path in photos:
+        photo = load(path, size)
+        rows.append(np.concatenate([photo, *(translate(photo) for translate in ways)], axis=1))
+    return Image.fromarray(np.concatenate(rows, axis=0))
+
+
+def evaluate_files(
+    model: Path,
+    photos: Sequence[str],
+    paintings: str,
+    weights: Path | None,
+    *,
+    inception: Path | None = None,
+    size: int = 256,
+    grid: Path | None = None,
+    grid_rows: int = 8,
+    result: Path | None = None,
+    record: bool = False,
+) -> Evaluation:
+    """The command: read the files, measure, write what was asked for.
+
+    Args:
+        model: checkpoint or run folder.
+        photos: folders or globs; taken together.
+        weights, inception: files of feature networks, see :func:`.extractors.open_extractor`.
+        grid: PNG to write, rows spread evenly over the photos.
+        result: JSON to write.
+        record: put the distances into the checkpoint's own record.
+    """
+    generator, spec = load_generator(model)
+    if spec.image is None or spec.attributes is not None:
+        takes = ", ".join(spec.attributes.names) if spec.attributes else "noise only"
+        raise OptionError(
+            f"'{spec.name}' is no translator between two domains: it takes {takes}. Leave --photos and --paintings out."
+        )
+    photo_paths = [path for source in photos for path in list_pictures(source)]
+    painting_paths = list_pictures(paintings)
+    device = measuring_device()
+    generator.to(device)
+    extractor = open_extractor(inception, weights).to(device)
+    evaluation = evaluate(generator, photo_paths, painting_paths, extractor, size=size)
+    if grid is not None:
+        chosen = np.linspace(0, len(photo_paths) - 1, min(grid_rows, len(photo_paths))).round().astype(int)
+        make_grid(generator, [photo_paths[i] for i in chosen], painting_paths, size=size).save(grid)
+    if result is not None:
+        report = {"model": spec.name, "weights_sha256": spec.weights_sha256, **evaluation.to_dict()}
+        replace_file(result, json.dumps(report, indent=2, ensure_ascii=False) + "\n")
+    if record:
+        file = model / GENERATOR_NAME if model.is_dir() else model
+        generator.cpu()
+        metrics = {**spec.metrics, **evaluation.metrics()}
+        save_generator(generator, spec.model_copy(update={"metrics": metrics}), file)
+    return evaluation

@@ -1,0 +1,76 @@
+"""Layers that the networks share: norms, activations, initialisation."""
+
+from __future__ import annotations
+
+import copy
+import math
+from abc import abstractmethod
+
+from torch import nn
+
+from ..config import Activation, Norm
+
+LEAKY_SLOPE = 0.01
+"""Slope of the generators' LeakyReLU (improved CycleGAN); the discriminators keep 0.2."""
+
+
+def make_norm(kind: Norm, channels: int) -> nn.Module:
+    """Affine instance norm ("in", statistics of the current image always), batch norm ("bn") or nothing ("none")."""
+    if kind == "in":
+        return nn.InstanceNorm2d(channels, affine=True, track_running_stats=False)
+    return nn.BatchNorm2d(channels) if kind == "bn" else nn.Identity()
+
+
+def make_activation(kind: Activation) -> nn.Module:
+    """The generators' activation."""
+    return nn.ReLU() if kind == "relu" else nn.LeakyReLU(LEAKY_SLOPE)
+
+
+def initialise(module: nn.Module, std: float = 0.02) -> None:
+    """DCGAN's initialisation, in place: weights N(0, std), biases 0, norm scales N(1, std).
+
+    Parameters named ``condition`` (label scale and shift) are left alone: they start at zero so that an untrained
+    label does nothing.
+    """
+    for name, layer in module.named_modules():
+        if name.endswith("condition"):
+            continue
+        if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
+            nn.init.normal_(layer.weight, 0.0, std)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+        elif isinstance(layer, nn.BatchNorm2d | nn.InstanceNorm2d) and layer.affine:
+            nn.init.normal_(layer.weight, 1.0, std)
+            nn.init.zeros_(layer.bias)
+
+
+def initialise_without_norm(module: nn.Module) -> None:
+    """He's initialisation, in place, for a network in which no norm repairs the scale: variance 2 / fan-in."""
+    for name, layer in module.named_modules():
+        if name.endswith("condition") or not isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
+            continue
+        taps = layer.kernel_size[0] * layer.kernel_size[1]
+        inputs = layer.in_channels // layer.groups
+        if isinstance(layer, nn.ConvTranspose2d):
+            taps //= layer.stride[0] * layer.stride[1]  # of a transposed kernel, each output pixel meets only a part
+        nn.init.normal_(layer.weight, 0.0, math.sqrt(2 / (inputs * taps)))
+        if layer.bias is not None:
+            nn.init.zeros_(layer.bias)
+
+
+class Foldable:
+    """A layer that trains in one form and runs in a plainer one."""
+
+    @abstractmethod
+    def folded(self) -> nn.Module:
+        """Layers with the same answers, made of plain ones."""
+
+
+def fold(network: nn.Module) -> nn.Module:
+    """A copy of a network, in eval mode, with each :class:`Foldable` layer folded; the network stays as it is."""
+    plain = copy.deepcopy(network).eval()
+    for module in list(plain.modules()):
+        for name, child in module.named_children():
+            if isinstance(child, Foldable):
+                setattr(module, name, child.folded())
+    return plain.requires_grad_(False)

@@ -1,0 +1,201 @@
+"""The real-time generators, joined: inverted blocks, one norm for each block, the picture joined to the head.
+
+What the first shape (:mod:`.mobile`) taught, measured with ``studies/tiers.py``:
+
+- An instance norm in the stem throws the picture's own colours away. Here the only norm is at the end of each residual
+  block, and the picture itself, its 2x2 pixels as 12 channels, is joined to the features that the head reads.
+- Kernels that double the size have equal phases (:mod:`.balanced`), so that a flat picture gets no grid.
+- Transposed convolutions are a fourth of the time. A light way up (a 1x1 convolution at the lower scale, its nearest
+  neighbours, the skip, a depthwise convolution) costs a third of them, but learned a filter that redraws lines only
+  half as sharp (fine detail .59 of the teacher's after 3,000 steps). So only ``edge`` goes up that way: its chips have
+  no transposed convolution.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ..config import Activation, Norm
+from .balanced import UNSHUFFLED, BalancedHead, BalancedUp, unshuffle_weights
+from .layers import initialise_without_norm, make_activation, make_norm
+
+
+class Shape(NamedTuple):
+    """Channels at 1/2, 1/4 and 1/8 scale, residual blocks at 1/8, and the way up."""
+
+    half: int
+    quarter: int
+    eighth: int
+    blocks: int
+    light: bool = False
+    """Without transposed convolutions."""
+
+
+SHAPES = {
+    "nano": Shape(16, 32, 64, 6),
+    "mobile": Shape(16, 48, 96, 6),
+    "light": Shape(32, 64, 128, 8),
+    "edge": Shape(16, 48, 96, 8, light=True),
+}
+"""Tier → shape. ``edge`` has batch norm only and nothing transposed: for NPUs without these, and for INT8."""
+
+
+class InvertedBlock(nn.Module):
+    """Residual block: 1x1 to twice the channels, depthwise 5x5, 1x1 back, one norm (MobileNetV2's, with one norm).
+
+    With labels the norm is scaled and shifted by them: ``norm(h) (1 + g(a)) + b(a)``.
+    """
+
+    def __init__(self, channels: int, norm: Norm, activation: Activation, attributes: int) -> None:
+        super().__init__()
+        wide = 2 * channels
+        self.expand = nn.Conv2d(channels, wide, 1)
+        self.spread = nn.Conv2d(wide, wide, 5, 1, 2, groups=wide)
+        self.reduce = nn.Conv2d(wide, channels, 1, bias=norm == "none")  # a norm has its own shift
+        self.norm = make_norm(norm, channels)
+        self.activation = make_activation(activation)
+        self.condition = nn.Linear(attributes, 2 * channels) if attributes else None
+        if self.condition is not None:
+            nn.init.zeros_(self.condition.weight)
+            nn.init.zeros_(self.condition.bias)
+
+    def forward(self, x: Tensor, attributes: Tensor | None = None) -> Tensor:
+        """(N, C, H, W) and (N, A) to (N, C, H, W)."""
+        h = self.activation(self.spread(self.activation(self.expand(x))))
+        h = self.norm(self.reduce(h))
+        if self.condition is not None:
+            assert attributes is not None
+            gain, shift = self.condition(attributes)[:, :, None, None].chunk(2, dim=1)
+            h = h * (1 + gain) + shift
+        return x + h  # type: ignore[no-any-return]
+
+
+class Up(nn.Module):
+    """Twice the size: a balanced transposed convolution, then the skip.
+
+    Args:
+        inputs, outputs: channels.
+        activation: "relu" or "leaky".
+    """
+
+    def __init__(self, inputs: int, outputs: int, activation: Activation) -> None:
+        super().__init__()
+        self.up = BalancedUp(inputs, outputs, bias=True)
+        with torch.no_grad():
+            self.up.weight.div_(BalancedUp.GAIN)  # no norm follows that repairs the scale
+        self.activation = make_activation(activation)
+
+    def forward(self, x: Tensor, skip: Tensor) -> Tensor:
+        """(N, inputs, H, W) and (N, outputs, 2H, 2W) to (N, outputs, 2H, 2W)."""
+        return self.activation(self.up(x)) + skip  # type: ignore[no-any-return]
+
+
+class LightUp(nn.Module):
+    """Twice the size: 1x1 convolution, nearest neighbours, skip, and a residual depthwise convolution.
+
+    Args:
+        inputs, outputs: channels.
+        kernel: side of the depthwise kernel.
+        mix: a 1x1 convolution after the depthwise one.
+        activation: "relu" or "leaky".
+    """
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, *, mix: bool, activation: Activation) -> None:
+        super().__init__()
+        self.reduce = nn.Conv2d(inputs, outputs, 1)
+        self.spread = nn.Conv2d(outputs, outputs, kernel, 1, kernel // 2, groups=outputs)
+        self.mix = nn.Conv2d(outputs, outputs, 1) if mix else None
+        self.activation = make_activation(activation)
+
+    def forward(self, x: Tensor, skip: Tensor) -> Tensor:
+        """(N, inputs, H, W) and (N, outputs, 2H, 2W) to (N, outputs, 2H, 2W)."""
+        h = functional.interpolate(self.reduce(x), scale_factor=2.0, mode="nearest")
+        h = self.activation(h + skip)
+        change = self.activation(self.spread(h))
+        return h + (change if self.mix is None else self.mix(change))  # type: ignore[no-any-return]
+
+
+class RealTimeGenerator(nn.Module):
+    """A tier: a stem and two stride-2 convolutions down, inverted blocks, two steps up, the joined head.
+
+    Args:
+        shape: channels and blocks.
+        norm: at the end of each block: "in" (affine instance norm), "bn" (folds into the convolution before it at
+            export; for INT8, and for chips without instance norm), or "none".
+        activation: "relu" or "leaky" (slope 0.01).
+        attributes: length of the label vector; 0 for none.
+        mask: True adds a mask output, and :meth:`forward` returns segment and mask.
+    """
+
+    multiple_of = 8
+    unshuffle: Tensor
+
+    def __init__(
+        self,
+        shape: Shape,
+        *,
+        norm: Norm = "in",
+        activation: Activation = "relu",
+        attributes: int = 0,
+        mask: bool = False,
+    ) -> None:
+        super().__init__()
+        half, quarter, eighth, blocks, light = shape
+        self.attributes = attributes
+        self.mask = mask
+        self.feature_channels = (eighth, eighth, eighth)
+        self.stem = nn.Sequential(nn.Conv2d(3, half, 4, 2, 1), make_activation(activation))
+        self.down1 = nn.Sequential(nn.Conv2d(half, quarter, 3, 2, 1), make_activation(activation))
+        self.down2 = nn.Sequential(nn.Conv2d(quarter, eighth, 3, 2, 1), make_activation(activation))
+        self.body = nn.ModuleList(InvertedBlock(eighth, norm, activation, attributes) for _ in range(blocks))
+        self.up0: nn.Module
+        self.up1: nn.Module
+        if light:
+            self.up0 = LightUp(eighth, quarter, 5, mix=True, activation=activation)
+            self.up1 = LightUp(quarter, half, 3, mix=False, activation=activation)
+        else:
+            self.up0, self.up1 = Up(eighth, quarter, activation), Up(quarter, half, activation)
+        initialise_without_norm(self)
+        with torch.no_grad():
+            for up in (self.up0, self.up1):
+                if isinstance(up, LightUp):  # start near the skip
+                    (up.mix or up.spread).weight.mul_(0.1)
+            if norm == "none":  # start near the identity: nothing else bounds the sum of many blocks
+                for block in self.body:
+                    block.reduce.weight.mul_(0.1)  # type: ignore[union-attr, operator]
+        self.head = BalancedHead(half + UNSHUFFLED, 4 if mask else 3)
+        self.register_buffer("unshuffle", unshuffle_weights(), persistent=False)
+
+    def forward(self, x: Tensor, attributes: Tensor | None = None) -> Tensor | tuple[Tensor, Tensor]:
+        """Translate.
+
+        Args:
+            x: (N, 3, H, W) in [-1, 1], H and W multiples of 8.
+            attributes: (N, A); required if the network was made with labels.
+
+        Returns:
+            (N, 3, H, W) in [-1, 1]; with a mask also (N, 1, H, W) in [0, 1], and the first is then a segment.
+        """
+        return self.forward_features(x, attributes)[0]
+
+    def forward_features(
+        self, x: Tensor, attributes: Tensor | None = None
+    ) -> tuple[Tensor | tuple[Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]:
+        """The output, and the features before, in the middle and at the end of the body (for distillation)."""
+        h0 = self.stem(x)  # (N, half, H/2, W/2)
+        h1 = self.down1(h0)  # (N, quarter, H/4, W/4)
+        h = start = middle = self.down2(h1)  # (N, eighth, H/8, W/8)
+        for number, block in enumerate(self.body, 1):
+            h = block(h, attributes)
+            if number == (len(self.body) + 1) // 2:
+                middle = h
+        up = self.up1(self.up0(h, h1), h0)  # (N, half, H/2, W/2)
+        picture = functional.conv2d(x, self.unshuffle, stride=2)  # (N, 12, H/2, W/2)
+        y = self.head(torch.cat([up, picture], 1))  # (N, 3 or 4, H, W)
+        if self.mask:
+            return (torch.tanh(y[:, :3]), torch.sigmoid(y[:, 3:])), (start, middle, h)
+        return torch.tanh(y), (start, middle, h)
