@@ -124,7 +124,7 @@ def grid(skies: Iterable[Pixels]) -> dict[int, float]:
 
 
 def frame_line(skies: Iterable[Pixels]) -> float:
-    """How much brighter or darker the outer 8 pixels all around are than the next 8, in levels; the mean over the skies.
+    """How much brighter or darker the outer 8 pixels all around are than the next 8, in levels; mean over the skies.
 
     ``|mean(outer ring) - mean(next ring)|`` of the luma. A gradient cancels out between opposite sides.
     """
@@ -138,7 +138,7 @@ def frame_line(skies: Iterable[Pixels]) -> float:
 
 
 def _without_trend(values: Floats) -> Floats:
-    """Minus a mean over 9 pixels, the outer two with half weight: exact for what is linear or has a period of 8, 4, 2."""
+    """Minus a mean over 9 pixels, the outer two with half weight: exact for lines and for periods of 8, 4 and 2."""
     kernel = np.array([0.5, 1, 1, 1, 1, 1, 1, 1, 0.5]) / 8
     smooth = np.pad(values, 4, mode="edge")
     for axis in (0, 1):
@@ -193,9 +193,7 @@ class FlickerMeter:
             return None
         levels = np.arange(len(source)) / 3
         p99 = levels[np.searchsorted(result.cumsum(), 0.99 * total)]
-        return Flicker(
-            float(source @ levels / total), float(result @ levels / total), float(p99), total / self._pixels
-        )
+        return Flicker(float(source @ levels / total), float(result @ levels / total), float(p99), total / self._pixels)
 
 
 def _still(before: Pixels, now: Pixels) -> NDArray[np.bool_]:
