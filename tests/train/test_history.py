@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,10 @@ def test_history_has_every_figure_of_every_logged_step(make_config: MakeConfig, 
     assert seconds == sorted(seconds) and seconds[-1] > 0
 
 
-def test_a_resumed_run_goes_on_in_the_same_files(make_config: MakeConfig, tmp_path: Path) -> None:
+def test_a_resumed_run_goes_on_in_the_same_files(
+    make_config: MakeConfig, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, logger="ganlens.train.loop")  # whatever ran before in this process
     stopped = Trainer(make_config(steps=6))
     interrupt_after(stopped, 4)
     assert not stopped.fit()
