@@ -21,7 +21,7 @@ FOLDERS = [results.FOLDER, ROOT / "studies" / "results"]
 
 PAGES: dict[str, tuple[str, ...]] = {
     "docs/measured.md": ("kernels", "latency", "video", "faces", "gpu"),
-    "docs/studies.md": ("acl-gan", "cyclegan-variants", "psc-gan", "train-speed"),
+    "docs/studies.md": ("acl-gan", "cyclegan-variants", "psc-gan", "tiers", "train-speed"),
     "": ("losses",),  # writes docs/losses.md itself
 }
 """Page → how the names of its benchmarks begin."""
