@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import sys
+from abc import ABC, abstractmethod
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -75,17 +76,22 @@ class VirtualCameraSink:
         self.close()
 
 
-class _Output:
+class _Output(ABC):
+    """What a virtual camera is written through."""
+
     device = ""
 
+    @abstractmethod
     def __init__(self, device: str | None, size: tuple[int, int], rate: Fraction) -> None:
-        raise NotImplementedError
+        """Open a device; None: the first one."""
 
+    @abstractmethod
     def write(self, frame: Frame) -> None:
-        raise NotImplementedError
+        """Give the next frame."""
 
+    @abstractmethod
     def close(self) -> None:
-        raise NotImplementedError
+        """Give the device back."""
 
 
 class _Loopback(_Output):
