@@ -34,6 +34,11 @@ class PairedConfig(TrainConfig):
         description="Enlargement of a picture before the teacher sees it, and back: above 1 strokes are finer, and a "
         "weave from the teacher's own grid disappears.",
     )
+    teacher_shifts: bool = Field(
+        False,
+        description="Average the teacher's answers to eight shifts of a picture: removes a pattern that is fixed to "
+        "the teacher's pixel grid, and its frame; eight times the teacher's time.",
+    )
     teacher_licence: Annotated[str, MayChange] = Field("", description="Licence of the teacher, for the record.")
     answers: Annotated[str, MayChange] = Field(
         "", description="Without a teacher: folder of answers, named as the photos are."

@@ -365,6 +365,7 @@ def make_pair_dataset(config: PairedConfig) -> PairDataset:
             value_range=config.range,
             inputs=config.teacher_input,
             scale=config.teacher_scale,
+            shifts=config.teacher_shifts,
             threads=config.threads,
         )
     folder = Path(config.pairs) if config.pairs else config.run / PAIRS_NAME
