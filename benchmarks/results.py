@@ -40,7 +40,7 @@ def write(
     """
     for row in rows:
         if len(row) != len(columns):
-            raise ValueError(f"a row of {len(row)} cells came; expected {len(columns)}: {list(columns)}")
+            raise ValueError(f"got a row of {len(row)} cells, expected {len(columns)}: {list(columns)}")
     record = {
         "benchmark": benchmark,
         "machine": describe(),

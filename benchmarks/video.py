@@ -186,7 +186,7 @@ def check(job: Job, outputs: Mapping[str, Path]) -> dict[str, dict[str, object]]
     for name, output in outputs.items():
         times = video_times(output)
         if len(times) != len(expected):
-            raise ValueError(f"{name}: {len(times)} frames came, expected {len(expected)}")
+            raise ValueError(f"{name}: got {len(times)} frames, expected {len(expected)}")
         facts[name] = {
             "timestamps exact": times == expected,
             "sound untouched": sound_packets(output) == sound,

@@ -138,7 +138,7 @@ def parse_size(text: str) -> Size:
     """
     parts = text.lower().replace("×", "x").split("x")
     if len(parts) not in (1, 2) or not all(part.strip().isdecimal() and int(part) > 0 for part in parts):
-        raise OptionError(f"Size '{text}' came; expected HEIGHTxWIDTH, e.g. 360x640, or one number for a square.")
+        raise OptionError(f"--size: got '{text}', expected HEIGHTxWIDTH, e.g. 360x640, or one number for a square.")
     return int(parts[0]), int(parts[-1])
 
 

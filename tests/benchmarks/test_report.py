@@ -49,7 +49,7 @@ def test_result_file_holds_table_machine_settings_and_details(tmp_path: Path) ->
 
 
 def test_row_of_wrong_length_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="2 cells came; expected 1"):
+    with pytest.raises(ValueError, match="2 cells, expected 1"):
         results.write(tmp_path / "x.json", "x", title="", columns=["a"], rows=[[1, 2]], settings={}, details={})
     assert not list(tmp_path.iterdir())
 

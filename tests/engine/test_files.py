@@ -292,7 +292,7 @@ def test_private_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(PermissionError, match="is a link"):
         read_private(tmp_path / "link")
     path.chmod(0o660)
-    with pytest.raises(PermissionError, match="others may write it"):
+    with pytest.raises(PermissionError, match="others can write to it"):
         read_private(path)
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(PermissionError, match="no regular file"):

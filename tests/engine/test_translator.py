@@ -243,7 +243,7 @@ def test_wrong_attributes_are_refused():
 
 
 def test_arrays_in_a_stream_are_answered_with_the_cure():
-    with translator(lambda x: x) as identity, pytest.raises(ShapeError, match="a ndarray came.*Frame.from_rgb"):
+    with translator(lambda x: x) as identity, pytest.raises(ShapeError, match="got a ndarray.*Frame.from_rgb"):
         list(identity.stream([picture(8, 8)]))
 
 

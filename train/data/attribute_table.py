@@ -166,7 +166,7 @@ def read_attributes(file: Path, attributes: Sequence[str]) -> dict[str, list[int
     for line, fields in rows:
         if len(fields) != len(header[1]) + 1:
             raise TrainingError(
-                f"{file}, line {line}: {len(fields)} fields came, expected a file name and {len(header[1])} values."
+                f"{file}, line {line}: got {len(fields)} fields, expected a file name and {len(header[1])} values."
             )
         try:
             found[Path(fields[0]).stem] = [VALUES[fields[place].strip()] for place in places]

@@ -70,10 +70,10 @@ def test_build_to_a_file(model, tmp_path):
     [
         (("-o", "net.engine"), MediaError, r"'net.engine'; expected a name that ends in .plan"),
         (("-o", "nowhere/net.plan"), MediaError, "does not exist. Create it first"),
-        (("--opt", "64"), OptionError, "--opt 64 came; expected HEIGHTxWIDTH or BATCHxHEIGHTxWIDTH"),
+        (("--opt", "64"), OptionError, "--opt: got 64, expected HEIGHTxWIDTH or BATCHxHEIGHTxWIDTH"),
         (("--opt", "65x65"), OptionError, "takes any multiple of 4"),
         (("--target", "ampere"), OptionError, "cannot build for 'ampere'"),
-        (("--workspace", "lots"), OptionError, "--workspace lots came; expected a size as 500MB or 2GiB"),
+        (("--workspace", "lots"), OptionError, "--workspace: got lots, expected a size as 500MB or 2GiB"),
         (("--workspace", "5KB"), OptionError, "expected 1 MiB or more"),
         (("--version-compatible",), OptionError, "has no version-compatible plans"),
     ],
@@ -165,7 +165,7 @@ def test_progress(terminal, monkeypatch):
     console = Console(file=text, force_terminal=terminal, width=120)
     with plan_progress(console):
         say, report = observer()
-        say("another process builds this plan; waiting for it")
+        say("waiting for another process that builds this plan")
         assert report is not None
         for fraction in (0.25, 0.5):
             assert report(BuildProgress(fraction, "Timing graph nodes", 10 * fraction)) is None

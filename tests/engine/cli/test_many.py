@@ -73,7 +73,7 @@ def test_ten_right_two_reported_and_going_on_touches_nothing(engine, clips, mode
     assert sorted(row["status"] for row in rows()) == ["done"] * 10 + ["failed"] * 2
     before = {path: path.stat().st_mtime_ns for path in Path("out").glob("*.mp4")}
     status, _, err = engine("translate", "in", "-o", "out", "-m", model, "--resume")
-    assert status == 1 and "10 of 12 are finished already" in err
+    assert status == 1 and "10 of 12 are already finished" in err
     assert {path: path.stat().st_mtime_ns for path in Path("out").glob("*.mp4")} == before
     assert len(rows()) == 14
 

@@ -301,9 +301,9 @@ def test_arrays_of_others_enter_without_a_copy(dtype: Any, monkeypatch: pytest.M
 
 def test_arrays_of_the_wrong_kind_are_named() -> None:
     device = Device(driver=FakeCuda())
-    with pytest.raises(ShapeError, match=r"on DLPack device \(1, 0\) came; expected \(2, 0\)"):
+    with pytest.raises(ShapeError, match=r"on DLPack device \(1, 0\), expected \(2, 0\)"):
         DeviceArray.of(device, np.zeros(3))
-    with pytest.raises(ShapeError, match="str came; expected an array on the GPU"):
+    with pytest.raises(ShapeError, match="got str, expected an array on the GPU"):
         DeviceArray.of(device, "array")
     with pytest.raises(BufferError, match="complex"):
         dlpack.export(0, (1,), (16,), np.dtype(np.complex128), (2, 0), None)

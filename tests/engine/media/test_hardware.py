@@ -110,7 +110,7 @@ def test_auto_says_why_nvdec_does_not_decode(clip: Path) -> None:
     with VideoSource(clip, decoder="auto") as video:
         assert video.decoder.name == "cpu"
         assert video.decoder.line == (
-            "nvdec: there is no NVIDIA driver here (Cannot load libcuda.so.1); the CPU decodes h264"
+            "nvdec: no NVIDIA driver is installed (Cannot load libcuda.so.1); the CPU decodes h264"
         )
         assert len(list(video)) == len(TIMES)
 
@@ -126,8 +126,8 @@ def test_nvdec_by_name_never_falls_back(clip: Path) -> None:
 def test_a_codec_that_nvdec_never_decodes(tmp_path: Path) -> None:
     path = write_clip(tmp_path / "clip.mkv", "ffv1")
     with VideoSource(path, decoder="auto") as video:
-        assert video.decoder == ("cpu", "nvdec: ffv1 has no way over NVDEC; the CPU decodes ffv1")
-    with pytest.raises(BackendUnavailable, match="ffv1 has no way over NVDEC"):
+        assert video.decoder == ("cpu", "nvdec: ffv1 is not supported by NVDEC; the CPU decodes ffv1")
+    with pytest.raises(BackendUnavailable, match="ffv1 is not supported by NVDEC"):
         VideoSource(path, decoder="nvdec")
 
 
@@ -182,7 +182,7 @@ def test_giving_up_in_the_middle(clip: Path, monkeypatch: pytest.MonkeyPatch) ->
     with VideoSource(clip, decoder="auto") as video:
         frames = list(video)
         assert {frame.format for frame in frames} == {"nv12"} and len(frames) == len(TIMES)
-        assert list(video.notes) == ["NVDEC gave up in the middle of the file; the CPU decodes the rest"]
+        assert list(video.notes) == ["NVDEC failed in the middle of the file; decoding the rest on the CPU"]
     with (
         VideoSource(clip, decoder="nvdec") as video,
         pytest.raises(MediaError, match="NVDEC cannot decode frame 4") as e,
@@ -207,7 +207,7 @@ def test_auto_says_why_nvenc_does_not_encode(format: FrameFormat, tmp_path: Path
         sink.write(Frame.from_rgb(rgb(0), Fraction(0)))
         assert sink.encoder == (
             "cpu",
-            "nvenc: there is no NVIDIA driver here (Cannot load libcuda.so.1); libx264 encodes",
+            "nvenc: no NVIDIA driver is installed (Cannot load libcuda.so.1); libx264 encodes",
         )
     with pytest.raises(
         BackendUnavailable, match="--encoder nvenc cannot encode .*no NVIDIA driver.*Use --encoder auto"
@@ -300,12 +300,12 @@ def test_this_ffmpeg_knows_the_options(codec: str, crf: float | None) -> None:
     [
         (
             ["Cannot load libcuda.so.1", "Could not dynamically load CUDA"],
-            "there is no NVIDIA driver here",
+            "no NVIDIA driver is installed",
             "nvidia-smi",
         ),
         (
             ["Cannot load libnvidia-encode.so.1", "The minimum required Nvidia driver for nvenc is 570.0 or newer"],
-            "the driver's video libraries are not here (Cannot load libnvidia-encode.so.1)",
+            "the driver's video libraries are not installed (Cannot load libnvidia-encode.so.1)",
             "NVIDIA_DRIVER_CAPABILITIES=video",
         ),
         (["Cannot load libnvcuvid.so.1", "Failed loading nvcuvid."], "video libraries", "NVIDIA_DRIVER_CAPABILITIES"),

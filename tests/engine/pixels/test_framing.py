@@ -63,7 +63,7 @@ def test_crop_takes_a_region_and_a_feather():
 
 @pytest.mark.parametrize("region", [(-1, 0, 10, 10), (0, 0, 1281, 10), (0, 700, 10, 21), (0, 0, 0, 10)])
 def test_crop_outside_the_frame_is_refused(region):
-    with pytest.raises(OptionError, match="does not lie inside the frame of 1280x720"):
+    with pytest.raises(OptionError, match="is not inside the frame of 1280x720"):
         Framing("crop", region=region).layout((720, 1280), FIXED)
 
 

@@ -422,7 +422,7 @@ def test_wrong_planes_on_the_gpu_are_named() -> None:
         pipeline.on_device([upload(np.zeros((8, 8), np.uint8))], "nv12")
     with pytest.raises(ShapeError, match="float32"):
         pipeline.on_device([upload(np.zeros((8, 8, 3), np.float32))], "rgb24")
-    with pytest.raises(ShapeError, match="list came; expected an array on the GPU"):
+    with pytest.raises(ShapeError, match="got list, expected an array on the GPU"):
         pipeline.on_device([[1]], "rgb24")
 
 
@@ -619,7 +619,7 @@ def test_a_run_takes_so_many_frames() -> None:
     with pytest.raises(OptionError, match="batch = 0"):
         make(FunctionNetwork(FakeCuda(), negative), batch=0)
     pipeline = make(FunctionNetwork(FakeCuda(), negative), batch=2)
-    with pytest.raises(ShapeError, match="3 frames came; expected 1 to 2"):
+    with pytest.raises(ShapeError, match="got 3 frames, expected 1 to 2"):
         pipeline.start([Item(frame, pipeline.look()) for frame in frames("rgb24", (40, 40), 3)])
 
 
@@ -639,7 +639,7 @@ def test_a_single_frame_while_a_stream_stands_still(in_flight: int) -> None:
 def test_an_array_in_a_stream_is_answered_with_the_cure() -> None:
     pipeline = make(FunctionNetwork(FakeCuda(), negative))
     arrays: list[Any] = [np.zeros((40, 40, 3), np.uint8)]
-    with pytest.raises(ShapeError, match=r"a ndarray came in a stream.*Frame\.from_rgb"):
+    with pytest.raises(ShapeError, match=r"got a ndarray in a stream.*Frame\.from_rgb"):
         list(pipeline.stream(arrays))
 
 
