@@ -177,7 +177,7 @@ class Generator:
         _, latents, vectors = self._draw(labels, seed, n, latent)
         count = len(latents)
         if count < 2:
-            raise OptionError(f"a walk: got {count} picture, expected at least 2 (-n 2).")
+            raise OptionError(f"got {count} picture for a walk, expected at least 2 (-n 2).")
         if frames < count:
             raise OptionError(
                 f"got {frames} frames for a walk through {count} pictures, expected at least one for each."

@@ -181,7 +181,7 @@ def test_files_that_hold_no_latents(tmp_path):
     [
         ({"n": 0}, OptionError, "n: got 0, expected at least 1"),
         ({"seed": -1}, OptionError, "seed: got -1 for . pictures, expected 0 to 42949672"),
-        ({"seed": LARGEST_SEED, "n": 2}, OptionError, f"for 2 pictures; expected 0 to {LARGEST_SEED - 1}"),
+        ({"seed": LARGEST_SEED, "n": 2}, OptionError, f"for 2 pictures, expected 0 to {LARGEST_SEED - 1}"),
         ({"labels": ["female"]}, OptionError, "'tiny' takes no labels, got female"),
         ({"latent": np.zeros(5)}, ShapeError, r"got a latent of shape \(5,\), expected \(4,\) or \(N, 4\)"),
         ({"latent": np.zeros((2, 4)), "n": 3}, OptionError, "got n = 3 with 2 latents"),
@@ -198,7 +198,7 @@ def test_wrong_options(options, error, says):
 
 def test_a_walk_needs_two_pictures_and_a_frame_for_each():
     generator, _ = echo()
-    with pytest.raises(OptionError, match="walk through 1 picture"):
+    with pytest.raises(OptionError, match="got 1 picture for a walk"):
         generator.walk(10, n=1)
     with pytest.raises(OptionError, match="got 3 frames for a walk through 4 pictures"):
         generator.walk(3, n=4)

@@ -151,7 +151,7 @@ def test_extents_are_written_as_users_write_them():
     assert parse_extent("--opt", "256x384") == (1, 256, 384)
     assert parse_extent("--opt", "4X256X384") == (4, 256, 384)
     for text in ("", "256", "0x8x8", "1x2x3x4", "axb"):
-        with pytest.raises(OptionError, match="--opt .*expected HEIGHTxWIDTH"):
+        with pytest.raises(OptionError, match="--opt: got .*expected HEIGHTxWIDTH"):
             parse_extent("--opt", text)
 
 

@@ -147,10 +147,10 @@ def test_words_for_times_and_sizes():
     assert (parse_bytes("--max-size", "2GB"), parse_bytes("--max-size", "2GiB")) == (2 * 10**9, 2 * 2**30)
     assert [duration(seconds) for seconds in (5, 90, 7200, 3 * 86400)] == ["5 s", "2 min", "2 h", "3 d"]
     for text in ("30", "d", "-1d", "30y"):
-        with pytest.raises(OptionError, match="--older-than .* expected a time as 30d"):
+        with pytest.raises(OptionError, match="--older-than: got .*, expected a time as 30d"):
             parse_duration("--older-than", text)
     for text in ("", "much", "2XB"):
-        with pytest.raises(OptionError, match="--max-size .* expected a size as 500MB"):
+        with pytest.raises(OptionError, match="--max-size: got .*, expected a size as 500MB"):
             parse_bytes("--max-size", text)
 
 
@@ -170,7 +170,7 @@ def test_progress(terminal, monkeypatch):
         for fraction in (0.25, 0.5):
             assert report(BuildProgress(fraction, "Timing graph nodes", 10 * fraction)) is None
     said = text.getvalue()
-    assert "waiting for it" in said
+    assert "waiting for another process" in said
     assert "Timing graph nodes" in said
     assert "50 %" in said
     if not terminal:

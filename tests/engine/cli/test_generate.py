@@ -123,7 +123,7 @@ def test_files_are_not_overwritten_unless_told(generate, tmp_path):
 
 def test_a_grid_that_nobody_could_open_is_refused_before_it_is_made(generate, tmp_path):
     status, _, err = generate("-n", 5000, "-o", "grid.png")
-    assert status == 1 and "up to 4096. Give a folder" in err
+    assert status == 1 and "at most 4096. Give a folder" in err
     status, _, err = generate("-o", "nowhere/grid.png")
     assert status == 1 and "the folder nowhere does not exist" in err
     assert list(tmp_path.glob("*.png")) == []
@@ -206,11 +206,11 @@ def test_info_shows_noise_and_labels(engine, model):
         (("-o", "out.gif"), "-o out.gif: expected a picture"),
         (("-o", "file"), "file is a file; expected a folder"),
         (("-o", "no/grid.png"), "the folder no does not exist"),
-        (("--fps", 10), "--fps goes with a video"),
+        (("--fps", 10), "--fps needs a video"),
         (("-o", "o.mp4", "--fps", 0), "--fps: got 0, expected 0.1 to 240"),
         (("-o", "o.mp4", "--fps", "nan"), "--fps: got nan"),
         (("-o", "o.mp4", "--seconds", -1), "--seconds: got -1, expected a positive number"),
-        (("-o", "o.mp4", "-n", 1), "a walk: got 1 picture, expected at least 2"),
+        (("-o", "o.mp4", "-n", 1), "got 1 picture for a walk, expected at least 2"),
         (("-o", "o.mp4", "-n", 9, "--seconds", 0.1), "got 2 frames for a walk through 9 pictures"),
     ],
 )

@@ -284,7 +284,7 @@ def test_value_range_must_not_contradict_our_record(tmp_path):
 def test_words_for_value_ranges():
     assert parse_value_range("-1..1") == (-1, 1)
     assert parse_value_range(" 0 .. 255") == (0, 255)
-    with pytest.raises(OptionError, match=r"got '0..2', expected one of -1..1, 0..1, 0..255"):
+    with pytest.raises(OptionError, match=r"got value range '0..2', expected one of -1..1, 0..1, 0..255"):
         parse_value_range("0..2")
 
 

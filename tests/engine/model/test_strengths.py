@@ -96,9 +96,9 @@ def test_users_are_told_of_experimental_edits():
 @pytest.mark.parametrize(
     ("points", "says"),
     [
-        ([(0, 0.5)], "must rise and hold 0"),
-        ([(0.5, 0.5), (1, 1)], "must rise and hold 0"),
-        ([(0, 0.5), (1, 1), (1, 0.9)], "must rise and hold 0"),
+        ([(0, 0.5)], "must increase and contain 0"),
+        ([(0.5, 0.5), (1, 1)], "must increase and contain 0"),
+        ([(0, 0.5), (1, 1), (1, 0.9)], "must increase and contain 0"),
     ],
 )
 def test_points_that_mean_nothing_are_refused(points, says):
@@ -202,8 +202,8 @@ def test_the_command_measures_strengths(engine, tmp_path):
     assert (status, "new.onnx exists; pass -y" in err) == (1, True)
     picture = faces / "0.png"
     options = ("--image", picture, "--model", "new.onnx", "--framing", "fit", "-y", "-o", "out.png")
-    assert "nothing was set" in engine("translate", *options)[2]
-    assert "the edit seldom convinces: Black_Hair" in engine("translate", *options, "--set", "black_hair=1")[2]
+    assert "none was set" in engine("translate", *options)[2]
+    assert "the edit is unreliable: Black_Hair" in engine("translate", *options, "--set", "black_hair=1")[2]
 
 
 def test_the_command_takes_a_whole_record_only_if_it_fits(engine, file, tmp_path):

@@ -88,7 +88,7 @@ def test_tiles_cover_every_pixel_with_weights_that_add_up_to_one(rule, frame, ov
     ("options", "message"),
     [
         ({"mode": "fitt"}, "Unknown framing 'fitt'. Did you mean fit"),
-        ({"mode": "fit", "region": (0, 0, 8, 8)}, "goes with framing 'crop'"),
+        ({"mode": "fit", "region": (0, 0, 8, 8)}, "needs framing 'crop'"),
         ({"mode": "crop", "feather": -1.0}, "must not be negative"),
         ({"mode": "tile", "overlap": 0.0}, "above 0 and at most 0.5"),
         ({"mode": "tile", "overlap": 0.6}, "above 0 and at most 0.5"),

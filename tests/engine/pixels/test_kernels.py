@@ -384,7 +384,7 @@ def test_wrong_arrays_of_compose_are_named() -> None:
         Compose(**keys)(image, frame, mask=image[:1])
     with pytest.raises(ValueError, match="prepared: got None; detail above 0 needs"):
         Compose(**keys, detail=0.5)(image, frame)
-    with pytest.raises(ValueError, match="translated: an array of shape"):
+    with pytest.raises(ValueError, match="translated: got an array of shape"):
         Compose(**keys)(image[:2], frame)
     with pytest.raises(ValueError, match=r"source plane 1: got an array of shape \(4, 3, 1\), expected .*\(4, 3, 2\)"):
         Compose(**keys)(image, frame, source=(frame[0], frame[1][..., :1]))

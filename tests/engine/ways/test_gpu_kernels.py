@@ -145,7 +145,7 @@ def test_code_for_a_generation_serves_its_later_members(small_source: Path) -> N
 
 def test_an_unknown_generation_is_refused() -> None:
     with pytest.raises(
-        BackendUnavailable, match=r"no code for compute capability 5.2; it supports 7.5.*Install another"
+        BackendUnavailable, match=r"does not support compute capability 5.2; it supports 7.5.*Install another"
     ):
         compile_cubin(52)
 
