@@ -24,6 +24,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 
 import av
@@ -234,6 +235,7 @@ def main() -> None:
     programs: dict[str, Program] = {
         "ganlens": ours,
         "ganlens --backend cpu": lambda job, output: ours(job, output, "cpu"),
+        **({"ganlens --backend openvino": partial(ours, backend="openvino")} if find_spec("openvino") else {}),
         "plain OpenCV loop": plain_loop,
     }
     ffmpeg = shutil.which("ffmpeg")
