@@ -1,4 +1,4 @@
-"""Result files: what was measured, on what, and the table that the README shows of it."""
+"""Result files: what was measured, on what, and the table that the documentation shows of it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def write(
     """Write one result as JSON.
 
     Args:
-        benchmark: its name; a newer result of the same name takes its place in the README.
+        benchmark: its name; a newer result of the same name takes its place in the documentation.
         title, columns, rows: the table; a cell is text or a number.
         settings: all that was chosen and that another run would have to choose alike.
         details: the figures of every round.
