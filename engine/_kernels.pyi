@@ -61,7 +61,7 @@ class Prepare:
         """
 
 class Compose:
-    """Writes a generator's answer into the region of a frame; nothing outside it is touched.
+    """Writes a generator's output into the region of a frame; nothing outside it is touched.
 
     An object may be called from several threads; the calls wait for each other. The interpreter lock is released.
     """

@@ -7,7 +7,7 @@ checkpoint (safetensors) through the ``metadata_props`` of the ONNX file into th
 - ACL-GAN: image and attribute vector in, segment and mask out, composed over the input inside a frame.
 - PSC-GAN: latent and label vector in (no image), image out; or image and label vector in.
 
-Conventions said once: images are NCHW; sizes are ``(height, width)``; masks are 1 where the generator's answer shows.
+Conventions said once: images are NCHW; sizes are ``(height, width)``; masks are 1 where the generator's output shows.
 """
 
 from __future__ import annotations

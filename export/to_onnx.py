@@ -237,7 +237,7 @@ def _check(spec: GeneratorSpec, options: ExportOptions) -> Size:
             f"got size {size[0]}x{size[1]}; '{spec.name}' takes {spec.size}. Use --size {nearest[0]}x{nearest[1]}."
         )
     if spec.output.kind == "segment" and spec.image is None:
-        raise ModelFileError(f"'{spec.name}' answers with a segment but has no image to compose it over.")
+        raise ModelFileError(f"'{spec.name}' returns a segment but has no image to compose it over.")
     return size
 
 

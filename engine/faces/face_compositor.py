@@ -78,7 +78,7 @@ class FaceCompositor:
 
         Args:
             image: (1, 3, h, w), the part of this face in what :meth:`prepare` gave.
-            output: the generator's answer to it.
+            output: the generator's output to it.
             link: to the same face in the frame before, for steady changes.
             opacity, detail: for this frame; None: as given when the compositor was made.
         """

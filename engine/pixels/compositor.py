@@ -136,7 +136,7 @@ class Compositor:
         opacity: float | None = None,
         detail: float | None = None,
     ) -> None:
-        """Write the generator's answer into ``destination``, a writable copy of ``frame``.
+        """Write the generator's output into ``destination``, a writable copy of ``frame``.
 
         Pixels outside the layout's region stay as they are, bit for bit.
 

@@ -81,7 +81,7 @@ def compose(
     prepared: ArrayLike | None = None,
     source: Sequence[NDArray[np.uint8]] | None = None,
 ) -> None:
-    """Write a generator's answer into the region of a frame.
+    """Write a generator's output into the region of a frame.
 
     A sample is written where its position is inside the region. (In a frame of odd size the last chroma sample may
     be sited beyond the frame; it counts as lying at the centre of the last luma pixel.)
@@ -93,7 +93,7 @@ def compose(
         detail: 0..1, how much luminance detail of the source above the generator's Nyquist frequency to add:
             ``Y_out = up(Y_generated - detail * Y_prepared) + detail * Y_source``.
         opacity: 0..1, factor of the blend weight.
-        mask: (h, w) in [0, 1], factor of the blend weight; 1 shows the generator's answer.
+        mask: (h, w) in [0, 1], factor of the blend weight; 1 shows the generator's output.
         prepared: (3, h, w), what :func:`prepare` gave for this frame; needed if ``detail`` > 0.
         source: planes of the untouched frame, for ``detail``; None: ``destination`` still holds it.
     """
