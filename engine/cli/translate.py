@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ..errors import EngineError, MediaError, OptionError
+from ..media.limits import allow
 from ..timing import StageTimes
 from .inputs import PIPE, Input, Kind, Work, find_inputs, plan_outputs
 from .interrupt import INTERRUPTED, terminate_as_interrupt
@@ -29,6 +30,7 @@ from .worker import Done, Worker, make_folder
 
 def run(options: TranslateOptions) -> int:
     """Do what the command line asked for; returns the exit status."""
+    allow(options.allow or [])
     works = plan_outputs(_inputs(options), options.output, options.model, options.name)
     _refuse_misplaced(options, works)
     single = len(works) == 1
