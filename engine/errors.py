@@ -50,6 +50,8 @@ class EngineError(Exception):
 
     frame_number: int | None = None
     """The number of the frame in the stream, from 1, if there is one."""
+    at_end: bool = False
+    """Whether there is nothing to read after it: the frames before are all that can be had, and are kept."""
 
     def __str__(self) -> str:
         return printable(super().__str__())

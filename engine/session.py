@@ -53,7 +53,7 @@ class Report:
     stopped: bool = False
     """Whether it was stopped before the source ended; the output is finished there."""
     error: MediaError | None = None
-    """Why the source ended early, where it cannot be read again; the frames before are written."""
+    """Why the source ended early, where there is nothing more to read; the frames before are written."""
 
     @property
     def fps(self) -> float:
@@ -111,7 +111,7 @@ class Session:
 
         Raises:
             EngineError: a stage failed; the sink has been aborted. A source that cannot be read again (a pipe, a
-                camera) is no reason to lose the frames before it: its error is then in the report instead.
+                camera) or that is cut off is no reason to lose the frames before: its error is then in the report.
             KeyboardInterrupt: it was stopped before the first frame.
         """
         if self._began:
@@ -213,7 +213,7 @@ class Session:
                 except StopIteration:
                     return
                 except MediaError as error:
-                    if self.source.file is not None:
+                    if self.source.file is not None and not error.at_end:
                         raise
                     failures.append(error)
                     return

@@ -175,7 +175,8 @@ class Worker:
                 if session.frames == 0 and self.start is not None and source.file is not None:
                     raise self._beyond_the_end(given) from None
                 raise
-        self.tell([note for note in report.notes if note not in early])
+        ended = "\0" if report.error is None else str(report.error)  # printed as an error at the end
+        self.tell([note for note in report.notes if note not in early and not note.startswith(ended)])
         return Done(
             work,
             report.frames,

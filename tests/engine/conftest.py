@@ -26,3 +26,12 @@ def engine(monkeypatch, capfd, tmp_path):
         return status, out, err
 
     return run
+
+
+@pytest.fixture(autouse=True)
+def check_videos(request, monkeypatch):
+    """Checks every video that a test writes in this process."""
+    if "engine.media" in sys.modules or "ganlens.engine.media.file.sink" in sys.modules:
+        from tests.kit.streams import check_all
+
+        check_all(monkeypatch)

@@ -59,7 +59,8 @@ class VideoSource:
             became, and why.
         hdr: "error" refuses PQ and HLG; "tonemap" converts them to standard BT.709.
         on_error: "skip" leaves out frames that cannot be decoded, and counts them in ``skipped`` and ``notes``, up to
-            5 % of the video; "stop" raises at the first.
+            5 % of the video; "stop" raises at the first. What a file lacks at its end counts too if it states its
+            number of frames; the error then says that the frames before are all there is (``at_end``).
 
     Raises:
         MediaError: the file cannot be read as a video, or, while iterating, too much of it is damaged.
@@ -96,7 +97,7 @@ class VideoSource:
         self._waiting: tuple[av.VideoFrame, Fraction] | None = None  # decoded, not yet given
         self._last: int | None = None  # time of the last decoded one, in ticks
         self._given = 0  # frames given so far
-        self.skipped = 0
+        self.skipped: int
         """Frames that could not be decoded, of those read so far."""
         self._on_error = on_error
         self._first_fault = ""
@@ -258,6 +259,7 @@ class VideoSource:
     def _restart(self) -> None:
         self._waiting = None
         self._last = None
+        self._missed = self.skipped = 0
         self._jumped = 0
         self._decoded = self._decode()
 
@@ -277,6 +279,8 @@ class VideoSource:
                 # A stream cut out of a broadcast begins with pictures whose references are missing.
                 if self._last is not None or not isinstance(error, av.InvalidDataError):
                     self._skip(error)
+                else:
+                    self._missed += 1
                 continue
             for picture in pictures:
                 self._check_hardware(picture)
@@ -288,7 +292,11 @@ class VideoSource:
             yield from self._container.demux(self._stream)
         except av.FFmpegError as error:  # nothing can be read behind it
             left = max(1, self.frames - self._given) if self.frames and self._trim is None else 1
-            self._skip(error, left)
+            try:
+                self._skip(error, left)
+            except MediaError as problem:
+                problem.at_end = self._on_error == "skip" and self._hardware is None
+                raise
             yield None
 
     def _skip(self, error: Exception, frames: int = 1) -> None:
@@ -358,7 +366,7 @@ class VideoSource:
         begin, end = self._trim or (None, None)
         if not self._fresh:
             self._reopen()
-        self._fresh, self._given, self.skipped = False, 0, 0
+        self._fresh, self._given = False, 0
         half = self._tick / 2
         if begin is not None and begin > self._origin and not self._timeless:
             self._seek(begin)
@@ -393,6 +401,9 @@ class VideoSource:
 
     def _check_end(self) -> None:
         """Say what is missing: frames in between, and at the end as many as the file states."""
+        if self._missed and self._trim is None:
+            what = "1 frame" if self._missed == 1 else f"{self._missed} frames"
+            self.notes.add(f"{what} that cannot be decoded before the first picture: left out")
         if self.skipped:
             what = (
                 "1 frame that cannot be decoded is"
@@ -405,11 +416,17 @@ class VideoSource:
         if length is None or self._last is None or self._trim is not None:
             return
         seen = self._last * self._tick - self._origin
-        if length - seen > max(Fraction(1), length / 20):
-            self.notes.add(
-                f"the frames end at {float(seen):.2f} s, though the file states {float(length):.2f} s; "
-                "it may be cut off"
+        says = f"the frames end at {float(seen):.2f} s, though the file states {float(length):.2f} s"
+        stated_frames = self._stream.frames
+        lacking = stated_frames - self._given - self.skipped > MOST_SKIPPED * stated_frames
+        if lacking and length - seen > length / 20:
+            problem = MediaError(
+                f"{self.path} is cut off: got {self._given} of {stated_frames} frames; {says}. Download it again."
             )
+            problem.at_end = self._on_error == "skip"
+            raise problem
+        if length - seen > max(Fraction(1), length / 20):
+            self.notes.add(f"{says}; it may be cut off")
 
     def _frame(self, picture: av.VideoFrame, time: Fraction) -> VideoFrame:
         duration = picture.duration

@@ -19,7 +19,9 @@ from numpy.typing import NDArray
 from ganlens.engine.errors import MediaError, OptionError
 from ganlens.engine.media import FrameFormat, VideoSink, VideoSource
 from ganlens.engine.media.av_frames import FramePool, Orientation, plane_views
+from ganlens.engine.media.file.source import OnError
 from ganlens.engine.pixels.frame import Color, Frame
+from ganlens.engine.session import Session
 
 SIZE = (48, 64)
 RATE = Fraction(30000, 1001)
@@ -896,6 +898,21 @@ class TestBadInput:
         assert not (tmp_path / "out.mp4").exists() and not list(tmp_path.glob(".*part*"))
         cure = float(str(caught.value).split("--duration ")[1].rstrip("."))
         assert len(read(cut, duration=cure)[0]) == seen - 1
+
+    @pytest.mark.parametrize(("on_error", "kept"), [("skip", True), ("stop", False)])
+    def test_what_is_whole_is_kept_and_the_error_is_reported(
+        self, cut: Path, tmp_path: Path, on_error: OnError, kept: bool
+    ) -> None:
+        with VideoSource(cut, on_error=on_error) as source:
+            session = Session(source, None, VideoSink(tmp_path / "out.mkv", source.format, origin=source))
+            if kept:
+                report = session.run()
+                assert report.error is not None and "cut off" in str(report.error)
+                assert len(read(tmp_path / "out.mkv")[0]) == report.frames >= 10
+            else:
+                with pytest.raises(MediaError, match="cut off"):
+                    session.run()
+                assert not (tmp_path / "out.mkv").exists()
 
     def test_an_early_end_is_noted(self, tmp_path: Path) -> None:
         """Matroska does not fail when it is cut off: its frames just end."""
