@@ -11,15 +11,14 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
-from ..benchmark.clip import SHIPPED_CLIP
-from ..benchmark.pictures import fitted, load_pictures
+from ..benchmark.pictures import SHIPPED_CLIP, fitted, load_pictures
 from ..benchmark.processes import ENGINE, run_pipeline
 from ..errors import MediaError, MissingExtra, ModelFileError, OptionError, printable
 from ..evaluate.cost import multiply_accumulates
 from ..evaluate.evaluation import Evaluation, Filter, Target, evaluate
 from ..evaluate.gates import Gate, judge_budget
 from ..evaluate.lab import Pixels
-from ..files import check_new, replace_file
+from ..files import cannot_write, replace_file
 from ..media import VideoSource
 from ..media.pictures import list_images, read_image, write_image
 from ..model import Model
@@ -69,7 +68,7 @@ def run(options: EvaluateOptions) -> int:
             console.print(f"wrote {path}", markup=False, soft_wrap=True)
     if options.card is not None:
         before, after = _split_card(options.card)
-        replace_file(options.card, f"{before}{BEGIN}\n\n{markdown(done)}\n{END}{after}")
+        _replace(options.card, f"{before}{BEGIN}\n\n{markdown(done)}\n{END}{after}")
         console.print(f"wrote {options.card}", markup=False, soft_wrap=True)
     return 0 if done.passed else 1
 
@@ -83,7 +82,8 @@ def _check_kind(model: Model) -> None:
         raise ModelFileError(f"{spec.name} makes pictures from noise; engine evaluate judges filters of pictures.")
     if spec.attributes or spec.face_alignment:
         raise ModelFileError(
-            f"{spec.name} edits attributes; its gate is an independent judge: engine train evaluate RUN --classifier JUDGE."
+            f"{spec.name} edits attributes; an independent judge measures those: engine train evaluate RUN "
+            "--classifier JUDGE."
         )
 
 
@@ -91,7 +91,7 @@ def _size(options: EvaluateOptions, model: Model) -> tuple[int, int]:
     rule = model.spec.size
     if options.size is None:
         return rule.fixed or rule.preferred
-    size = parse_size(options.size)
+    size = parse_size("--size", options.size)
     if not rule.accepts(size):
         raise OptionError(f"--size {options.size}: {model.spec.name} takes {rule}.")
     return size
@@ -187,7 +187,7 @@ def table(done: Evaluation) -> str:
     lines.append(f"{'gate':<7}{'measure':<28}{'value':>8} {'limit':>9}  {'':<5}note")
     for gate in done.gates:
         value, limit, verdict = _cells(gate)
-        note = " ".join(filter(None, (gate.unit, f"({gate.text})" if gate.text and gate.unit else gate.text)))
+        note = ", ".join(filter(None, (gate.unit, gate.text)))
         name = printable(gate.name)
         name = name if len(name) <= 27 else f"{name[:26]}…"
         lines.append(f"{gate.letter:<7}{name:<28}{value:>8} {limit:>9}  {verdict:<5}{note}"[:80].rstrip())
@@ -225,7 +225,8 @@ def _new_folder(options: EvaluateOptions, model: Model) -> Path:
     except OSError as error:
         raise MediaError(f"The folder {folder} cannot be made: {error.strerror}.") from error
     for path in _paths(folder, model.spec.name or model.path.stem):
-        check_new(path, options.yes)
+        if path.exists() and not options.yes:
+            raise MediaError(f"{path} exists; pass -y to overwrite it.")
     return folder
 
 
@@ -235,10 +236,17 @@ def _paths(folder: Path, name: str) -> tuple[Path, Path]:
 
 def _write(done: Evaluation, folder: Path, overwrite: bool) -> tuple[Path, Path]:
     record, sheet = _paths(folder, done.model)
-    replace_file(record, json.dumps(done.to_dict(), indent=1) + "\n")
+    _replace(record, json.dumps(done.to_dict(), indent=1) + "\n")
     assert done.sheet is not None
     write_image(sheet, Frame.from_rgb(np.ascontiguousarray(done.sheet)), overwrite=overwrite)
     return record, sheet
+
+
+def _replace(path: Path, text: str) -> None:
+    try:
+        replace_file(path, text)
+    except OSError as error:
+        raise cannot_write(path, error) from error
 
 
 def _split_card(path: Path) -> tuple[str, str]:

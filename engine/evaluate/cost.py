@@ -32,7 +32,7 @@ def multiply_accumulates(path: Path, side: int = SIDE) -> int:
                 if not dim.dim_value:
                     dim.dim_value = 1 if place == 0 else side
     for value in model.graph.output:  # free sizes that the file states would stop the inference
-        value.type.tensor_type.shape.ClearField("dim")
+        value.type.tensor_type.ClearField("shape")
     graph = shape_inference.infer_shapes(model, data_prop=True).graph
     shapes = {value.name: _shape(value) for value in [*graph.value_info, *graph.input, *graph.output]}
     shapes |= {tensor.name: list(tensor.dims) for tensor in graph.initializer}
@@ -44,7 +44,7 @@ def _shape(value: Any) -> list[int]:
 
 
 def _cost(node: Any, shapes: dict[str, list[int]]) -> int:
-    """Each output value of a convolution, or input value of a transposed one, costs one MAC for each weight it meets."""
+    """Each output of a convolution, or input of a transposed one, costs one MAC for each weight it meets."""
     if node.op_type in ("Conv", "ConvTranspose"):
         weight = shapes[node.input[1]]
         values = shapes[node.output[0] if node.op_type == "Conv" else node.input[0]]

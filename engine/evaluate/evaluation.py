@@ -9,7 +9,7 @@ from typing import Any
 from . import gates
 from .gates import Gate
 from .lab import Pixels
-from .measures import SMALLEST, FlickerMeter, distance, synthetic_skies
+from .measures import SMALLEST, Flicker, FlickerMeter, distance, synthetic_skies
 from .sheet import color_transfer, contact_sheet
 
 Filter = Callable[[Pixels], Pixels]
@@ -104,7 +104,8 @@ def evaluate(
     skies = synthetic_skies((max(size[0], SMALLEST), max(size[1], SMALLEST)))
     teacher = target.teacher if target else None
     found += gates.judge_skies([apply(sky) for sky in skies], [teacher(sky) for sky in skies] if teacher else None)
-    flickers, shown = {}, []
+    flickers: dict[str, Flicker | None] = {}
+    shown: list[tuple[Pixels, Pixels]] = []
     for name, frames in (clips or {}).items():
         meter = FlickerMeter()
         for number, frame in enumerate(frames):
@@ -115,7 +116,7 @@ def evaluate(
         flickers[name] = meter.value()
     found += gates.judge_flicker(flickers)
     if target is not None and target.paired:
-        found.append(Gate("e", "L1 to the target", distance(results, target.pictures), None, text="of 2, reported only"))
+        found.append(Gate("e", "L1 to the target", distance(results, target.pictures), None, text="reported only"))
     others = against or {}
     columns = ["source", *(["target"] if target else []), model, *(["colour transfer"] if target else []), *others]
     rows: list[list[Pixels]] = []
