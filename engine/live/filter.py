@@ -21,8 +21,9 @@ from ..pixels.framing import Framing
 from ..spec import GeneratorSpec
 from ..translator import Translator
 
-AREAS = (1.0, 0.75, 0.56, 0.42, 0.32, 0.24, 0.18, 0.125)
-"""Shares of the network's full area among which a session chooses."""
+AREAS = (1.0, 0.75, 0.56, 0.42, 0.32, 0.25)
+"""Shares of the network's full area among which a session chooses. Below half of each side a picture is not worth
+looking at: a machine that is too slow for that shows fewer frames."""
 _DETECT_EVERY = (10, 15, 22, 30)
 """Frames from one search for faces to the next, from the best to the cheapest."""
 
