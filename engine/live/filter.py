@@ -9,15 +9,13 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Literal
 
-import numpy as np
-
 from .. import model as models
 from ..controls import Controls, Settings
 from ..errors import EngineError, OptionError
 from ..faces.framing import FaceFraming
 from ..model import Model
 from ..model.attributes import plain
-from ..pixels.frame import Frame, plane_shapes
+from ..pixels.frame import Frame, blank, kind_of
 from ..pixels.framing import Framing
 from ..spec import GeneratorSpec
 from ..translator import Translator
@@ -269,11 +267,7 @@ class _Running:
         running = cls(request, translator)
         try:
             if frame is not None:
-                warm = Frame(
-                    tuple(np.full(shape, 128, np.uint8) for shape in plane_shapes(frame.size, frame.format)),
-                    frame.format,
-                    frame.color,
-                )
+                warm = blank(*kind_of(frame))
                 for _ in range(2):
                     running(warm, Settings())
                 running._end_stream()
