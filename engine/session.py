@@ -76,6 +76,8 @@ class Session:
         sink: where they go. Its format is :func:`output_format` of the source's.
         controls: settings that may change while it runs; by default those of a fresh :class:`Controls`.
         on_frame: called with the number of frames so far after each frame that was handed to the sink.
+        times: of a source that makes its frames itself, such as a walk; the sink's are added. None: the translator's,
+            and the source's as stage "decode".
     """
 
     def __init__(
@@ -86,12 +88,14 @@ class Session:
         controls: Controls | None = None,
         *,
         on_frame: Callable[[int], object] | None = None,
+        times: StageTimes | None = None,
     ) -> None:
         self.source = source
         self.translator = translator
         self.sink = sink
         self.controls = controls or Controls()
-        self.times = translator.times if translator is not None else StageTimes()
+        self.times = times or (translator.times if translator is not None else StageTimes())
+        self._measured = times is None
         self._on_frame = on_frame
         self._frames = 0
         self._seconds = 0.0
@@ -196,7 +200,9 @@ class Session:
 
     def _pump(self, failures: list[MediaError]) -> None:
         originals: deque[Frame] = deque()
-        given = self.times.iterate("decode", self._until_stopped(failures))
+        given: Iterator[Frame] = self._until_stopped(failures)
+        if self._measured:
+            given = self.times.iterate("decode", given)
         policy: Policy = "latest" if self.source.live else "wait"
         with closing(prefetch(given, policy=policy, counts=self._counts)) as decoded:
             frames: Generator[Frame, None, None]
