@@ -6,11 +6,9 @@ import os
 import signal
 import sys
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, wait
 from contextlib import closing, contextmanager
-from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 from rich.console import Console
@@ -25,6 +23,9 @@ from .options import TranslateOptions
 from .progress import FrameProgress
 from .report import write_record
 from .worker import Done, Worker, make_folder
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 
 def run(options: TranslateOptions) -> int:
@@ -142,6 +143,9 @@ class _Many:
         return Done(work, error=problem)
 
     def _in_processes(self) -> Iterator[Done]:
+        from concurrent.futures import ProcessPoolExecutor, wait
+        from multiprocessing import get_context
+
         options, total = self._options, len(self._todo)
         jobs = min(options.jobs, max(total, 1))
         waiting = [(work, self._manifest.may_replace(work), options.retries) for work in reversed(self._todo)]
