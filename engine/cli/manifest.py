@@ -75,6 +75,8 @@ class Manifest:
             if not isinstance(row, dict) or row.get("schema") != SCHEMA:
                 continue
             if row.get("settings") != json.loads(json.dumps(self._settings)):
+                if row.get("status") not in ("done", "stopped"):
+                    continue  # it made nothing
                 changed = _difference(row.get("settings"), self._settings)
                 raise OptionError(
                     f"{file} was made with another model or other options ({changed}). Give the same ones, or another "

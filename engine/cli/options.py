@@ -160,6 +160,14 @@ class TranslateOptions:
         str | None, option(metavar="I/N", help="Only every N-th input, from the I-th: one part for each machine.")
     ] = None
     retries: Annotated[int, option(min=0, max=100, help="Several inputs: attempts after one that failed.")] = 0
+    segment: Annotated[
+        str | None,
+        option(
+            metavar="TIME",
+            help="Long videos: keep each part of this length (60, 10:00) as soon as it is done; after a kill --resume "
+            "goes on there. The parts become one file at the end.",
+        ),
+    ] = None
     codec: Annotated[
         str | None,
         option(metavar="NAME", help="h264, hevc, vp9, av1 or ffv1; by default the container's usual one."),

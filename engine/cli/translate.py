@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ..errors import EngineError, MediaError, OptionError
+from ..media.uri import SINKS, SOURCES, scheme_of
 from ..timing import StageTimes
 from .inputs import PIPE, Input, Kind, Work, find_inputs, plan_outputs
 from .interrupt import INTERRUPTED, terminate_as_interrupt
@@ -266,13 +267,14 @@ def _refuse_misplaced(options: TranslateOptions, works: list[Work]) -> None:
     pipe_in = any(work.input.address == PIPE for work in works)
     pipe_out = any(work.output == PIPE for work in works)
     of_videos = (
-        "raw", "start", "duration", "codec", "crf", "in_flight", "encoder_threads", "decoder_threads",
+        "raw", "start", "duration", "segment", "codec", "crf", "in_flight", "encoder_threads", "decoder_threads",
     )  # fmt: skip
     misplaced: list[tuple[tuple[str, ...], str, bool]] = [
         (of_videos, "goes with videos, not with pictures", not videos),
         (("raw",), "describes standard input; it goes with '-' as input", not pipe_in),
         (("start", "duration"), "goes with a file, not with a pipe", pipe_in),
         (("codec", "crf"), "goes with a file, not with a pipe", pipe_out),
+        (("segment",), "goes from a file to a file, not with pipes and addresses", not _from_file_to_file(works)),
     ]
     for names, why, wrong in misplaced:
         for name in names:
@@ -284,6 +286,11 @@ def _refuse_misplaced(options: TranslateOptions, works: list[Work]) -> None:
     ):
         if coder not in ("auto", "cpu") and not used:
             raise OptionError(f"{option} {coder} goes with video files, not with pictures or pipes. Leave it out.")
+
+
+def _from_file_to_file(works: list[Work]) -> bool:
+    videos = [work for work in works if work.input.kind == "video"]
+    return all(scheme_of(each.input.address, SOURCES) == "" == scheme_of(each.output, SINKS) for each in videos)
 
 
 def _common_folder(outputs: list[str]) -> str:
