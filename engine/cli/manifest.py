@@ -20,7 +20,7 @@ NAME = "manifest.jsonl"
 
 _WITHOUT_EFFECT = """
 inputs video image images output name threads device in_flight batch encoder_threads decoder_threads spin strict
-json_output overwrite verbose quiet jobs shard resume manifest retries
+json_output overwrite verbose quiet jobs ray shard resume manifest retries
 """
 WITHOUT_EFFECT = frozenset(_WITHOUT_EFFECT.split())
 """Options that do not change what is in an output."""

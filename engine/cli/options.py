@@ -149,6 +149,14 @@ class TranslateOptions:
     jobs: Annotated[
         int, option("--jobs", "-j", min=1, max=256, help="Several inputs: so many at a time, each in its own process.")
     ] = 1
+    ray: Annotated[
+        str | None,
+        option(
+            metavar="ADDRESS|local",
+            help="Spread the inputs over a Ray cluster whose nodes see the same folders (extra 'ray'); --jobs inputs "
+            "at a time, by default one per core.",
+        ),
+    ] = None
     resume: Annotated[
         bool, option("--resume", help="Several inputs: leave out what the manifest says is finished, and go on.")
     ] = False

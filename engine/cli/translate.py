@@ -19,6 +19,7 @@ from rich.table import Table
 from ..errors import EngineError, MediaError, OptionError
 from ..media.uri import SINKS, SOURCES, scheme_of
 from ..timing import StageTimes
+from . import cluster
 from .inputs import PIPE, Input, Kind, Work, find_inputs, plan_outputs
 from .interrupt import INTERRUPTED, terminate_as_interrupt
 from .manifest import NAME, Manifest, parse_shard, settings_of, shard
@@ -40,7 +41,9 @@ def run(options: TranslateOptions) -> int:
         videos=any(work.input.kind == "video" for work in works),
     )
     with terminate_as_interrupt(), closing(worker):
-        if single and not (options.manifest or options.resume or options.shard):
+        if options.ray is not None:
+            cluster.check(works)
+        elif single and not (options.manifest or options.resume or options.shard):
             done = worker.translate(works[0])
             _report([done], worker, worker.times)
             return INTERRUPTED if done.stopped else 1 if done.error else 0
@@ -87,7 +90,7 @@ class _Many:
         done: list[Done] = []
         with self._ends_after_those_in_hand():
             try:
-                for one in self._in_processes() if self._options.jobs > 1 else self._one_by_one():
+                for one in self._translated():
                     done.append(one)
                     self._manifest.write(
                         one.work, one.status, frames=one.frames, seconds=round(one.seconds, 3), error=one.error
@@ -96,7 +99,12 @@ class _Many:
                 self._ending = True
         left = len(self._todo) - len(done)
         stopped = self._ending or any(each.stopped for each in done)
-        _report(done, self._worker, self._worker.times if self._options.jobs == 1 else None, skipped=self._skipped)
+        _report(
+            done,
+            self._worker,
+            self._worker.times if self._options.jobs == 1 and self._options.ray is None else None,
+            skipped=self._skipped,
+        )
         if left:
             self._console.print(f"{left} inputs are left; go on with --resume", markup=False)
         if stopped:
@@ -108,7 +116,7 @@ class _Many:
         """The first Ctrl-C lets the inputs in hand be finished, the second one cuts them."""
 
         def note(number: int, frame: Any) -> None:
-            if self._ending or len(self._todo) < 2:
+            if self._ending or len(self._todo) < 2 or self._options.ray is not None:
                 raise KeyboardInterrupt
             self._ending = True
             self._console.print("finishing what is in hand; Ctrl-C again stops at once", markup=False)
@@ -120,6 +128,37 @@ class _Many:
             yield
         finally:
             signal.signal(signal.SIGINT, before)
+
+    def _translated(self) -> Iterator[Done]:
+        if self._options.ray is not None:
+            return self._in_cluster()
+        return self._in_processes() if self._options.jobs > 1 else self._one_by_one()
+
+    def _in_cluster(self) -> Iterator[Done]:
+        todo = self._todo
+        progress = FrameProgress(self._console, len(todo), StageTimes(), quiet=self._options.quiet, what="files")
+        if not todo:
+            return
+        assert self._options.ray is not None
+        with cluster.RayCluster(self._options.ray, self._options) as ray, progress:
+            for tried in range(self._options.retries + 1):
+                last = tried == self._options.retries
+                given = []
+                for work in todo:
+                    # One that is made anew after its node was lost may replace what that node left.
+                    given.append((work, self._manifest.may_replace(work) or not os.path.lexists(work.output)))
+                    self._manifest.begin(work)
+                todo = []
+                for one in ray.translate(given):
+                    if one.status == "failed":
+                        _complain(str(one.error) + ("" if last else " Trying again."))
+                        if not last:
+                            todo.append(one.work)
+                            continue
+                    progress.advance()
+                    yield one
+                if not todo:
+                    return
 
     def _one_by_one(self) -> Iterator[Done]:
         pictures = sum(work.input.kind == "picture" for work in self._todo)
