@@ -73,7 +73,7 @@ class RayCluster:
         context.enable_progress_bars = False
         context.print_on_execution_start = False
         logging.getLogger("ray.data").setLevel(logging.ERROR)
-        resources = ray.cluster_resources()
+        resources: dict[str, float] = self._ray.cluster_resources()
         self._gpus = 1 if resources.get("GPU", 0) and options.backend in ("auto", "tensorrt", "cuda") else 0
         self._cpus = options.threads or 1
         room = resources.get("GPU", 0) if self._gpus else resources.get("CPU", 1) // self._cpus

@@ -32,7 +32,10 @@ Range = Annotated[
 ]
 Backend = Annotated[
     str,
-    typer.Option(metavar="NAME", help="auto, or one that 'engine backends' lists; a named one never falls back."),
+    typer.Option(
+        metavar="NAME",
+        help="auto, one that 'engine backends' lists, or triton://HOST:8001/NAME; a named one never falls back.",
+    ),
 ]
 Strict = Annotated[
     bool, typer.Option("--backend-strict", help="Fail rather than fall back to the next backend, or to host memory.")

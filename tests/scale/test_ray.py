@@ -22,6 +22,7 @@ ENGINE = [sys.executable, "-c", "from ganlens.engine.cli import main; main()"]
 CLIPS, FRAMES = 12, 1500
 # Ray then stays on the loopback address, whatever the system's name for the variable suggests.
 ENVIRONMENT = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+ENVIRONMENT["RAY_raylet_start_wait_time_s"] = "120"  # of a machine that is busy
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +57,7 @@ def cluster():
         [sys.executable, "-c", CLUSTER],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
+        stderr=None,
         text=True,
         env=ENVIRONMENT,
     )
