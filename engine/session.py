@@ -111,11 +111,11 @@ class Session:
 
         Raises:
             EngineError: a stage failed; the sink has been aborted. A source that cannot be read again (a pipe, a
-                camera) is no reason to lose what came before: its error is then in the report instead.
+                camera) is no reason to lose the frames before it: its error is then in the report instead.
             KeyboardInterrupt: it was stopped before the first frame.
         """
         if self._began:
-            raise RuntimeError("A session runs once; make another one.")
+            raise RuntimeError("A session can run only once; create another one.")
         self._began = True
         stopped = False
         failures: list[MediaError] = []
@@ -139,7 +139,7 @@ class Session:
         notes = [*self.source.notes, *self.sink.notes]
         if stopped:
             notes.append(f"Stopped after {self._frames} frames; the output is finished there and plays.")
-        notes += [f"{error} The {self._frames} frames before are kept." for error in failures]
+        notes += [f"{error} The {self._frames} frames before it are kept." for error in failures]
         return Report(
             self._frames,
             self._seconds,
@@ -178,7 +178,7 @@ class Session:
             raise RuntimeError("The session was not started.")
         self._thread.join(timeout)
         if self._thread.is_alive():
-            raise TimeoutError(f"The session still runs after {timeout} s.")
+            raise TimeoutError(f"The session is still running after {timeout} s.")
         if isinstance(self._outcome, BaseException):
             raise self._outcome
         assert self._outcome is not None
@@ -204,7 +204,7 @@ class Session:
                         self._on_frame(self._frames)
 
     def _until_stopped(self, failures: list[MediaError]) -> Iterator[Frame]:
-        """The source's frames, until :meth:`stop`, or until a source fails that nobody can read again."""
+        """The source's frames, until :meth:`stop`, or until a source fails that cannot be read again."""
         iterator = iter(self.source)
         try:
             while not self._stop.is_set():
@@ -265,7 +265,7 @@ def output_format(format: FrameFormat, settings: Settings) -> FrameFormat:
 
 
 def split_screen(left: Frame, right: Frame, share: float) -> Frame:
-    """The left part of one frame beside the right part of another; the seam lies on an even column."""
+    """The left part of one frame beside the right part of another; the seam is at an even column."""
     width = left.size[1]
     column = min(width, 2 * round(share * width / 2))
     result = right.copy()

@@ -110,7 +110,7 @@ def prefetch(
         policy: what happens to the next item when ``depth`` items wait; see :data:`Policy`.
         counts: where is counted what became of the items.
 
-    An error of the upstream is raised here, after the items that came before it, with ``frame_number`` set to the
+    An error of the upstream is raised here, after the items before it, with ``frame_number`` set to the
     number of the item that failed (from 1). Closing this generator, or an error of the consumer, stops the upstream,
     which is closed in its own thread.
     """
@@ -164,7 +164,7 @@ def grouped(
     """Items in groups of ``most``, which may depend on an item; the last one, and one after which ``key`` changes, may
     be smaller.
 
-    An error of the upstream is raised after the group of the items that came before it, with ``frame_number`` set.
+    An error of the upstream is raised after the group of the items before it, with ``frame_number`` set.
     """
     iterator = iter(items)
     first = 1
@@ -204,8 +204,8 @@ def ordered(workers: Sequence[Callable[[T], R]], items: Iterable[T]) -> Generato
 
     Each worker runs in a thread of its own and has one item at a time; none is more than twice as many items ahead of
     the consumer as there are workers. ``items`` is asked by one worker at a time. Errors are raised here after the
-    answers that came before, with ``frame_number`` set to the item's number (from 1). Closing this generator, or an
-    error of the consumer, lets the workers finish what they have in hand, then closes ``items``.
+    earlier answers, with ``frame_number`` set to the item's number (from 1). Closing this generator, or an
+    error of the consumer, lets the workers finish their current items, then closes ``items``.
     """
     if not workers:
         raise ValueError("ordered needs a worker")
@@ -284,10 +284,10 @@ class Task(Generic[R]):
         self._error: BaseException | None = None
 
     def result(self) -> R:
-        """Wait for the answer, which is given once.
+        """Wait for the result, which is returned once.
 
         Raises:
-            BaseException: what went wrong with it.
+            BaseException: the error of the task.
         """
         with self._changed:
             while not self._ended:
@@ -299,7 +299,7 @@ class Task(Generic[R]):
         return answer
 
     def cancel(self) -> None:
-        """See to it that nothing is done for it any more: what has begun is waited for."""
+        """Cancel the task; if it has started, wait for it."""
         with self._changed:
             self._work = None
             if not self._begun:
@@ -337,7 +337,7 @@ class Crew(Generic[T]):
         self._threads: list[threading.Thread] = []
 
     def start(self, work: Callable[[T], R]) -> Task[R]:
-        """Give ``work`` to a thread that is free, or the next to be."""
+        """Run ``work`` in the first free thread."""
         task: Task[R] = Task(work, self._changed)
         with self._changed:
             if self._closed:
@@ -352,7 +352,7 @@ class Crew(Generic[T]):
         return task
 
     def close(self) -> list[T]:
-        """End the threads after what has begun; the tools that were made."""
+        """Stop the threads after their current tasks; returns the tools that were made."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
@@ -429,7 +429,7 @@ class Writer(Generic[T]):
         self._raise()
 
     def cancel(self) -> None:
-        """Stop after the item in hand, dropping the others."""
+        """Stop after the current item, dropping the others."""
         self._channel.close()
         self._thread.join(_PATIENCE_S)
 
@@ -451,7 +451,7 @@ class Writer(Generic[T]):
 
 
 def _numbered(error: BaseException, number: int) -> BaseException:
-    """The error with the number of the frame at which it came, unless it has one already."""
+    """The error with the number of its frame, unless it has one already."""
     if isinstance(error, EngineError) and error.frame_number is None:
         error.frame_number = number
     return error

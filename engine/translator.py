@@ -118,7 +118,7 @@ class Translator:
                 host memory.
             value_range: for an ONNX file without our record: what the image tensor's values span.
             frame_size: (height, width) of the frames to come, so that the backend is chosen and warmed up for them.
-            batch: pictures that share a run of the network, which must leave their number free: the frames of
+            batch: pictures per inference call (batch size); the model must have a free batch dimension: the frames of
                 :meth:`stream`, which then come that many at a time, the tiles of a frame, or faces. None: frames one by
                 one, and the faces of a frame together where the network runs on a GPU.
             device: which GPU, as in nvidia-smi and CUDA_VISIBLE_DEVICES; never replaced by the CPU. None: the first
@@ -159,7 +159,7 @@ class Translator:
 
     @property
     def batch(self) -> int:
-        """Frames, or their tiles, that share a run of the network."""
+        """Frames, or their tiles, per inference call (batch size)."""
         return self.way.batch
 
     @property
@@ -225,7 +225,7 @@ class Translator:
             frames: ``Frame.from_rgb`` makes a frame of an array.
             controls: settings that may change while the stream runs, read once for each frame. Their attributes take
                 the place of those given here, their opacity is a share of the translator's, and frames with opacity 0
-                or bypass are yielded themselves, without a run of the network.
+                or bypass are yielded unchanged, without inference.
             attributes, named: as of :meth:`__call__`, for the whole stream.
 
         Raises:
@@ -261,7 +261,7 @@ class Translator:
         attributes: Attributes | None = None,
         **named: float,
     ) -> tuple[DeviceArray, ...]:
-        """Translate a frame that lies in the GPU's memory, in place and without waiting for it.
+        """Translate a frame in GPU memory, in place and without waiting for it.
 
         Args:
             planes: as of :class:`~ganlens.engine.Frame`, but arrays of CuPy, torch, PyCUDA, PyNvVideoCodec or

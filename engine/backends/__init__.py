@@ -72,20 +72,20 @@ def open_backend(
     Raises:
         OptionError: an unknown backend, fewer than one thread, a value range that contradicts the record, a batch
             that the model does not take, or a GPU for a backend on the CPU.
-        ModelFileError, ShapeError: the file is no model that the engine can run.
+        ModelFileError, ShapeError: the file is not a model that the engine can run.
         MissingExtra, BackendUnavailable: the backend asked for, or every backend, cannot run here.
     """
     if backend != AUTO and backend not in BACKENDS and not is_remote(backend):
         raise OptionError(f"No backend is called {backend!r}. {did_you_mean(backend, [*BACKENDS, AUTO])}")
     if threads is not None and threads < 1:
-        raise OptionError(f"threads = {threads} came; expected 1 or more.")
+        raise OptionError(f"threads: got {threads}, expected at least 1.")
     if not isinstance(model, Model):
         model = models.open(model, value_range)
     threads = threads or default_threads()
     if model.kind == "plan":
         if backend not in (AUTO, "tensorrt"):
             raise OptionError(
-                f"{model.path} is a TensorRT plan, which only --backend tensorrt runs; {backend} came. "
+                f"{model.path} is a TensorRT plan, which only --backend tensorrt runs; got --backend {backend}. "
                 "Give the ONNX file it was built from."
             )
         opened = open_named("tensorrt", model, threads=threads, spin=spin, device=device)

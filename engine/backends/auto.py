@@ -108,7 +108,7 @@ def open_auto(
                 return opened
         if strict and missing is None:
             raise BackendUnavailable(
-                f"{name}: {problem}. It was asked not to go on to the next backend; name one with --backend, or leave "
+                f"{name}: {problem}. --backend-strict forbids the next one; name a backend with --backend, or leave "
                 "out --backend-strict."
             )
         lines.append(f"{name}: {problem}")

@@ -133,7 +133,7 @@ class OnnxRuntimeCuda(OnnxRuntimeCpu):
     provider = "CUDAExecutionProvider"
     usual_batch = 4
     memory = "cuda"
-    """ONNX Runtime's name for where device arrays lie."""
+    """ONNX Runtime's name for the device of the arrays."""
     _device: Device | None = None
     _stream: Stream | None = None
 
@@ -244,7 +244,7 @@ class _Binding:
 class DeviceRun:
     """A session bound to device memory; it runs on the session's own stream, between two marks in the caller's.
 
-    Not capturable: the library's memory pool and its choice of algorithms are its own affair.
+    Not capturable: the library manages its memory pool and its choice of algorithms itself.
     """
 
     capturable = False
@@ -304,7 +304,7 @@ def cpu_status() -> BackendStatus:
 def cuda_status(index: int = 0) -> BackendStatus:
     """Whether the CUDA provider runs here: it does when a session of one node starts on it.
 
-    A list of providers is no answer: it names what the package was built for, not what the machine has.
+    The list of providers is not sufficient: it names what the package was built for, not what the machine has.
 
     Args:
         index: which GPU.

@@ -115,7 +115,7 @@ def warm_up(backend: ModelBackend, size: tuple[int, int] | None, batch: int | No
 
 
 def quick_problem(name: str) -> str | None:
-    """Why a backend cannot run, as far as shows without importing its library; None when nothing speaks against it."""
+    """Why a backend cannot run, as far as shows without importing its library; None if it can."""
     entry = BACKENDS[name]
     if installed(name) is None:
         return f"{' or '.join(entry.packages)} is not installed (pip install 'ganlens[{extra_of(name)}]')"

@@ -36,5 +36,5 @@ def find_size_rule(backend: ModelBackend) -> SizeRule:
     finally:
         backend.set_size_rule(before)
     raise ShapeError(
-        f"{backend.title} answers at none of the sizes {', '.join(tried)} with a picture of that size. Last: {reason}"
+        f"{backend.title} fails at all of the sizes {', '.join(tried)}or answers with another size. Last: {reason}"
     )

@@ -56,7 +56,7 @@ DEFAULT_RUNS = 5
 QUICK_RUNS = 3
 LEAST_CLIP_S = 2.0
 SWEEP_SHARE = 0.2
-"""Of a row's seconds, that each way of throughput is tried for."""
+"""Fraction of a row's measuring time spent on trying each throughput configuration."""
 PATIENCE_S = 120.0
 """How much longer than planned a process may take."""
 CAMERA_SIZE: Size = (HEIGHT, WIDTH)
@@ -64,7 +64,7 @@ CAMERA_SIZE: Size = (HEIGHT, WIDTH)
 Observer = Callable[[str, int, int], None]
 """Told what is done next, how many steps are done, and how many there are."""
 Worker = Callable[[Job, float], dict[str, Any]]
-"""Does a job in a process of its own that may take so many seconds."""
+"""Runs a job in a separate process with a time limit in seconds."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ class ModelFile:
     opened: OpenModel
     precision: Precision
     reference: Path | None
-    """The float32 file that its pictures are compared with; None: there is none."""
+    """The float32 file that its pictures are compared with; None if there is none."""
     scenarios: tuple[Scenario, ...]
     derived: bool = False
 
@@ -123,7 +123,7 @@ class Configuration:
     in_flight: int = 1
     batch: int = 1
     answers: list[dict[str, Any]] = field(default_factory=list)
-    """Of the processes of latency, throughput and live."""
+    """Answers of the latency, throughput and live processes."""
     videos: list[tuple[Usage, dict[str, Any]]] = field(default_factory=list)
     bound_s: float | None = None
     broken: str = ""
@@ -727,17 +727,17 @@ def _cure(error: EngineError) -> str:
 
 def _last_line(text: str) -> str:
     lines = [line for line in text.strip().splitlines() if line.strip()]
-    return lines[-1].removeprefix("error: ") if lines else "it failed without a word"
+    return lines[-1].removeprefix("error: ") if lines else "it failed without a message"
 
 
 # --- the process of a job ---------------------------------------------------------------------------------------------
 
 
 def run_worker(job: Job, seconds: float, command: Sequence[str] = WORKER) -> dict[str, Any]:
-    """Do a job in a process of its own.
+    """Run a job in a separate process.
 
     Raises:
-        BackendError: it crashed, or gave no answer in time; with its last words.
+        BackendError: it crashed or timed out; the message has the end of its output.
     """
     limit = 3 * seconds + PATIENCE_S
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as log:

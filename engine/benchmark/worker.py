@@ -43,7 +43,7 @@ MOST_LATENTS = 16
 
 @dataclass(frozen=True)
 class Job:
-    """What one process has to do."""
+    """The job of one process."""
 
     kind: str
     """"probe": quality, and the ways of throughput; "run": the scenarios; "reference": the reference's pictures."""

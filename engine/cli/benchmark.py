@@ -44,7 +44,7 @@ def run(options: BenchmarkOptions) -> int:
     plan = make_plan(options)
     limit = None if options.fail_above is None else parse_share("--fail-above", options.fail_above)
     if limit is not None and options.compare is None:
-        raise OptionError("--fail-above goes with --compare OLD.json: there is nothing to be slower than.")
+        raise OptionError("--fail-above needs --compare OLD.json.")
     old = None if options.compare is None else read_result(options.compare)
     if old is not None:
         _check_same_models(old, plan, options.compare)
@@ -131,7 +131,7 @@ def parse_share(option: str, text: str) -> float:
     """``"10%"`` or ``"10"`` as 0.1.
 
     Raises:
-        OptionError: it is no percentage from 0 up.
+        OptionError: it is not a percentage of 0 or more.
     """
     try:
         value = float(text.strip().removesuffix("%"))
@@ -161,7 +161,7 @@ def _writable(folder: Path) -> Path:
         MediaError: files cannot be made in it.
     """
     if folder.exists() and not folder.is_dir():
-        raise MediaError(f"{folder} is a file; -o needs a folder for JSON, Markdown and plots.")
+        raise MediaError(f"{folder} is a file; expected a folder for JSON, Markdown and plots.")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         probe = folder / ".ganlens-benchmark"

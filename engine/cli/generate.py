@@ -63,7 +63,7 @@ def run(job: GenerateOptions) -> int:
     if kind != "walk":
         for option, value in (("--fps", job.fps), ("--seconds", job.seconds)):
             if value is not None:
-                raise OptionError(f"{option} goes with a video as output ({', '.join(CONTAINERS)}); {output} is none.")
+                raise OptionError(f"{option} needs a video as output ({', '.join(CONTAINERS)}); {output} is not one.")
     console = Console(stderr=True, quiet=job.quiet, highlight=False)
     with (
         terminate_as_interrupt(),
@@ -146,7 +146,7 @@ def _make_grid(job: GenerateOptions, generator: Generator, output: str, console:
     draws = _draws(job, generator)
     if _count(draws) > MOST_IN_A_GRID:
         raise OptionError(
-            f"{_count(draws)} pictures came for one grid; expected up to {MOST_IN_A_GRID}. Give a folder: -o pictures/"
+            f"got {_count(draws)} pictures for one grid, expected at most {MOST_IN_A_GRID}. Give a folder: -o pictures/"
         )
     with FrameProgress(console, _count(draws), generator.times, quiet=job.quiet, what="pictures") as progress:
         pictures = list(_counted(generator.pictures(**draws), progress))
@@ -193,9 +193,9 @@ def _make_walk(job: GenerateOptions, generator: Generator, output: str, console:
     fps = 25.0 if job.fps is None else job.fps
     seconds = count * SECONDS_EACH if job.seconds is None else job.seconds
     if not 0.1 <= fps <= 240:
-        raise OptionError(f"--fps {fps:g} came; expected 0.1 to 240.")
+        raise OptionError(f"--fps: got {fps:g}, expected 0.1 to 240.")
     if not 0 < seconds < float("inf"):
-        raise OptionError(f"--seconds {seconds:g} came; expected a positive number.")
+        raise OptionError(f"--seconds: got {seconds:g}, expected a positive number.")
     total = round(seconds * fps)
     frames = generator.walk(total, **draws)
     rate = Fraction(fps).limit_denominator(1001)

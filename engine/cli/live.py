@@ -98,13 +98,13 @@ def source_of(given: str | None) -> str:
 
 
 def check_options(options: LiveOptions, uri: str) -> None:
-    """Refuse what does not go together, before anything is opened."""
+    """Check that the options are consistent, before anything is opened."""
     if options.no_web and uri == "browser:":
         raise OptionError(
-            "The browser's camera needs the page; leave --no-web out, or name a camera (engine live --list)."
+            "The browser's camera needs the page; leave out --no-web, or name a camera (engine live --list)."
         )
     if options.no_web and (options.web or options.host or options.open_page):
-        raise OptionError("--no-web serves no page; leave --web, --host and --open out.")
+        raise OptionError("--no-web serves no page; leave out --web, --host and --open.")
     if (options.cert is None) != (options.key is None):
         raise OptionError("--cert and --key go together; give both.")
     for path in (options.cert, options.key):
@@ -116,7 +116,7 @@ def check_options(options: LiveOptions, uri: str) -> None:
     if options.record is not None and not _is_video_file(options.record):
         raise OptionError(f"--record {options.record}: expected a video file ({', '.join(CONTAINERS)}).")
     if not Path(options.folder).is_dir():
-        raise OptionError(f"--folder {options.folder}: there is no such folder; create it first.")
+        raise OptionError(f"--folder {options.folder}: the folder does not exist; create it first.")
 
 
 def make_session(options: LiveOptions, uri: str) -> LiveSession:
@@ -181,7 +181,7 @@ def open_server(options: LiveOptions, session: LiveSession) -> Any:
     try:
         from ..live.web.server import Address, WebServer
     except MissingExtra as error:
-        raise MissingExtra(f"{error} Or go without the page: --no-web. The page", error.package, "live") from error
+        raise MissingExtra(f"{error} Or run without the page: --no-web. The page", error.package, "live") from error
     host, port = _web_address(options)
     ports = [port] if port is not None else range(_DEFAULT_PORT, _DEFAULT_PORT + _PORTS)
     problem: MediaError | None = None
@@ -210,8 +210,8 @@ def _web_address(options: LiveOptions) -> tuple[str, int | None]:
 
     if options.host is None and not is_loopback(host):
         raise OptionError(
-            f"--web {options.web}: other machines could reach the page at {host}. If that is meant, say --host {host}; "
-            "a token in the address then guards it."
+            f"--web {options.web}: other machines could reach the page at {host}. If that is intended, add "
+            f"--host {host}; a token in the address then protects it."
         )
     return host, port
 

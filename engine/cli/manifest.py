@@ -142,7 +142,7 @@ class Manifest:
 
 
 def content_hash(address: str) -> str | None:
-    """SHA-256 of a file's content; None for what is no file."""
+    """SHA-256 of a file's content; None if it is not a file."""
     if address == PIPE or not Path(address).is_file():
         return None
     digest = hashlib.sha256()

@@ -86,7 +86,7 @@ class _Many:
     def run(self) -> int:
         """Translate what is to be done; returns the exit status."""
         if self._skipped:
-            self._console.print(f"{self._skipped} of {len(self._given)} are finished already", markup=False)
+            self._console.print(f"{self._skipped} of {len(self._given)} are already finished", markup=False)
         done: list[Done] = []
         with self._ends_after_those_in_hand():
             try:
@@ -106,20 +106,20 @@ class _Many:
             skipped=self._skipped,
         )
         if left:
-            self._console.print(f"{left} inputs are left; go on with --resume", markup=False)
+            self._console.print(f"{left} inputs are left; continue with --resume", markup=False)
         if stopped:
             return INTERRUPTED
         return 1 if any(each.error for each in done) else 0
 
     @contextmanager
     def _ends_after_those_in_hand(self) -> Iterator[None]:
-        """The first Ctrl-C lets the inputs in hand be finished, the second one cuts them."""
+        """The first Ctrl-C finishes the current inputs, the second one aborts them."""
 
         def note(number: int, frame: Any) -> None:
             if self._ending or len(self._todo) < 2 or self._options.ray is not None:
                 raise KeyboardInterrupt
             self._ending = True
-            self._console.print("finishing what is in hand; Ctrl-C again stops at once", markup=False)
+            self._console.print("finishing the current inputs; press Ctrl-C again to stop at once", markup=False)
 
         before = signal.getsignal(signal.SIGINT)
         if before not in (signal.SIG_IGN, None):
@@ -216,7 +216,7 @@ _process_worker: Worker | None = None
 
 
 def _start_process(options: TranslateOptions, videos: bool, jobs: int) -> None:
-    """In each process of ``--jobs``: Ctrl-C is the first process's affair, which lets the input in hand be finished."""
+    """In each process of ``--jobs``: ignore Ctrl-C; the first process handles it and finishes the current inputs."""
     global _process_worker
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _process_worker = Worker(options, alone=False, videos=videos, quiet=True, share=jobs)
@@ -257,12 +257,12 @@ def _report(done: Sequence[Done], worker: Worker, times: StageTimes | None, *, s
         faces = sum(each.faces or 0 for each in done)
         text = f"{faces} of {frames} {what} show a face"
         if not faces:
-            text = f"no face was found in {frames} {what}; nothing was changed"
+            text = f"no face was found in {frames} {what}; the output is unchanged"
         notes.append(text)
         console.print(f"{'note' if faces else 'warning'}: {text}", markup=False, soft_wrap=True)
     for each in done:
         if each.error is not None and each.frames:
-            _complain(f"{each.error} The {each.frames} frames before are kept.")
+            _complain(f"{each.error} The {each.frames} frames before it are kept.")
     stages = times.summary() if times is not None else {}
     if stages:
         console.print(_stage_table(stages))

@@ -332,7 +332,7 @@ def make_framing(options: TranslateOptions, spec: GeneratorSpec) -> Framing | Fa
 def check_attributes(spec: GeneratorSpec, attributes: dict[str, float]) -> None:
     """Refuse what the model does not have, before anything is opened; a model that only edits wants to know what."""
     if spec.image is None:
-        raise OptionError(f"Model '{spec.name}' makes images from noise; it takes no frame. Use engine generate.")
+        raise OptionError(f"Model '{spec.name}' generates images from noise and takes no frame. Use engine generate.")
     port = spec.attributes
     if port is None:
         if attributes:
@@ -341,7 +341,7 @@ def check_attributes(spec: GeneratorSpec, attributes: dict[str, float]) -> None:
     if not attributes:
         example = next((name for name in port.names if not port.is_experimental(name)), port.names[0])
         raise OptionError(
-            f"Model '{spec.name}' edits what it is told to; nothing was set. It offers {', '.join(port.names)}: "
+            f"Model '{spec.name}' needs at least one attribute; none was set. Available: {', '.join(port.names)}: "
             f"--set {example.lower()}=1"
         )
     attribute_vector(port, attributes)

@@ -72,7 +72,7 @@ class DeviceArray:
     def check_contiguous(self) -> None:
         """Raise ShapeError unless it is C-contiguous."""
         if not self.contiguous:
-            raise ShapeError(f"a device array with strides {self.strides} came; expected {self.shape} C-contiguous.")
+            raise ShapeError(f"got a device array with strides {self.strides}, expected {self.shape} C-contiguous.")
 
     def item(self, index: int) -> DeviceArray:
         """The part at ``index`` of the first axis, as a view."""
@@ -128,7 +128,7 @@ class DeviceArray:
             stream: what comes after on this stream finds the array's content ready; None: the caller sees to that.
 
         Raises:
-            ShapeError: it is neither, or lies elsewhere.
+            ShapeError: it is neither, or is on another device.
         """
         if isinstance(array, DeviceArray):
             if stream is not None and array.stream is not None:
@@ -138,13 +138,13 @@ class DeviceArray:
         if hasattr(array, "__dlpack__"):
             where = tuple(int(number) for number in array.__dlpack_device__())  # type: ignore[attr-defined]
             if where != (device.kind, device.index):
-                raise ShapeError(f"an array on DLPack device {where} came; expected {(device.kind, device.index)}.")
+                raise ShapeError(f"got an array on DLPack device {where}, expected {(device.kind, device.index)}.")
             tensor = dlpack.take(array.__dlpack__(**cls.take_options(stream)))
             return cls(device, tensor.pointer, tensor.shape, tensor.dtype, strides=tensor.strides, owner=tensor)
         interface = getattr(array, "__cuda_array_interface__", None)
         if interface is None:
             raise ShapeError(
-                f"{type(array).__name__} came; expected an array on the GPU, with __cuda_array_interface__ or "
+                f"got {type(array).__name__}, expected an array on the GPU, with __cuda_array_interface__ or "
                 "__dlpack__."
             )
         if stream is not None:

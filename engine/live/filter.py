@@ -71,7 +71,9 @@ def choices(named: list[str]) -> list[ModelChoice]:
         path = find_model(given)
         spec = read_model_spec(path)
         if spec.image is None:
-            raise OptionError(f"Model '{given}' makes images from noise; a live filter needs one that takes an image.")
+            raise OptionError(
+                f"Model '{given}' generates images from noise; a live filter needs a model that takes an image."
+            )
         name = path.stem
         while name in result and result[name].path != str(path):
             name += "_"
@@ -151,7 +153,7 @@ class LiveFilter:
 
     @property
     def backend(self) -> str:
-        """Of the model that runs; "" for none."""
+        """Name of the running model; "" if none."""
         current = self._current
         return "" if current is None else current.translator.backend.name
 

@@ -110,7 +110,7 @@ class LiveSession:
         self.source_state: SourceState = "opening"
         self.source_message = ""
         self.format: FrameFormat | None = None
-        """Of the source; None until it is known."""
+        """Format of the source; None until it is known."""
         self.outlets: list[Outlet] = []
         self.framing = self.options.framing
         self._clock = clock
@@ -192,7 +192,7 @@ class LiveSession:
         self.changed()
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait for the source's end, which a camera has none of; whether it ended within ``timeout`` seconds."""
+        """Wait for the end of the source (a camera never ends); returns whether it ended within ``timeout`` seconds."""
         return self._ended.wait(timeout)
 
     def stop(self) -> None:
@@ -358,7 +358,7 @@ class LiveSession:
 
     def _preset_file(self) -> Presets:
         if self.presets is None:
-            raise OptionError("This session has no file for presets; name one with --preset.")
+            raise OptionError("This session has no presets file; give one with --preset.")
         return self.presets
 
     def snapshot(self) -> bytes:
@@ -369,7 +369,7 @@ class LiveSession:
         """
         last = self._last_shown
         if last is None:
-            raise MediaError("There is no picture yet; try again when the source delivers.")
+            raise MediaError("There is no picture yet; try again when the source delivers frames.")
         return encode_still(last[1].to_rgb(), ".png")
 
     def last_original(self) -> Frame | None:
@@ -386,7 +386,7 @@ class LiveSession:
             base = format or FrameFormat(frame.size, frame.format)
             format = replace(base, size=frame.size, pixels=frame.format, color=frame.color)
         if format is None:
-            raise MediaError("There is no picture yet; start the recording when the source delivers.")
+            raise MediaError("There is no picture yet; start the recording when the source delivers frames.")
         return self.recorder.start(replace(format, rate=self._rate()), path, overwrite=overwrite)
 
     # --- capture thread ---------------------------------------------------------------------------------------------
@@ -546,11 +546,11 @@ class LiveSession:
             return
         source = self._source
         if isinstance(source, BrowserSource) and not source.attached:
-            self._set_source("waiting", "no page gives its camera")
+            self._set_source("waiting", "no page provides a camera")
             return
         if self.source_state == "live":
             self.statistics.stalls += 1
-            self._set_source("stalled", "no picture arrives")
+            self._set_source("stalled", "no frames from the source")
         last = self._last_shown
         if last is None or self.source_state == "ended":
             return

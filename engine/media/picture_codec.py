@@ -19,7 +19,7 @@ from .file.hardware import complaints
 from .file.source import open_input
 
 LARGEST = 178_000_000
-"""Pixels above which a picture is refused unless told: a file of kilobytes may claim gigabytes."""
+"""Default limit on the number of pixels of a picture: a file of kilobytes may claim gigabytes."""
 _IMAGE_FORMATS = {"image2", "mjpeg", "apng"}
 _ENCODERS: dict[str, tuple[str, str, dict[str, str]]] = {
     ".png": ("png", "rgb24", {}),
@@ -37,7 +37,7 @@ def decode_still(path: Path, notes: list[str], largest: int | None = None) -> ND
     """The picture of a file as stored, (H, W, 3) uint8 RGB; ``notes`` gets what was lost.
 
     Raises:
-        MediaError: the file is no picture, or is damaged.
+        MediaError: the file is not a picture, or is damaged.
     """
     with open_input(path, "picture") as container:
         name = container.format.name

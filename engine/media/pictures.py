@@ -20,7 +20,7 @@ from .picture_codec import IMAGE_SUFFIXES, decode_still, encode_still
 __all__ = ["IMAGE_SUFFIXES", "check_target", "list_images", "read_image", "write_image"]
 
 _ORIENTATION_TAG = 0x0112
-# EXIF 2.3, "Orientation": how the rows and columns as stored lie in the picture as seen.
+# EXIF 2.3, "Orientation": position of the stored rows and columns in the upright picture.
 _EXIF_ORIENTATIONS = {
     2: Orientation(False, False, True),
     3: Orientation(False, True, True),
@@ -72,7 +72,7 @@ def write_image(path: str | os.PathLike[str], frame: Frame, *, overwrite: bool =
     path = Path(path)
     check_target(path, overwrite=overwrite)
     if frame.format != "rgb24":
-        raise OptionError(f"a frame of pixel format {frame.format} came; images are written from rgb24")
+        raise OptionError(f"got a frame of pixel format {frame.format}; images are written from rgb24")
     content = encode_still(frame.planes[0], path.suffix.lower())
     try:
         replace_file(path, content, overwrite=overwrite)
@@ -88,7 +88,7 @@ def check_target(path: Path, *, overwrite: bool, parents: bool = False) -> None:
 
     Raises:
         OptionError: unknown suffix.
-        MediaError: the file exists, is a folder, or has none to lie in.
+        MediaError: the file exists, is a folder, or its folder does not exist.
     """
     if path.is_dir():
         raise MediaError(f"{path} is a folder; expected the name of a file to write.")

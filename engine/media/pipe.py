@@ -126,7 +126,7 @@ class RawSource:
                 if not line:
                     return
                 if not line.startswith(b"FRAME") or not line.endswith(b"\n"):
-                    raise self._broken(number, f"{line[:20]!r} came where a frame was expected")
+                    raise self._broken(number, f"got {line[:20]!r}, expected a frame")
             picture = self._pool.take()
             planes = plane_views(picture, pixels)
             count = sum(plane.size for plane in planes)
@@ -134,7 +134,7 @@ class RawSource:
             if not data and not self._framed:
                 return
             if len(data) < count:
-                raise self._broken(number, f"{len(data)} of {count} bytes came before the end")
+                raise self._broken(number, f"it ends after {len(data)} of {count} bytes")
             at = 0
             for plane in planes:
                 piece: NDArray[np.uint8] = np.frombuffer(data, np.uint8, plane.size, at)
@@ -191,7 +191,7 @@ class RawSink:
     def write(self, frame: Frame) -> None:
         """Write one frame."""
         if frame.size != self._size:
-            raise MediaError(f"A frame of (height, width) {frame.size} came; the piped video is {self._size}.")
+            raise MediaError(f"got a frame of (height, width) {frame.size}; the piped video is {self._size}.")
         if frame.time is not None:
             self._first = frame.time if self._first is None else self._first
             if abs(frame.time - self._first - self.frames / self._rate) > 1 / self._rate and not self.notes:
@@ -241,7 +241,7 @@ class RawSink:
 
 
 def _ratio(text: str) -> Fraction:
-    """``N:D`` of plain digits: exponents would make numbers that nobody can compute with."""
+    """``N:D`` of plain digits: exponents would allow numbers too large to compute with."""
     found = re.fullmatch(r"(\d{1,9}):(\d{1,9})", text)
     if found is None:
         raise ValueError(text)
@@ -252,7 +252,7 @@ def _described(
     size: tuple[int, int], rate: Fraction, pixels: PixelFormat, color: Color, aspect: Fraction
 ) -> FrameFormat:
     if not 1 <= min(size) <= max(size) <= LARGEST or not 0 < rate < 10**9 or rate.denominator > 10**9:
-        raise OptionError(f"size {size} and rate {rate} came; expected (height, width) and a rate above 0")
+        raise OptionError(f"got size {size} and rate {rate}, expected (height, width) and a rate above 0")
     return FrameFormat(size, pixels, rate, time_base=1 / rate, color=color, pixel_aspect=aspect)
 
 

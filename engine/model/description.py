@@ -1,8 +1,8 @@
 """What an ONNX file says about itself, read without the onnx package.
 
 A small reader of the protobuf wire format (https://protobuf.dev/programming-guides/encoding/) that knows the few fields
-of ``onnx.proto`` which the engine needs: names and shapes of inputs and outputs, opset, metadata, and where weights
-lie that are kept outside the file. Weights inside the file are stepped over.
+of ``onnx.proto`` which the engine needs: names and shapes of inputs and outputs, opset, metadata, and the
+locations of external weights. Weights inside the file are stepped over.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class OnnxFile:
 
     path: Path
     sha256: str
-    """Of the file's bytes; weights kept in other files are not included."""
+    """SHA-256 of the file; external weights are not included."""
     opset: int
     """Version of the default operator set; 0 when the file names none."""
     producer: str
@@ -66,14 +66,14 @@ class OnnxFile:
     """Without those that are only weights with a default value."""
     outputs: tuple[GraphValue, ...]
     external: tuple[str, ...]
-    """Locations of weights outside the file, as written; all have been found to lie inside its folder."""
+    """Locations of weights outside the file, as written; all are inside its folder."""
 
 
 def read_onnx(path: str | Path) -> OnnxFile:
     """Read the description of an ONNX file.
 
     Raises:
-        ModelFileError: there is no such file, it is no ONNX model or is cut off, or weights lie outside its folder.
+        ModelFileError: there is no such file, it is no ONNX model or is cut off, or weights are outside its folder.
     """
     path = Path(path)
     return parse_onnx(path, read_bytes(path))
@@ -111,12 +111,12 @@ def parse_value_range(text: str) -> ValueRange:
     """The range that ``--range`` names.
 
     Raises:
-        OptionError: it is none of :data:`VALUE_RANGES`.
+        OptionError: it is not one of :data:`VALUE_RANGES`.
     """
     try:
         return VALUE_RANGES[text.replace(" ", "")]
     except KeyError:
-        raise OptionError(f"value range {text!r} came; expected one of {', '.join(VALUE_RANGES)}.") from None
+        raise OptionError(f"got value range {text!r}, expected one of {', '.join(VALUE_RANGES)}.") from None
 
 
 def read_spec(path: str | Path, *, value_range: ValueRange | None = None) -> GeneratorSpec:
@@ -142,8 +142,8 @@ def spec_of(file: OnnxFile, *, value_range: ValueRange | None = None) -> Generat
         return _foreign_spec(file, value_range)
     if value_range is not None and value_range != spec.value_range:
         raise OptionError(
-            f"{file.path.name} says that its value range is {_range_text(spec.value_range)}; "
-            f"{_range_text(value_range)} came. Leave --range out."
+            f"{file.path.name} states the value range {_range_text(spec.value_range)}; "
+            f"got {_range_text(value_range)}. Leave --range out."
         )
     _check_record(file, spec)
     return spec
@@ -175,7 +175,7 @@ def _foreign_spec(file: OnnxFile, value_range: ValueRange | None) -> GeneratorSp
             f"Give it with --range {' | '.join(VALUE_RANGES)} (value_range=... in Python)."
         )
     if value_range[0] >= value_range[1]:
-        raise OptionError(f"value range {_range_text(value_range)} came; expected a rising pair such as -1..1.")
+        raise OptionError(f"got value range {_range_text(value_range)}, expected a rising pair such as -1..1.")
     return GeneratorSpec(
         name=file.path.stem,
         architecture="onnx",
@@ -231,7 +231,7 @@ def _static_size(dims: tuple[Dim, ...]) -> tuple[int, int] | None:
 
 
 def _check_record(file: OnnxFile, spec: GeneratorSpec) -> None:
-    """The record must describe the graph it lies in: names, element types, ranks, channels, fixed sizes."""
+    """The record must describe the graph it belongs to: names, element types, ranks, channels, fixed sizes."""
     fixed: tuple[Dim, Dim] = spec.size.fixed or (None, None)
     inputs: dict[str, tuple[Dim, ...]] = {}
     if spec.image:
@@ -329,7 +329,7 @@ def _check_external(path: Path, locations: set[str]) -> None:
 
 
 class _WireError(Exception):
-    """The bytes are no protobuf message of the expected kind."""
+    """The bytes are not a protobuf message of the expected kind."""
 
 
 @dataclass
@@ -480,7 +480,7 @@ def _read_node(data: memoryview, content: _Content, depth: int) -> None:
 
 
 def _read_tensor(data: memoryview, content: _Content) -> str:
-    """Note where an external tensor lies; its name."""
+    """Record the location of an external tensor; returns its name."""
     name, external = "", False
     location: str | None = None
     for number, value in _fields(data):

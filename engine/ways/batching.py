@@ -1,4 +1,4 @@
-"""Pictures that share a run of the network: the tensors they are put into, and how many go together."""
+"""Batches: the tensors that pictures are put into, and how many pictures share one inference call."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Network:
         self._kept: OrderedDict[tuple[int, int], Tensors] = OrderedDict()
 
     def tensors(self, size: tuple[int, int], count: int) -> Tensors:
-        """The tensors of a run of ``count`` pictures of ``size`` (height, width); what was in them stays."""
+        """The tensors for ``count`` pictures of ``size`` (height, width); their content is kept."""
         kept = self._kept.get(size)
         if kept is None or len(kept.images) < count:
             if kept is None and len(self._kept) == self.SIZES:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Current:
-    """The way that a translator has; whoever uses it keeps it open meanwhile.
+    """The way that a translator has; it stays open while it is in use.
 
     Args:
         way: the first one.
@@ -60,7 +60,7 @@ class Current:
         return future
 
     def close(self) -> None:
-        """Close the way, as soon as nobody uses it any more."""
+        """Close the way after its last use."""
         with self._lock:
             self._closed = True
         self.lease.retire()

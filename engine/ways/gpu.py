@@ -2,7 +2,7 @@
 
 With one frame in flight all of it is one CUDA graph on one stream: the shortest way for a single frame. With more, the
 copies have streams of their own, so that one frame's upload and another's download run beside a third one's network;
-marks in the streams keep the order. Several frames may share a run of the network, which makes fewer and larger kernels
+marks in the streams keep the order. Several frames may share an inference call, which makes fewer and larger kernels
 of it. Frames already in the GPU's memory are translated where they are.
 """
 
@@ -48,7 +48,7 @@ class FramePipeline:
         compositor: says how frames enter the generator, with which blending; its own kernels are not used.
         in_flight: frames under way at a time. 1: the lowest latency. 2 or 3: the highest throughput.
         spin: wait with a busy thread, which sees the end some 20-50 µs earlier and takes a core.
-        batch: frames that share a run of the network, which must take so many. "In flight" then counts such groups; one
+        batch: frames per inference call; the network must take that many. "In flight" then counts such groups; one
             that is not full takes as long as a full one, but for a single frame, which goes alone.
     """
 
@@ -64,7 +64,7 @@ class FramePipeline:
     ) -> None:
         for name, value in (("in_flight", in_flight), ("batch", batch)):
             if value < 1:
-                raise OptionError(f"{name} = {value} came; expected 1 or more.")
+                raise OptionError(f"{name}: got {value}, expected at least 1.")
         self.device = device
         self.in_flight = self.room = in_flight
         self.batch = batch
@@ -124,7 +124,7 @@ class FramePipeline:
     def start(self, items: Sequence[Item]) -> Pending:
         """Begin up to ``batch`` items with equal keys."""
         if not 1 <= len(items) <= self.batch:
-            raise ShapeError(f"{len(items)} frames came; expected 1 to {self.batch}.")
+            raise ShapeError(f"got {len(items)} frames, expected 1 to {self.batch}.")
         frames = [item.frame for item in items]
         with self._lock:
             if self._closed:
@@ -210,7 +210,7 @@ class FramePipeline:
             stream = self._compute
             for plane in planes:
                 if getattr(plane, "__cuda_array_interface__", {}).get("data", (0, False))[1]:
-                    raise ShapeError("an array came that must not be written; expected planes to translate in place.")
+                    raise ShapeError("got a read-only array, expected writable planes to translate in place.")
             arrays = [DeviceArray.of(self.device, plane, stream) for plane in planes]
             size = check_planes(arrays, format)
             route = self._route_of((format, size, color or Color()))
@@ -253,7 +253,7 @@ class FramePipeline:
             self._closed = True
             for flight in self._flying.copy():
                 flight.drop()
-            with contextlib.suppress(EngineError):  # frames translated in place are waited for by nobody else
+            with contextlib.suppress(EngineError):  # nothing else waits for frames translated in place
                 self.device.synchronize()
             self._held.clear()
             self._routes.clear()
@@ -481,9 +481,9 @@ class _Slot(NamedTuple):
     host: NDArray[np.uint8]
     """(batch, bytes of a frame)"""
     views: list[list[NDArray[np.uint8]]]
-    """Of ``host``: each frame's planes' windows."""
+    """Windows of the planes of each frame, inside ``host``."""
     strengths: NDArray[np.uint8]
-    """Of ``host``: how strongly each frame is changed."""
+    """Strength of each frame, inside ``host``."""
     block: DeviceArray
     network: _Network
     """Keeps the memory that the steps refer to."""
@@ -535,7 +535,7 @@ def check_planes(planes: Sequence[DeviceArray], format: PixelFormat) -> tuple[in
     )
     if [plane.shape for plane in planes] != expected or any(p.dtype != np.uint8 for p in planes) or not dense:
         raise ShapeError(
-            f"{format} planes of shape {[plane.shape for plane in planes]} "
-            f"({', '.join(str(plane.dtype) for plane in planes)}) came; expected uint8 {expected} with dense rows"
+            f"got {format} planes of shape {[plane.shape for plane in planes]} "
+            f"({', '.join(str(plane.dtype) for plane in planes)}), expected uint8 {expected} with dense rows"
         )
     return size

@@ -15,10 +15,10 @@ C = TypeVar("C", bound="Twin")
 
 
 class Twin(Protocol):
-    """What has scratch memory of its own, and can be had once more."""
+    """An object with scratch memory that can be duplicated."""
 
     def twin(self: C) -> C:
-        """The same with scratch memory of its own."""
+        """A duplicate with its own scratch memory."""
         ...
 
 
@@ -49,7 +49,7 @@ class Lanes(Generic[C]):
         self.room = 2 * self.in_flight if more else 1
 
     def start(self, work: Callable[[Lane[C]], list[Frame]]) -> Pending:
-        """Do a group's work in a lane that is free, or the next to be."""
+        """Process a group in the first free lane."""
         if self._crew is None:
             return Done(work(self.first))
         return _Working(self._crew.start(work))

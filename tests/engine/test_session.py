@@ -108,7 +108,7 @@ def test_a_pipe_that_breaks_keeps_what_came_before():
     report = Session(Source(10, fails_at=4), AddHundred(), sink).run()
     assert report.frames == 4
     assert str(report.error) == "the pipe broke."
-    assert report.notes[-1] == "the pipe broke. The 4 frames before are kept."
+    assert report.notes[-1] == "the pipe broke. The 4 frames before it are kept."
     assert sink.state == "complete"
 
 
@@ -173,7 +173,7 @@ def test_an_error_reaches_who_waits():
 def test_a_session_runs_once():
     session = Session(Source(2), None, Sink())
     session.run()
-    with pytest.raises(RuntimeError, match="runs once"):
+    with pytest.raises(RuntimeError, match="run only once"):
         session.run()
 
 

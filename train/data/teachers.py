@@ -21,14 +21,13 @@ from ganlens.engine.model.description import parse_value_range
 from ganlens.engine.spec import GeneratorSpec, ValueRange
 
 from .filters import find_filter
-from .pictures import to_rgb
 
 Pixels = NDArray[np.uint8]
 Values = NDArray[np.float32]
 
 FILTER = "filter:"
 _PERIOD = 4
-"""Of the pattern that a generator with two strided layers leaves."""
+"""Period of the pattern that a generator with two strided layers leaves."""
 _SHIFTS = tuple((down, right) for down in range(_PERIOD) for right in range(_PERIOD) if (down + right) % 2 == 0)
 """Half of the shifts within a period: together they cancel all its frequencies but the finest checkerboard."""
 _AROUND = 32
@@ -156,7 +155,7 @@ class OnnxTeacher:
         return mean
 
     def _answer_to(self, pixels: Pixels) -> Pixels:
-        """The network's answer at the size that it sees."""
+        """The network's output at the size that it sees."""
         low, high = self.value_range
         x = pixels.astype(np.float32) * ((high - low) / 255) + low
         x = x[None] if self._channels_last else np.ascontiguousarray(x.transpose(2, 0, 1))[None]
@@ -166,7 +165,9 @@ class OnnxTeacher:
             raise ModelFileError(f"The teacher {self.path.name} does not run: {_first_line(error)}") from error
         y = y[0] if y.shape[-1] == 3 and self._channels_last else y[0].transpose(1, 2, 0)
         if y.ndim != 3 or y.shape[2] != 3:
-            raise ModelFileError(f"The teacher {self.path.name} answers with shape {y.shape}; expected a picture.")
+            raise ModelFileError(
+                f"The teacher {self.path.name} returns an array of shape {y.shape}; expected a picture."
+            )
         answer: Pixels = np.clip((y - low) * (255 / (high - low)) + 0.5, 0, 255).astype(np.uint8)
         return answer
 
@@ -193,7 +194,7 @@ class OnnxTeacher:
             return spec.value_range
         if not given:
             raise OptionError(
-                f"--range is needed: {self.path.name} does not say which values its pictures have. Give 0..1, -1..1 "
+                f"--range is needed: {self.path.name} does not state the value range of its pictures. Give 0..1, -1..1 "
                 "or 0..255."
             )
         return parse_value_range(given)
@@ -240,6 +241,8 @@ def parse_inputs(text: str, shapes: Mapping[str, tuple[int, ...]], threads: int 
 
 def _answer_to(file: Path, picture: Path, threads: int) -> Values:
     """What a network that reads one picture in 0..1 says of it (a style vector)."""
+    from .pictures import to_rgb  # brings torch, which teachers do without
+
     session = _open(file, threads)
     (entry,) = session.get_inputs()
     try:

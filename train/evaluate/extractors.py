@@ -154,7 +154,7 @@ class Mixed5Features(Extractor):
 
 
 def open_extractor(inception: Path | None = None, vgg: Path | None = None) -> Extractor:
-    """The best features that the files at hand allow.
+    """The best features that the given files allow.
 
     Args:
         inception: FID Inception weights, or an ONNX Inception with ``mixed5_gap`` (by its suffix ``.onnx``).

@@ -44,7 +44,7 @@ class AdversarialLoss(ABC):
     norm: ClassVar[Norm] = "bn"
     """Norm of the critic."""
     conditional: ClassVar[bool] = False
-    """Whether both networks are told a label."""
+    """Whether both networks are conditioned on a label."""
 
     @abstractmethod
     def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:
@@ -191,7 +191,7 @@ class BEGAN(AdversarialLoss):
     halved (:attr:`rate_factor`).
 
     Args:
-        gamma: diversity, wished ratio of the two errors; 0.3 to 0.7, lower gives less variety.
+        gamma: diversity, target ratio of the two errors; 0.3 to 0.7, lower gives less variety.
         lambda_k: speed of ``k``.
         patience: generator steps without a better M after which the rate is halved; 0: never.
     """
@@ -201,7 +201,7 @@ class BEGAN(AdversarialLoss):
     norm: ClassVar[Norm] = "none"
 
     SMOOTHING = 0.99
-    """Of M, before it is compared."""
+    """Smoothing of M before it is compared."""
     LOOK_EVERY = 100
     """Generator steps between two looks at M: reading a number off a GPU waits for it."""
     BETTER = 0.99

@@ -132,22 +132,22 @@ class VideoSink:
         crf: float | None,
         preset: str,
     ) -> tuple[Coder, Encoder]:
-        """Who encodes: whoever is wanted and can."""
+        """Choose the encoder: the requested one, or the first that works."""
         on_cpu = CODECS[codec]
         if wanted == "cpu":
             return Coder("cpu"), on_cpu
         on_gpu = NVENC.get(codec)
-        problem: Problem | None = Problem(f"it makes no {codec}", f"It makes {', '.join(NVENC)}")
+        problem: Problem | None = Problem(f"NVENC does not support {codec}", f"It supports {', '.join(NVENC)}")
         if on_gpu is not None:
             problem = self._try_encoder(on_gpu, crf, preset)
         if problem is None:
             assert on_gpu is not None
-            return Coder("nvenc", f"nvenc: {on_gpu.library} encodes"), on_gpu
+            return Coder("nvenc", f"nvenc: using {on_gpu.library}"), on_gpu
         if wanted == "nvenc":
             raise BackendUnavailable(
                 f"--encoder nvenc cannot encode {self.path}: {problem} Use --encoder auto, or cpu."
             )
-        return Coder("cpu", f"nvenc: {problem.reason}; {on_cpu.library} encodes"), on_cpu
+        return Coder("cpu", f"nvenc: {problem.reason}; using {on_cpu.library}"), on_cpu
 
     def _try_encoder(self, encoder: Encoder, crf: float | None, preset: str) -> Problem | None:
         """Why an encoder does not encode frames of this size here; None: it does."""
@@ -227,7 +227,7 @@ class VideoSink:
         context = self._stream.codec_context
         if (height, width) != (context.height, context.width):
             raise MediaError(
-                f"{self.path}: a frame of {width}x{height} came; the video is {context.width}x{context.height}."
+                f"{self.path}: got a frame of {width}x{height}; the video is {context.width}x{context.height}."
             )
         pts = self._pts(frame)
         picture = self._picture(frame)

@@ -34,7 +34,7 @@ class CameraSource:
         size: (height, width) to ask for; the camera's nearest is taken. None: 1280x720.
         rate: frames per second to ask for; None: 30.
 
-    ``notes`` says where the camera did not do what was asked for.
+    ``notes`` lists the requested settings that the camera did not apply.
 
     Raises:
         MediaError: there is no such camera, it is in use, or it gives no picture.
@@ -70,7 +70,7 @@ class CameraSource:
         self._say_differences(wanted_size if size else None, wanted_rate)
 
     def _open(self, size: tuple[int, int], rate: Fraction) -> av.container.InputContainer:
-        """Open the device with as much of what is wanted as it can do."""
+        """Open the device with the settings nearest to those requested."""
         ask = {"video_size": f"{size[1]}x{size[0]}", "framerate": str(float(rate))}
         attempts = [ask, {"video_size": ask["video_size"]}, {"framerate": ask["framerate"]}, {}]
         if size[0] * size[1] > _LARGE:
@@ -87,7 +87,7 @@ class CameraSource:
                 )
             except (av.FFmpegError, OSError) as error:
                 problem = error
-                if getattr(error, "errno", None) != errno.EINVAL:  # it does not lie with what was asked for
+                if getattr(error, "errno", None) != errno.EINVAL:  # the requested settings are not the cause
                     break
         assert problem is not None
         raise MediaError(f"{self.device} cannot be opened as a camera: {_why(problem)}") from problem

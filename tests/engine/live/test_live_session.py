@@ -167,7 +167,7 @@ def test_presets_are_kept_in_a_file(models, tmp_path):
     with pytest.raises(OptionError, match="no preset 4"):
         session.apply_preset(4)
     path.write_text("[]")
-    with pytest.raises(MediaError, match="not a file of presets"):
+    with pytest.raises(MediaError, match="not a presets file"):
         Presets(path)
 
 

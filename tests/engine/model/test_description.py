@@ -277,14 +277,14 @@ def test_value_range_of_a_foreign_graph_must_be_given(tmp_path):
 def test_value_range_must_not_contradict_our_record(tmp_path):
     path = identity_model(tmp_path / "m.onnx")
     assert read_spec(path, value_range=(-1, 1)).value_range == (-1, 1)
-    with pytest.raises(OptionError, match=r"says that its value range is -1..1; 0..255 came"):
+    with pytest.raises(OptionError, match=r"states the value range -1..1; got 0..255"):
         read_spec(path, value_range=(0, 255))
 
 
 def test_words_for_value_ranges():
     assert parse_value_range("-1..1") == (-1, 1)
     assert parse_value_range(" 0 .. 255") == (0, 255)
-    with pytest.raises(OptionError, match=r"'0..2' came; expected one of -1..1, 0..1, 0..255"):
+    with pytest.raises(OptionError, match=r"got value range '0..2', expected one of -1..1, 0..1, 0..255"):
         parse_value_range("0..2")
 
 

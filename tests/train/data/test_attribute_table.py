@@ -57,8 +57,8 @@ def test_every_kind_of_table_says_the_same(tmp_path: Path, name: str, text: str)
         (CSV.replace("Smiling", "Smilling"), "no column 'Smiling'. Did you mean Smilling"),
         (CSV.replace("2.webp,0,1", "2.webp,0,yes"), "line 3: Smiling of 2.webp is 'yes'; expected 1 for yes"),
         (CSV.replace("2.webp,0,1", "2.webp,0,2"), "line 3: Smiling of 2.webp is '2'"),
-        (CSV.replace("2.webp,0,1", "2.webp,0"), "line 3: 2 fields came, expected a file name and 2 values"),
-        (CELEBA.replace(" -1  1", " -1 1 1"), "line 4: 4 fields came"),
+        (CSV.replace("2.webp,0,1", "2.webp,0"), "line 3: got 2 fields, expected a file name and 2 values"),
+        (CELEBA.replace(" -1  1", " -1 1 1"), "line 4: got 4 fields"),
     ],
 )
 def test_bad_tables(tmp_path: Path, text: str, message: str) -> None:

@@ -71,7 +71,7 @@ def test_nothing_held_out(edit_config: EditConfig) -> None:
 def test_unknown_attributes_are_named() -> None:
     classifier = Classifier(Brightness(), RECORD)
     assert classifier.columns(["YOUNG", "Smiling"]) == [1, 0]
-    with pytest.raises(TrainingError, match="does not know Male, Bald; it knows Smiling, Young"):
+    with pytest.raises(TrainingError, match="does not know Male, Bald; it supports Smiling, Young"):
         classifier.columns(["Male", "Smiling", "Bald"])
 
 

@@ -307,7 +307,7 @@ def test_unknown_losses_name_the_known() -> None:
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
-        ("cgan", "two folders of pictures have none"),
+        ("cgan", "two folders of pictures have no labels"),
         ("wgan", "no optimiser with momentum, and this method trains with Adam"),
         ("ebgan", "the critic here gives scores and reconstructs nothing"),
         ("began", "the critic here gives scores and reconstructs nothing"),

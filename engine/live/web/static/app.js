@@ -142,7 +142,7 @@ function showNotice() {
   let text = "", kind = "";
   if (!online) [text, kind] = [lost || "The server does not answer. Connecting again…", "busy"];
   else if (problem) [text, kind] = [problem, "problem"];
-  else if (state?.source.state === "lost" || state?.source.state === "stalled") [text, kind] = [`The source is lost: ${state.source.message ?? "no picture arrives"}. Opening it again…`, "busy"];
+  else if (state?.source.state === "lost" || state?.source.state === "stalled") [text, kind] = [`The source is lost: ${state.source.message ?? "no frames from the source"}. Opening it again…`, "busy"];
   else if (state?.source.state === "ended") text = "The source has ended.";
   else if (state?.model.state === "opening" && !state.browser_camera?.in_use === !state.browser_camera) {
     text = state.model.running ? `Opening ${state.model.name}; ${state.model.running} goes on meanwhile.` : `Opening ${state.model.name}; your picture passes through unchanged.`;
