@@ -17,7 +17,8 @@ from ..errors import BackendUnavailable, EngineError, MissingExtra, OptionError
 from ..media.uri import SINKS, SOURCES, scheme_of
 from .inputs import Work
 from .options import TranslateOptions
-from .worker import Done, Worker
+from .segmented import SegmentWorker
+from .worker import Done
 
 LOCAL = "local"
 _CONNECT_S = 5.0
@@ -27,7 +28,7 @@ class _Actor:
     """A worker in a Ray actor."""
 
     def __init__(self, options: TranslateOptions, videos: bool) -> None:
-        self._worker = Worker(options, alone=False, videos=videos, quiet=True)
+        self._worker = SegmentWorker(options, alone=False, videos=videos, quiet=True)
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
         work: Work = row["work"]

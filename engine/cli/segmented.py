@@ -21,6 +21,8 @@ from ..model.attributes import experimental_notes
 from ..session import Session, output_format
 from .inputs import Input, Work
 from .manifest import content_hash, settings_of
+from .options import TranslateOptions
+from .parse import parse_time
 from .progress import FrameProgress
 from .worker import Done, Worker, make_folder, since
 
@@ -35,7 +37,22 @@ class _Part(NamedTuple):
     duration: Fraction
 
 
-def translate_in_segments(worker: Worker, work: Work, label: str, overwrite: bool) -> Done:
+class SegmentWorker(Worker):
+    """A worker that keeps long videos in segments where the options ask for it."""
+
+    def __init__(self, options: TranslateOptions, **arguments: Any) -> None:
+        super().__init__(options, **arguments)
+        self.segment = None if options.segment is None else parse_time("--segment", options.segment, positive=True)
+        self.segment_folders: set[Path] = set()
+        """Folders of segments that this worker made or continued."""
+
+    def _video(self, work: Work, label: str, overwrite: bool) -> Done:
+        if self.segment is None:
+            return super()._video(work, label, overwrite)
+        return translate_in_segments(self, work, label, overwrite)
+
+
+def translate_in_segments(worker: SegmentWorker, work: Work, label: str, overwrite: bool) -> Done:
     """Translate a video, keeping each segment as soon as it is whole.
 
     Raises:
@@ -95,7 +112,7 @@ def translate_in_segments(worker: Worker, work: Work, label: str, overwrite: boo
     return Done(work, frames, seconds, tuple(notes), decoder.name if decoder else None, sink.encoder.name, faces=found)
 
 
-def _prepare_folder(worker: Worker, work: Work) -> Path:
+def _prepare_folder(worker: SegmentWorker, work: Work) -> Path:
     """The folder of the segments, made or found again.
 
     Raises:
@@ -142,7 +159,7 @@ def _settings_in(folder: Path) -> Any:
     return settings if isinstance(settings, dict) and settings.get("schema") == SCHEMA else None
 
 
-def _parts(worker: Worker, whole: FrameSource, folder: Path) -> Iterator[_Part]:
+def _parts(worker: SegmentWorker, whole: FrameSource, folder: Path) -> Iterator[_Part]:
     """The parts of a video, one after the other without an end: how long a file is, only reading tells."""
     length = Fraction(str(worker.segment))
     begin = Fraction(str(worker.start or 0))
@@ -156,7 +173,7 @@ def _parts(worker: Worker, whole: FrameSource, folder: Path) -> Iterator[_Part]:
 
 
 def _translate_part(
-    worker: Worker,
+    worker: SegmentWorker,
     given: Input,
     output: Path,
     part: _Part,
@@ -182,14 +199,14 @@ def _translate_part(
     return header
 
 
-def _goes_on(worker: Worker, given: Input, part: _Part) -> bool:
+def _goes_on(worker: SegmentWorker, given: Input, part: _Part) -> bool:
     """Whether there is a frame behind a part that has none."""
     options = {**worker.source_options(given), "start": part.start + part.duration, "duration": None}
     with closing(open_source(given.address, **options)) as source:
         return next(iter(source), None) is not None
 
 
-def _say_what_is_kept(worker: Worker, folder: Path, paths: list[Path]) -> None:
+def _say_what_is_kept(worker: SegmentWorker, folder: Path, paths: list[Path]) -> None:
     if not paths:
         shutil.rmtree(folder, ignore_errors=True)
         return

@@ -26,6 +26,7 @@ from .manifest import NAME, Manifest, parse_shard, settings_of, shard
 from .options import TranslateOptions
 from .progress import FrameProgress
 from .report import write_record
+from .segmented import SegmentWorker
 from .worker import Done, Worker, make_folder
 
 
@@ -34,7 +35,7 @@ def run(options: TranslateOptions) -> int:
     works = plan_outputs(_inputs(options), options.output, options.model, options.name)
     _refuse_misplaced(options, works)
     single = len(works) == 1
-    worker = Worker(
+    worker = SegmentWorker(
         options,
         alone=single,
         pipe=any(PIPE in (work.input.address, work.output) for work in works),
@@ -219,7 +220,7 @@ def _start_process(options: TranslateOptions, videos: bool, jobs: int) -> None:
     """In each process of ``--jobs``: ignore Ctrl-C; the first process handles it and finishes the current inputs."""
     global _process_worker
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _process_worker = Worker(options, alone=False, videos=videos, quiet=True, share=jobs)
+    _process_worker = SegmentWorker(options, alone=False, videos=videos, quiet=True, share=jobs)
 
 
 def _in_process(work: Work, may_replace: bool) -> Done:

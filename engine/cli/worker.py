@@ -103,7 +103,6 @@ class Worker:
         self.console = Console(stderr=True, quiet=self.quiet, highlight=False)
         self.start = None if options.start is None else parse_time("--start", options.start)
         self.duration = None if options.duration is None else parse_time("--duration", options.duration, positive=True)
-        self.segment = None if options.segment is None else parse_time("--segment", options.segment, positive=True)
         self.value_range = parse_value_range(options.value_range) if options.value_range else None
         self.model: Model = open_model(options.model, value_range=self.value_range)
         self.attributes = parse_settings("--set", options.settings or [])
@@ -118,8 +117,6 @@ class Worker:
         )
         self._translator: Translator | None = None
         self._new = False
-        self.segment_folders: set[Path] = set()
-        """Folders of segments that this worker made or went on with."""
 
     @property
     def translator(self) -> Translator | None:
@@ -143,10 +140,6 @@ class Worker:
         overwrite = overwrite or self.options.overwrite
         if work.input.kind == "picture":
             return self._picture(work, progress, overwrite)
-        if self.segment is not None:
-            from .segmented import translate_in_segments
-
-            return translate_in_segments(self, work, label, overwrite)
         return self._video(work, label, overwrite)
 
     def close(self) -> None:
