@@ -103,7 +103,8 @@ class Triton(ModelBackend):
             try:
                 return self._client.infer(self._entry, inputs, self._version, outputs=outputs, client_timeout=TIMEOUT_S)
             except self._library.InferenceServerException as error:
-                away = "UNAVAILABLE" in str(error.status())
+                # A server on its way down, or a model that is being exchanged, has none for a moment.
+                away = "UNAVAILABLE" in str(error.status()) or "no available versions" in str(error.message())
                 if not away or time.monotonic() > end:
                     what = f"did not answer for {RECONNECT_S:g} s" if away else "failed"
                     raise BackendError(f"{self.title} {what}: {_message(error)}") from error
