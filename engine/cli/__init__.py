@@ -1,5 +1,5 @@
-"""The command line: ``engine translate | live | generate | benchmark | models | info | backends | build | cache | train
-| export``.
+"""The command line: ``engine translate | live | generate | benchmark | evaluate | models | info | backends | build |
+cache | train | export``.
 
 Only this package prints. What a command needs is imported when it runs, so that ``engine --help`` answers at once and
 ``engine`` works without the packages of the extras.
@@ -23,6 +23,7 @@ from .log import LogThatMayClose
 from .options import (
     BenchmarkOptions,
     BuildOptions,
+    EvaluateOptions,
     GenerateOptions,
     LiveOptions,
     Range,
@@ -118,6 +119,12 @@ def _benchmark(options: BenchmarkOptions) -> None:
     raise typer.Exit(run(options))
 
 
+def _evaluate(options: EvaluateOptions) -> None:
+    from .evaluate import run
+
+    raise typer.Exit(run(options))
+
+
 def _build(options: BuildOptions) -> None:
     from .build import build
 
@@ -134,6 +141,7 @@ app.command("translate", short_help="Translate videos and pictures.")(command(Tr
 app.command("live", short_help="Filter a camera or a stream live.")(command(LiveOptions, _live))
 app.command("generate", short_help="Make pictures from noise.")(command(GenerateOptions, _generate))
 app.command("benchmark", short_help="Measure speed and quality on this machine.")(command(BenchmarkOptions, _benchmark))
+app.command("evaluate", short_help="Judge a style by gates, on your pictures.")(command(EvaluateOptions, _evaluate))
 
 
 @app.command()
