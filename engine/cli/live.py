@@ -288,7 +288,7 @@ def _log(session: LiveSession, console: Console, end: float | None) -> None:
     while not session.wait(_REFRESH_S) and not _over(end):
         state = session.state()
         source, model = state["source"], state["model"]
-        now = (source["state"], source["message"], model["running"], model["state"], model["message"])
+        now = (source["state"], source["message"], *(model[name] for name in ("running", "state", "message", "size")))
         if now != seen or time.monotonic() - logged > _LOG_EVERY_S:
             seen, logged = now, time.monotonic()
             stamp = time.strftime("%H:%M:%S")
@@ -405,7 +405,9 @@ class _Keys:
         """The attribute that the arrow keys change, and its value."""
         name = self._name()
         value = self._value(name)
-        bar = "█" * round(value * 20) + "░" * (20 - round(value * 20))
+        low, high = self._bounds(name)
+        filled = round((value - low) / (high - low) * 20)
+        bar = "█" * filled + "░" * (20 - filled)
         return f"{name.replace('_', ' ').lower():<24} {bar} {value:.0%}"
 
     def _names(self) -> list[str]:
@@ -421,7 +423,11 @@ class _Keys:
         if name == "strength":
             return settings.opacity
         port = self._session.model.spec.attributes
-        return settings.attributes.get(name, 0.5 if port is not None and port.complement else 0.0)
+        return settings.attributes.get(name, 0.0 if port is None else port.rest(name))
+
+    def _bounds(self, name: str) -> tuple[float, float]:
+        port = self._session.model.spec.attributes
+        return (0.0, 1.0) if name == "strength" or port is None else port.bounds(name)
 
     def _next_attribute(self, step: int) -> str:
         self._attribute = (self._attribute + step) % len(self._names())
@@ -429,7 +435,8 @@ class _Keys:
 
     def _turn(self, step: float) -> str:
         name = self._name()
-        value = round(min(1.0, max(0.0, self._value(name) + step)), 2)
+        low, high = self._bounds(name)
+        value = round(min(high, max(low, self._value(name) + step)), 2)
         if name == "strength":
             self._session.set_controls(opacity=value)
         else:

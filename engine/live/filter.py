@@ -23,6 +23,8 @@ from ..translator import Translator
 
 AREAS = (1.0, 0.75, 0.56, 0.42, 0.32, 0.24, 0.18, 0.125)
 """Shares of the network's full area among which a session chooses."""
+_SMALLEST = 0.5
+"""Of the size that a model was made for: below half of it, pictures fall apart, and a lower rate is the lesser evil."""
 _DETECT_EVERY = (10, 15, 22, 30)
 """Frames from one search for faces to the next, from the best to the cheapest."""
 
@@ -107,6 +109,8 @@ def variants(
     for area in AREAS[1:]:
         height, width = (_multiple(side * area**0.5, spec) for side in size)
         share = height * width / (size[0] * size[1])
+        if min(height, width) < _SMALLEST * min(spec.size.preferred):
+            break
         if share < 0.93 * result[-1].area and spec.size.accepts((height, width)):
             result.append(Variant(replace(framing, size=(height, width)), (height, width), share))
     return tuple(result)

@@ -305,16 +305,14 @@ class LiveSession:
             if full is None:
                 raise OptionError(f"Unknown attribute '{name}'. {did_you_mean(str(name), known.values())}")
             if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
-                raise OptionError(f"Attribute {full}: got {value!r}, expected 0 to 1.")
-            if value is not None and not 0 <= value <= 1:
-                raise OptionError(f"Attribute {full} must be between 0 and 1, got {value:g}.")
+                raise OptionError(f"Attribute {full}: got {value!r}, expected a number.")
             result[full] = value
         if port is None:
             return result
         present = {name: value for name, value in self.controls.snapshot().attributes.items() if name in port.names}
         for group in port.groups:
-            new = sum(value or 0.0 for name, value in result.items() if name in group)
-            others = [name for name in group if name not in result and name in present]
+            new = sum(max(value or 0.0, 0.0) for name, value in result.items() if name in group)
+            others = [name for name in group if name not in result and present.get(name, 0.0) > 0]
             total = sum(present[name] for name in others)
             if new + total > 1 and total > 0:
                 share = max(0.0, 1 - new) / total
@@ -698,8 +696,19 @@ def _described(choice: ModelChoice) -> dict[str, Any]:
         "name": choice.name,
         "architecture": choice.spec.architecture,
         "faces": bool(choice.spec.face_alignment),
-        "attributes": [] if port is None else list(port.names),
+        "attributes": []
+        if port is None
+        else [
+            {
+                "name": name,
+                "lowest": port.bounds(name)[0],
+                "highest": port.bounds(name)[1],
+                "rest": port.rest(name),
+                "experimental": port.is_experimental(name),
+            }
+            for name in port.names
+        ],
         "groups": [] if port is None else [list(group) for group in port.groups],
-        "neutral": 0.5 if port is not None and port.complement else 0.0,
+        "exactly_one": port is not None and port.exactly_one,
         "note": choice.spec.training.note if choice.spec.training is not None else "",
     }
