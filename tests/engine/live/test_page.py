@@ -1,0 +1,266 @@
+"""The page of engine live in a real browser: pixels are read from its canvas."""
+
+from __future__ import annotations
+
+import http.server
+import io
+import os
+import shutil
+import statistics
+import threading
+import time
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from itertools import pairwise
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+from PIL import Image
+
+from ganlens.engine.live.session import LiveSession, SessionOptions
+from ganlens.engine.media.base import FrameFormat, Notes
+from ganlens.engine.media.live.browser import BrowserSource
+from tests.kit import barcode
+from tests.kit.models import identity_model, invert_model
+
+pytestmark = pytest.mark.browser
+
+CAMERA_FRAMES = 150
+WAIT_MS = 20_000
+
+
+class Numbered:
+    """A live source of numbered pictures."""
+
+    live, file, frames = True, None, None
+
+    def __init__(self, rate: int = 25) -> None:
+        self.format = FrameFormat(barcode.SIZE, "rgb24", Fraction(rate), Fraction(1, rate))
+        self.notes = Notes()
+        self._rate, self._closed = rate, threading.Event()
+
+    def __iter__(self) -> Iterator[Any]:
+        number = 0
+        while not self._closed.wait(1 / self._rate):
+            yield barcode.frame(number, Fraction(number, self._rate))
+            number += 1
+
+    def close(self) -> None:
+        self._closed.set()
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory) -> list[str]:
+    folder = tmp_path_factory.mktemp("models")
+    return [str(invert_model(folder / "invert.onnx", None)), str(identity_model(folder / "same.onnx", None))]
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory) -> Iterator[Any]:
+    from playwright.sync_api import sync_playwright
+
+    camera = barcode.write_y4m(tmp_path_factory.mktemp("camera") / "camera.y4m", CAMERA_FRAMES)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=os.environ.get("CHROMIUM") or shutil.which("chromium"),
+            args=[
+                "--use-fake-device-for-media-stream",
+                "--use-fake-ui-for-media-stream",
+                f"--use-file-for-fake-video-capture={camera}",
+                "--no-sandbox",
+                "--disable-gpu",
+            ],
+        )
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser) -> Iterator[Any]:
+    context = browser.new_context(accept_downloads=True)
+    context.set_default_timeout(WAIT_MS)
+    page = context.new_page()
+    page.problems = []
+    page.on("pageerror", lambda error: page.problems.append(str(error)))
+    yield page
+    context.close()
+    assert page.problems == []
+
+
+def served(source: Callable[[], Any], models: list[str], folder: Any, **address: Any) -> tuple[LiveSession, Any]:
+    from ganlens.engine.live.web.server import Address, WebServer
+
+    options = SessionOptions(backend="cpu", threads=1, adaptive=False, record_folder=folder)
+    session = LiveSession(source, models=models, options=options)
+    return session, WebServer(session, Address(**{"port": 0, **address}))
+
+
+@pytest.fixture
+def live(models, tmp_path) -> Iterator[Any]:
+    """A server of numbered pictures."""
+    session, server = served(Numbered, models, tmp_path)
+    with session, server:
+        yield server
+
+
+def visit(page: Any, url: str) -> None:
+    """Open the page and note what it draws."""
+    page.goto(url)
+    page.wait_for_function("window.ganlens?.state")
+    page.evaluate(barcode.READ)
+
+
+def seen(page: Any) -> list[dict[str, Any]]:
+    return page.evaluate("window.seen")
+
+
+def wait_for(page: Any, condition: str) -> None:
+    """Wait until a JavaScript condition on the last picture ``p`` and the state ``s`` holds."""
+    page.wait_for_function(f"(() => {{ const p = window.seen.at(-1), s = window.ganlens.state; return p && {condition}; }})()")
+
+
+def in_order(numbers: list[int], period: int) -> bool:
+    """Whether each number follows the one before, with at most half a round left out."""
+    return all(0 < (b - a) % period < period / 2 for a, b in pairwise(numbers))
+
+
+def test_the_browsers_camera_goes_through_the_model_and_back_onto_the_canvas(page, models, tmp_path):
+    session, server = served(lambda: BrowserSource(size=barcode.SIZE, rate=30), models, tmp_path)
+    with session, server:
+        visit(page, server.url)
+        page.click("#start-camera")
+        wait_for(page, "p.inverted")
+        page.evaluate("window.seen.length = 0")
+        page.wait_for_function("window.seen.length >= 75", timeout=40_000)
+        pictures = seen(page)
+    assert not [picture for picture in pictures if picture.get("unreadable") or not picture["inverted"]]
+    assert in_order([picture["number"] for picture in pictures], CAMERA_FRAMES)
+    delays = [picture["delay"] for picture in pictures if picture["delay"] is not None]
+    assert len(delays) > 60
+    third = len(delays) // 3
+    assert statistics.median(delays[-third:]) <= 1.5 * statistics.median(delays[:third])
+
+
+def test_slider_and_model_change_are_seen_in_the_pixels(page, live):
+    visit(page, live.url)
+    wait_for(page, "p.inverted && p.number > 0")
+    page.get_by_label("Strength").fill("0")
+    wait_for(page, "p.inverted === false && s.controls.opacity === 0")
+    page.get_by_label("Reset strength").click()
+    wait_for(page, "p.inverted")
+    page.get_by_role("radio", name="same").click()
+    wait_for(page, "p.inverted === false && s.model.running === 'same'")
+    page.keyboard.press("1")
+    wait_for(page, "p.inverted && s.model.running === 'invert'")
+    page.keyboard.press(" ")
+    numbers = [picture["number"] for picture in seen(page)]
+    assert in_order(numbers, barcode.COUNT), "nothing comes twice and nothing goes back while models change"
+
+
+def test_snapshot_and_recording_are_files_that_play(page, live, tmp_path):
+    visit(page, live.url)
+    wait_for(page, "p.inverted")
+    with page.expect_download() as download:
+        page.click("#snapshot")
+    picture = np.asarray(Image.open(io.BytesIO(download.value.path().read_bytes())).convert("RGB"))
+    assert picture.shape == (*barcode.SIZE, 3) and barcode.read(picture)[1]
+    page.click("#record")
+    page.wait_for_selector("#rec-badge:not([hidden])")
+    page.wait_for_function("window.ganlens.state.recording.seconds >= 1")
+    page.click("#record")
+    with page.expect_download() as download:
+        page.click("#files a")
+    copy = tmp_path / "copy.mp4"
+    download.value.save_as(copy)
+    with av.open(str(copy)) as container:
+        numbers = [barcode.read(frame.to_ndarray(format="rgb24")) for frame in container.decode(video=0)]
+    assert len(numbers) >= 5 and all(inverted for _, inverted in numbers)
+    assert in_order([number for number, _ in numbers], barcode.COUNT)
+
+
+@pytest.mark.parametrize("how", ["no WebCodecs", "a decoder that fails"])
+def test_browsers_that_cannot_decode_h264_get_jpeg(page, live, how):
+    page.add_init_script(
+        "delete window.VideoDecoder; delete window.VideoEncoder"
+        if how == "no WebCodecs"
+        else "VideoDecoder.isConfigSupported = async () => ({ supported: false })"
+    )
+    visit(page, live.url)
+    wait_for(page, "p.inverted && window.ganlens.player.codec === 'jpeg'")
+
+
+def test_a_page_left_open_connects_again_after_a_restart(page, models, tmp_path):
+    session, server = served(Numbered, models, tmp_path)
+    with session, server:
+        visit(page, server.url)
+        wait_for(page, "p.inverted")
+        port = server.port
+    page.wait_for_selector("#notice:not([hidden])")
+    assert "Connecting again" in page.inner_text("#notice")
+    session, server = served(Numbered, models, tmp_path, port=port)
+    with session, server:
+        page.evaluate("window.seen.length = 0")
+        wait_for(page, "p.inverted")
+        page.wait_for_selector("#notice", state="hidden")
+
+
+def test_a_wrong_token_and_a_foreign_page_are_refused(page, browser, models, tmp_path):
+    session, server = served(Numbered, models, tmp_path, host="0.0.0.0")
+    with session, server, foreign_site() as elsewhere:
+        own = f"127.0.0.1:{server.port}"
+        assert page.goto(f"http://{own}/").status == 403
+        assert page.goto(f"http://{own}/{'x' * 22}/").status == 403
+        try_socket = """url => new Promise(done => {
+          const socket = new WebSocket(url);
+          socket.onmessage = () => done("open");
+          socket.onclose = () => done("refused");
+        })"""
+        page.goto(f"http://{own}/{server.token}/")
+        assert page.evaluate(try_socket, f"ws://{own}/{server.token}/ws") == "open"
+        assert page.evaluate(try_socket, f"ws://{own}/ws") == "refused"
+        page.goto(elsewhere)  # it knows the token, and is not the page
+        assert page.evaluate(try_socket, f"ws://{own}/{server.token}/ws") == "refused"
+
+
+def test_a_source_that_stops_is_said_and_marked(page, models, tmp_path):
+    class Stopping(Numbered):
+        def __iter__(self):
+            for frame in super().__iter__():
+                yield frame
+                if frame.time > Fraction(1, 2):
+                    self._closed.wait(60)
+                    return
+
+    session, server = served(Stopping, models, tmp_path)
+    with session, server:
+        visit(page, server.url)
+        wait_for(page, "p.stale && s.source.state === 'stalled'")
+        assert "stalled" in page.inner_text("#source-chip")
+        page.wait_for_selector("#notice:not([hidden])")
+
+
+class foreign_site(http.server.ThreadingHTTPServer):  # noqa: N801
+    """A page of another origin; entered, it gives its address."""
+
+    def __init__(self) -> None:
+        class Empty(http.server.BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                self.send_response(200)
+                self.send_header("Content-Type", "text/html")
+                self.end_headers()
+                self.wfile.write(b"<!doctype html><title>elsewhere</title>")
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        super().__init__(("127.0.0.1", 0), Empty)
+
+    def __enter__(self) -> str:  # type: ignore[override]
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+        return f"http://127.0.0.1:{self.server_address[1]}/"
+
+    def __exit__(self, *_: object) -> None:
+        self.shutdown()
+        self.server_close()
