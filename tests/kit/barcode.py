@@ -1,4 +1,4 @@
-"""Pictures that carry their number: a bar code that survives lossy codecs, mirrors no, inversion yes."""
+"""Pictures that carry their number: a bar code that survives lossy codecs, and tells whether it was inverted."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ window.ganlens.player.addEventListener("drawn", ({{ detail }}) => {{
   const row = at.getImageData(0, 0, small.width, 1).data;
   const bar = index => row[4 * ({BAR} * index + {BAR // 2})];
   const inverted = bar(0) < bar(1), middle = (bar(0) + bar(1)) / 2;
-  if (Math.abs(bar(0) - bar(1)) < 100) {{ window.seen.push({{ unreadable: true }}); return; }}
+  if (Math.abs(bar(0) - bar(1)) < 100) {{ window.seen.push({{ unreadable: true, stale: detail.stale }}); return; }}
   let number = 0;
   for (let k = 0; k < {BITS}; k++) if ((bar(k + 2) > middle) !== inverted) number |= 1 << k;
   window.seen.push({{ number, inverted, stale: detail.stale, delay: window.ganlens.camera.delayOf(detail.time), now: performance.now() }});
