@@ -61,7 +61,8 @@ window.ganlens.player.addEventListener("drawn", ({{ detail }}) => {{
   if (Math.abs(bar(0) - bar(1)) < 100) {{ window.seen.push({{ unreadable: true, stale: detail.stale }}); return; }}
   let number = 0;
   for (let k = 0; k < {BITS}; k++) if ((bar(k + 2) > middle) !== inverted) number |= 1 << k;
-  window.seen.push({{ number, inverted, stale: detail.stale, delay: window.ganlens.camera.delayOf(detail.time), now: performance.now() }});
+  const delay = window.ganlens.camera.delayOf(detail.time);
+  window.seen.push({{ number, inverted, stale: detail.stale, delay }});
 }});
 """
 """JavaScript for the page of engine live: what each drawn picture says, in ``window.seen``."""

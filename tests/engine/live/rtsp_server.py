@@ -25,5 +25,6 @@ if __name__ == "__main__":
     server.attach(None)
     loop = GLib.MainLoop()
     GLib.timeout_add_seconds(120, loop.quit)  # it outlives no test by much
-    print("ready", flush=True)
+    sys.stdout.write("ready\n")
+    sys.stdout.flush()
     loop.run()

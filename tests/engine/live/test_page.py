@@ -222,7 +222,7 @@ def test_a_page_left_open_connects_again_after_a_restart(page, models, tmp_path)
 
 def test_a_wrong_token_and_a_foreign_page_are_refused(page, browser, models, tmp_path):
     session, server = served(Numbered, models, tmp_path, host="0.0.0.0")
-    with session, server, foreign_site() as elsewhere:
+    with session, server, ForeignSite() as elsewhere:
         own = f"127.0.0.1:{server.port}"
         assert page.goto(f"http://{own}/").status == 403
         assert page.goto(f"http://{own}/{'x' * 22}/").status == 403
@@ -255,7 +255,7 @@ def test_a_source_that_stops_is_said_and_marked(page, models, tmp_path):
         page.wait_for_selector("#notice:not([hidden])")
 
 
-class foreign_site(http.server.ThreadingHTTPServer):  # noqa: N801
+class ForeignSite(http.server.ThreadingHTTPServer):
     """A page of another origin; entered, it gives its address."""
 
     def __init__(self) -> None:

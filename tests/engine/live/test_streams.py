@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -128,5 +129,5 @@ def test_mpeg_ts_over_udp_there_and_back():
     assert source.format.size == (120, 160)
     assert times == sorted(times) and len(set(times)) == len(times)
     steps = [round((level - 40) / 15) for level in levels]
-    rises = [(b - a) % 10 for a, b in zip(steps, steps[1:], strict=False)]
+    rises = [(b - a) % 10 for a, b in pairwise(steps)]
     assert set(rises) <= {0, 1} and sum(rises) >= 3
