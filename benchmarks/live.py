@@ -326,8 +326,8 @@ def main() -> None:
         for name, run in runs.items()
     ]
     title = (
-        f"engine live, 640x480 at 30 fps, page open in Chromium on the same machine; bare WebSocket p95 {reference:.0f} "
-        f"ms; {good} of {SWITCHES} model switches with no gap above 2 periods (longest {max(gaps):.1f})"
+        f"engine live, 640x480 at 30 fps, page open in Chromium on the same machine; p95 of the bare WebSocket "
+        f"{reference:.0f} ms; {good} of {SWITCHES} model switches with no gap above 2 periods (longest {max(gaps):.1f})"
     )
     results.write(
         options.json,

@@ -154,7 +154,11 @@ def test_the_browsers_camera_goes_through_the_model_and_back_onto_the_canvas(pag
     delays = [picture["delay"] for picture in pictures if picture["delay"] is not None]
     assert len(delays) > 60
     third = len(delays) // 3
-    assert statistics.median(delays[-third:]) <= 1.5 * statistics.median(delays[:third])
+
+    # The lower quartile: a queue that fills makes the quickest picture late too, a busy machine does not.
+    first, *_ = statistics.quantiles(delays[:third], n=4)
+    last, *_ = statistics.quantiles(delays[-third:], n=4)
+    assert last <= 1.5 * first + 1000 / 30
 
 
 def test_slider_and_model_change_are_seen_in_the_pixels(page, live):
