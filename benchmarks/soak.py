@@ -18,9 +18,11 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from socket import SHUT_RDWR
 
 import numpy as np
 import psutil
+from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 from ganlens.engine.errors import MediaError
@@ -76,24 +78,18 @@ def comes_and_goes(server: WebServer, stop: threading.Event, counts: dict[str, i
     random.seed(1)
     address = f"ws://127.0.0.1:{server.port}/ws"
     while not stop.is_set():
-        with contextlib.suppress(OSError, TimeoutError, EOFError):
-            socket = connect(address, max_size=None)
+        with contextlib.suppress(OSError, EOFError, ConnectionClosed), connect(address, max_size=None) as socket:
             counts["visits"] += 1
-            try:
-                codec = random.choice(["h264", "jpeg"])
-                socket.send(json.dumps({"type": "video", "codec": codec}))
-                end = time.monotonic() + random.uniform(1, 8)
-                while time.monotonic() < end and not stop.is_set():
-                    message = socket.recv(timeout=2)
-                    if isinstance(message, bytes):
-                        counts["pictures"] += 1
-                        number = int.from_bytes(message[8:12], "little")
-                        socket.send(json.dumps({"type": "drawn", "number": number}))
-            finally:
-                if random.random() < 0.3:
-                    socket.socket.close()  # as a phone that leaves the network
-                else:
-                    socket.close()
+            socket.send(json.dumps({"type": "video", "codec": random.choice(["h264", "jpeg"])}))
+            end = time.monotonic() + random.uniform(1, 8)
+            while time.monotonic() < end and not stop.is_set():
+                message = socket.recv(timeout=2)
+                if isinstance(message, bytes):
+                    counts["pictures"] += 1
+                    number = int.from_bytes(message[8:12], "little")
+                    socket.send(json.dumps({"type": "drawn", "number": number}))
+            if random.random() < 0.3:
+                socket.socket.shutdown(SHUT_RDWR)  # as a phone that leaves the network
         stop.wait(random.uniform(0.5, 4))
 
 

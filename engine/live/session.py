@@ -265,8 +265,10 @@ class LiveSession:
         if choice is None:
             raise OptionError(f"model: got {name!r}. {did_you_mean(str(name), self.models)}")
         with self._lock:
+            # The machine is as fast as before: a new model starts at the size that the last one had, not at the
+            # largest, which would stutter first.
             self._model = choice
-            self._size_state = SizeState()
+            self._size_state = SizeState(self._size_state.level)
             self._asked_for = None
         self.changed()
 
@@ -586,6 +588,9 @@ class LiveSession:
                 self.changed()
                 return
             level = min(self._size_state.level, len(self._variants) - 1)
+            if level != self._size_state.level:
+                self._size_state = SizeState(level)
+                self._asked_for = (*wanted[:3], level)
             running = self._filter.running
             same = running is not None and running.model.name == model.name
             backend = self._filter.backend if same else self.options.backend
