@@ -15,13 +15,14 @@ import numpy as np
 import pytest
 
 from ganlens.engine.cli.live import _Keys
-from ganlens.engine.errors import MediaError, OptionError
+from ganlens.engine.errors import BackendError, MediaError, OptionError
 from ganlens.engine.live.policy import SizeState
 from ganlens.engine.live.presets import Presets
 from ganlens.engine.live.session import LiveSession, SessionOptions
 from ganlens.engine.media.base import FrameFormat, Notes
 from ganlens.engine.pixels.frame import Frame
 from ganlens.engine.spec import AttributeInput, Strength
+from ganlens.engine.translator import Translator
 from tests.kit.models import attribute_model, identity_model, invert_model, make_spec
 
 SIZE = (48, 64)
@@ -200,6 +201,26 @@ def test_attributes_have_the_range_and_the_rest_of_the_record(tmp_path):
     assert keys.attribute_line(session.state()).endswith("█" * 10 + "░" * 10 + " 0%")
     keys.press("\x1b[B")
     assert session.controls.snapshot().attributes == {"smiling": -0.1}
+
+
+def test_a_new_model_runs_on_the_backend_of_the_last_one_and_on_another_if_it_cannot(models, monkeypatch):
+    opened = []
+    really = Translator.open
+
+    def note(path, **options):
+        opened.append(options["backend"])
+        if opened.count("cpu") > 1 and options["backend"] == "cpu":
+            raise BackendError("cpu cannot run it.")
+        return really(path, **{**options, "backend": "cpu"})
+
+    monkeypatch.setattr(Translator, "open", note)
+    with LiveSession(Grey, models=models, options=SessionOptions(threads=1, adaptive=False)) as session:
+        until(lambda: session.state()["model"]["running"] == "invert")
+        session.choose_model("same")
+        until(lambda: session.state()["model"]["running"] == "same")
+        session.choose_model("invert")
+        until(lambda: session.state()["model"]["running"] == "invert")
+    assert opened == ["auto", "cpu", "cpu", "auto"]
 
 
 def test_a_new_model_starts_at_the_size_of_the_last_one(models):
