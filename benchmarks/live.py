@@ -254,7 +254,9 @@ def measure_bare(browser: Any, frames: list[Frame], seconds: float) -> dict[str,
         await socket.close()
 
     app = Starlette(routes=[Route("/", page), WebSocketRoute("/ws", socket)])
-    config = uvicorn.Config(app, port=0, log_level="critical", ws="wsproto", timeout_graceful_shutdown=1)
+    config = uvicorn.Config(
+        app, port=0, log_level="critical", ws="wsproto", ws_per_message_deflate=False, timeout_graceful_shutdown=1
+    )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, name="bare server", daemon=True)
     thread.start()
