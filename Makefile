@@ -8,7 +8,7 @@ SOURCES := pyproject.toml CMakeLists.txt constraints.txt $(shell find engine tra
 PINNED_EXTRAS := cpu openvino faces live browser benchmark train export test lint
 DEMO_VIDEO := out/demo.mp4
 
-.PHONY: help demo test test-live lint format fuzz bench train-demo constraints clean
+.PHONY: help demo test test-live test-ray test-triton lint format fuzz bench train-demo constraints clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */  make \1\t/' | expand -t 20
@@ -22,7 +22,8 @@ test: $(VENV)/installed-test ## install with all that the tests need, and run th
 
 test-live: $(VENV)/installed-test ## the page in Chromium and an RTSP server of GStreamer; what is missing is a failure
 	$(PIP) '.[browser]'
-	REQUIRE_BROWSER=1 REQUIRE_RTSP=1 $(BIN)/python -m pytest -m "browser or rtsp" tests/engine/live
+	REQUIRE_BROWSER=1 REQUIRE_RTSP=1 $(BIN)/python -m pytest tests/engine/live/test_page.py \
+	  tests/engine/live/test_page_failures.py tests/engine/live/test_streams.py
 
 lint: $(VENV)/installed-lint ## ruff, mypy --strict, clang-format
 	$(BIN)/ruff check .
@@ -37,6 +38,15 @@ format: $(VENV)/installed-lint ## let ruff and clang-format rewrite the sources
 
 fuzz: $(VENV)/installed-test ## damaged files against everything that reads files; MINUTES=30 runs long
 	$(BIN)/python -m tests.fuzz --minutes $(or $(MINUTES),2)
+
+test-ray: $(VENV)/installed-test ## many clips over two local Ray nodes, one of which is killed (minutes)
+	$(PIP) '.[cpu,test,ray]'
+	GANLENS_TEST_RAY=1 $(BIN)/python -m pytest tests/scale/test_ray.py
+
+test-triton: $(VENV)/installed-test ## model repositories on the real Triton server (x86-64 Linux, Python 3.9 to 3.13)
+	$(PIP) '.[cpu,test,triton]'
+	mkdir -p out/wheels && $(BIN)/python -m pip download --quiet --no-deps --dest out/wheels nvidia-pytriton==0.7.0
+	GANLENS_TRITON_WHEEL=$$(ls out/wheels/nvidia_pytriton-*.whl) $(BIN)/python -m pytest tests/scale/test_triton.py
 
 bench: $(VENV)/installed-test ## measure everything on this machine and write benchmarks/results
 	$(BIN)/python -m benchmarks $(BENCH_ARGS)

@@ -147,8 +147,7 @@ class AttributeInput(Record):
         return (0.0, 1.0) if strength is None else (strength.lowest, strength.highest)
 
     def rest(self, name: str) -> float:
-        """The value that an attribute has while a user has not set it: strength 0; without strengths, the entry between
-        on and off where a record has the complement, else 0."""
+        """The user's value that means what leaving the attribute out means."""
         return 0.5 if self.complement and name not in self.strengths else 0.0
 
     def is_experimental(self, name: str) -> bool:

@@ -408,9 +408,9 @@ class _Keys:
         """The attribute that the arrow keys change, and its value."""
         name = self._name()
         value = self._value(name)
-        low, high = self._bounds(name)
-        filled = round((value - low) / (high - low) * 20)
-        bar = "█" * filled + "░" * (20 - filled)
+        lowest, highest = self._bounds(name)
+        full = round((value - lowest) / (highest - lowest) * 20)
+        bar = "█" * full + "░" * (20 - full)
         return f"{name.replace('_', ' ').lower():<24} {bar} {value:.0%}"
 
     def _names(self) -> list[str]:
@@ -426,7 +426,7 @@ class _Keys:
         if name == "strength":
             return settings.opacity
         port = self._session.model.spec.attributes
-        return settings.attributes.get(name, 0.0 if port is None else port.rest(name))
+        return settings.attributes.get(name, port.rest(name) if port is not None else 0.0)
 
     def _bounds(self, name: str) -> tuple[float, float]:
         port = self._session.model.spec.attributes
@@ -438,8 +438,8 @@ class _Keys:
 
     def _turn(self, step: float) -> str:
         name = self._name()
-        low, high = self._bounds(name)
-        value = round(min(high, max(low, self._value(name) + step)), 2)
+        lowest, highest = self._bounds(name)
+        value = round(min(highest, max(lowest, self._value(name) + step)), 2)
         if name == "strength":
             self._session.set_controls(opacity=value)
         else:

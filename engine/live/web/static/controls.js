@@ -119,29 +119,29 @@ export class Sliders {
     this.#sliders.clear();
     const rows = [];
     const grouped = new Set(model.groups.flat());
-    const attribute = given => rows.push(this.#slider(`attribute ${given.name}`, words(given.name), given, value => this.#set(given.name, value)));
-    const share = (key, name, set) => rows.push(this.#slider(key, name, { lowest: 0, highest: 1, rest: 0 }, set));
-    for (const given of model.attributes.filter(({ name }) => !grouped.has(name))) attribute(given);
+    const slider = (...given) => rows.push(this.#slider(...given));
+    const share = { lowest: 0, highest: 1, rest: 0 };
+    const attribute = port => slider(`attribute ${port.name}`, words(port.name) + (port.experimental ? " (experimental)" : ""), port, value => this.#set(port.name, value));
+    for (const port of model.attributes) if (!grouped.has(port.name)) attribute(port);
     for (const group of model.groups) {
-      rows.push(element("p", { className: "group-name" }, model.exactly_one ? "One of these" : "At most one of these"));
-      for (const given of model.attributes.filter(({ name }) => group.includes(name))) attribute(given);
+      rows.push(element("p", { className: "group-name" }, "At most one of these"));
+      for (const port of model.attributes) if (group.includes(port.name)) attribute(port);
     }
-    share("opacity", "Strength", value => this.change({ opacity: value ?? 1 }));
-    share("detail", "Detail of the original", value => this.change({ detail: value }));
+    slider("opacity", "Strength", share, value => this.change({ opacity: value ?? 1 }));
+    slider("detail", "Detail of the original", share, value => this.change({ detail: value }));
     $("sliders").replaceChildren(...rows);
   }
 
   #set(name, value) { this.change({ attributes: { [name]: value } }); }
 
-  #slider(key, name, { lowest, highest, rest, experimental }, set) {
+  #slider(key, name, { lowest, highest, rest }, set) {
     const id = `slider-${key.replaceAll(" ", "-")}`;
     const output = element("output", { htmlFor: id });
     const input = element("input", { type: "range", id, min: lowest, max: highest, step: 0.01 });
     const place = value => `${100 * (value - lowest) / (highest - lowest)}%`;
     input.style.setProperty("--from", place(rest));
-    const label = element("label", { htmlFor: id }, name, experimental ? element("small", { title: "This edit is unreliable" }, " experimental") : null);
     const row = element("div", { className: "slider" },
-      element("div", { className: "slider-head" }, label, output,
+      element("div", { className: "slider-head" }, element("label", { htmlFor: id }, name), output,
         element("button", { title: `Reset ${name.toLowerCase()}`, "aria-label": `Reset ${name.toLowerCase()}`, onclick: () => set(null) }, icon("reset"))),
       input);
     let sending = 0;
@@ -150,7 +150,7 @@ export class Sliders {
       this.#draw(key, Number(input.value), true);
       if (!sending) sending = requestAnimationFrame(() => { sending = 0; set(Number(input.value)); });
     });
-    this.#sliders.set(key, { row, input, output, place });
+    this.#sliders.set(key, { row, input, output, rest, place });
     return row;
   }
 
@@ -165,7 +165,7 @@ export class Sliders {
     slider.input.value = value;
     slider.input.style.setProperty("--fill", slider.place(value));
     slider.row.classList.toggle("set", isSet);
-    slider.output.textContent = key.startsWith("attribute") && !isSet ? "as it is" : `${Math.round(100 * value)} %`;
+    slider.output.textContent = slider.rest !== 0 && !isSet ? "as it is" : `${Math.round(100 * value)} %`;
   }
 }
 
