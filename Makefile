@@ -5,10 +5,10 @@ BIN := $(VENV)/bin
 export PIP_BUILD_CONSTRAINT := constraints.txt
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 SOURCES := pyproject.toml CMakeLists.txt constraints.txt $(shell find engine train export -type f -not -name '*.pyc' -not -name '*.so')
-PINNED_EXTRAS := cpu openvino faces live benchmark train export test lint
+PINNED_EXTRAS := cpu openvino faces live browser benchmark train export test lint
 DEMO_VIDEO := out/demo.mp4
 
-.PHONY: help demo test test-ray test-triton lint format fuzz bench train-demo constraints clean
+.PHONY: help demo test test-live test-ray test-triton lint format fuzz bench train-demo constraints clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */  make \1\t/' | expand -t 20
@@ -19,6 +19,11 @@ demo: $(VENV)/installed-demo ## install, translate the shipped clip with the usu
 
 test: $(VENV)/installed-test ## install with all that the tests need, and run them against the installed package
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+test-live: $(VENV)/installed-test ## the page in Chromium and an RTSP server of GStreamer; what is missing is a failure
+	$(PIP) '.[browser]'
+	REQUIRE_BROWSER=1 REQUIRE_RTSP=1 $(BIN)/python -m pytest tests/engine/live/test_page.py \
+	  tests/engine/live/test_page_failures.py tests/engine/live/test_streams.py
 
 lint: $(VENV)/installed-lint ## ruff, mypy --strict, clang-format
 	$(BIN)/ruff check .

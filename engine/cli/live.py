@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import sys
 import threading
 import time
@@ -36,6 +37,7 @@ _DEFAULT_HOST, _DEFAULT_PORT, _PORTS = "127.0.0.1", 8000, 20
 _LOG_EVERY_S = 10.0
 _REFRESH_S = 0.25
 _STEP = 0.1
+_KEY = re.compile(r"\x1b[\[O].|.", re.DOTALL)
 _COMPARE = ("off", "split", "side")
 _KEYS = "1-9 model  ←→ attribute  ↑↓ value  c compare  m mirror  s snapshot  r record  space original  q quit"
 
@@ -288,7 +290,7 @@ def _log(session: LiveSession, console: Console, end: float | None) -> None:
     while not session.wait(_REFRESH_S) and not _over(end):
         state = session.state()
         source, model = state["source"], state["model"]
-        now = (source["state"], source["message"], model["running"], model["state"], model["message"])
+        now = (source["state"], source["message"], *(model[name] for name in ("running", "state", "message", "size")))
         if now != seen or time.monotonic() - logged > _LOG_EVERY_S:
             seen, logged = now, time.monotonic()
             stamp = time.strftime("%H:%M:%S")
@@ -383,10 +385,11 @@ class _Keys:
         while not self.quit.is_set():
             if not select.select([handle], [], [], 0.2)[0]:
                 continue
-            text = os.read(handle, 8).decode("utf-8", "replace")
+            text = os.read(handle, 1024).decode("utf-8", "replace")
             if not text:
                 return
-            self.press(text)
+            for key in _KEY.findall(text):  # a key that is held gives several at once
+                self.press(key.replace("\x1bO", "\x1b["))
 
     def press(self, key: str) -> None:
         """Do what a key means; an unknown one does nothing."""

@@ -61,7 +61,8 @@ class FilterRequest:
     model: ModelChoice
     variant: Variant
     level: int = 0
-    backend: str = "auto"
+    backends: tuple[str, ...] = ("auto",)
+    """Tried in this order; what does not open the last one is the error."""
 
 
 def choices(named: list[str]) -> list[ModelChoice]:
@@ -258,9 +259,17 @@ class _Running:
 
     @classmethod
     def open(cls, request: FilterRequest, frame: Frame | None, threads: int | None) -> _Running:
+        *first, last = request.backends
+        for backend in first:
+            with suppress(EngineError):
+                return cls._open(request, backend, frame, threads)
+        return cls._open(request, last, frame, threads)
+
+    @classmethod
+    def _open(cls, request: FilterRequest, backend: str, frame: Frame | None, threads: int | None) -> _Running:
         translator = Translator.open(
             request.model.file,
-            backend=request.backend,
+            backend=backend,
             framing=request.variant.framing,
             threads=threads,
             frame_size=None if frame is None else frame.size,

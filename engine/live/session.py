@@ -266,8 +266,10 @@ class LiveSession:
         if choice is None:
             raise OptionError(f"model: got {name!r}. {did_you_mean(str(name), self.models)}")
         with self._lock:
+            # The machine is as fast as before: a new model starts at the size that the last one had, not at the
+            # largest, which would stutter first.
             self._model = choice
-            self._size_state = SizeState()
+            self._size_state = SizeState(self._size_state.level)
             self._asked_for = None
         self.changed()
 
@@ -316,8 +318,8 @@ class LiveSession:
             return result
         present = {name: value for name, value in self.controls.snapshot().attributes.items() if name in port.names}
         for group in port.groups:
-            new = sum(value or 0.0 for name, value in result.items() if name in group)
-            others = [name for name in group if name not in result and name in present]
+            new = sum(max(value or 0.0, 0.0) for name, value in result.items() if name in group)
+            others = [name for name in group if name not in result and present.get(name, 0.0) > 0]
             total = sum(present[name] for name in others)
             if new + total > 1 and total > 0:
                 share = max(0.0, 1 - new) / total
@@ -591,10 +593,14 @@ class LiveSession:
                 self.changed()
                 return
             level = min(self._size_state.level, len(self._variants) - 1)
-            running = self._filter.running
-            same = running is not None and running.model.name == model.name
-            backend = self._filter.backend if same else self.options.backend
-        self._filter.request(FilterRequest(model, self._variants[level], level, backend), frame)
+            if level != self._size_state.level:
+                self._size_state = SizeState(level)
+                self._asked_for = (*wanted[:3], level)
+            # "auto" would time the backends beside the running model, which slows that one down and misleads the
+            # timing: what was found to be fastest for it is taken first.
+            found = self._filter.backend if self.options.backend == "auto" else ""
+            backends = (found, "auto") if found else (self.options.backend,)
+        self._filter.request(FilterRequest(model, self._variants[level], level, backends), frame)
 
     def _adapt(self) -> None:
         now = self._clock()

@@ -183,9 +183,10 @@ def _pick(rows: Sequence[tuple[set[int], int]], where: float) -> set[int]:
 
 def _neutral(port: AttributeInput) -> Array:
     """The values of unset attributes, (C,)."""
-    unset = NEUTRAL if port.complement else 0.0
-    strengths = [port.strengths.get(name) for name in port.names]
-    return np.array([unset if strength is None else strength.neutral for strength in strengths], np.float32)
+    strengths = {name: port.strengths.get(name) for name in port.names}
+    return np.array(
+        [port.rest(name) if strength is None else strength.neutral for name, strength in strengths.items()], np.float32
+    )
 
 
 def _with_complement(port: AttributeInput, vectors: Array) -> Array:

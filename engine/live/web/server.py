@@ -90,6 +90,7 @@ class WebServer:
             Guard(self._app(), self.token, local_only=self.address.local),
             ws="wsproto",
             ws_max_size=MOST_MESSAGE,
+            ws_per_message_deflate=False,  # pictures are compressed already: it would cost CPU time and memory only
             ws_ping_interval=20.0,
             log_level="critical",
             access_log=False,

@@ -135,7 +135,7 @@ class PictureTranslator:
             self._forget()
             options = self._session.options
             translator = Translator.open(
-                self._session.models[order.model].path,
+                self._session.models[order.model].file,
                 backend=options.backend,
                 framing=order.framing,
                 threads=options.threads,
