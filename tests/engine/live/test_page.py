@@ -175,6 +175,7 @@ def test_slider_model_bypass_and_compare_change_the_pixels(page: Any, served: An
     until_grey(page, 50, 75)
     page.keyboard.press("1")
     until_grey(page, 180, 210)
+    page.evaluate("document.activeElement.blur()")  # else the space bar chooses the model whose button was clicked
     page.keyboard.press("Space")
     until_grey(page, 50, 75)
     page.keyboard.press("Space")
