@@ -126,8 +126,9 @@ class Ganlens(GstBase.BaseTransform):  # type: ignore[misc]
                 elif self._translator is not None and self._values[name] != before:
                     self._swap(self._translator)
             except EngineError as error:
-                self._values[name] = before
-                self._warn(f"{name} stays {before!r}: {error}")
+                if self._translator is not None:  # otherwise the start fails and says the same
+                    self._values[name] = before
+                    self._warn(f"{name} stays {before!r}: {error}")
 
     def _set_attributes(self) -> None:
         """Let the next frame have the attributes; while another model is opened, its first one.
@@ -193,11 +194,12 @@ class Ganlens(GstBase.BaseTransform):  # type: ignore[misc]
     # --- states and caps ----------------------------------------------------------------------------------------------
 
     def do_start(self) -> bool:
-        """Before the first frame: whether there is such a model."""
+        """Before the first frame: whether there is such a model, and the attributes can be read."""
         try:
             find_model(self._values["model"])
+            self._set_attributes()
         except EngineError as error:
-            return self._fail(Gst.ResourceError.quark(), Gst.ResourceError.NOT_FOUND, error)
+            return self._fail(Gst.LibraryError.quark(), Gst.LibraryError.SETTINGS, error)
         return True
 
     def do_set_caps(self, incaps: Any, outcaps: Any) -> bool:
