@@ -41,7 +41,7 @@ export _PYTHON_HOST_PLATFORM=linux-aarch64 SETUPTOOLS_EXT_SUFFIX=.$soabi.so
 rm -rf "$work/wheel" "$work/repaired"
 $PYTHON -m pip wheel --quiet --disable-pip-version-check --no-deps ${PIP_WHEEL_ARGS:-} -w "$work/wheel" .
 unset CMAKE_TOOLCHAIN_FILE CXXFLAGS _PYTHON_HOST_PLATFORM SETUPTOOLS_EXT_SUFFIX
-$PYTHON -m auditwheel repair --plat auto -w "$work/repaired" "$work"/wheel/*.whl
+PATH=$(cd "$(dirname "$PYTHON")" && pwd):$PATH $PYTHON -m auditwheel repair --plat auto -w "$work/repaired" "$work"/wheel/*.whl
 mkdir -p dist
 cp "$work"/repaired/*.whl dist/
 echo "dist/$(cd "$work/repaired" && ls)"
@@ -53,7 +53,8 @@ $PYTHON -m pip install --quiet --disable-pip-version-check --target "$site" --py
   --implementation cp --platform manylinux_2_28_aarch64 --platform manylinux2014_aarch64 --platform any \
   --only-binary :all: pytest "$work"/repaired/*.whl 2>&1 | grep -v "^WARNING" || true
 # Away from the sources: the installed package is tested.
-cp -r tests "$work/tests_to_run" 2>/dev/null || { rm -rf "$work/tests_to_run" && cp -r tests "$work/tests_to_run"; }
+rm -rf "$work/tests_to_run"
+cp -r tests "$work/tests_to_run"
 cd "$work"
 PYTHONPATH=$site:$work PYTHONDONTWRITEBYTECODE=1 qemu-aarch64 -L "$root" "$root/usr/bin/python$version" -m pytest -q \
   -p no:cacheprovider --import-mode=importlib tests_to_run/engine/pixels/test_kernels.py ${PYTEST_ARGS:-}

@@ -208,6 +208,18 @@ def test_masks_detail_and_opacity(in_flight: int, capturable: bool) -> None:
         assert_same(answer, on_cpu(masked, frame, FRAMINGS["crop"], record, detail=0.7, opacity=0.8))
 
 
+@pytest.mark.parametrize("in_flight", [1, 2])
+def test_memory_shared_with_the_host_is_not_copied(in_flight: int) -> None:
+    """On an integrated GPU the kernels work on the host's own memory, one graph a frame."""
+    fake = FakeCuda(integrated=True)
+    pipeline = make(FunctionNetwork(fake, negative), FRAMINGS["crop"], in_flight=in_flight)
+    given = frames("nv12", (48, 66), 5)
+    for frame, answer in zip(given, pipeline.stream(given), strict=True):
+        assert_same(answer, on_cpu(negative, frame, FRAMINGS["crop"], spec()))
+    assert not [name for name in fake.calls if name.startswith("cuMemcpy") and name.endswith("Async")]
+    assert fake.calls["cuGraphLaunch"] == 5
+
+
 @pytest.mark.parametrize("in_flight", [1, 3])
 def test_attributes_reach_their_frame(in_flight: int) -> None:
     """Those of frames under way do not change when the next frame has others."""
