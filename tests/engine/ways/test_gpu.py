@@ -421,6 +421,44 @@ def test_torch_gives_and_takes_frames_without_a_copy(monkeypatch: pytest.MonkeyP
     assert np.array_equal(whole.numpy(), np.concatenate([plane.reshape(-1, 64) for plane in expected.planes]))
 
 
+class HardwarePlane:
+    """A plane of PyAV, which refuses to wait for a stream where its frame is the GPU's."""
+
+    def __init__(self, plane: Any) -> None:
+        self._plane = plane
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return self._plane.__dlpack_device__()
+
+    def __dlpack__(self, *, stream: int | None = None) -> object:
+        if stream is not None:
+            raise NotImplementedError("CUDA stream synchronization is not supported. Pass stream=None")
+        return self._plane.__dlpack__()
+
+
+def test_pyav_gives_and_takes_frames_without_a_copy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The example of docs/gpu.md, on memory of the host, which is what the fake GPU's is."""
+    av = pytest.importorskip("av")
+    monkeypatch.setattr(Device, "kind", dlpack.CPU)
+    fake = FakeCuda()
+    pipeline = make(FunctionNetwork(fake, negative))
+    (frame,) = frames("nv12", (48, 64), 1)
+    decoded = av.VideoFrame.from_ndarray(
+        np.concatenate([plane.reshape(-1, 64) for plane in frame.planes]), format="nv12"
+    )
+    if not hasattr(decoded.planes[0], "__dlpack__"):
+        pytest.skip("this PyAV's planes have no DLPack")
+    before = fake.calls.copy()
+    painted = pipeline.on_device([HardwarePlane(plane) for plane in decoded.planes], "nv12")
+    after = fake.calls - before
+    assert after["cuStreamWaitEvent"] >= 2 and not [name for name in after if "Async" in name]
+    encoded = av.VideoFrame.from_dlpack(painted, format="nv12")
+    pipeline.device.synchronize()
+    assert [plane.buffer_ptr for plane in encoded.planes] == [plane.buffer_ptr for plane in decoded.planes]
+    expected = on_cpu(negative, frame, Framing(), spec())
+    assert np.array_equal(encoded.to_ndarray(), np.concatenate([plane.reshape(-1, 64) for plane in expected.planes]))
+
+
 def test_wrong_planes_on_the_gpu_are_named() -> None:
     pipeline = make(FunctionNetwork(FakeCuda(), negative))
     upload = pipeline.device.upload
