@@ -88,12 +88,12 @@ def check(folder: Path) -> str:
     def inspect(name: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run([program, name], env=environment, capture_output=True, text=True, timeout=120)
 
-    if inspect("python").returncode != 0:
-        raise BackendUnavailable(
-            f"GStreamer has no loader for Python elements. On Debian and Ubuntu: apt install {PACKAGES}"
-        )
-    found = inspect("ganlens")
+    found = inspect("ganlens")  # before anything else, which would note the result and not repeat what was wrong
     if found.returncode != 0:
+        if inspect("python").returncode != 0:
+            raise BackendUnavailable(
+                f"GStreamer has no loader for Python elements. On Debian and Ubuntu: apt install {PACKAGES}"
+            )
         said = [line for line in found.stderr.splitlines() if "Error" in line]
         why = said[-1].strip() if said else "gst-inspect-1.0 ganlens finds nothing"
         raise BackendUnavailable(f"GStreamer does not load the element: {why}")
