@@ -1,4 +1,4 @@
-"""What crosses the bus for one frame, counted by the stub driver; prints JSON. Run by test_stub_driver.py."""
+"""What crosses the bus for one frame, counted by the stub driver, as JSON: traffic.py "nv12 fit host" ..."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def counts() -> Any:
     return np.array(out)
 
 
-def main(format: str, mode: str, where: str) -> None:
+def traffic(format: str, mode: str, where: str) -> list[int]:
     record = GeneratorSpec.model_validate(
         {"name": "tiny", "architecture": "cyclegan", "size": SizeRule(multiple_of=4, preferred=(256, 256))}
     )
@@ -61,8 +61,8 @@ def main(format: str, mode: str, where: str) -> None:
     before = counts()
     for _ in range(10):
         once()
-    sys.stdout.write(json.dumps([int(number) for number in (counts() - before) / 10]))
+    return [int(number) for number in (counts() - before) / 10]
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    sys.stdout.write(json.dumps({case: traffic(*case.split()) for case in sys.argv[1:]}))
