@@ -23,13 +23,13 @@ test: $(VENV)/installed-test ## install with all that the tests need, and run th
 lint: $(VENV)/installed-lint ## ruff, mypy --strict, clang-format
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/clang-format --dry-run --Werror $(shell find engine tests -name '*.cpp' -o -name '*.h' -o -name '*.cu')
+	$(BIN)/clang-format --dry-run --Werror $(shell find engine tests examples -name '*.c' -o -name '*.cpp' -o -name '*.h' -o -name '*.cu')
 	$(BIN)/mypy -p ganlens.engine -p ganlens.export -p ganlens.train
 
 format: $(VENV)/installed-lint ## let ruff and clang-format rewrite the sources
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
-	$(BIN)/clang-format -i $(shell find engine tests -name '*.cpp' -o -name '*.h' -o -name '*.cu')
+	$(BIN)/clang-format -i $(shell find engine tests examples -name '*.c' -o -name '*.cpp' -o -name '*.h' -o -name '*.cu')
 
 fuzz: $(VENV)/installed-test ## damaged files against everything that reads files; MINUTES=30 runs long
 	$(BIN)/python -m tests.fuzz --minutes $(or $(MINUTES),2)

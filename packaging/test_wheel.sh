@@ -5,8 +5,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 PYTHON=$(realpath -s "${PYTHON:-.venv/bin/python}")
 repository=$PWD
-tag=cp$("$PYTHON" -c 'import sys; print("%d%d" % sys.version_info[:2])')
-wheel=$(ls -t dist/ganlens-*-"$tag"-*_x86_64.whl | head -1)
+wheel=$(ls -t dist/ganlens-*_x86_64.whl | head -1)
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
