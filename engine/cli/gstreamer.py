@@ -9,7 +9,7 @@ import typer
 
 app = typer.Typer(
     name="gstreamer",
-    help="Install the GStreamer element 'ganlens', a filter for pipelines.",
+    help="Install the GStreamer element 'ganlens'.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -31,7 +31,7 @@ def install(folder: Folder = None) -> None:
 
     \b
     engine gstreamer install
-    gst-launch-1.0 videotestsrc ! videoconvert ! ganlens model=starry ! videoconvert ! autovideosink
+    gst-launch-1.0 videotestsrc ! ganlens ! videoconvert ! autovideosink
     """
     from ..gstreamer import check, default_folder, install
 
