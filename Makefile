@@ -8,7 +8,7 @@ SOURCES := pyproject.toml CMakeLists.txt constraints.txt $(shell find engine tra
 PINNED_EXTRAS := cpu openvino faces live benchmark train export test lint
 DEMO_VIDEO := out/demo.mp4
 
-.PHONY: help demo test lint format fuzz bench train-demo wheels test-arm test-wheel constraints clean
+.PHONY: help demo test test-ray test-triton lint format fuzz bench train-demo wheels test-arm test-wheel constraints clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */  make \1\t/' | expand -t 20
@@ -33,6 +33,15 @@ format: $(VENV)/installed-lint ## let ruff and clang-format rewrite the sources
 
 fuzz: $(VENV)/installed-test ## damaged files against everything that reads files; MINUTES=30 runs long
 	$(BIN)/python -m tests.fuzz --minutes $(or $(MINUTES),2)
+
+test-ray: $(VENV)/installed-test ## many clips over two local Ray nodes, one of which is killed (minutes)
+	$(PIP) '.[cpu,test,ray]'
+	GANLENS_TEST_RAY=1 $(BIN)/python -m pytest tests/scale/test_ray.py
+
+test-triton: $(VENV)/installed-test ## model repositories on the real Triton server (x86-64 Linux, Python 3.9 to 3.13)
+	$(PIP) '.[cpu,test,triton]'
+	mkdir -p out/wheels && $(BIN)/python -m pip download --quiet --no-deps --dest out/wheels nvidia-pytriton==0.7.0
+	GANLENS_TRITON_WHEEL=$$(ls out/wheels/nvidia_pytriton-*.whl) $(BIN)/python -m pytest tests/scale/test_triton.py
 
 bench: $(VENV)/installed-test ## measure everything on this machine and write benchmarks/results
 	$(BIN)/python -m benchmarks $(BENCH_ARGS)

@@ -1,5 +1,5 @@
 """The command line: ``engine translate | live | generate | benchmark | evaluate | models | info | backends | build |
-cache | gstreamer | train | export``.
+cache | gstreamer | triton | train | export``.
 
 Only this package prints. What a command needs is imported when it runs, so that ``engine --help`` answers at once and
 ``engine`` works without the packages of the extras.
@@ -32,6 +32,7 @@ from .options import (
     TranslateOptions,
     command,
 )
+from .triton import app as triton_app
 
 
 class _Commands(TyperGroup):
@@ -229,6 +230,7 @@ def _missing(what: str, error: ModuleNotFoundError, extra: str) -> Exception:
 
 app.add_typer(cache_app)
 app.add_typer(gstreamer_app)
+app.add_typer(triton_app)
 
 
 def main() -> None:

@@ -406,7 +406,9 @@ class _Keys:
         """The attribute that the arrow keys change, and its value."""
         name = self._name()
         value = self._value(name)
-        bar = "█" * round(value * 20) + "░" * (20 - round(value * 20))
+        lowest, highest = self._bounds(name)
+        full = round((value - lowest) / (highest - lowest) * 20)
+        bar = "█" * full + "░" * (20 - full)
         return f"{name.replace('_', ' ').lower():<24} {bar} {value:.0%}"
 
     def _names(self) -> list[str]:
@@ -422,7 +424,11 @@ class _Keys:
         if name == "strength":
             return settings.opacity
         port = self._session.model.spec.attributes
-        return settings.attributes.get(name, 0.5 if port is not None and port.complement else 0.0)
+        return settings.attributes.get(name, port.rest(name) if port is not None else 0.0)
+
+    def _bounds(self, name: str) -> tuple[float, float]:
+        port = self._session.model.spec.attributes
+        return (0.0, 1.0) if name == "strength" or port is None else port.bounds(name)
 
     def _next_attribute(self, step: int) -> str:
         self._attribute = (self._attribute + step) % len(self._names())
@@ -430,7 +436,8 @@ class _Keys:
 
     def _turn(self, step: float) -> str:
         name = self._name()
-        value = round(min(1.0, max(0.0, self._value(name) + step)), 2)
+        lowest, highest = self._bounds(name)
+        value = round(min(highest, max(lowest, self._value(name) + step)), 2)
         if name == "strength":
             self._session.set_controls(opacity=value)
         else:

@@ -32,7 +32,10 @@ Range = Annotated[
 ]
 Backend = Annotated[
     str,
-    typer.Option(metavar="NAME", help="auto, or a name from 'engine backends'; a named backend never falls back."),
+    typer.Option(
+        metavar="NAME",
+        help="auto, a name from 'engine backends', or triton://HOST:8001/NAME; a named backend never falls back.",
+    ),
 ]
 Strict = Annotated[
     bool, typer.Option("--backend-strict", help="Fail rather than fall back to the next backend, or to host memory.")
@@ -158,6 +161,14 @@ class TranslateOptions:
         int,
         option("--jobs", "-j", min=1, max=256, help="Several inputs: number of processes that work at the same time."),
     ] = 1
+    ray: Annotated[
+        str | None,
+        option(
+            metavar="ADDRESS|local",
+            help="Spread the inputs over a Ray cluster whose nodes see the same folders (extra 'ray'); --jobs inputs "
+            "at the same time, default: one per core.",
+        ),
+    ] = None
     resume: Annotated[bool, option("--resume", help="Several inputs: skip what the manifest lists as finished.")] = (
         False
     )
@@ -169,6 +180,14 @@ class TranslateOptions:
         str | None, option(metavar="I/N", help="Only every N-th input, starting at the I-th: one shard per machine.")
     ] = None
     retries: Annotated[int, option(min=0, max=100, help="Several inputs: number of retries after a failure.")] = 0
+    segment: Annotated[
+        str | None,
+        option(
+            metavar="TIME",
+            help="Long videos: keep each part of this length (60, 10:00) as soon as it is done; after a kill --resume "
+            "continues there. The parts become one file at the end.",
+        ),
+    ] = None
     codec: Annotated[
         str | None,
         option(metavar="NAME", help="h264, hevc, vp9, av1 or ffv1; default: the usual one of the container."),

@@ -23,12 +23,12 @@ def parse_region(option: str, text: str) -> tuple[int, int, int, int]:
 
 
 def parse_time(option: str, text: str, *, positive: bool = False) -> float:
-    """Seconds, or ``[hours:]minutes:seconds``, each with decimals at its end: 62.5 or 1:02.5.
+    """Seconds, or ``[hours:]minutes:seconds``, each with decimals at its end: 62.5, 62.5s or 1:02.5.
 
     Args:
         positive: refuse 0.
     """
-    parts = text.strip().split(":")
+    parts = text.strip().removesuffix("s").split(":")
     try:
         if not 1 <= len(parts) <= 3 or any(not part.isdigit() for part in parts[:-1]):
             raise ValueError

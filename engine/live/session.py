@@ -28,6 +28,7 @@ from ..model.attributes import attribute_vector, plain
 from ..pixels.frame import Frame
 from ..pixels.framing import MODES, Framing
 from ..session import mirrored
+from ..spec import AttributeInput
 from .filter import FilterRequest, LiveFilter, ModelChoice, Variant, choices, variants
 from .outlet import OpenSink, Outlet
 from .policy import Policy, SizeState, backoff, choose_size, wait_limit
@@ -304,10 +305,12 @@ class LiveSession:
             full = known.get(plain(str(name)))
             if full is None:
                 raise OptionError(f"Unknown attribute '{name}'. {did_you_mean(str(name), known.values())}")
+            assert port is not None
+            lowest, highest = port.bounds(full)
             if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
-                raise OptionError(f"Attribute {full}: got {value!r}, expected 0 to 1.")
-            if value is not None and not 0 <= value <= 1:
-                raise OptionError(f"Attribute {full} must be between 0 and 1, got {value:g}.")
+                raise OptionError(f"Attribute {full}: got {value!r}, expected a number in {lowest:g}..{highest:g}.")
+            if value is not None and not lowest <= value <= highest:
+                raise OptionError(f"Attribute {full} must be in {lowest:g}..{highest:g}, got {value:g}.")
             result[full] = value
         if port is None:
             return result
@@ -692,14 +695,20 @@ def _wh(size: tuple[int, int] | None) -> list[int] | None:
     return None if size is None else [size[1], size[0]]
 
 
+def _attribute(port: AttributeInput, name: str) -> dict[str, Any]:
+    """What a slider needs: its ends, and where it stands while the attribute is not set."""
+    lowest, highest = port.bounds(name)
+    experimental = port.is_experimental(name)
+    return {"name": name, "lowest": lowest, "highest": highest, "rest": port.rest(name), "experimental": experimental}
+
+
 def _described(choice: ModelChoice) -> dict[str, Any]:
     port = choice.spec.attributes
     return {
         "name": choice.name,
         "architecture": choice.spec.architecture,
         "faces": bool(choice.spec.face_alignment),
-        "attributes": [] if port is None else list(port.names),
+        "attributes": [] if port is None else [_attribute(port, name) for name in port.names],
         "groups": [] if port is None else [list(group) for group in port.groups],
-        "neutral": 0.5 if port is not None and port.complement else 0.0,
         "note": choice.spec.training.note if choice.spec.training is not None else "",
     }

@@ -33,7 +33,7 @@ _ENCODERS |= {".jpeg": _ENCODERS[".jpg"], ".tiff": _ENCODERS[".tif"]}
 IMAGE_SUFFIXES = tuple(sorted(_ENCODERS))
 
 
-def decode_still(path: Path, notes: list[str]) -> NDArray[np.uint8]:
+def decode_still(path: Path, notes: list[str], largest: int | None = None) -> NDArray[np.uint8]:
     """The picture of a file as stored, (H, W, 3) uint8 RGB; ``notes`` gets what was lost.
 
     Raises:
@@ -47,7 +47,7 @@ def decode_still(path: Path, notes: list[str]) -> NDArray[np.uint8]:
         context.thread_count = 1
         if context.codec.name == "mjpeg":  # whose decoder paints what is missing from a cut file grey
             context.options = {"err_detect": "explode"}
-        _check_size(path, context)
+        _check_size(path, context, largest)
         if context.codec.name == "tiff":
             _check_compression(path)
         try:
@@ -78,10 +78,12 @@ def decode_still(path: Path, notes: list[str]) -> NDArray[np.uint8]:
     return pixels
 
 
-def _check_size(path: Path, context: av.VideoCodecContext) -> None:
+def _check_size(path: Path, context: av.VideoCodecContext, largest: int | None) -> None:
     """Refuse a picture that would fill the memory; ``GANLENS_LARGEST`` is the number of pixels to allow."""
-    allowed = int(os.environ.get("GANLENS_LARGEST") or LARGEST)
+    allowed = largest or int(os.environ.get("GANLENS_LARGEST") or LARGEST)
     pixels = context.width * context.height
+    if largest is not None and pixels > largest:
+        raise MediaError(f"{path} has {context.width}x{context.height} pixels; at most {largest} are allowed.")
     if pixels > allowed:
         raise MediaError(
             f"{path} has {context.width}x{context.height} pixels, more than {allowed}. If you trust it, allow as many "

@@ -653,6 +653,58 @@ def test_frames_of_another_size_begin_a_run_of_their_own() -> None:
         assert_same(answer, on_cpu(negative, frame, Framing(), spec()))
 
 
+@pytest.mark.parametrize("in_flight", [1, 2])
+def test_frames_of_different_size_format_and_clip_share_a_run(in_flight: int) -> None:
+    """Each answer is that of the frame alone, whatever order they arrive in, and few mixtures are recorded."""
+    fixed = spec(
+        size=SizeRule(fixed=(24, 32), preferred=(24, 32)),
+        attributes=AttributeInput(names=("brighter", "darker")),
+    )
+    clips = [
+        frames("yuv420p", (48, 66), 3, Color("bt709")),
+        frames("nv12", (30, 40), 3),
+        frames("rgb24", (40, 40), 3, Color(full_range=True)),
+    ]
+    given = [frame for together in zip(*clips, strict=True) for frame in together]
+    looks = [Look(np.array([[n / 8, 0.25]], np.float32), 1 - n / 16, (n % 3) / 2) for n in range(9)]
+    for order in (list(range(9)), [2, 1, 0, 5, 3, 4, 7, 6, 8]):
+        network = FunctionNetwork(FakeCuda(), shifted_each)
+        pipeline = make(network, None, fixed, in_flight=in_flight, batch=3)
+        under_way = [pipeline.start([Item(given[n], looks[n]) for n in order[at : at + 3]]) for at in (0, 3, 6)]
+        answers = [frame for pending in under_way for frame in pending.finish()]
+        for n, answer in zip(order, answers, strict=True):
+            look = looks[n]
+            expected = on_cpu(
+                shifted_each,
+                given[n],
+                Framing(),
+                fixed,
+                look.attributes,
+                opacity=look.opacity,
+                detail=look.detail,
+            )
+            assert_same(answer, expected)
+        assert [shapes[0][0] for shapes in network.bound] == [3], "all nine in three runs of three"
+        assert len(pipeline._routes) == 1, "one mixture, whatever the order"
+        pipeline.close()
+
+
+def test_two_clips_come_out_as_if_each_had_run_alone() -> None:
+    fixed = spec(size=SizeRule(fixed=(24, 32), preferred=(24, 32)))
+    pipeline = make(FunctionNetwork(FakeCuda(), negative), record=fixed, in_flight=2, batch=4)
+    long, short = frames("yuv420p", (48, 66), 7), frames("rgb24", (40, 40), 4)
+    given = [frame for pair in zip(long, short, strict=False) for frame in pair] + long[4:]
+    for frame, answer in zip(given, pipeline.stream(given), strict=True):
+        assert_same(answer, on_cpu(negative, frame, Framing(), fixed))
+
+
+def test_frames_that_the_network_sees_in_several_sizes_share_no_run() -> None:
+    pipeline = make(FunctionNetwork(FakeCuda(), negative), Framing("native"), batch=2)
+    both = [frames("rgb24", size, 1)[0] for size in ((40, 40), (32, 48))]
+    with pytest.raises(ShapeError, match="expected one size"):
+        pipeline.start([Item(frame, pipeline.look()) for frame in both])
+
+
 def test_a_frame_on_the_gpu_goes_alone_beside_runs_of_several() -> None:
     network = FunctionNetwork(FakeCuda(), negative)
     pipeline = make(network, batch=3)
