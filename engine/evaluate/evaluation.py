@@ -42,7 +42,7 @@ class Evaluation:
     target: str
     gates: tuple[Gate, ...]
     columns: tuple[str, ...] = ()
-    """Of the contact sheet."""
+    """Titles of the columns of the contact sheet."""
     sheet: Pixels | None = field(default=None, compare=False, repr=False)
 
     @property

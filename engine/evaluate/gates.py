@@ -14,7 +14,7 @@ from .lab import Pixels
 from .measures import Flicker, Statistics, frame_line, grid, statistics
 
 LEAST_SHARE = 0.8
-"""Of the target's chroma, contrast, fine detail and colour spread."""
+"""Least ratio to the target's chroma, contrast, fine detail and colour spread."""
 MOST_GRID = 1.0
 """Levels by which a pattern of the pixel grid may be stronger than the target's."""
 MOST_FRAME_LINE = 4.0

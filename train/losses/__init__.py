@@ -57,7 +57,7 @@ SCORE_LOSSES: dict[str, Callable[[], AdversarialLoss]] = {
 
 NO_SCORE_LOSSES = {
     "cgan": "it conditions both networks on a label",
-    "wgan": "it clips weights, which needs an optimiser without momentum; this method trains with Adam: use wgan-gp",
+    "wgan": "it clips weights, which needs an optimiser without momentum, and this method uses Adam; use wgan-gp",
     "ebgan": "it needs an autoencoder as discriminator, and this method has a critic that outputs scores",
     "began": "it needs an autoencoder as discriminator, and this method has a critic that outputs scores",
 }
