@@ -28,9 +28,10 @@ from ..media.base import FrameSource
 from ..media.file.codecs import CONTAINERS
 from ..media.live.v4l2 import PixelLayout, capture_devices, output_devices
 from ..media.uri import SINKS, SOURCES, open_sink, open_source, scheme_of
+from ..model.attributes import parse_settings
 from .interrupt import terminate_as_interrupt
 from .options import DEFAULT_MODEL, LiveOptions
-from .parse import parse_settings, parse_size
+from .parse import parse_size
 from .report import write_record
 
 _DEFAULT_HOST, _DEFAULT_PORT, _PORTS = "127.0.0.1", 8000, 20

@@ -20,7 +20,7 @@ from ..media.pictures import check_target, read_image, write_image
 from ..media.uri import open_sink, open_source
 from ..model import Model
 from ..model import open as open_model
-from ..model.attributes import attribute_vector, experimental_notes
+from ..model.attributes import attribute_vector, experimental_notes, parse_settings
 from ..model.description import parse_value_range
 from ..pixels.frame import side_by_side
 from ..pixels.framing import Framing
@@ -30,7 +30,7 @@ from ..timing import StageTimes
 from ..translator import Translator
 from .inputs import PIPE, Input, Work
 from .options import TranslateOptions
-from .parse import parse_raw, parse_region, parse_settings, parse_size, parse_time
+from .parse import parse_raw, parse_region, parse_size, parse_time
 from .progress import FrameProgress, plan_progress
 
 MOST_NOTES = 8

@@ -2,7 +2,8 @@
 
 With one frame in flight all of it is one CUDA graph on one stream: the shortest way for a single frame. With more, the
 copies have streams of their own, so that one frame's upload and another's download run beside a third one's network;
-marks in the streams keep the order. Several frames may share an inference call, which makes fewer and larger kernels
+marks in the streams keep the order. A GPU that shares memory with the host (Jetson) works on the host's own, without
+copies. Several frames may share an inference call, which makes fewer and larger kernels
 of it. Frames already in the GPU's memory are translated where they are.
 """
 
@@ -340,9 +341,9 @@ class FramePipeline:
         batch = len(geometries)
         network = self._network_for(geometries[0].size, batch)
         *begins, total = accumulate((geometry.block_bytes for geometry in geometries), initial=0)
-        host = device.pinned((total,))
+        shared = device.info.integrated
+        host, block = device.mapped((total,)) if shared else (device.pinned((total,)), device.empty((total,), np.uint8))
         host.fill(0)
-        block = device.empty((total,), np.uint8)
         attributes = None if network.extra is None else device.pinned(network.extra.shape, network.extra.dtype)
 
         def upload() -> None:
@@ -373,13 +374,15 @@ class FramePipeline:
             _Part(self._compute, compose, True),
             _Part(self._down, download, True),
         ]
+        if shared:  # the kernels read and write the host's own memory
+            parts = parts[1:-1]
         if attributes is not None:
             attributes.fill(0)
         for part in parts:  # all that is loaded on first use is loaded before anything is recorded
             part.work()
             part.stream.synchronize()
         done = device.event(blocking=not self._spin)
-        steps = [*record(device, parts), lambda: _mark(self._down, done)]
+        steps = [*record(device, parts), _bind(_mark, parts[-1].stream, done)]
         blocks = [
             host[begin : begin + geometry.block_bytes] for geometry, begin in zip(geometries, begins, strict=True)
         ]

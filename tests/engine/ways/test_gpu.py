@@ -208,6 +208,18 @@ def test_masks_detail_and_opacity(in_flight: int, capturable: bool) -> None:
         assert_same(answer, on_cpu(masked, frame, FRAMINGS["crop"], record, detail=0.7, opacity=0.8))
 
 
+@pytest.mark.parametrize("in_flight", [1, 2])
+def test_memory_shared_with_the_host_is_not_copied(in_flight: int) -> None:
+    """On an integrated GPU the kernels work on the host's own memory, one graph a frame."""
+    fake = FakeCuda(integrated=True)
+    pipeline = make(FunctionNetwork(fake, negative), FRAMINGS["crop"], in_flight=in_flight)
+    given = frames("nv12", (48, 66), 5)
+    for frame, answer in zip(given, pipeline.stream(given), strict=True):
+        assert_same(answer, on_cpu(negative, frame, FRAMINGS["crop"], spec()))
+    assert not [name for name in fake.calls if name.startswith("cuMemcpy") and name.endswith("Async")]
+    assert fake.calls["cuGraphLaunch"] == 5
+
+
 @pytest.mark.parametrize("in_flight", [1, 3])
 def test_attributes_reach_their_frame(in_flight: int) -> None:
     """Those of frames under way do not change when the next frame has others."""
@@ -407,6 +419,44 @@ def test_torch_gives_and_takes_frames_without_a_copy(monkeypatch: pytest.MonkeyP
     pipeline.device.synchronize()
     expected = on_cpu(negative, frame, Framing(), spec())
     assert np.array_equal(whole.numpy(), np.concatenate([plane.reshape(-1, 64) for plane in expected.planes]))
+
+
+class HardwarePlane:
+    """A plane of PyAV, which refuses to wait for a stream where its frame is the GPU's."""
+
+    def __init__(self, plane: Any) -> None:
+        self._plane = plane
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return self._plane.__dlpack_device__()
+
+    def __dlpack__(self, *, stream: int | None = None) -> object:
+        if stream is not None:
+            raise NotImplementedError("CUDA stream synchronization is not supported. Pass stream=None")
+        return self._plane.__dlpack__()
+
+
+def test_pyav_gives_and_takes_frames_without_a_copy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The example of docs/gpu.md, on memory of the host, which is what the fake GPU's is."""
+    av = pytest.importorskip("av")
+    monkeypatch.setattr(Device, "kind", dlpack.CPU)
+    fake = FakeCuda()
+    pipeline = make(FunctionNetwork(fake, negative))
+    (frame,) = frames("nv12", (48, 64), 1)
+    decoded = av.VideoFrame.from_ndarray(
+        np.concatenate([plane.reshape(-1, 64) for plane in frame.planes]), format="nv12"
+    )
+    if not hasattr(decoded.planes[0], "__dlpack__"):
+        pytest.skip("this PyAV's planes have no DLPack")
+    before = fake.calls.copy()
+    painted = pipeline.on_device([HardwarePlane(plane) for plane in decoded.planes], "nv12")
+    after = fake.calls - before
+    assert after["cuStreamWaitEvent"] >= 2 and not [name for name in after if "Async" in name]
+    encoded = av.VideoFrame.from_dlpack(painted, format="nv12")
+    pipeline.device.synchronize()
+    assert [plane.buffer_ptr for plane in encoded.planes] == [plane.buffer_ptr for plane in decoded.planes]
+    expected = on_cpu(negative, frame, Framing(), spec())
+    assert np.array_equal(encoded.to_ndarray(), np.concatenate([plane.reshape(-1, 64) for plane in expected.planes]))
 
 
 def test_wrong_planes_on_the_gpu_are_named() -> None:
