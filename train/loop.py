@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 
 from ganlens.engine.errors import TrainingError
-from ganlens.engine.spec import GeneratorSpec
+from ganlens.engine.spec import AttributeInput, GeneratorSpec
 
 from .averaging import MovingAverage
 from .checkpoint import STATE_NAME, load_generator, load_state, save_generator, save_state, state_stamp
@@ -586,7 +586,7 @@ def take_generators(method: Method, config: TrainConfig) -> None:
         raise TrainingError(f"--start-from {config.start_from}: {config.method} does not start from a generator.")
     for stem, (name, spec) in files.items():
         generator, given = load_generator(Path(config.start_from) / f"{stem}.safetensors")
-        if given.attributes != spec.attributes:
+        if _labels(given) != _labels(spec):
             raise TrainingError(
                 f"--start-from {config.start_from}: its generator takes {_names(given)}; this run's takes "
                 f"{_names(spec)}. Give the same --attributes, in the same order."
@@ -598,6 +598,11 @@ def take_generators(method: Method, config: TrainConfig) -> None:
                 f"--start-from {config.start_from}: its {stem} is a {given.tier} network ({given.options}), this run's "
                 f"is {spec.tier} ({spec.options}). Give the same --tier, --shape, --norm and --activation."
             ) from error
+
+
+def _labels(spec: GeneratorSpec) -> AttributeInput | None:
+    """What a generator's network takes, whatever a user's value means."""
+    return spec.attributes.model_copy(update={"strengths": {}}) if spec.attributes else None
 
 
 def _names(spec: GeneratorSpec) -> str:

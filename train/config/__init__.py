@@ -6,6 +6,7 @@ Nothing here imports PyTorch: ``engine train --help`` is made from these classes
 from __future__ import annotations
 
 from .base import Activation, NetworkShape, Norm, Positive, TrainConfig, VGGScaling, Weight
+from .critic import AUGMENTATION_NAMES, CriticConfig
 from .dcgan import DCGANConfig
 from .editors import PENALTY_OF_LOSS, ACLGANConfig, EditorConfig, StarGANConfig
 from .faces import DEFAULT_ATTRIBUTES, AttributeConfig, ClassifierConfig, FacesConfig
@@ -26,6 +27,7 @@ from .psc_gan import PSCGANConfig
 from .unpaired import SEMANTIC_WEIGHTS, CycleGANConfig, DistillConfig, SemanticDistance, SemanticLayer, UnpairedConfig
 
 __all__ = [
+    "AUGMENTATION_NAMES",
     "CONFIG_FORMAT",
     "CONFIG_NAME",
     "DEFAULT_ATTRIBUTES",
@@ -36,6 +38,7 @@ __all__ = [
     "Activation",
     "AttributeConfig",
     "ClassifierConfig",
+    "CriticConfig",
     "CycleGANConfig",
     "DCGANConfig",
     "DistillConfig",

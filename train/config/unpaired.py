@@ -6,16 +6,17 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from .base import Positive, TrainConfig, VGGScaling, Weight, last_part
+from .base import Positive, VGGScaling, Weight, last_part
+from .critic import CriticConfig
 from .marks import MayChange, With
 
 
-class UnpairedConfig(TrainConfig):
+class UnpairedConfig(CriticConfig):
     """What the methods share that learn a translation from two folders of unpaired pictures."""
 
     photos: Annotated[str, MayChange] = Field(description="Folder or quoted glob of the source pictures.")
     paintings: Annotated[str, MayChange] = Field(description="Folder or quoted glob of the target pictures.")
-    loss: str = Field("lsgan", description="Adversarial loss: lsgan, gan or wgan-gp.")
+    loss: str = Field("lsgan", description="Adversarial loss: lsgan, gan, wgan-gp or hinge.")
     n_critic: Annotated[int, Field(ge=0)] = Field(
         0, description="Discriminator steps for each of the generator; 0: 5 with wgan-gp, else 1."
     )

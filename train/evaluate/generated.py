@@ -14,6 +14,7 @@ from ganlens.engine.spec import GeneratorSpec
 
 from ..data.attribute_table import find_faces, has_table, picture_folder, split_faces
 from ..data.pictures import centre, list_pictures, read_picture, to_tensor
+from ..losses.attribute import with_complement
 from .device import device_of
 from .extractors import Extractor
 from .metrics import Features, Figure, SetDistance, in_batches
@@ -41,7 +42,7 @@ class GeneratedEvaluation(NamedTuple):
 
 
 def generate(generator: nn.Module, spec: GeneratorSpec, count: int, seed: int = 0) -> Iterator[Tensor]:
-    """Batches (N, 3, H, W) in [-1, 1], on the CPU; with classes, each as often as the others.
+    """Batches (N, 3, H, W) in [-1, 1], on the CPU; with classes, each as often as the others; attributes by coin.
 
     Args:
         generator: in eval mode, on any device.
@@ -53,7 +54,7 @@ def generate(generator: nn.Module, spec: GeneratorSpec, count: int, seed: int = 
         raise OptionError(f"'{spec.name}' makes nothing from noise.")
     device = device_of(generator)
     source = torch.Generator().manual_seed(seed)
-    classes = spec.attributes.length if spec.attributes else 0
+    attributes = spec.attributes
     for start in range(0, count, BATCH):
         rows = min(BATCH, count - start)
         if spec.latent.distribution == "uniform":
@@ -61,8 +62,12 @@ def generate(generator: nn.Module, spec: GeneratorSpec, count: int, seed: int = 
         else:
             z = torch.randn(rows, spec.latent.dim, generator=source)
         inputs = [z.to(device)]
-        if classes:
-            inputs.append(torch.eye(classes)[torch.arange(start, start + rows) % classes].to(device))
+        if attributes is not None and attributes.complement:
+            chosen = torch.randint(0, 2, (rows, len(attributes.names)), generator=source).float()
+            inputs.append(with_complement(chosen).to(device))
+        elif attributes is not None:
+            numbers = torch.arange(start, start + rows) % attributes.length
+            inputs.append(torch.eye(attributes.length)[numbers].to(device))
         with torch.no_grad():
             yield generator(*inputs).cpu()
 
