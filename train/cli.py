@@ -17,7 +17,7 @@ from rich.logging import RichHandler
 
 from ganlens.engine.errors import EngineError, TrainingError
 
-from .config import CycleGANConfig, TrainConfig, make_config, read_values
+from .config import Alias, CycleGANConfig, TrainConfig, make_config, read_values
 from .methods import METHODS
 
 app = typer.Typer(
@@ -121,18 +121,21 @@ def _command(method: str, kind: type[TrainConfig]) -> Any:
 
 def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
     kind: Any = str if field.is_required() else type(field.default)
+    other = next((mark.option for mark in field.metadata if isinstance(mark, Alias)), "")
     return _option(
         name,
         kind if not field.is_required() else str | None,
         None if field.is_required() else field.default,
         field.description or "",
+        other,
     )
 
 
-def _option(name: str, kind: Any, default: Any, text: str) -> inspect.Parameter:
+def _option(name: str, kind: Any, default: Any, text: str, other: str = "") -> inspect.Parameter:
     flag = "--" + name.replace("_", "-")
     declaration = f"{flag}/--no-{name.replace('_', '-')}" if kind is bool and default else flag
-    option = typer.Option(declaration, help=text, show_default=default not in (None, ""))
+    declarations = (declaration, f"--{other}") if other else (declaration,)
+    option = typer.Option(*declarations, help=text, show_default=default not in (None, ""))
     return inspect.Parameter(
         name, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=default, annotation=Annotated[kind, option]
     )
@@ -207,6 +210,31 @@ def demo(
             f"Samples (photo, painted, back; painting, as photo, back): {run_folder / 'samples'}", soft_wrap=True
         )
     _tell_end(finished, config)
+
+
+@app.command("rollback")
+def rollback(
+    folder: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder.")],
+    to: Annotated[
+        int | None, typer.Option("--to", metavar="STEP", help="Step of a snapshot; without it they are listed.")
+    ] = None,
+) -> None:
+    """Take a run back to one of its snapshots (--keep-every), to train on from there; what it was is kept as well."""
+    with _told_in_one_line():
+        from .rollback import list_snapshots, roll_back
+
+        if to is None:
+            for snapshot in list_snapshots(folder):
+                note = "" if snapshot.complete else "  (generators only)"
+                Console().print(f"{snapshot.step}{note}", highlight=False)
+            return
+        before = roll_back(folder, to)
+    out = shlex.quote(str(folder))
+    text = f"{folder}: back from step {before} to {to}; step {before} is kept as a snapshot. Continue: "
+    from .config import load_config
+
+    method = load_config(folder).method
+    _console.print(f"{text}engine train {method} --out {out} --resume", soft_wrap=True, markup=False, highlight=False)
 
 
 @app.command("compare")

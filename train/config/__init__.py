@@ -21,7 +21,7 @@ from .file import (
     read_values,
     save_config,
 )
-from .marks import NotWith, With, flag
+from .marks import Alias, NotWith, With, flag
 from .paired import PairedConfig
 from .psc_gan import PSCGANConfig
 from .unpaired import SEMANTIC_WEIGHTS, CycleGANConfig, DistillConfig, SemanticDistance, SemanticLayer, UnpairedConfig
@@ -36,6 +36,7 @@ __all__ = [
     "SEMANTIC_WEIGHTS",
     "ACLGANConfig",
     "Activation",
+    "Alias",
     "AttributeConfig",
     "ClassifierConfig",
     "CriticConfig",

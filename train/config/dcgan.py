@@ -120,6 +120,8 @@ class DCGANConfig(AttributeConfig, CriticConfig):
             raise ValueError(f"lsgan_targets gives fakes and real pictures the same label, {a:g}")
         if self.r1 and self.loss == "attribute":
             raise ValueError("r1 has no effect with attribute; leave it out")
+        if self.loss == "began" and self.accumulate > 1:
+            raise ValueError("began weighs the errors of whole batches; leave accumulate out")
         if self.pulling_away and self.batch < 2:
             raise ValueError("pulling_away compares pictures of a batch; it needs a batch of 2 or more")
         return self

@@ -88,6 +88,10 @@ class PSCGANConfig(FacesConfig, CriticConfig):
         0, description="Pixels by which all that the discriminator sees is shifted at random. Not in the paper."
     )
 
+    sample_epochs: Annotated[str, MayChange] = Field(
+        "0,5,10,30", description="Epochs of stage 2 after which a sample grid is written too; the paper's figures."
+    )
+
     @property
     def layout(self) -> LabelLayout:
         """The label groups."""

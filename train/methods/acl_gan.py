@@ -7,7 +7,7 @@ all numbers are completed here. See :mod:`ganlens.train.losses.attribute` and :m
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -175,6 +175,7 @@ class ACLGAN(Method):
     """The method: networks ``generator`` and ``discriminator``, and two phases."""
 
     averaged: tuple[str, ...] = ("generator",)
+    carried = ("_made",)
 
     def __init__(self, config: ACLGANConfig) -> None:
         self.config = config
@@ -288,6 +289,10 @@ class ACLGAN(Method):
         border = self.config.border_at(x.shape[-1])
         wishes = flip_each(att, self.config.attribute_names)
         return [x] + [edit(generator, x, self._condition(wish), border).image for wish in wishes]
+
+    def captions(self) -> Sequence[str]:
+        """What is edited."""
+        return ["face", *(f"other {name}" for name in self.config.attribute_names)]
 
     def state_dict(self) -> dict[str, Any]:
         """For how many steps the masks have been closed, and how far it has grown."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -143,6 +143,7 @@ class CycleGAN(Method):
     """The method: networks ``to_painting``, ``to_photo``, ``judge_painting``, ``judge_photo`` and two phases."""
 
     averaged: tuple[str, ...] = ("to_painting", "to_photo")
+    carried = ("_fakes",)
 
     def __init__(self, config: CycleGANConfig) -> None:
         self.config = config
@@ -230,6 +231,11 @@ class CycleGAN(Method):
         fake_painting, fake_photo = networks["to_painting"](photo), networks["to_photo"](painting)
         photo_again, painting_again = networks["to_photo"](fake_painting), networks["to_painting"](fake_photo)
         return [photo, fake_painting, photo_again, painting, fake_photo, painting_again]
+
+    def captions(self) -> Sequence[str]:
+        """The two domains, by their names."""
+        photo, painting = self.config.domains
+        return [photo, f"as {painting}", "and back", painting, f"as {photo}", "and back"]
 
     def state_dict(self) -> dict[str, Any]:
         """The image pools."""

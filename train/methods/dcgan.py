@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import zlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -193,6 +193,12 @@ class DCGAN(Method):
                 made.append(networks["generator"](z))
         return [x, *made]
 
+    def captions(self) -> Sequence[str]:
+        """The classes or attributes."""
+        if self.loss.heads:
+            return ["real", "none", *self.config.attribute_names]
+        return ["real", *(self.classes or [f"noise {number + 1}" for number in range(SHOWN)])]
+
     def _shown_labels(self) -> Tensor:
         """A row for each column of a sample grid: each class, or no attribute and each attribute alone; else none."""
         count = len(self.config.attribute_names)
@@ -221,7 +227,7 @@ class DCGAN(Method):
         if labels is None:
             return critic(x)  # type: ignore[no-any-return]
         if self.loss.heads:  # of each attribute either its head counts or that of its absence
-            return critic(x)[labels > 0].unflatten(0, labels.shape[:1])  # type: ignore[no-any-return]
+            return critic(x)[labels > 0].unflatten(0, (len(labels), -1))  # type: ignore[no-any-return]
         return critic(x, labels)  # type: ignore[no-any-return]
 
     def _seen(self, x: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ end of the body, and P_k are 1x1 convolutions that train along and are thrown aw
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -55,6 +55,7 @@ class Distillation(Method):
     """The method: networks ``student``, ``judge`` and ``projections``, and a fixed ``teacher``."""
 
     averaged: tuple[str, ...] = ("student",)
+    carried = ("_fake",)
 
     def __init__(self, config: DistillConfig) -> None:
         self.config = config
@@ -136,6 +137,10 @@ class Distillation(Method):
         """Photo, the teacher's painting, the student's."""
         photo, _ = batch
         return [photo, self.fixed["teacher"](photo), networks["student"](photo)]
+
+    def captions(self) -> Sequence[str]:
+        """Who made what."""
+        return [self.config.domains[0], "teacher", "student"]
 
     def state_dict(self) -> dict[str, Any]:
         """The image pool, and which teacher it was."""

@@ -10,7 +10,7 @@ The baselines and the ablation of its tables are this method with parts taken aw
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -127,6 +127,7 @@ class PSCGAN(Method):
     """The method: networks ``encoder``, ``classifier``, ``generator`` (map and decoder) and ``discriminator``."""
 
     averaged: tuple[str, ...] = ("generator",)
+    carried = ("_made",)
 
     def __init__(self, config: PSCGANConfig) -> None:
         self.config = config
@@ -324,6 +325,16 @@ class PSCGAN(Method):
                 columns += [x, face(x, labels), *(face(x, wish) for wish in wishes)]
         encoder.train(training)
         return columns
+
+    def captions(self) -> Sequence[str]:
+        """What each column was asked for."""
+        if not self._adversarial:
+            return ["face", "through the autoencoder"]
+        wishes = [" ".join(values) for values in self.layout.conditions.values()] or ["labels of the face"]
+        if self.config.baseline != "psc":
+            return [wish if self.conditional else "without labels" for wish in wishes]
+        own = ["own labels", *(self.layout.conditions or ["labels of the face"])]
+        return [*wishes, "face", *(f"face, {name}" for name in own)]
 
     def state_dict(self) -> dict[str, Any]:
         """The codes' moments, and which labels they belong to."""

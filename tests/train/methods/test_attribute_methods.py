@@ -222,7 +222,10 @@ def test_run_folder(edit_config: EditConfig, tmp_path: Path, method: str, tier: 
     edited = edit(generator, torch.rand(1, 3, 32, 32), torch.zeros(1, spec.attributes.length), spec.frame_border_px)
     assert edited.image.shape == (1, 3, 32, 32)
     with Image.open(run / "samples" / "step-0000005.png") as grid:
-        assert grid.size == (3 * 32, 2 * 32)  # the face as it is and an edit for each attribute, for two people
+        assert grid.size == (
+            3 * 32,
+            3 * 9 + 2 + 2 * 32,
+        )  # title, captions, the face as it is and an edit for each attribute, for two people
         assert np.asarray(grid).std() > 1
 
 

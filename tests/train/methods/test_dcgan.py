@@ -269,7 +269,7 @@ def test_run_folder(dcgan_config: Config, tmp_path: Path, loss: str) -> None:
         assert spec.attributes is None
     assert generator(torch.randn(2, 5), *labels).shape == (2, 3, 16, 16)
     with Image.open(tmp_path / "run" / "samples" / "step-0000004.png") as grid:
-        assert grid.size == ((5 if loss == "cgan" else 8) * 16, 2 * 16)
+        assert grid.size == ((5 if loss == "cgan" else 8) * 16, 4 * 9 + 2 + 2 * 16)  # a title and captions
 
 
 def test_sample_grids_leave_the_random_state_alone(dcgan_config: Config) -> None:
