@@ -161,7 +161,9 @@ def init(project=None, **options):
 
 def test_a_tracker_is_told(make_config: MakeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(TrainingError, match=r"needs the package wandb. Install it: pip install 'ganlens\[wandb\]'"):
+        monkeypatch.setattr(loop, "find_spec", lambda name: None)
         Trainer(make_config(track="wandb"))
+    monkeypatch.undo()
     (tmp_path / "lib").mkdir()
     (tmp_path / "lib" / "wandb.py").write_text(WANDB.replace("\\\\", "\\"))
     monkeypatch.syspath_prepend(str(tmp_path / "lib"))

@@ -225,7 +225,7 @@ def test_run_folder(edit_config: EditConfig, tmp_path: Path, method: str, tier: 
         assert grid.size == (
             3 * 32,
             3 * 9 + 2 + 2 * 32,
-        )  # title, captions, the face as it is and an edit for each attribute, for two people
+        )  # title, captions, two people
         assert np.asarray(grid).std() > 1
 
 
