@@ -15,7 +15,7 @@ from pydantic.fields import FieldInfo
 from rich.console import Console
 from rich.logging import RichHandler
 
-from ganlens.engine.errors import EngineError, TrainingError
+from ganlens.engine.errors import EngineError, OptionError, TrainingError
 
 from .config import Alias, CycleGANConfig, TrainConfig, make_config, read_values
 from .methods import METHODS
@@ -255,7 +255,7 @@ def compare(
 
 @app.command("evaluate")
 def evaluate(
-    model: Annotated[Path, typer.Argument(help="Run folder or checkpoint (.safetensors).")],
+    model: Annotated[Path, typer.Argument(help="Run folder, checkpoint (.safetensors) or exported model (.onnx).")],
     photos: Annotated[
         list[str] | None, typer.Option(help="Folder or quoted glob of photos; may be given several times.")
     ] = None,
@@ -266,8 +266,27 @@ def evaluate(
         typer.Option(help="Weights of the FID Inception (.pth, .safetensors), or an Inception .onnx; wins over VGG16."),
     ] = None,
     size: Annotated[int, typer.Option(help="Side of the square pictures that are compared, in pixels.")] = 256,
-    grid: Annotated[Path | None, typer.Option(help="Write a PNG: photo, colour transfer, model.")] = None,
-    grid_rows: Annotated[int, typer.Option(help="Photos in that PNG.")] = 8,
+    lpips: Annotated[
+        Path | None, typer.Option(help="Learned weights of LPIPS on torchvision's VGG16 (v0.1); for psc-gan.")
+    ] = None,
+    vgg_scaling: Annotated[
+        str, typer.Option(help="Input that --weights were trained for: caffe or torchvision.")
+    ] = "caffe",
+    grid: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write a PNG. Translators: photo, colour transfer, model; editors: original, result, mask, segment."
+        ),
+    ] = None,
+    grid_rows: Annotated[int, typer.Option(help="Photos or faces in that PNG.")] = 8,
+    change: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAMES",
+            help="For editors' --grid: an edit, such as Smiling, Young=0, or several at once: Smiling,Young=0; may be "
+            "given several times. Without a value: the opposite of what the face has.",
+        ),
+    ] = None,
     json: Annotated[Path | None, typer.Option(help="Write the result as JSON.")] = None,
     record: Annotated[bool, typer.Option("--record", help="Put the figures into the checkpoint's record.")] = False,
     classifier: Annotated[
@@ -290,6 +309,8 @@ def evaluate(
     pictures, those held out where a table says whose faces they are.
     """
     with _told_in_one_line():
+        if vgg_scaling not in ("caffe", "torchvision"):
+            raise OptionError(f"--vgg-scaling takes caffe or torchvision, got '{vgg_scaling}'.")
         from .evaluate.command import EvaluateOptions, evaluate_run
 
         told = evaluate_run(
@@ -308,6 +329,9 @@ def evaluate(
                 data=data,
                 holdout=holdout,
                 count=count,
+                changes=tuple(change or ()),
+                lpips=lpips,
+                vgg_scaling=vgg_scaling,  # type: ignore[arg-type]
             ),
         )
     for part in told:

@@ -114,7 +114,7 @@ class Trainer:
         self.averaged = {name: MovingAverage(self.method.networks[name], config.ema) for name in self.method.averaged}
         if config.compile:
             for name in self.method.averaged:  # not the discriminators: penalties differentiate their gradients
-                self.method.networks[name].compile()  # type: ignore[no-untyped-call]
+                self.method.networks[name].compile()
         for network in self.method.fixed.values():
             network.to(device=self.device, memory_format=layout).eval().requires_grad_(False)  # type: ignore[call-overload]
         self.optimizers = {
@@ -665,10 +665,11 @@ def span(seconds: float) -> str:
 def add_hyperparameters(writer: SummaryWriter, config: TrainConfig) -> None:
     """The options, on TensorBoard's page of hyperparameters."""
     values = {name: value for name, value in config.effective_values().items() if name not in ("out", "name", "note")}
-    for summary in hparams(
-        {name: v if isinstance(v, bool | int | float | str) else str(v) for name, v in values.items()}, {}
-    ):
-        writer.file_writer.add_summary(summary)  # type: ignore[union-attr]
+    plain = {
+        name: value if isinstance(value, bool | int | float | str) else str(value) for name, value in values.items()
+    }
+    for summary in hparams(plain, {}):  # type: ignore[no-untyped-call]
+        writer.file_writer.add_summary(summary)  # type: ignore[attr-defined]
 
 
 def start_tracker(accelerator: Accelerator, config: TrainConfig) -> None:

@@ -33,7 +33,7 @@ class SyncedBatchNorm(_BatchNorm):
         dims = [dim for dim in range(x.ndim) if dim != 1]
         wide = x.float()
         moments = torch.stack([wide.mean(dims), wide.square().mean(dims)])
-        mean, squared = functional.all_reduce(moments) / distributed.get_world_size()
+        mean, squared = functional.all_reduce(moments) / distributed.get_world_size()  # type: ignore[no-untyped-call]
         variance = squared - mean.square()
         if self.track_running_stats and self.running_mean is not None and self.running_var is not None:
             with torch.no_grad():
@@ -47,7 +47,7 @@ class SyncedBatchNorm(_BatchNorm):
         normed = (wide - mean.view(shape)) * (variance + self.eps).rsqrt().view(shape)
         if self.affine:
             normed = normed * self.weight.view(shape) + self.bias.view(shape)
-        return normed.to(x.dtype)
+        return normed.to(x.dtype)  # type: ignore[no-any-return]
 
     def _check_input_dim(self, input: Tensor) -> None:
         if input.ndim < 2:
