@@ -144,7 +144,7 @@ class Session:
         except BaseException:
             self.sink.abort()
             raise
-        notes = [*self.source.notes, *self.sink.notes]
+        notes = [*self.source.notes, *self.sink.notes, *getattr(self.translator, "notes", ())]
         if stopped:
             notes.append(f"Stopped after {self._frames} frames; the output is finished there and plays.")
         if self._counts.dropped:

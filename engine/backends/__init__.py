@@ -88,13 +88,13 @@ def open_backend(
                 f"{model.path} is a TensorRT plan, which only --backend tensorrt runs; got --backend {backend}. "
                 "Give the ONNX file it was built from."
             )
-        opened = open_named("tensorrt", model, threads=threads, spin=spin, device=device)
+        opened = open_named("tensorrt", model, threads=threads, spin=spin, device=device, size=size)
         warm_up(opened, size, batch)
         opened.choice = Choice("tensorrt", (f"tensorrt: runs on {opened.library}",))
         return opened
     if backend == AUTO:
         return open_auto(model, size, threads, spin, strict, batch, device)
-    opened = open_named(backend, model, threads=threads, spin=spin, device=device)
+    opened = open_named(backend, model, threads=threads, spin=spin, device=device, size=size)
     warm_up(opened, size, batch)
     return opened
 

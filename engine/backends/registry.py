@@ -53,11 +53,20 @@ BACKENDS: dict[str, BackendEntry] = {
 """In order of preference."""
 
 
-def open_named(name: str, model: Model, *, threads: int, spin: bool, device: int | None = None) -> ModelBackend:
+def open_named(
+    name: str,
+    model: Model,
+    *,
+    threads: int,
+    spin: bool,
+    device: int | None = None,
+    size: tuple[int, int] | None = None,
+) -> ModelBackend:
     """Open a model with one backend, not yet warmed up; the sizes that a foreign model takes are found by trying.
 
     Args:
         device: which GPU, for backends that run on one; None: the first.
+        size: (height, width) that it will run at; tried where a foreign model takes no other.
 
     Raises:
         OptionError: a GPU was given, and the backend runs on the CPU.
@@ -76,7 +85,7 @@ def open_named(name: str, model: Model, *, threads: int, spin: bool, device: int
     opened: ModelBackend = cls(model, threads=threads, spin=spin, **where)
     if not model.sizes_known:
         try:
-            opened.set_size_rule(find_size_rule(opened))
+            opened.set_size_rule(find_size_rule(opened, size))
         except EngineError:
             opened.close()
             raise

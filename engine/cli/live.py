@@ -26,6 +26,7 @@ from ..live.recording import RecordingSink, free_name
 from ..live.session import LiveSession, SessionOptions
 from ..media.base import FrameSource
 from ..media.file.codecs import CONTAINERS
+from ..media.limits import allow
 from ..media.live.v4l2 import PixelLayout, capture_devices, output_devices
 from ..media.uri import SINKS, SOURCES, open_sink, open_source, scheme_of
 from ..model.attributes import parse_settings
@@ -49,8 +50,11 @@ def run(options: LiveOptions) -> int:
         show_devices(Console(highlight=False))
         return 0
     console = Console(stderr=True, quiet=options.quiet, highlight=False)
+    allow(options.allow or [])
     uri = source_of(options.source)
     check_options(options, uri)
+    if not options.no_web:  # what others may reach reads only what is common
+        os.environ.setdefault("GANLENS_UNTRUSTED", "1")
     session = make_session(options, uri)
     with terminate_as_interrupt(), contextlib.ExitStack() as stack:
         stack.callback(session.stop)

@@ -49,6 +49,14 @@ Device = Annotated[
     ),
 ]
 Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads for the network; default: all cores.")]
+Allow = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--allow",
+        metavar="NAME",
+        help="Allow a rare format or decoder, by libav's name; 'large': frames of any size. Repeat for more.",
+    ),
+]
 Json = Annotated[
     str | None, typer.Option("--json", metavar="FILE|-", help="Write a report as JSON: what was done, and how fast.")
 ]
@@ -204,6 +212,7 @@ class TranslateOptions:
         Literal["skip", "stop"],
         option(help="Frames that cannot be decoded: skip drops up to 5 % and reports how many; stop fails."),
     ] = "skip"
+    allow: Allow = None
     raw: Annotated[
         str | None,
         option(
@@ -328,6 +337,7 @@ class LiveOptions:
             metavar="DIR", help="Folder for snapshots and recordings made from the page; default: the current folder."
         ),
     ] = "."
+    allow: Allow = None
     preset: Annotated[
         str | None, option(metavar="FILE", help="File of presets 1 to 9; default: in your configuration folder.")
     ] = None

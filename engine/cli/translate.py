@@ -15,7 +15,11 @@ from rich.console import Console
 from rich.table import Table
 
 from ..errors import EngineError, MediaError, OptionError
+<<<<<<< HEAD
 from ..media.uri import SINKS, SOURCES, scheme_of
+=======
+from ..media.limits import allow
+>>>>>>> faults
 from ..timing import StageTimes
 from . import cluster
 from .inputs import PIPE, Input, Kind, Work, find_inputs, plan_outputs
@@ -33,6 +37,7 @@ if TYPE_CHECKING:
 
 def run(options: TranslateOptions) -> int:
     """Do what the command line asked for; returns the exit status."""
+    allow(options.allow or [])
     works = plan_outputs(_inputs(options), options.output, options.model, options.name)
     _refuse_misplaced(options, works)
     single = len(works) == 1

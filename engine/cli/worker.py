@@ -117,6 +117,7 @@ class Worker:
         )
         self._translator: Translator | None = None
         self._new = False
+        self._told: set[str] = set()  # of the model's answers: once, not with every picture
 
     @property
     def translator(self) -> Translator | None:
@@ -207,7 +208,13 @@ class Worker:
             )
         if progress is not None:
             progress.advance()
+<<<<<<< HEAD
         found = since(translator.frames_with_faces, faces)
+=======
+        notes += [note for note in translator.notes if note not in self._told]
+        self._told.update(translator.notes)
+        found = _since(translator.frames_with_faces, faces)
+>>>>>>> faults
         return Done(work, 1, time.perf_counter() - began, notes, faces=found)
 
     def controls(self) -> Controls:

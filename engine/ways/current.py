@@ -88,6 +88,11 @@ class SwappableWay:
         return getattr(self.way, "frames_with_faces", None)
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """What a user should know of the model's answers so far, for example that they are not numbers."""
+        return tuple(getattr(self.way, "notes", ()))
+
+    @property
     def times(self) -> StageTimes:
         """How long each stage takes; another object may be set."""
         return self.way.times

@@ -274,7 +274,7 @@ def _row(
         perceptual=perceptual,
         class_score=score,
         inception=None
-        if wish is not None
+        if target is not None
         else inception_score(measures.extractor, in_batches(made, BATCH), count, resize=RESIZE),
     )
 

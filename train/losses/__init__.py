@@ -97,7 +97,7 @@ def adversarial_loss(name: str, **options: float) -> AdversarialLoss:
     return LOSSES[name](**options)
 
 
-def score_loss(name: str, *, r1: float = 0.0, no_cgan: str = "two folders of pictures have no labels") -> AdversarialLoss:
+def score_loss(name: str, *, r1: float = 0.0, no_cgan: str = "two folders have no labels") -> AdversarialLoss:
     """The loss of that name for a method whose critic gives scores and that trains with Adam.
 
     Args:
