@@ -74,7 +74,7 @@ def speed(options: argparse.Namespace, backend: str, batch: int | None) -> dict[
 
 
 def flicker(model: str, frames: Sequence[Frame], attributes: dict[str, float], steady: float) -> Flicker:
-    """Of the change that the model makes to these frames, before any encoder."""
+    """Flicker of the change that the model makes to these frames, before any encoder."""
     with Translator.open(model, backend="cpu", framing=FaceFraming(steady=steady)) as translator:
         made = [frame.to_rgb() for frame in translator.stream(frames, **attributes)]
     return measure_flicker((frame.to_rgb() for frame in frames), made)

@@ -213,7 +213,7 @@ class Model:
 
     @property
     def shapes(self) -> tuple[tuple[int, ...], ...]:
-        """Of the inputs."""
+        """(height, width) of the inputs."""
         image = (self.batch, 3, self.case.side, self.case.side)
         return (image,) if self.spec.attributes is None else (image, (self.batch, self.spec.attributes.length))
 
@@ -502,7 +502,7 @@ def run(
 
 
 def verdicts(rows: Sequence[Row]) -> list[dict[str, object]]:
-    """Each goal with what came: parity, a whole frame against the network alone, and the goals of single models."""
+    """Each goal and its measured value: parity, a whole frame against the network alone, goals of single models."""
     found: list[dict[str, object]] = []
 
     def judge(row: Row, goal: str, came: float | None, wanted: float, met: bool) -> None:

@@ -19,8 +19,9 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
-from ganlens.engine import Translator
+from ganlens.engine import Translator, VideoSource
 from ganlens.engine.backends import available, default_threads, open_backend
 from ganlens.engine.benchmark import clip as clips
 from ganlens.engine.benchmark.processes import ENGINE, Usage, median_usage, run_pipeline
@@ -32,6 +33,8 @@ from ganlens.engine.pixels.frame import Frame
 from . import results
 
 CPU_BACKENDS = ("cpu", "openvino")
+LARGE = (4000, 3000)
+"""Width and height of a picture of 12 megapixels."""
 Row = list[results.Cell]
 
 
@@ -133,6 +136,23 @@ def starts(model: str, clip: Path, folder: Path, rounds: int) -> dict[str, Usage
     return {name: median_usage(usages) for name, usages in interleave(candidates, rounds).items()}
 
 
+def large_picture(model: str, clip: Path, folder: Path, rounds: int) -> dict[str, Usage]:
+    """Median usage of processes that translate a picture of 12 megapixels at full size, in tiles or in one piece."""
+    photo = folder / "large.png"
+    with VideoSource(clip) as source:
+        frame = next(iter(source))
+    Image.fromarray(frame.to_rgb()).resize(LARGE, Image.Resampling.BICUBIC).save(photo, compress_level=1)
+
+    def translate(framing: str) -> Callable[[], Usage]:
+        output = str(folder / f"{framing}.png")
+        command = [*ENGINE, "translate", str(photo), "-o", output, "-y", "-q", "--model", model, "--framing", framing]
+        return lambda: run_pipeline([[*command, "--backend", "cpu"]])
+
+    name = f"{LARGE[0]}x{LARGE[1]} picture, cpu, --framing"
+    usages = interleave({f"{name} {framing}": translate(framing) for framing in ("tile", "native")}, rounds)
+    return {name: median_usage(taken) for name, taken in usages.items()}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", default="starry", help="name or ONNX file")
@@ -161,6 +181,7 @@ def main() -> None:
     )
     with tempfile.TemporaryDirectory() as folder:
         usages = starts(options.model, clip, Path(folder), max(1, rounds // 40))
+        usages |= large_picture(options.model, clip, Path(folder), max(1, rounds // 100))
     details["starts"] = {name: vars(usage) for name, usage in usages.items()}
     rows += start_rows(usages)
     results.write(

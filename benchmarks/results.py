@@ -1,4 +1,4 @@
-"""Result files: what was measured, on what, and the table that the README shows of it."""
+"""Result files: what was measured, on what, and the table that the documentation shows of it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def write(
     """Write one result as JSON.
 
     Args:
-        benchmark: its name; a newer result of the same name takes its place in the README.
+        benchmark: its name; a newer result of the same name takes its place in the documentation.
         title, columns, rows: the table; a cell is text or a number.
         settings: all that was chosen and that another run would have to choose alike.
         details: the figures of every round.
@@ -40,7 +40,7 @@ def write(
     """
     for row in rows:
         if len(row) != len(columns):
-            raise ValueError(f"a row of {len(row)} cells came; expected {len(columns)}: {list(columns)}")
+            raise ValueError(f"got a row of {len(row)} cells, expected {len(columns)}: {list(columns)}")
     record = {
         "benchmark": benchmark,
         "machine": describe(),

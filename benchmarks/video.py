@@ -24,6 +24,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 
 import av
@@ -186,7 +187,7 @@ def check(job: Job, outputs: Mapping[str, Path]) -> dict[str, dict[str, object]]
     for name, output in outputs.items():
         times = video_times(output)
         if len(times) != len(expected):
-            raise ValueError(f"{name}: {len(times)} frames came, expected {len(expected)}")
+            raise ValueError(f"{name}: got {len(times)} frames, expected {len(expected)}")
         facts[name] = {
             "timestamps exact": times == expected,
             "sound untouched": sound_packets(output) == sound,
@@ -213,7 +214,7 @@ def main() -> None:
     parser.add_argument("--preset", default="veryfast")
     parser.add_argument("--vapoursynth", type=Path, help="bin folder of the environment with VapourSynth")
     parser.add_argument("--quick", action="store_true", help="two rounds, to see that it works")
-    parser.add_argument("--json", type=Path, help="default: benchmarks/results/video-MODE-DATE.json")
+    parser.add_argument("--json", type=Path, help="default: benchmarks/results/video-MODE-MODEL-DATE.json")
     options = parser.parse_args()
     clip = options.clip or clips.cached_clip(results.BENCH)
     onnx = find_model(options.model)
@@ -234,6 +235,7 @@ def main() -> None:
     programs: dict[str, Program] = {
         "ganlens": ours,
         "ganlens --backend cpu": lambda job, output: ours(job, output, "cpu"),
+        **({"ganlens --backend openvino": partial(ours, backend="openvino")} if find_spec("openvino") else {}),
         "plain OpenCV loop": plain_loop,
     }
     ffmpeg = shutil.which("ffmpeg")
@@ -303,9 +305,9 @@ def report(job: Job, programs: Mapping[str, Program], folder: Path, rounds: int,
         )
     what = f"region of {REGION_SIDE}²" if job.region else "whole frame"
     results.write(
-        options.json or results.FOLDER / f"video-{options.mode}-{datetime.date.today()}.json",
-        f"video {options.mode}",
-        title=f"{frames} frames of 720p30 H.264 + AAC, {what}, network at {job.size[1]}x{job.size[0]}",
+        options.json or results.FOLDER / f"video-{options.mode}-{job.onnx.stem}-{datetime.date.today()}.json",
+        f"video {options.mode}, {job.onnx.stem}",
+        title=f"{job.onnx.stem}: {frames} frames of 720p30 H.264 + AAC, {what}, network at {job.size[1]}x{job.size[0]}",
         columns=[
             "program",
             "seconds",

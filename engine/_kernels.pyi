@@ -39,13 +39,13 @@ class Prepare:
             size: (height, width) of the tensor.
             matrix: "bt601", "bt709" or "bt2020" (non-constant luminance).
             full_range: whether Y'CbCr uses 0..255 (JPEG) instead of 16..235 and 16..240.
-            siting: "left", "center" or "topleft": where chroma samples lie.
+            siting: "left", "center" or "topleft": the position of the chroma samples.
             value_range: what 0 and 255 become.
             bgr: B, G, R instead of R, G, B planes.
             target: one of :func:`targets`; "" takes the fastest.
 
         Raises:
-            ValueError, TypeError: an argument is wrong; the message says what came and what was expected.
+            ValueError, TypeError: an argument is wrong; the message says what was given and what was expected.
         """
 
     def __call__(self, planes: Sequence[NDArray[np.uint8]], out: NDArray[np.float32]) -> None:
@@ -61,7 +61,7 @@ class Prepare:
         """
 
 class Compose:
-    """Writes a generator's answer into the region of a frame; nothing outside it is touched.
+    """Writes a generator's output into the region of a frame; nothing outside it is touched.
 
     An object may be called from several threads; the calls wait for each other. The interpreter lock is released.
     """

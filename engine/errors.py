@@ -15,7 +15,7 @@
     ├── TrainingError (RuntimeError)   training data or a run folder cannot be used
     └── ExportError   (RuntimeError)   a generator cannot be exported, or its graph does not compute what it should
 
-Each message says what came, what was expected and the cure, in the user's terms. The command line prints it on one
+Each message says what was given, what was expected and the cure, in the user's terms. The command line prints it on one
 line and exits with status 1 (2 for wrong usage).
 """
 
@@ -49,7 +49,7 @@ class EngineError(Exception):
     """Base of all errors that a user of ganlens can cause or cure. Its text is :func:`printable`."""
 
     frame_number: int | None = None
-    """The frame of a stream at which it came, from 1, where there is one."""
+    """The number of the frame in the stream, from 1, if there is one."""
 
     def __str__(self) -> str:
         return printable(super().__str__())

@@ -1,8 +1,8 @@
 """Files that take their name only when they are whole, and the folder of caches.
 
-Everybody who writes a file does it here. It grows beside its place under a name that nobody can guess, opened so that
-no link and no existing file can be written through, and is renamed when it is complete. A reader therefore sees the
-old file or the new one; an error or a signal leaves the old one.
+All files are written through this module. A file grows next to its destination under an unguessable name, opened so
+that no link and no existing file can be written through, and is renamed when it is complete. A reader therefore sees
+the old file or the new one; an error or a signal leaves the old one.
 
 Its writer holds a lock on it (``flock``), which ends with the process however that ends: the next writer in the same
 folder removes what has no lock any more.
@@ -33,7 +33,7 @@ _SUPPORTS_NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 
 
 class FileInUse(OSError):
-    """Somebody else is writing a file of that name."""
+    """Another program is writing a file of that name."""
 
 
 class PartialFile:
@@ -108,7 +108,7 @@ def replace_file(
 ) -> None:
     """Write a file in one step: readers see the old one or the whole new one.
 
-    What is no regular file, such as ``/dev/stdout`` or a named pipe, is written to and stays.
+    A path that is not a regular file, such as ``/dev/stdout`` or a named pipe, is written to directly.
 
     Args:
         path: its name.
@@ -165,7 +165,7 @@ class OutputFile(io.RawIOBase):
     Errors of the system are kept and raised by :meth:`check`: libav would lose them on its way.
 
     Raises:
-        MediaError: the name is taken, is being written by somebody else, or cannot be written.
+        MediaError: the name is taken, is being written by another program, or cannot be written.
     """
 
     def __init__(self, path: Path, *, overwrite: bool) -> None:
@@ -275,7 +275,7 @@ def _rename_to_new(name: str, path: Path) -> None:
 
 @contextlib.contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """One at a time makes and removes temporary files in a folder; without a lock where there is none to get."""
+    """Serialise creation and removal of temporary files in a folder; without a lock if locking is unsupported."""
     descriptor = -1
     with contextlib.suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -286,7 +286,7 @@ def _locked(folder: Path) -> Iterator[None]:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
             except BlockingIOError:
-                if time.monotonic() > end:  # somebody else has a use for it, for long
+                if time.monotonic() > end:  # another process holds it for a long time
                     break
                 time.sleep(0.005)
             except OSError:
@@ -343,6 +343,11 @@ def cache_folder() -> Path:
     return Path(given) if given else platformdirs.user_cache_path("ganlens")
 
 
+def untrusted() -> bool:
+    """Whether ``GANLENS_UNTRUSTED`` says that files are read which others may have made to attack this machine."""
+    return os.environ.get("GANLENS_UNTRUSTED", "0") not in ("", "0")
+
+
 def make_private_folder(folder: Path) -> Path:
     """The folder, made for this user alone if it is missing.
 
@@ -357,7 +362,7 @@ def read_private(path: Path) -> bytes:
     """The content of a file that only this user can have written, opened once.
 
     Raises:
-        PermissionError: it is a link, belongs to somebody else, or others may write it.
+        PermissionError: it is a link, belongs to another user, or is writable by others.
         OSError: it is missing or cannot be read.
     """
     try:
@@ -369,9 +374,9 @@ def read_private(path: Path) -> bytes:
     with open(descriptor, "rb") as file:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
-            raise PermissionError(errno.EPERM, "it is no regular file", str(path))
+            raise PermissionError(errno.EPERM, "it is not a regular file", str(path))
         if status.st_uid != os.geteuid():
-            raise PermissionError(errno.EPERM, f"it was put there by somebody else (user {status.st_uid})", str(path))
+            raise PermissionError(errno.EPERM, f"it belongs to another user (user {status.st_uid})", str(path))
         if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-            raise PermissionError(errno.EPERM, "others may write it", str(path))
+            raise PermissionError(errno.EPERM, "others can write to it", str(path))
         return file.read()

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,9 +16,11 @@ from . import model as models
 from .backends import open_backend
 from .backends.base import Array, Backend, Choice
 from .errors import ModelFileError, OptionError
+from .media.base import FileInfo, FrameFormat, Notes
 from .model import Model
 from .model.attributes import label_names, label_vectors
 from .model.latents import between, check_latents, draw, seeded, seeds_from
+from .pixels.frame import Frame
 from .spec import GeneratorSpec
 from .timing import StageTimes
 
@@ -52,7 +55,7 @@ class Generator:
 
     Raises:
         OptionError: the model takes an image.
-        ModelFileError: the model's answer is no finished picture.
+        ModelFileError: the model's output is not a finished picture.
     """
 
     BATCH = 4
@@ -177,9 +180,11 @@ class Generator:
         _, latents, vectors = self._draw(labels, seed, n, latent)
         count = len(latents)
         if count < 2:
-            raise OptionError(f"a walk through {count} picture came; expected 2 or more (-n 2).")
+            raise OptionError(f"got {count} picture for a walk, expected at least 2 (-n 2).")
         if frames < count:
-            raise OptionError(f"{frames} frames came for a walk through {count} pictures; expected one for each.")
+            raise OptionError(
+                f"got {frames} frames for a walk through {count} pictures, expected at least one for each."
+            )
         port = self.spec.latent
         assert port is not None
 
@@ -211,14 +216,14 @@ class Generator:
         assert port is not None
         given = None if latent is None else check_latents(port, latent, "a latent")
         if given is not None and n not in (None, len(given)):
-            raise OptionError(f"n = {n} came with {len(given)} latents; leave n out.")
+            raise OptionError(f"got n = {n} with {len(given)} latents; leave n out.")
         seeds = seeds_from(seed, (1 if given is None else len(given)) if n is None else n)
         randoms = [seeded(number) for number in seeds]
         drawn = np.stack([draw(port, random) for random in randoms])  # also where latents are given: the labels stay
         names = [name.strip() for name in labels.split(",")] if isinstance(labels, str) else labels
         if self.spec.attributes is None:
             if names:
-                raise OptionError(f"Model '{self.spec.name}' takes no labels; {', '.join(names)} came.")
+                raise OptionError(f"Model '{self.spec.name}' takes no labels, got {', '.join(names)}.")
             return seeds, drawn if given is None else given, None
         return seeds, drawn if given is None else given, label_vectors(self.spec.attributes, names, randoms)
 
@@ -238,14 +243,41 @@ class Generator:
             yield from pixels
 
 
+class WalkSource:
+    """A walk as a source of frames, for :class:`~ganlens.engine.session.Session`; it can be iterated once.
+
+    Args:
+        frames, draws: as of :meth:`Generator.walk`, whose errors are raised here.
+        rate: frames per second.
+    """
+
+    live = False
+    file: FileInfo | None = None
+
+    def __init__(self, generator: Generator, frames: int, rate: Fraction, **draws: Any) -> None:
+        size = generator.spec.size.fixed or generator.spec.size.preferred
+        self.format = FrameFormat(size, "rgb24", rate, time_base=1 / rate)
+        self.frames: int | None = frames
+        self.notes = Notes()
+        self._pixels = generator.walk(frames, **draws)
+
+    def __iter__(self) -> Iterator[Frame]:
+        assert self.format.rate is not None
+        for number, pixels in enumerate(self._pixels):
+            yield Frame.from_rgb(pixels, time=number / self.format.rate)
+
+    def close(self) -> None:
+        """The generator stays open."""
+
+
 def _check_spec(spec: GeneratorSpec) -> None:
     if spec.image is not None or spec.latent is None:
         raise OptionError(
-            f"Model '{spec.name}' takes an image; it makes none from noise. "
+            f"Model '{spec.name}' takes an image and cannot generate from noise. "
             "Use engine translate (Translator in Python)."
         )
     if spec.output.kind == "segment":
-        raise ModelFileError(f"'{spec.name}' answers with a segment but has no image to compose it over.")
+        raise ModelFileError(f"'{spec.name}' returns a segment but has no image to composite it over.")
 
 
 def _to_pixels(images: Array, spec: GeneratorSpec) -> Pixels:

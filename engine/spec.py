@@ -7,7 +7,7 @@ checkpoint (safetensors) through the ``metadata_props`` of the ONNX file into th
 - ACL-GAN: image and attribute vector in, segment and mask out, composed over the input inside a frame.
 - PSC-GAN: latent and label vector in (no image), image out; or image and label vector in.
 
-Conventions said once: images are NCHW; sizes are ``(height, width)``; masks are 1 where the generator's answer shows.
+Conventions said once: images are NCHW; sizes are ``(height, width)``; masks are 1 where the generator's output shows.
 """
 
 from __future__ import annotations
@@ -48,9 +48,9 @@ class Combination(Record):
 
 
 class Strength(Record):
-    """What a user's value for an attribute means to the network: 0 leaves the picture alone, 1 is the full edit.
+    """What a user's value for an attribute means to the network: 0 leaves the picture unchanged, 1 is the full edit.
 
-    A network learns entries of its vector (0: without the attribute, 1: with it), and what lies between them rarely
+    A network learns entries of its vector (0: without the attribute, 1: with it), and values in between rarely
     changes the picture in proportion. The points say which entry gives which share of the edit.
     """
 
@@ -58,13 +58,13 @@ class Strength(Record):
     """(strength, entry of the vector) with rising strengths, linear in between. The first and the last are the range
     that a user may set: 0..1, or from -1 where the attribute can also be taken away. Strength 0 is among them."""
     experimental: bool = False
-    """True: the edit exists but does not convince; users are told so."""
+    """True: the edit is unreliable; users are warned."""
 
     @model_validator(mode="after")
     def _points_rise_through_zero(self) -> Strength:
         strengths = [strength for strength, _ in self.points]
         if len(strengths) < 2 or any(a >= b for a, b in pairwise(strengths)) or 0.0 not in strengths:
-            raise ValueError(f"strengths must rise and hold 0, got {strengths}")
+            raise ValueError(f"strengths must increase and contain 0, got {strengths}")
         return self
 
     @property
@@ -79,7 +79,7 @@ class Strength(Record):
 
     @property
     def neutral(self) -> float:
-        """The entry that leaves the picture alone."""
+        """The entry that leaves the picture unchanged."""
         return self.entry(0.0)
 
     def entry(self, strength: float) -> float:
@@ -122,7 +122,7 @@ class AttributeInput(Record):
             if unknown:
                 raise ValueError(f"combination names {unknown}, which are not among the attributes {list(self.names)}")
             if self.exactly_one and any(len(set(group) & set(row.names)) != 1 for group in self.groups):
-                raise ValueError(f"combination {list(row.names)} has not exactly one name of each group")
+                raise ValueError(f"combination {list(row.names)} does not have exactly one name of each group")
         return self
 
     @model_validator(mode="after")
@@ -131,7 +131,9 @@ class AttributeInput(Record):
         if unknown:
             raise ValueError(f"strengths name {unknown}, which are not among the attributes {list(self.names)}")
         if self.strengths and self.exactly_one:
-            raise ValueError("groups of exactly one have no entry that leaves a picture alone, so no strengths")
+            raise ValueError(
+                "groups of exactly one have no entry that leaves a picture unchanged, so they cannot have strengths"
+            )
         return self
 
     @property
@@ -144,8 +146,12 @@ class AttributeInput(Record):
         strength = self.strengths.get(name)
         return (0.0, 1.0) if strength is None else (strength.lowest, strength.highest)
 
+    def rest(self, name: str) -> float:
+        """The user's value that means what leaving the attribute out means."""
+        return 0.5 if self.complement and name not in self.strengths else 0.0
+
     def is_experimental(self, name: str) -> bool:
-        """Whether an attribute's edit seldom convinces, so that users are told."""
+        """Whether an attribute's edit is unreliable, so that users are warned."""
         return name in self.strengths and self.strengths[name].experimental
 
 
@@ -169,7 +175,7 @@ class ImageOutput(Record):
     @model_validator(mode="after")
     def _segment_needs_mask(self) -> ImageOutput:
         if self.kind == "segment" and self.mask is None:
-            raise ValueError("a 'segment' output needs a mask output to be composed with")
+            raise ValueError("a 'segment' output needs a mask output")
         return self
 
 
@@ -213,7 +219,7 @@ class Training(Record):
     seconds: float = 0.0
     hardware: str = ""
     teacher: str = ""
-    """Whom it learned from, where that was another model or a filter, and the licence of that."""
+    """The teacher (another model or a filter) and its licence, if the model was trained on the output of one."""
     note: str = ""
     """What a user must know: "research use", "trained briefly", the discriminator used."""
 
@@ -253,15 +259,15 @@ class GeneratorSpec(Record):
     output: ImageOutput = ImageOutput()
     size: SizeRule = SizeRule()
     value_range: ValueRange = (-1.0, 1.0)
-    """Of the image tensors, in and out; 8-bit 0 maps to the first, 255 to the second."""
+    """Range of the image tensors, input and output; 8-bit 0 maps to the first value, 255 to the second."""
     channel_order: Literal["RGB", "BGR"] = "RGB"
     frame_border_px: Annotated[int, Field(ge=0)] = 0
     """Border in which the output equals the input exactly (image framing), at ``size.preferred``."""
     face_alignment: Literal["", "celeba"] = ""
-    """How a face lies in the pictures the model was made for; empty: pictures of any kind. "celeba": CelebA's aligned
+    """Face alignment of the pictures the model was trained on; empty: pictures of any kind. "celeba": CelebA's aligned
     pictures, their middle 178x178. The runtime then finds, aligns and puts back every face of a frame by itself."""
     detail: Annotated[float, Field(ge=0, le=1)] | None = None
-    """How much of the original's fine luminance detail the runtime adds back unless told otherwise, chosen by eye;
+    """How much of the original's fine luminance detail the runtime adds back by default, chosen by eye;
     None: 1 for faces, else 0."""
     precision: Literal["fp32", "fp16", "int8"] = "fp32"
     training: Training | None = None
@@ -276,7 +282,7 @@ class GeneratorSpec(Record):
         if self.image is None and self.latent is None:
             raise ValueError("a generator needs an image or a latent input")
         if self.value_range[0] >= self.value_range[1]:
-            raise ValueError(f"value_range must rise, got {self.value_range}")
+            raise ValueError(f"value_range must increase, got {self.value_range}")
         return self
 
     def to_metadata(self) -> dict[str, str]:

@@ -51,9 +51,12 @@ def export(
         ),
     ] = None,
     half_weights: Annotated[
-        bool, typer.Option("--half-weights", help="Store weights as float16, with fp32: half the file.")
+        bool,
+        typer.Option("--half-weights", help="Store weights as float16: half the file size; needs --precision fp32."),
     ] = False,
-    half_io: Annotated[bool, typer.Option("--half-io", help="Float16 inputs and outputs, with fp16.")] = False,
+    half_io: Annotated[
+        bool, typer.Option("--half-io", help="Float16 inputs and outputs; needs --precision fp16.")
+    ] = False,
     images: Annotated[
         Path | None,
         typer.Option(
@@ -68,11 +71,13 @@ def export(
     opset: Annotated[int, typer.Option(metavar="N", help="ONNX operator set, 17 to 23.")] = 20,
     detail: Annotated[
         float | None,
-        typer.Option(min=0, max=1, help="Share of the original's fine detail that the runtime adds back by default."),
+        typer.Option(
+            min=0, max=1, help="Fraction of the original's fine detail that the runtime adds back by default."
+        ),
     ] = None,
     name: Annotated[str, typer.Option(metavar="NAME", help="Name in the record; default: the checkpoint's.")] = "",
     tensorrt: Annotated[
-        bool, typer.Option("--tensorrt", help="Then build the TensorRT plan that engine translate will find.")
+        bool, typer.Option("--tensorrt", help="Also build the TensorRT plan that engine translate will use.")
     ] = False,
     force: Annotated[bool, typer.Option("--force", "-y", help="Overwrite the output file.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the verdict as JSON.")] = False,
@@ -113,7 +118,7 @@ def export(
         typer.echo(json.dumps(values, indent=2))
     if not report.passed:
         raise ExportError(
-            f"The graph does not compute what PyTorch computes: {'; '.join(report.failures)} on "
+            f"The output of the graph differs from PyTorch: {'; '.join(report.failures)} on "
             f"{report.parity.inputs} (worst of {report.parity.images}). {_cure(report)} '{output}' was not written."
         )
 
@@ -126,7 +131,7 @@ def check_tensorrt(precision: PrecisionName) -> None:
         OptionError: INT8, which is calibrated for CPUs here.
     """
     if precision is PrecisionName.INT8:
-        raise OptionError("--tensorrt takes --precision fp16 or fp32; int8 is made for CPUs here.")
+        raise OptionError("--tensorrt takes --precision fp16 or fp32; int8 is for CPUs.")
     gpu_for(load())
 
 
@@ -138,7 +143,7 @@ def parse_size(text: str) -> Size:
     """
     parts = text.lower().replace("×", "x").split("x")
     if len(parts) not in (1, 2) or not all(part.strip().isdecimal() and int(part) > 0 for part in parts):
-        raise OptionError(f"Size '{text}' came; expected HEIGHTxWIDTH, e.g. 360x640, or one number for a square.")
+        raise OptionError(f"--size: got '{text}', expected HEIGHTxWIDTH, e.g. 360x640, or one number for a square.")
     return int(parts[0]), int(parts[-1])
 
 

@@ -78,15 +78,15 @@ def load_foreign(path: Path, *, name: str = "", size: int = 0, attributes: tuple
         unknown = [n for n in found.weights if n not in needed]
         if wrong or unknown:
             raise ModelFileError(
-                f"{path} looks like {found.family}, but not quite: {len(wrong)} weights are missing or misshapen"
+                f"{path} resembles {found.family}, but does not match: {len(wrong)} weights are missing or misshapen"
                 f"{_some(wrong)}, {len(unknown)} are unknown{_some(unknown)}."
             )
         generator.load_state_dict(found.weights)
         return Foreign(generator.eval(), found.spec, found.family)
     raise ModelFileError(
-        f"{path} is no known generator: its first weights are {', '.join(list(weights)[:SHOWN])}. Known are ResNet-6, "
-        "ResNet-9 and U-Net of pytorch-CycleGAN-and-pix2pix and the generator of yunjey's StarGAN. Others: build the "
-        "network in PyTorch, and export it with ganlens.export.export_onnx."
+        f"{path} is not a known generator: its first weights are {', '.join(list(weights)[:SHOWN])}. Known are "
+        "ResNet-6, ResNet-9 and U-Net of pytorch-CycleGAN-and-pix2pix and the generator of yunjey's StarGAN. "
+        "For others, build the network in PyTorch, and export it with ganlens.export.export_onnx."
     )
 
 

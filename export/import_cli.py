@@ -48,7 +48,7 @@ def import_checkpoint(
     data_licence: Annotated[
         str, typer.Option(metavar="TEXT", help="Licence of that data, and of the weights, for the record.")
     ] = "not stated",
-    note: Annotated[str, typer.Option(metavar="TEXT", help="What a user must know, for the record.")] = "",
+    note: Annotated[str, typer.Option(metavar="TEXT", help="Notes for users, for the record.")] = "",
     force: Annotated[bool, typer.Option("--force", "-y", help="Overwrite the output file.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the verdict as JSON.")] = False,
 ) -> None:
@@ -88,6 +88,5 @@ def import_checkpoint(
         Console().print(verdict_table(report))
     if not report.passed:
         raise ExportError(
-            f"The graph does not compute what PyTorch computes: {'; '.join(report.failures)}. '{output}' was not "
-            "written."
+            f"The output of the graph differs from PyTorch: {'; '.join(report.failures)}. '{output}' was not written."
         )

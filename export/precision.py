@@ -118,7 +118,7 @@ def to_fp16(model: onnx.ModelProto, *, keep_nodes: Collection[str] = (), half_io
 
 
 class _Casts:
-    """The casts that exist so far: one per tensor and type, whoever reads it."""
+    """The casts that exist so far: one per tensor and type, for all of its readers."""
 
     def __init__(self, weights: dict[str, TensorProto]) -> None:
         self.known: dict[tuple[str, int], str] = {}
@@ -180,7 +180,7 @@ def to_int8(model: onnx.ModelProto, feeds: Sequence[Feed]) -> onnx.ModelProto:
     if len(feeds) < MIN_CALIBRATION:
         raise ExportError(
             f"INT8 needs at least {MIN_CALIBRATION} calibration pictures beside those of the parity gate; "
-            f"{len(feeds)} came. Give a folder with more pictures (--images DIR)."
+            f"got {len(feeds)}. Give a folder with more pictures (--images DIR)."
         )
     convolutions = [node.name for node in model.graph.node if node.op_type in ("Conv", "ConvTranspose")]
     inner = [node for node in model.graph.node if node.op_type == "Conv" and node.name in convolutions[1:-1]]

@@ -223,21 +223,21 @@ def composition_nodes(model: onnx.ModelProto) -> list[str]:
 def _check(spec: GeneratorSpec, options: ExportOptions) -> Size:
     """The size to export at, if the options fit the generator."""
     if options.opset not in OPSETS:
-        raise OptionError(f"Opset {options.opset} came; expected {OPSETS[0]} to {OPSETS[-1]}.")
+        raise OptionError(f"opset: got {options.opset}, expected {OPSETS[0]} to {OPSETS[-1]}.")
     if options.precision not in THRESHOLDS:
-        raise OptionError(f"Precision '{options.precision}' came; expected one of {', '.join(THRESHOLDS)}.")
+        raise OptionError(f"precision: got '{options.precision}', expected one of {', '.join(THRESHOLDS)}.")
     if options.half_weights and options.precision != "fp32":
         raise OptionError(f"Weights stored as float16 need precision fp32; got {options.precision}.")
     if options.half_io and options.precision != "fp16":
-        raise OptionError(f"Float16 inputs and outputs need precision fp16; {options.precision} came.")
+        raise OptionError(f"Float16 inputs and outputs need precision fp16; got {options.precision}.")
     size = options.size or spec.size.fixed or spec.size.preferred
     if not spec.size.accepts(size):
         nearest = spec.size.round_up(size)
         raise OptionError(
-            f"Size {size[0]}x{size[1]} came; '{spec.name}' takes {spec.size}. Use --size {nearest[0]}x{nearest[1]}."
+            f"got size {size[0]}x{size[1]}; '{spec.name}' takes {spec.size}. Use --size {nearest[0]}x{nearest[1]}."
         )
     if spec.output.kind == "segment" and spec.image is None:
-        raise ModelFileError(f"'{spec.name}' answers with a segment but has no image to compose it over.")
+        raise ModelFileError(f"'{spec.name}' returns a segment but has no image to compose it over.")
     return size
 
 

@@ -226,7 +226,7 @@ class Study:
     # --- one weight or three -----------------------------------------------------------------------------------------
 
     def weights(self) -> None:
-        """Edits as wished, others kept, distance, and change of the background, over the weights of both methods."""
+        """Edits as requested, others kept, distance, and change of the background, over the weights of both methods."""
         cells = Cells(self.options.work / "weights.json", self.settings)
         kinds: list[tuple[str, type[EditorConfig], dict[str, float]]] = [
             (f"ACL-GAN, attribute {value:g}", ACLGANConfig, {"lambda_att": value}) for value in self.scale.lambda_att
@@ -261,8 +261,8 @@ class Study:
             "weights",
             f"ACL-GAN beside StarGAN, one weight or three: {self.scale.images} pictures, {self.scale.size} px, "
             f"{self.scale.seeds} seeds, {floor['faces']} held out",
-            ["method and weights", "edited as wished", "others kept", floor["distance"], "largest change in the border",
-             "mean change", "training, s"],
+            ["method and weights", "edited as requested", "others kept", floor["distance"],
+             "largest change in the border", "mean change", "training, s"],
             rows,
             found,
         )  # fmt: skip
@@ -307,7 +307,7 @@ class Study:
     def growing(self) -> None:
         """Training time until the edits are as near to real faces as the run that does worse ever comes.
 
-        Unedited faces are the nearest of all, so the share of edits that are as wished stands beside. Both runs have
+        Unedited faces are the nearest of all, so the share of edits that are as requested stands beside. Both runs have
         equal networks; those of a fixed size have grown after the first picture.
         """
         images, looks = self.scale.growing_images or self.scale.images, self.scale.looks
@@ -340,7 +340,7 @@ class Study:
             f"ACL-GAN with and without growing: training until a distance, {self.scale.size} px, at most {images} "
             "pictures",
             ["seed", "distance that both reach", "fixed size, s", "growing, s", "growing / fixed",
-             "edited as wished then, fixed", "growing"],
+             "edited as requested then, fixed", "growing"],
             rows,
             {f"{name}, seed {seed}": curve for (name, seed), curve in curves.items()},
         )  # fmt: skip

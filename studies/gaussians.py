@@ -29,7 +29,7 @@ LATENT = 2
 HIDDEN = 128
 CODE = 2
 CENTRES = torch.tensor(list(itertools.product([SPACING * (place - SIDE // 2) for place in range(SIDE)], repeat=2)))
-"""(25, 2); five in a row have one first coordinate, which is what the conditional loss is told."""
+"""(25, 2); five in a row have one first coordinate, which is the label of the conditional loss."""
 
 
 class Coverage(NamedTuple):
@@ -49,7 +49,7 @@ def draw(count: int) -> tuple[Tensor, Tensor]:
 
 
 def coverage(points: Tensor) -> Coverage:
-    """Of ``SAMPLES`` generated points (N, 2)."""
+    """Figures for ``SAMPLES`` generated points (N, 2)."""
     distances, nearest = torch.cdist(points, CENTRES).min(dim=1)
     found = torch.bincount(nearest[distances < GOOD], minlength=len(CENTRES)).double()
     total = float(found.sum())

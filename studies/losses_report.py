@@ -140,7 +140,7 @@ class Claim(NamedTuple):
     """"strength" or "weakness"."""
     said: str
     test: Callable[[Mapping[str, Summary]], tuple[str, bool | None]]
-    """Summaries → (measured, agrees); None: cannot be told from this study."""
+    """Summaries → (measured, agrees); None: cannot be decided by this study."""
 
 
 def claims() -> list[Claim]:
@@ -167,7 +167,7 @@ def claims() -> list[Claim]:
     ]
 
 
-def _steadier(s: Mapping[str, Summary], one: str, other: str, wished: bool) -> tuple[str, bool | None]:
+def _steadier(s: Mapping[str, Summary], one: str, other: str, claimed: bool) -> tuple[str, bool | None]:
     spread = s[one].spread
     if other == "median":
         spreads = [each.spread for name, each in s.items() if name != one and each.spread is not None]
@@ -177,14 +177,14 @@ def _steadier(s: Mapping[str, Summary], one: str, other: str, wished: bool) -> t
     if spread is None or against is None:
         return "needs at least two seeds", None
     whose = "the others' median" if other == "median" else other
-    return f"spread of the distance {spread:.0f}, {whose} {against:.0f}", (spread < against) == wished
+    return f"spread of the distance {spread:.0f}, {whose} {against:.0f}", (spread < against) == claimed
 
 
-def _vanishes(s: Mapping[str, Summary], name: str, wished: bool) -> tuple[str, bool | None]:
+def _vanishes(s: Mapping[str, Summary], name: str, claimed: bool) -> tuple[str, bool | None]:
     ratio = s[name].gradient_ratio
     if ratio is None:
         return "not measured", None
-    return f"norm at the end {ratio:.2f} of that at the start", (ratio < VANISHED) == wished
+    return f"norm at the end {ratio:.2f} of that at the start", (ratio < VANISHED) == claimed
 
 
 def _loses_modes(s: Mapping[str, Summary], name: str) -> tuple[str, bool | None]:
@@ -222,7 +222,7 @@ def _less(a: Sequence[float], b: Sequence[float], what: str, other: str, digits:
     return text, difference < 0
 
 
-VERDICTS = {True: "agrees", False: "does not agree", None: "cannot be told"}
+VERDICTS = {True: "agrees", False: "does not agree", None: "undecided"}
 
 
 def claim_rows(summaries: Mapping[str, Summary]) -> list[list[str]]:
@@ -309,14 +309,14 @@ of this table only. The spread over seeds is the survey's "training stability"; 
 critic steps moved their generator a fifth as often. Each has its own published optimiser. Processor time, of the least
 disturbed seed, holds loading, both networks and all that follows a step. "Points" is another bed: small networks, 25
 Gaussians on a grid, a mode being found when a fifth of its fair share of the samples lie within three standard
-deviations; cgan is told the row.
+deviations; cgan is conditioned on the row.
 
 ![loss curves]({links[0]})
 ![norm of the generator's gradient]({links[1]})
 ![generated points of the first seed]({links[2]})
 
 {claimed}
-The claims are those of the losses' own papers, on the axes that the survey names. "Cannot be told": the difference is
+The claims are those of the losses' own papers, on the axes that the survey names. "Undecided": the difference is
 within the two spreads, or there is one seed only. A gradient counts as vanishing when it falls below a tenth of its
 first values. A study of this scale says how the losses behave at the beginning of a training, not where they end.
 

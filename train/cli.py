@@ -110,7 +110,10 @@ def _command(method: str, kind: type[TrainConfig]) -> Any:
     parameters += [_parameter(name, kind.model_fields[name]) for name in shown]
     parameters += [
         _option(
-            "config", Path | None, None, "Start from a recipe (.toml) or a run's config.json; options given here win."
+            "config",
+            Path | None,
+            None,
+            "Start from a recipe (.toml) or a run's config.json; options on the command line take precedence.",
         ),
         _option("resume", bool, False, "Continue the run in --out exactly where it stopped."),
     ]
@@ -167,7 +170,7 @@ add_commands(app)
 
 @app.command("demo")
 def demo(
-    out: Annotated[Path, typer.Option(help="Folder for the synthetic pictures and the run; made if missing.")],
+    out: Annotated[Path, typer.Option(help="Folder for the synthetic pictures and the run; created if missing.")],
     steps: Annotated[int, typer.Option(help="Training steps; 300 take about a minute on two CPU cores.")] = 300,
 ) -> None:
     """Train a small CycleGAN on synthetic photos and paintings: shows that training works, without any data."""
@@ -263,7 +266,9 @@ def evaluate(
     weights: Annotated[Path | None, typer.Option(help="VGG16 convolutions, a safetensors file.")] = None,
     inception: Annotated[
         Path | None,
-        typer.Option(help="Weights of the FID Inception (.pth, .safetensors), or an Inception .onnx; wins over VGG16."),
+        typer.Option(
+            help="Weights of the FID Inception (.pth, .safetensors), or an Inception .onnx; used instead of VGG16."
+        ),
     ] = None,
     size: Annotated[int, typer.Option(help="Side of the square pictures that are compared, in pixels.")] = 256,
     lpips: Annotated[
@@ -288,9 +293,12 @@ def evaluate(
         ),
     ] = None,
     json: Annotated[Path | None, typer.Option(help="Write the result as JSON.")] = None,
-    record: Annotated[bool, typer.Option("--record", help="Put the figures into the checkpoint's record.")] = False,
+    record: Annotated[
+        bool, typer.Option("--record", help="Store the figures in the record of the checkpoint.")
+    ] = False,
     classifier: Annotated[
-        Path | None, typer.Option(help="For attribute models: the judge, of engine train classifier.")
+        Path | None,
+        typer.Option(help="For attribute models: the classifier that judges edits, from engine train classifier."),
     ] = None,
     data: Annotated[str, typer.Option(help="For attribute models: the faces; default: the run's.")] = "",
     holdout: Annotated[
@@ -298,7 +306,7 @@ def evaluate(
     ] = None,
     count: Annotated[
         int,
-        typer.Option(help="Held-out faces to take, 0: all; of generators from noise: pictures to make."),
+        typer.Option(help="Held-out faces to use (0: all); for generators from noise: pictures to generate."),
     ] = 0,
 ) -> None:
     """Measure a model: distance to the paintings, what a classifier says of edits, or distance of generated pictures.

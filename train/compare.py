@@ -22,10 +22,10 @@ from .config import CONFIG_NAME, read_sessions, read_values
 from .history import Point, read_history
 
 COLOURS = ("#1f77b4", "#d62728", "#2ca02c", "#9467bd", "#ff7f0e", "#17becf", "#8c564b", "#7f7f7f")
-"""Of the runs, in their order; more runs begin again."""
+"""Colours of the runs, in order; they repeat for more runs."""
 WIDTH, HEIGHT, LEFT, BOTTOM = 420, 220, 62, 26
 WIDEST_SAMPLE = 1600
-"""Of a sample grid in the page, px."""
+"""Width of a sample grid in the page, px."""
 NOT_COMPARED = ("out", "name")
 
 
@@ -47,7 +47,7 @@ def open_run(folder: Path) -> RunFolder:
         TrainingError: it is none.
     """
     if not (folder / CONFIG_NAME).is_file():
-        raise TrainingError(f"{folder} is no run folder of engine train: it has no {CONFIG_NAME}.")
+        raise TrainingError(f"{folder} is not a run folder of engine train: it has no {CONFIG_NAME}.")
     samples = sorted((folder / "samples").glob("step-*.png"))
     values = read_values(folder)
     return RunFolder(

@@ -15,7 +15,7 @@ class Point(NamedTuple):
 
     step: int
     seconds: float
-    """Of training, up to here."""
+    """Seconds of training so far."""
     name: str
     value: float
 

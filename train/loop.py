@@ -147,7 +147,7 @@ class Trainer:
         config, schedule = self.config, self.schedule
         if self.step >= schedule.steps:
             raise TrainingError(
-                f"{config.out} is finished: {self.step} of {schedule.steps} steps. Give a larger --steps to go on."
+                f"{config.out} is finished: {self.step} of {schedule.steps} steps. Give a larger --steps to continue."
             )
         with self._own_folder(), self._log_file():
             try:
@@ -274,8 +274,8 @@ class Trainer:
             refuse_used_folder(self.config.run)
         elif state_stamp(self.config.run) != self._resumed_from:
             raise TrainingError(
-                f"The run in {self.config.run} has gone on since it was opened: another process trains it. Try again "
-                "when that has ended."
+                f"The run in {self.config.run} has changed since it was opened: another process is training it. Try "
+                "again when that process has ended."
             )
 
     def update(self, batch: Batch) -> None:
@@ -399,7 +399,7 @@ class Trainer:
         config, fingerprint = self.config, self.dataset.fingerprint()
         known = {found["data"] for found in read_sessions(config.run) if found.get("data")}
         if self.step and known and fingerprint not in known:
-            logger.warning("the pictures are not those with which the run began: other names, sizes or labels")
+            logger.warning("the pictures differ from those at the start of the run: other names, sizes or labels")
         processes = int(self.accelerator.num_processes)
         save_config(
             config,
@@ -514,8 +514,8 @@ class Trainer:
                         "run in another --out (with acl-gan, --discriminator-size lets a run go on at another --size)."
                     ) from error
                 raise TrainingError(
-                    f"The {name} in {self.config.out} has other layers than this version's: it was written by an older "
-                    f"one ({str(error).splitlines()[-1].strip()}). Start a new run."
+                    f"The {name} in {self.config.out} was written by an older version with other "
+                    f"layers ({str(error).splitlines()[-1].strip()}). Start a new run."
                 ) from error
         for name, averaged in self.averaged.items():
             averaged.load_state_dict(saved["averaged"][name])
@@ -530,7 +530,7 @@ class Trainer:
 
     @torch.no_grad()
     def sample(self) -> None:
-        """Write a grid of the averaged networks' answers to the data set's preview."""
+        """Write a grid of the averaged networks' outputs to the data set's preview."""
         if not self.is_main:
             return
         batch = self.dataset.preview(self.config.samples, self.config.resize_px // 8 * 8)
@@ -572,11 +572,11 @@ class Trainer:
             return
         average_in_place([parameter.grad for parameter in self._parameters(phase) if parameter.grad is not None])
 
-    def _agree(self, *wishes: bool) -> tuple[bool, ...]:
-        """What any process wishes, all do: clocks and signals do not reach them in the same step."""
+    def _agree(self, *own: bool) -> tuple[bool, ...]:
+        """Make a decision of any process the decision of all: clocks and signals do not reach them in the same step."""
         if self.accelerator.num_processes == 1:
-            return wishes
-        votes = torch.tensor([float(wish) for wish in wishes], device=self.device)
+            return own
+        votes = torch.tensor([float(vote) for vote in own], device=self.device)
         return tuple(bool(vote > 0) for vote in self.accelerator.reduce(votes, reduction="sum"))
 
     def _refuse_not_finite(self) -> None:
@@ -584,7 +584,7 @@ class Trainer:
         if bad:
             raise TrainingError(
                 f"Training diverged before step {self.step}: {', '.join(bad)} not finite. The last checkpoint in "
-                f"{self.config.out} is from before. Start again with a lower --learning-rate, or without fp16."
+                f"{self.config.out} is from an earlier step. Start again with a lower --learning-rate, or without fp16."
             )
 
     def _log(self, elapsed: float) -> None:

@@ -50,6 +50,6 @@ class Schedule(NamedTuple):
         return cls(epochs * per_epoch, per_epoch, config.epochs, config.decay_epochs, by_epoch=True)
 
     def factor(self, step: int) -> float:
-        """Of the learning rate, in step ``step`` (from 0)."""
+        """Factor of the learning rate in step ``step`` (from 0)."""
         done = step // self.steps_per_epoch if self.by_epoch else step
         return decay_factor(done, self.constant, self.decay)

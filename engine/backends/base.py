@@ -22,7 +22,7 @@ Shape = tuple[int, ...]
 
 
 class Output(NamedTuple):
-    """What a generator answers."""
+    """The output of a generator."""
 
     translated: Array
     """(N, 3, H, W) float32 in the model's value range and channel order."""
@@ -30,7 +30,7 @@ class Output(NamedTuple):
     """(N, 1, H, W) float32 in [0, 1]; 1 shows ``translated``."""
 
     def part(self, index: int) -> Output:
-        """What it says of one picture, as a run of that picture alone would."""
+        """The output for one picture, as if the batch had only that picture."""
         one = slice(index, index + 1)
         return Output(self.translated[one], None if self.mask is None else self.mask[one])
 
@@ -49,11 +49,11 @@ class Backend(Protocol):
     batch: int | None
     """Pictures that every run must have, where the model fixes their number."""
     usual_batch: int
-    """Pictures that share a run where several are at hand, the model leaves their number free and nothing else is asked
-    for; 1 where sharing has not been shown to pay."""
+    """Default batch size if several pictures are available and the model has a free batch dimension; 1 where batching
+    was not measured to be faster."""
 
     def run(self, image: Array | None, attributes: Array | None = None, latent: Array | None = None) -> Output:
-        """Run the network once.
+        """Run inference once.
 
         Args:
             image: (N, 3, H, W) float32 in the spec's value range and channel order, C-contiguous; None for a
@@ -68,13 +68,13 @@ class Backend(Protocol):
         ...
 
     def close(self) -> None:
-        """Free the model; a second call does nothing."""
+        """Free the model. A second call has no effect."""
         ...
 
 
 @dataclass(frozen=True)
 class Choice:
-    """Which backend runs, and why those before it in the order of preference do not."""
+    """Which backend runs, and why backends with higher preference do not."""
 
     name: str
     lines: tuple[str, ...] = ()
@@ -102,7 +102,7 @@ class Binding(Protocol):
 
 
 class ModelBackend(ABC):
-    """What the backends that open a model share: checks, and one :class:`Binding` per set of input shapes."""
+    """Common part of the backends: input checks, and one :class:`Binding` per set of input shapes."""
 
     name: str
     device = "cpu"
@@ -123,7 +123,7 @@ class ModelBackend(ABC):
     """Whether preparing for a set of input shapes runs the network already."""
 
     def __init__(self, spec: GeneratorSpec, *, title: str, batch: int | None = None, threads: int = 1) -> None:
-        """Say what is run; a model need not be a file.
+        """Describe the model; it need not be a file.
 
         Args:
             title: what messages call the model, such as the name of its file.
@@ -158,7 +158,7 @@ class ModelBackend(ABC):
         binding = self._bindings.get(shapes)
         if binding is None:
             if self.batch is not None and shapes[0][0] != self.batch:
-                raise ShapeError(f"a batch of {shapes[0][0]} came; {self.title} is made for a batch of {self.batch}.")
+                raise ShapeError(f"got a batch of {shapes[0][0]}; {self.title} is made for a batch of {self.batch}.")
             binding = self._bind(shapes)
             self._bindings[shapes] = binding
             if len(self._bindings) > self.BINDINGS:
@@ -210,21 +210,21 @@ class ModelBackend(ABC):
         image = (batch, 3, height, width)
         return (image, (batch, 1, height, width)) if self.spec.output.mask else (image,)
 
-    def check_outputs(self, came: tuple[Shape, ...], shapes: tuple[Shape, ...]) -> None:
-        """Refuse a network whose answer is no picture of the input's size.
+    def check_outputs(self, given: tuple[Shape, ...], shapes: tuple[Shape, ...]) -> None:
+        """Check that the output of the network has the size of its input.
 
         Raises:
             ShapeError: an output has another shape than :meth:`output_shapes` says.
         """
         expected = self.output_shapes(shapes)
-        if came != expected:
+        if given != expected:
             raise ShapeError(
-                f"{self.title} answered {_shapes_text(came)} to an input of {_shapes_text(shapes[:1])}; "
+                f"{self.title} answered {_shapes_text(given)} to an input of {_shapes_text(shapes[:1])}; "
                 f"expected {_shapes_text(expected)}: a picture of the input's size in three channels."
             )
 
     def close(self) -> None:
-        """Free the model; a second call does nothing."""
+        """Free the model. A second call has no effect."""
         if not self._closed:
             self._closed = True
             self._bindings.clear()
@@ -261,22 +261,22 @@ def check_inputs(
     _check_input(inputs, "latent", latent, spec.latent is not None, 2)
     if image is not None:
         if image.shape[1] != 3 or image.shape[0] < 1:
-            raise ShapeError(f"an image batch of shape {image.shape} came; expected (N, 3, height, width).")
+            raise ShapeError(f"got an image batch of shape {image.shape}, expected (N, 3, height, width).")
         if not spec.size.accepts((image.shape[2], image.shape[3])):
             raise ShapeError(
-                f"an image of {image.shape[2]}x{image.shape[3]} (height x width) came; {spec.name} takes {spec.size}."
+                f"got an image of {image.shape[2]}x{image.shape[3]} (height x width); {spec.name} takes {spec.size}."
             )
     if attributes is not None and spec.attributes is not None and attributes.shape[1] != spec.attributes.length:
         raise ShapeError(
-            f"attributes of shape {attributes.shape} came; expected (N, {spec.attributes.length}): "
+            f"got attributes of shape {attributes.shape}, expected (N, {spec.attributes.length}): "
             f"{', '.join(spec.attributes.names)}"
             f"{', then 1 minus each' if spec.attributes.complement else ''}."
         )
     if latent is not None and spec.latent is not None and latent.shape[1] != spec.latent.dim:
-        raise ShapeError(f"a latent of shape {latent.shape} came; expected (N, {spec.latent.dim}).")
+        raise ShapeError(f"got a latent of shape {latent.shape}, expected (N, {spec.latent.dim}).")
     if any(array.shape[0] != inputs[0].shape[0] for array in inputs):
         raise ShapeError(
-            f"inputs for {[array.shape[0] for array in inputs]} pictures came; expected the same number in each."
+            f"got inputs for {[array.shape[0] for array in inputs]} pictures, expected the same number in each."
         )
     return tuple(inputs)
 
@@ -284,14 +284,14 @@ def check_inputs(
 def _check_input(inputs: list[Array], what: str, array: Array | None, wanted: bool, ndim: int) -> None:
     if array is None:
         if wanted:
-            raise ShapeError(f"the model needs {what}; none came.")
+            raise ShapeError(f"the model needs {what}; got none.")
         return
     if not wanted:
-        raise ShapeError(f"{what} of shape {array.shape} came; the model takes none.")
+        raise ShapeError(f"got {what} of shape {array.shape}; the model takes none.")
     if array.ndim != ndim or array.dtype != np.float32 or not array.flags.c_contiguous:
         order = "" if array.flags.c_contiguous else ", not C-contiguous"
         raise ShapeError(
-            f"{what} of shape {array.shape}, {array.dtype}{order} came; "
+            f"got {what} of shape {array.shape}, {array.dtype}{order}, "
             f"expected {ndim} dimensions of C-contiguous float32."
         )
     inputs.append(array)

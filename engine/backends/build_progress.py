@@ -1,4 +1,4 @@
-"""Who is told while a plan is built in the middle of opening a model, which can take minutes."""
+"""Progress reports while a plan is built as part of opening a model, which can take minutes."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ Report = Callable[[BuildProgress], "bool | None"]
 
 
 class Observer(NamedTuple):
-    """Is told one line when something begins, and how far a build is."""
+    """Receives status lines and the progress of a build."""
 
     say: Say = lambda line: None
     report: Report | None = None
@@ -49,7 +49,7 @@ def observed(say: Say, report: Report | None = None) -> Iterator[None]:
     """Let ``say`` and ``report`` know of what happens to plans inside the ``with`` block.
 
     Args:
-        say: takes one line, as "another process builds this plan; waiting for it".
+        say: takes one line, as "waiting for another process that builds this plan".
         report: takes the progress of a build; False stops it.
     """
     token = _OBSERVER.set(Observer(say, report))
@@ -60,5 +60,5 @@ def observed(say: Say, report: Report | None = None) -> Iterator[None]:
 
 
 def observer() -> Observer:
-    """Who is to be told now."""
+    """The current observer."""
     return _OBSERVER.get()

@@ -1,4 +1,4 @@
-"""Two results beside each other: what became faster, what slower, and what is no difference."""
+"""Compare two results: what is faster, what is slower, and what does not differ."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from .stats import bootstrap_interval
 
 Verdict = Literal["faster", "slower", "no difference"]
 RESOLUTION = 0.01
-"""A difference below this share is none, however narrow the intervals: half a percent is a histogram's bin, and as much
-again what clocks drift between two starts of a quiet machine."""
+"""A difference below this fraction is ignored, however narrow the intervals: a bin of the histogram is 0.5 %
+wide, and the clock of a quiet machine drifts by about 0.5 % between two starts."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Comparison:
     slowdown: float
     """Time of a frame, new over old: 1.15 is 15 % slower."""
     interval: tuple[float, float]
-    """Of the slow-down, from the intervals of both."""
+    """Confidence interval of the slow-down, from the intervals of both results."""
     verdict: Verdict
 
 
@@ -53,7 +53,7 @@ def compare(old: Result, new: Result) -> tuple[list[Comparison], list[str]]:
             f"--compare: the old result holds {theirs} ({what}); now measured: {mine}. Expected the same model, "
             "backend, scenario and size in both."
         )
-    notes += [f"{name} {precision} is another file than in the old result" for name, precision in sorted(changed)]
+    notes += [f"{name} {precision}is not the same file as in the old result" for name, precision in sorted(changed)]
     if old.machine.cpu != new.machine.cpu or old.machine.cores != new.machine.cores:
         notes.append(f"another machine: {old.machine.cpu}, {old.machine.cores} cores, in the old result")
     for name in ("threads", "fps", "clip_sha256", "pictures_sha256"):
@@ -87,7 +87,7 @@ def table(comparisons: Sequence[Comparison]) -> str:
 
 
 def worst_slowdown(comparisons: Sequence[Comparison]) -> float:
-    """Of the rows that are slower, the largest slow-down; 1 where none is."""
+    """The largest slow-down of all rows; 1 if none is slower."""
     return max((one.slowdown for one in comparisons if one.verdict == "slower"), default=1.0)
 
 

@@ -243,7 +243,7 @@ THROTTLING = {
     "HwThermalSlowdown": "heat",
     "HwPowerBrakeSlowdown": "power brake",
 }
-"""NVML's reasons for a lower clock that are no setting of the user's → in words."""
+"""NVML's throttle reasons other than user settings → description."""
 
 
 @contextlib.contextmanager
@@ -298,7 +298,7 @@ def _gpu_millijoules() -> list[float]:
 
 
 def _ask(question: Any, *arguments: Any) -> Any:
-    """The answer; None where this GPU or driver has none."""
+    """The result; None if this GPU or driver does not support the query."""
     try:
         return question(*arguments)
     except Exception:  # the library's own class, which exists only where it is installed

@@ -113,7 +113,7 @@ class Run(Part):
 
 
 class WarmUpRecord(Part):
-    """What came before the times that count; medians of the runs."""
+    """What happened before the measured times; medians of the runs."""
 
     calls: Count
     ms: Positive
@@ -181,9 +181,9 @@ class Row(Part):
     device: str
     scenario: Scenario
     size: Size
-    """Of the network's image."""
+    """(height, width) of the network's image."""
     frame: Size
-    """Of the frame that goes in and out."""
+    """(height, width) of the input and output frame."""
     batch: int = 1
     in_flight: int = 1
     threads: int
@@ -191,7 +191,7 @@ class Row(Part):
     """Frames that were timed."""
     runs: tuple[Run, ...]
     interval: Interval
-    """Of the median of ``runs[].value``."""
+    """Confidence interval of the median of ``runs[].value``."""
     cold_ms: Positive
     """Median of the runs."""
     warm_up: WarmUpRecord | None = None
@@ -230,7 +230,7 @@ class Row(Part):
 
     @property
     def unit(self) -> str:
-        """Of ``runs[].value``."""
+        """Median of ``runs[].value``."""
         return "fps" if self.scenario in ("throughput", "video") else "ms"
 
     @property

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, get_args
 
@@ -24,6 +25,7 @@ from ..errors import BackendError, EngineError, ExportError, MissingExtra, Optio
 from ..media.uri import open_source
 from ..model import Model as OpenModel
 from ..model import open as open_model
+from ..model import read_model_spec
 from ..parity import Precision
 from ..spec import GeneratorSpec, ValueRange
 from ..timing import Histogram
@@ -56,7 +58,7 @@ DEFAULT_RUNS = 5
 QUICK_RUNS = 3
 LEAST_CLIP_S = 2.0
 SWEEP_SHARE = 0.2
-"""Of a row's seconds, that each way of throughput is tried for."""
+"""Fraction of a row's measuring time spent on trying each throughput configuration."""
 PATIENCE_S = 120.0
 """How much longer than planned a process may take."""
 CAMERA_SIZE: Size = (HEIGHT, WIDTH)
@@ -64,7 +66,7 @@ CAMERA_SIZE: Size = (HEIGHT, WIDTH)
 Observer = Callable[[str, int, int], None]
 """Told what is done next, how many steps are done, and how many there are."""
 Worker = Callable[[Job, float], dict[str, Any]]
-"""Does a job in a process of its own that may take so many seconds."""
+"""Runs a job in a separate process with a time limit in seconds."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,15 @@ class Plan:
     also: tuple[str, ...] = ()
     """Models of which only the throughput is measured."""
 
+    @cached_property
+    def opened(self) -> dict[str, OpenModel]:
+        """All models by name, read once.
+
+        Raises:
+            UnknownModel, ModelFileError, OptionError: see :func:`ganlens.engine.model.open`.
+        """
+        return {name: open_model(name, self.value_range) for name in (*self.models, *self.also)}
+
 
 @dataclass(frozen=True)
 class ModelFile:
@@ -97,7 +108,7 @@ class ModelFile:
     opened: OpenModel
     precision: Precision
     reference: Path | None
-    """The float32 file that its pictures are compared with; None: there is none."""
+    """The float32 file that its pictures are compared with; None if there is none."""
     scenarios: tuple[Scenario, ...]
     derived: bool = False
 
@@ -123,7 +134,7 @@ class Configuration:
     in_flight: int = 1
     batch: int = 1
     answers: list[dict[str, Any]] = field(default_factory=list)
-    """Of the processes of latency, throughput and live."""
+    """Answers of the latency, throughput and live processes."""
     videos: list[tuple[Usage, dict[str, Any]]] = field(default_factory=list)
     bound_s: float | None = None
     broken: str = ""
@@ -230,7 +241,7 @@ class _Benchmark:
         return self.plan.sizes or (model.spec.size.fixed or model.spec.size.preferred,)
 
     def open_model(self, given: str, scenarios: tuple[Scenario, ...]) -> ModelFile:
-        opened = open_model(given, self.plan.value_range)
+        opened = self.plan.opened[given]
         path, spec = opened.path, opened.spec
         if opened.kind == "plan":
             raise OptionError(
@@ -356,7 +367,7 @@ class _Benchmark:
         key = (path, one.size)
         if key not in self.references:
             stored = str(self.folder / f"reference-{len(self.references)}.npz")
-            job = self.job(one, "reference", (), model=str(path), reference=stored)
+            job = self.job(one, "reference", (), model=str(path), sha256="", reference=stored)
             try:
                 answer = self.worker(job, 0.0)
             except BackendError as error:
@@ -381,6 +392,7 @@ class _Benchmark:
         values: dict[str, Any] = {
             "kind": kind,
             "model": str(one.model.path),
+            "sha256": one.model.opened.file.sha256,
             "backend": one.backend,
             "size": one.size,
             "threads": self.threads,
@@ -691,11 +703,11 @@ def _with_twins(models: Sequence[ModelFile]) -> list[ModelFile]:
     found = []
     for model in models:
         if model.reference is None and model.spec.weights_sha256:
-            others = [other.path for other in models if other.precision == "fp32"]
+            others = {other.path: other.spec for other in models if other.precision == "fp32"}
             beside = [path for path in sorted(model.path.parent.glob("*.onnx")) if path != model.path]
-            for path in [*others, *beside]:
+            for path in dict.fromkeys([*others, *beside]):
                 try:
-                    spec = open_model(path).spec
+                    spec = others.get(path) or read_model_spec(path)
                 except EngineError:
                     continue
                 if spec.precision == "fp32" and spec.weights_sha256 == model.spec.weights_sha256:
@@ -727,17 +739,17 @@ def _cure(error: EngineError) -> str:
 
 def _last_line(text: str) -> str:
     lines = [line for line in text.strip().splitlines() if line.strip()]
-    return lines[-1].removeprefix("error: ") if lines else "it failed without a word"
+    return lines[-1].removeprefix("error: ") if lines else "it failed without a message"
 
 
 # --- the process of a job ---------------------------------------------------------------------------------------------
 
 
 def run_worker(job: Job, seconds: float, command: Sequence[str] = WORKER) -> dict[str, Any]:
-    """Do a job in a process of its own.
+    """Run a job in a separate process.
 
     Raises:
-        BackendError: it crashed, or gave no answer in time; with its last words.
+        BackendError: it crashed or timed out; the message has the end of its output.
     """
     limit = 3 * seconds + PATIENCE_S
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as log:

@@ -45,7 +45,7 @@ class Measured:
     """What one scenario of one process took."""
 
     times_s: list[float]
-    """Of each frame."""
+    """Milliseconds per frame."""
     per_second: float
     wall_s: float
     cpu_s: float
@@ -158,7 +158,7 @@ class Paced:
 
     due: int
     ages_s: list[float] = field(default_factory=list)
-    """Of each translated frame when it was done, from the time at which its capture was scheduled."""
+    """Age of each translated frame on completion, counted from the scheduled time of its capture."""
     on_time: int = 0
     """Younger than one period."""
     dropped: int = 0
@@ -173,7 +173,7 @@ def follow(
 ) -> Paced:
     """Translate the newest of ``due`` frames that are scheduled ``fps`` times a second.
 
-    A frame's age counts from its scheduled time, not from when somebody got round to it: a stall shows in all frames
+    A frame's age counts from its scheduled time, not from when it was picked up: a stall shows in all frames
     that it delayed (no coordinated omission).
     """
     paced = Paced(due)

@@ -1,6 +1,6 @@
 """The statistics of the benchmarks: pure functions of measured times.
 
-Nothing is dropped: a slow frame is a frame that somebody saw. What would mislead is counted and flagged instead.
+Nothing is dropped: a slow frame is a frame that a user would see. What would mislead is counted and flagged instead.
 """
 
 from __future__ import annotations

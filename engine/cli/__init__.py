@@ -1,5 +1,5 @@
-"""The command line: ``engine translate | live | generate | benchmark | models | info | backends | build | cache | train
-| export``.
+"""The command line: ``engine translate | live | generate | benchmark | evaluate | models | info | backends | build |
+cache | gstreamer | triton | train | export``.
 
 Only this package prints. What a command needs is imported when it runs, so that ``engine --help`` answers at once and
 ``engine`` works without the packages of the extras.
@@ -19,10 +19,12 @@ from typer.core import TyperGroup
 
 from ..errors import EngineError, MissingExtra, did_you_mean
 from .cache import app as cache_app
+from .gstreamer import app as gstreamer_app
 from .log import LogThatMayClose
 from .options import (
     BenchmarkOptions,
     BuildOptions,
+    EvaluateOptions,
     GenerateOptions,
     LiveOptions,
     Range,
@@ -30,10 +32,11 @@ from .options import (
     TranslateOptions,
     command,
 )
+from .triton import app as triton_app
 
 
 class _Commands(TyperGroup):
-    """Answers what is no command with the command that was probably meant: ``engine clip.mp4``, ``engine webcam``."""
+    """Suggests the probably intended command for an unknown one: ``engine clip.mp4``, ``engine webcam``."""
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         if args and args[0] not in self.commands and not args[0].startswith("-"):
@@ -46,6 +49,7 @@ _OTHER_WORDS = {
     "run": "translate", "convert": "translate", "filter": "translate", "apply": "translate", "video": "translate",
     "process": "translate", "list": "models", "ls": "models", "devices": "backends", "gpus": "backends",
     "onnx": "export", "compile": "build", "trt": "build", "tensorrt": "build", "show": "info", "sample": "generate",
+    "gst": "gstreamer",
 }  # fmt: skip
 """What other programs call a command."""
 
@@ -118,6 +122,12 @@ def _benchmark(options: BenchmarkOptions) -> None:
     raise typer.Exit(run(options))
 
 
+def _evaluate(options: EvaluateOptions) -> None:
+    from .evaluate import run
+
+    raise typer.Exit(run(options))
+
+
 def _build(options: BuildOptions) -> None:
     from .build import build
 
@@ -131,14 +141,15 @@ def _relabel(options: RelabelOptions) -> None:
 
 
 app.command("translate", short_help="Translate videos and pictures.")(command(TranslateOptions, _translate))
-app.command("live", short_help="Filter a camera or a stream while you watch.")(command(LiveOptions, _live))
+app.command("live", short_help="Filter a camera or a stream live.")(command(LiveOptions, _live))
 app.command("generate", short_help="Make pictures from noise.")(command(GenerateOptions, _generate))
 app.command("benchmark", short_help="Measure speed and quality on this machine.")(command(BenchmarkOptions, _benchmark))
+app.command("evaluate", short_help="Judge a style by gates, on your pictures.")(command(EvaluateOptions, _evaluate))
 
 
 @app.command()
 def models(as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False) -> None:
-    """List the models that come with ganlens."""
+    """List the models shipped with ganlens."""
     from .info import show_models
 
     show_models(as_json)
@@ -156,15 +167,15 @@ def show_info(
     show_model(model, value_range, as_json)
 
 
-@app.command(short_help="Show which backends run here, and how to get the others.")
+@app.command(short_help="Show which backends run on this machine, and how to install the others.")
 def backends(as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False) -> None:
-    """Show which backends run here, which do not, and how to get them."""
+    """Show which backends run on this machine, which do not, and how to install them."""
     from .info import show_backends
 
     show_backends(as_json)
 
 
-app.command("relabel", short_help="Give an ONNX file another record.")(command(RelabelOptions, _relabel))
+app.command("relabel", short_help="Replace the record of an ONNX file.")(command(RelabelOptions, _relabel))
 app.command("build", short_help="Build the TensorRT plan of a model ahead of time.")(command(BuildOptions, _build))
 
 _PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
@@ -218,6 +229,8 @@ def _missing(what: str, error: ModuleNotFoundError, extra: str) -> Exception:
 
 
 app.add_typer(cache_app)
+app.add_typer(gstreamer_app)
+app.add_typer(triton_app)
 
 
 def main() -> None:

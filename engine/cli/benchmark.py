@@ -28,7 +28,6 @@ from ..benchmark.runner import (
     benchmark,
 )
 from ..errors import MediaError, OptionError, reason
-from ..model import open as open_model
 from ..model import shipped
 from ..model.description import parse_value_range
 from .interrupt import INTERRUPTED, terminate_as_interrupt
@@ -44,7 +43,7 @@ def run(options: BenchmarkOptions) -> int:
     plan = make_plan(options)
     limit = None if options.fail_above is None else parse_share("--fail-above", options.fail_above)
     if limit is not None and options.compare is None:
-        raise OptionError("--fail-above goes with --compare OLD.json: there is nothing to be slower than.")
+        raise OptionError("--fail-above needs --compare OLD.json.")
     old = None if options.compare is None else read_result(options.compare)
     if old is not None:
         _check_same_models(old, plan, options.compare)
@@ -131,7 +130,7 @@ def parse_share(option: str, text: str) -> float:
     """``"10%"`` or ``"10"`` as 0.1.
 
     Raises:
-        OptionError: it is no percentage from 0 up.
+        OptionError: it is not a percentage of 0 or more.
     """
     try:
         value = float(text.strip().removesuffix("%"))
@@ -145,7 +144,7 @@ def parse_share(option: str, text: str) -> float:
 def _check_same_models(old: Result, plan: Plan, path: Path | None) -> None:
     """Refuse an old result of other models before anything is measured."""
     theirs = {model.sha256: model.name for model in old.models}
-    mine = [open_model(name, plan.value_range).file.sha256 for name in (*plan.models, *plan.also)]
+    mine = [model.file.sha256 for model in plan.opened.values()]
     if not any(digest in theirs for digest in mine):
         names = ", ".join(dict.fromkeys(theirs.values())) or "nothing"
         raise OptionError(
@@ -161,7 +160,7 @@ def _writable(folder: Path) -> Path:
         MediaError: files cannot be made in it.
     """
     if folder.exists() and not folder.is_dir():
-        raise MediaError(f"{folder} is a file; -o needs a folder for JSON, Markdown and plots.")
+        raise MediaError(f"{folder} is a file; expected a folder for JSON, Markdown and plots.")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         probe = folder / ".ganlens-benchmark"

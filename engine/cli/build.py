@@ -136,7 +136,7 @@ def _short(shape: tuple[int, ...]) -> str:
 def prune_cache(older_than: str, max_size: str, everything: bool, dry_run: bool, as_json: bool) -> None:
     """``engine cache prune``."""
     if not (older_than or max_size or everything):
-        raise OptionError("Nothing to prune by came; give --older-than 30d, --max-size 2GB, or --all.")
+        raise OptionError("Nothing says what to remove; give --older-than 30d, --max-size 2GB, or --all.")
     cache = PlanCache()
     chosen = cache.choose(
         older_than_s=parse_duration("--older-than", older_than) if older_than else None,
@@ -198,18 +198,18 @@ def parse_bytes(option: str, text: str) -> int:
     try:
         return int(TypeAdapter(ByteSize).validate_python(text))
     except ValidationError:
-        raise OptionError(f"{option} {text} came; expected a size as 500MB or 2GiB.") from None
+        raise OptionError(f"{option}: got {text}, expected a size as 500MB or 2GiB.") from None
 
 
 def parse_duration(option: str, text: str) -> float:
     """``"30d"`` in seconds; s, m, h, d or w.
 
     Raises:
-        OptionError: it is no such time.
+        OptionError: it is not such a time.
     """
     found = re.fullmatch(r"(\d+(?:\.\d+)?)([smhdw])", text.strip().lower())
     if not found:
-        raise OptionError(f"{option} {text} came; expected a time as 30d, 12h or 2w.")
+        raise OptionError(f"{option}: got {text}, expected a time as 30d, 12h or 2w.")
     return float(found[1]) * UNITS_S[found[2]]
 
 

@@ -8,7 +8,7 @@ import typer
 
 app = typer.Typer(
     name="cache",
-    help="TensorRT plans that were built here: list them, remove them.",
+    help="List and remove the TensorRT plans built on this machine.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -18,7 +18,7 @@ Json = Annotated[bool, typer.Option("--json", help="As JSON.")]
 
 @app.command("list")
 def list_plans(as_json: Json = False) -> None:
-    """Show the plans: model, shapes, GPU, size, last use."""
+    """List the plans: model, shapes, GPU, size, last use."""
     from .build import show_cache
 
     show_cache(as_json)
@@ -26,10 +26,12 @@ def list_plans(as_json: Json = False) -> None:
 
 @app.command()
 def prune(
-    older_than: Annotated[str, typer.Option(metavar="TIME", help="Unused for so long: 30d, 12h, 2w.")] = "",
-    max_size: Annotated[str, typer.Option(metavar="SIZE", help="The longest unused, until the rest fits: 2GB.")] = "",
-    everything: Annotated[bool, typer.Option("--all", help="All of them, and the library's timings.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="Only say what would be removed.")] = False,
+    older_than: Annotated[str, typer.Option(metavar="TIME", help="Plans not used for this long: 30d, 12h, 2w.")] = "",
+    max_size: Annotated[
+        str, typer.Option(metavar="SIZE", help="The least recently used plans, until the rest fits: 2GB.")
+    ] = "",
+    everything: Annotated[bool, typer.Option("--all", help="All plans, and the timing caches of the library.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="Only show what would be removed.")] = False,
     as_json: Json = False,
 ) -> None:
     """Remove plans; a plan that is needed again is built again."""

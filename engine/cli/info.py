@@ -1,4 +1,4 @@
-"""What is here: the shipped models, one model's record, the backends."""
+"""What is available: the shipped models, one model's record, the backends."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if not (console.is_terminal or "COLUMNS" in os.environ):
 
 
 def _shown(text: str) -> str:
-    """Text of a record, which anybody may have written, for the table."""
+    """Untrusted text of a record, made printable for the table."""
     return escape(printable(text, 10_000))
 
 
@@ -137,7 +137,7 @@ def settable_lines(port: AttributeInput | None) -> list[str]:
     for name in port.names:
         low, high = port.bounds(name)
         lines.append(f"{name:{width}}  {low:g}..{high:g}{'  experimental' if port.is_experimental(name) else ''}")
-    return [*lines, "0 leaves the picture alone, 1 is the full edit, 0.5 half of it"]
+    return [*lines, "0 leaves the picture unchanged, 1 is the full edit, 0.5 half of it"]
 
 
 def _inputs(spec: GeneratorSpec) -> str:
@@ -163,7 +163,7 @@ def show_backends(as_json: bool) -> None:
         print(json.dumps(rows, indent=2))
         return
     table = Table(box=None, pad_edge=False)
-    for column in ("kind", "name", "runs here", "device", "version", "why not, and the cure"):
+    for column in ("kind", "name", "runs here", "device", "version", "why not, and how to fix it"):
         table.add_column(column, overflow="fold")
     for kind, group in groups.items():
         for number, row in enumerate(group):
@@ -176,7 +176,7 @@ def show_backends(as_json: bool) -> None:
 
 
 def _gpus() -> list[DeviceInfo]:
-    """The GPUs that networks could run on; why there are none is told by the backends."""
+    """The available GPUs; if there are none, the backends give the reason."""
     from ..cuda import list_devices
 
     try:

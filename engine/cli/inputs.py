@@ -114,7 +114,7 @@ def _listed(path: Path, only: Kind | None) -> list[Input]:
         raise MediaError(f"{path} cannot be read as a list of inputs: {error}.") from error
     words = [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
     if not words:
-        raise MediaError(f"{path} lists nothing; expected one file, folder or pattern per line.")
+        raise MediaError(f"{path} is an empty list; expected one file, folder or pattern per line.")
     found: list[Input] = []
     for word in words:
         _refuse_impossible_names(word)
@@ -194,7 +194,7 @@ def plan_outputs(inputs: list[Input], output: str | None, model: str, name: str 
         works = [Work(inputs[0], _renamed(Path(inputs[0].below.name), "{stem}-{model}{suffix}", stem, inputs[0]))]
     else:
         if output == PIPE:
-            raise OptionError(f"{len(inputs)} inputs cannot share standard output; give a folder: -o painted/")
+            raise OptionError(f"{len(inputs)} inputs cannot be written to standard output; give a folder: -o painted/")
         folder = Path(output) if output is not None else Path(f"translated-{stem}")
         if not into_folder and folder.exists():
             raise MediaError(f"{folder} is a file; {len(inputs)} results need a folder: -o painted/")
@@ -226,10 +226,10 @@ def _refuse_collisions(works: list[Work]) -> None:
         key = os.path.normcase(os.path.abspath(output))
         if key in before:
             raise OptionError(
-                f"{before[key]} and {given.address} would both become {output}. Translate them apart, or name the "
-                "outputs apart: --name '{stem}-{model}{suffix}'"
+                f"{before[key]} and {given.address} would both be written to {output}. Translate them separately, or "
+                "choose different names: --name '{stem}-{model}{suffix}'"
             )
         before[key] = given.address
         source = Path(given.address)
         if given.address != PIPE and source.exists() and Path(output).exists() and Path(output).samefile(source):
-            raise OptionError(f"{output} is the input itself; give another output with -o.")
+            raise OptionError(f"{output} is also the input; give another output with -o.")

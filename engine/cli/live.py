@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import sys
 import threading
 import time
@@ -25,17 +26,20 @@ from ..live.recording import RecordingSink, free_name
 from ..live.session import LiveSession, SessionOptions
 from ..media.base import FrameSource
 from ..media.file.codecs import CONTAINERS
+from ..media.limits import allow
 from ..media.live.v4l2 import PixelLayout, capture_devices, output_devices
 from ..media.uri import SINKS, SOURCES, open_sink, open_source, scheme_of
+from ..model.attributes import parse_settings
 from .interrupt import terminate_as_interrupt
 from .options import DEFAULT_MODEL, LiveOptions
-from .parse import parse_settings, parse_size
+from .parse import parse_size
 from .report import write_record
 
 _DEFAULT_HOST, _DEFAULT_PORT, _PORTS = "127.0.0.1", 8000, 20
 _LOG_EVERY_S = 10.0
 _REFRESH_S = 0.25
 _STEP = 0.1
+_KEY = re.compile(r"\x1b[\[O].|.", re.DOTALL)
 _COMPARE = ("off", "split", "side")
 _KEYS = "1-9 model  ←→ attribute  ↑↓ value  c compare  m mirror  s snapshot  r record  space original  q quit"
 
@@ -46,8 +50,11 @@ def run(options: LiveOptions) -> int:
         show_devices(Console(highlight=False))
         return 0
     console = Console(stderr=True, quiet=options.quiet, highlight=False)
+    allow(options.allow or [])
     uri = source_of(options.source)
     check_options(options, uri)
+    if not options.no_web:  # what others may reach reads only what is common
+        os.environ.setdefault("GANLENS_UNTRUSTED", "1")
     session = make_session(options, uri)
     with terminate_as_interrupt(), contextlib.ExitStack() as stack:
         stack.callback(session.stop)
@@ -98,13 +105,13 @@ def source_of(given: str | None) -> str:
 
 
 def check_options(options: LiveOptions, uri: str) -> None:
-    """Refuse what does not go together, before anything is opened."""
+    """Check that the options are consistent, before anything is opened."""
     if options.no_web and uri == "browser:":
         raise OptionError(
-            "The browser's camera needs the page; leave --no-web out, or name a camera (engine live --list)."
+            "The browser's camera needs the page; leave out --no-web, or name a camera (engine live --list)."
         )
     if options.no_web and (options.web or options.host or options.open_page):
-        raise OptionError("--no-web serves no page; leave --web, --host and --open out.")
+        raise OptionError("--no-web serves no page; leave out --web, --host and --open.")
     if (options.cert is None) != (options.key is None):
         raise OptionError("--cert and --key go together; give both.")
     for path in (options.cert, options.key):
@@ -116,7 +123,7 @@ def check_options(options: LiveOptions, uri: str) -> None:
     if options.record is not None and not _is_video_file(options.record):
         raise OptionError(f"--record {options.record}: expected a video file ({', '.join(CONTAINERS)}).")
     if not Path(options.folder).is_dir():
-        raise OptionError(f"--folder {options.folder}: there is no such folder; create it first.")
+        raise OptionError(f"--folder {options.folder}: the folder does not exist; create it first.")
 
 
 def make_session(options: LiveOptions, uri: str) -> LiveSession:
@@ -181,7 +188,7 @@ def open_server(options: LiveOptions, session: LiveSession) -> Any:
     try:
         from ..live.web.server import Address, WebServer
     except MissingExtra as error:
-        raise MissingExtra(f"{error} Or go without the page: --no-web. The page", error.package, "live") from error
+        raise MissingExtra(f"{error} Or run without the page: --no-web. The page", error.package, "live") from error
     host, port = _web_address(options)
     ports = [port] if port is not None else range(_DEFAULT_PORT, _DEFAULT_PORT + _PORTS)
     problem: MediaError | None = None
@@ -210,8 +217,8 @@ def _web_address(options: LiveOptions) -> tuple[str, int | None]:
 
     if options.host is None and not is_loopback(host):
         raise OptionError(
-            f"--web {options.web}: other machines could reach the page at {host}. If that is meant, say --host {host}; "
-            "a token in the address then guards it."
+            f"--web {options.web}: other machines could reach the page at {host}. If that is intended, add "
+            f"--host {host}; a token in the address then protects it."
         )
     return host, port
 
@@ -288,7 +295,7 @@ def _log(session: LiveSession, console: Console, end: float | None) -> None:
     while not session.wait(_REFRESH_S) and not _over(end):
         state = session.state()
         source, model = state["source"], state["model"]
-        now = (source["state"], source["message"], model["running"], model["state"], model["message"])
+        now = (source["state"], source["message"], *(model[name] for name in ("running", "state", "message", "size")))
         if now != seen or time.monotonic() - logged > _LOG_EVERY_S:
             seen, logged = now, time.monotonic()
             stamp = time.strftime("%H:%M:%S")
@@ -383,10 +390,11 @@ class _Keys:
         while not self.quit.is_set():
             if not select.select([handle], [], [], 0.2)[0]:
                 continue
-            text = os.read(handle, 8).decode("utf-8", "replace")
+            text = os.read(handle, 1024).decode("utf-8", "replace")
             if not text:
                 return
-            self.press(text)
+            for key in _KEY.findall(text):  # a key that is held gives several at once
+                self.press(key.replace("\x1bO", "\x1b["))
 
     def press(self, key: str) -> None:
         """Do what a key means; an unknown one does nothing."""
@@ -405,7 +413,9 @@ class _Keys:
         """The attribute that the arrow keys change, and its value."""
         name = self._name()
         value = self._value(name)
-        bar = "█" * round(value * 20) + "░" * (20 - round(value * 20))
+        lowest, highest = self._bounds(name)
+        full = round((value - lowest) / (highest - lowest) * 20)
+        bar = "█" * full + "░" * (20 - full)
         return f"{name.replace('_', ' ').lower():<24} {bar} {value:.0%}"
 
     def _names(self) -> list[str]:
@@ -421,7 +431,11 @@ class _Keys:
         if name == "strength":
             return settings.opacity
         port = self._session.model.spec.attributes
-        return settings.attributes.get(name, 0.5 if port is not None and port.complement else 0.0)
+        return settings.attributes.get(name, port.rest(name) if port is not None else 0.0)
+
+    def _bounds(self, name: str) -> tuple[float, float]:
+        port = self._session.model.spec.attributes
+        return (0.0, 1.0) if name == "strength" or port is None else port.bounds(name)
 
     def _next_attribute(self, step: int) -> str:
         self._attribute = (self._attribute + step) % len(self._names())
@@ -429,7 +443,8 @@ class _Keys:
 
     def _turn(self, step: float) -> str:
         name = self._name()
-        value = round(min(1.0, max(0.0, self._value(name) + step)), 2)
+        lowest, highest = self._bounds(name)
+        value = round(min(highest, max(lowest, self._value(name) + step)), 2)
         if name == "strength":
             self._session.set_controls(opacity=value)
         else:

@@ -1,4 +1,4 @@
-"""Standard error whose reader may go away: the work goes on, without a word."""
+"""Standard error that may be closed by its reader: the work continues silently."""
 
 from __future__ import annotations
 

@@ -27,12 +27,15 @@ Range = Annotated[
     typer.Option(
         "--range",
         metavar="LOW..HIGH",
-        help="Values of the image tensor, for a file without our record: 0..1, -1..1 or 0..255.",
+        help="Range of the image tensor, for a file without a ganlens record: 0..1, -1..1 or 0..255.",
     ),
 ]
 Backend = Annotated[
     str,
-    typer.Option(metavar="NAME", help="auto, or one that 'engine backends' lists; a named one never falls back."),
+    typer.Option(
+        metavar="NAME",
+        help="auto, a name from 'engine backends', or triton://HOST:8001/NAME; a named backend never falls back.",
+    ),
 ]
 Strict = Annotated[
     bool, typer.Option("--backend-strict", help="Fail rather than fall back to the next backend, or to host memory.")
@@ -40,14 +43,28 @@ Strict = Annotated[
 Device = Annotated[
     int | None,
     typer.Option(
-        min=0, metavar="N", help="GPU of the network, as engine backends lists them; by default the first, or the CPU."
+        min=0,
+        metavar="N",
+        help="GPU that runs the network, by the numbers of engine backends; default: the first, or the CPU.",
     ),
 ]
-Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads of the network; by default all cores.")]
-Json = Annotated[str | None, typer.Option("--json", metavar="FILE|-", help="Write what was done and how fast as JSON.")]
+Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads for the network; default: all cores.")]
+Allow = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--allow",
+        metavar="NAME",
+        help="Allow a rare format or decoder, by libav's name; 'large': frames of any size. Repeat for more.",
+    ),
+]
+Json = Annotated[
+    str | None, typer.Option("--json", metavar="FILE|-", help="Write a report as JSON: what was done, and how fast.")
+]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Replace an existing output.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")]
-Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say which backends and coders do not run, and why.")]
+Verbose = Annotated[
+    bool, typer.Option("--verbose", "-v", help="Also show which backends and codecs are unavailable, and why.")
+]
 
 
 def option(*names: str, help: str, **extra: Any) -> Any:
@@ -87,8 +104,8 @@ class TranslateOptions:
             "--output",
             "-o",
             metavar="OUT",
-            help="A file, or a folder for several; '-' writes YUV4MPEG2 to standard output. By default beside you, "
-            "with the model's name.",
+            help="A file, or a folder for several; '-' writes YUV4MPEG2 to standard output. Default: the "
+            "current folder, with the name of the model.",
         ),
     ] = None
     model: Model = DEFAULT_MODEL
@@ -97,8 +114,8 @@ class TranslateOptions:
         option(
             "--set",
             metavar="NAME=VALUE",
-            help="An attribute of the model ('engine info' lists them); repeat for more. 1 is the full edit, 0.5 half "
-            "of it, 0 none, -1 takes away where the model can.",
+            help="An attribute of the model ('engine info' lists them); repeat to set several. 1 is the full edit, "
+            "0.5 half of it, 0 none; -1 removes the attribute if the model can.",
         ),
     ] = None
     framing: Annotated[
@@ -118,99 +135,121 @@ class TranslateOptions:
     ] = None
     feather: Annotated[
         float | None,
-        option(metavar="PX", help="Width of the ramp around a crop, or around a face in the model's pixels."),
+        option(metavar="PX", help="Width of the blend at the border of a crop or face, in pixels of the model."),
     ] = None
     overlap: Annotated[
-        float | None, option(help="Share of a tile that it has in common with its neighbour; 0.25 by default.")
+        float | None, option(help="Overlap of neighbouring tiles, as a fraction of a tile; default: 0.25.")
     ] = None
     max_faces: Annotated[
-        int | None, option(metavar="N", help="Most faces changed in a frame, largest first; 4 by default.")
+        int | None, option(metavar="N", help="Maximum number of faces changed in a frame, largest first; default: 4.")
     ] = None
     detect_every: Annotated[
         int | None,
-        option(metavar="N", help="Frames from one search for new faces to the next; 10 by default."),
+        option(metavar="N", help="Search for new faces every N frames; default: 10."),
     ] = None
     steady: Annotated[
         float | None,
-        option(help="0..1: how much the change of a face is kept from frame to frame where it stands still."),
+        option(help="0..1: temporal smoothing of the change where a face does not move; reduces flicker."),
     ] = None
     detail: Annotated[
         float | None,
-        option(help="0..1: fine luminance detail of the original put back; by default what suits the model."),
+        option(
+            help="0..1: how much fine luminance detail of the original is added back; default: depends on the model."
+        ),
     ] = None
     opacity: Annotated[float, option(help="0..1: 0 shows the original, 1 the translation.")] = 1.0
     compare: Annotated[bool, option("--compare", help="Show the original beside the translation.")] = False
-    start: Annotated[str | None, option(metavar="TIME", help="Begin here: seconds, or 1:02.5.")] = None
-    duration: Annotated[str | None, option(metavar="TIME", help="Stop after so long.")] = None
+    start: Annotated[str | None, option(metavar="TIME", help="Start at this time: seconds, or 1:02.5.")] = None
+    duration: Annotated[str | None, option(metavar="TIME", help="Stop after this time.")] = None
     name: Annotated[
         str,
-        option(metavar="NAME", help="Names of several results, of {stem}, {model} and {suffix}."),
+        option(metavar="NAME", help="File names of several outputs, from {stem}, {model} and {suffix}."),
     ] = "{stem}{suffix}"
     jobs: Annotated[
-        int, option("--jobs", "-j", min=1, max=256, help="Several inputs: so many at a time, each in its own process.")
+        int,
+        option("--jobs", "-j", min=1, max=256, help="Several inputs: number of processes that work at the same time."),
     ] = 1
-    resume: Annotated[
-        bool, option("--resume", help="Several inputs: leave out what the manifest says is finished, and go on.")
-    ] = False
+    ray: Annotated[
+        str | None,
+        option(
+            metavar="ADDRESS|local",
+            help="Spread the inputs over a Ray cluster whose nodes see the same folders (extra 'ray'); --jobs inputs "
+            "at the same time, default: one per core.",
+        ),
+    ] = None
+    resume: Annotated[bool, option("--resume", help="Several inputs: skip what the manifest lists as finished.")] = (
+        False
+    )
     manifest: Annotated[
         str | None,
-        option(metavar="FILE.jsonl", help="Where a line is written for each input; by default in the output folder."),
+        option(metavar="FILE.jsonl", help="File that gets one line per input; default: in the output folder."),
     ] = None
     shard: Annotated[
-        str | None, option(metavar="I/N", help="Only every N-th input, from the I-th: one part for each machine.")
+        str | None, option(metavar="I/N", help="Only every N-th input, starting at the I-th: one shard per machine.")
     ] = None
-    retries: Annotated[int, option(min=0, max=100, help="Several inputs: attempts after one that failed.")] = 0
+    retries: Annotated[int, option(min=0, max=100, help="Several inputs: number of retries after a failure.")] = 0
+    segment: Annotated[
+        str | None,
+        option(
+            metavar="TIME",
+            help="Long videos: keep each part of this length (60, 10:00) as soon as it is done; after a kill --resume "
+            "continues there. The parts become one file at the end.",
+        ),
+    ] = None
     codec: Annotated[
         str | None,
-        option(metavar="NAME", help="h264, hevc, vp9, av1 or ffv1; by default the container's usual one."),
+        option(metavar="NAME", help="h264, hevc, vp9, av1 or ffv1; default: the usual one of the container."),
     ] = None
-    crf: Annotated[float | None, option(help="Quality of the encoder: lower is better and larger.")] = None
-    preset: Annotated[str, option(help="Speed of the encoder, as x264 names it.")] = "veryfast"
+    crf: Annotated[
+        float | None, option(help="Quality of the encoder: lower means better quality and a larger file.")
+    ] = None
+    preset: Annotated[str, option(help="Speed of the encoder, by the names of x264.")] = "veryfast"
     hdr: Annotated[
         Literal["error", "tonemap"],
         option(help="HDR video: error refuses it, tonemap converts it to standard BT.709 (slow)."),
     ] = "error"
     on_error: Annotated[
         Literal["skip", "stop"],
-        option(help="Frames that cannot be decoded: skip leaves out up to 5 % of them and says how many, stop fails."),
+        option(help="Frames that cannot be decoded: skip drops up to 5 % and reports how many; stop fails."),
     ] = "skip"
+    allow: Allow = None
     raw: Annotated[
         str | None,
         option(
             metavar="WxH@RATE[:FORMAT]",
-            help="Bare frames on standard input instead of YUV4MPEG2; yuv420p, nv12 or rgb24.",
+            help="Raw frames on standard input instead of YUV4MPEG2: yuv420p, nv12 or rgb24.",
         ),
     ] = None
     backend: Backend = "auto"
     device: Device = None
     value_range: Range = None
     decoder: Annotated[
-        Literal["auto", "nvdec", "cpu"], option(help="nvdec decodes on the GPU; a named one never falls back.")
+        Literal["auto", "nvdec", "cpu"], option(help="nvdec decodes on the GPU; a named decoder never falls back.")
     ] = "auto"
     encoder: Annotated[
-        Literal["auto", "nvenc", "cpu"], option(help="nvenc encodes on the GPU; a named one never falls back.")
+        Literal["auto", "nvenc", "cpu"], option(help="nvenc encodes on the GPU; a named encoder never falls back.")
     ] = "auto"
     threads: Threads = None
     in_flight: Annotated[
         int | None,
         option(
             min=1,
-            help="Frames translated at the same time, sharing the network's threads. By default as many as help; 1 for "
-            "pipes, where no frame should wait.",
+            help="Frames translated in parallel, sharing the network's threads; default: chosen for this machine, 1 "
+            "for pipes (low latency).",
         ),
     ] = None
     batch: Annotated[
         int | None,
         option(
             min=1,
-            help="Frames, or tiles or faces, that share a run of the network; frames then wait for each other. The "
-            "model must leave their number free.",
+            help="Batch size: frames, tiles or faces per inference call; frames then wait for each other. The model "
+            "must have a free batch dimension.",
         ),
     ] = None
     encoder_threads: Annotated[int | None, option(min=1, help="Threads of the encoder.")] = None
     decoder_threads: Annotated[int | None, option(min=1, help="Threads of the decoder.")] = None
     spin: Annotated[
-        bool, option("--spin", help="Let idle threads of the network spin: lower latency, starves the encoder.")
+        bool, option("--spin", help="Let idle network threads spin: lower latency, but less CPU time for the encoder.")
     ] = False
     strict: Strict = False
     json_output: Json = None
@@ -221,7 +260,7 @@ class TranslateOptions:
 
 @dataclasses.dataclass(frozen=True)
 class LiveOptions:
-    """Filter a camera or a stream while you watch: a page opens, and everything can be changed while it runs.
+    """Filter a camera or a stream live. A page opens; model and settings can be changed while it runs.
 
     \b
     engine live                                      the first camera, else the browser's own
@@ -247,12 +286,13 @@ class LiveOptions:
             "--output",
             "-o",
             metavar="SINK",
-            help="Beside the page: a video file, /dev/video10, udp://HOST:PORT, '-' (YUV4MPEG2); repeat for more.",
+            help="Output in addition to the page: a video file, /dev/video10, udp://HOST:PORT, '-' (YUV4MPEG2); repeat "
+            "for more.",
         ),
     ] = None
     models: Annotated[
         list[str] | None,
-        option("--model", "-m", metavar="MODEL", help="The model to begin with; repeat to have more to choose from."),
+        option("--model", "-m", metavar="MODEL", help="The model to start with; repeat to offer more."),
     ] = None
     settings: Annotated[
         list[str] | None,
@@ -260,62 +300,66 @@ class LiveOptions:
     ] = None
     framing: Annotated[
         Literal["fit", "crop", "tile", "native", "faces"] | None,
-        option(help="How frames enter the model; by default what suits it."),
+        option(help="How frames are passed to the model; default: depends on the model."),
     ] = None
     opacity: Annotated[float, option(help="0..1: 0 shows the original, 1 the translation.")] = 1.0
-    detail: Annotated[float | None, option(help="0..1: fine detail of the original put back.")] = None
+    detail: Annotated[float | None, option(help="0..1: how much fine detail of the original is added back.")] = None
     compare: Annotated[
         Literal["off", "split", "side"], option(help="The original in the left part, or side by side.")
     ] = "off"
     mirror: Annotated[bool, option("--mirror", help="Flip the picture left to right, as in a mirror.")] = False
     fps: Annotated[
         float | None,
-        option(min=1, max=240, metavar="N", help="Frames per second to hold; by default the source's."),
+        option(min=1, max=240, metavar="N", help="Target frame rate; default: that of the source."),
     ] = None
     size: Annotated[
         str | None,
         option(
             metavar="WIDTHxHEIGHT",
-            help="Fixed size of the network's image; by default it follows the rate that can be held.",
+            help="Fixed size of the network's image; default: adapted to keep the frame rate.",
         ),
     ] = None
     camera_size: Annotated[
-        str | None, option(metavar="WIDTHxHEIGHT", help="What a camera is asked for; 1280x720 by default.")
+        str | None, option(metavar="WIDTHxHEIGHT", help="Size requested from a camera; default: 1280x720.")
     ] = None
     live: Annotated[
         Literal["fresh", "smooth", "every"],
         option(help="fresh: the newest frame only. smooth: in order, none older than 0.5 s. every: none is dropped."),
     ] = "fresh"
-    loop: Annotated[bool, option("--loop", help="Begin a file again at its end.")] = False
+    loop: Annotated[bool, option("--loop", help="Restart a file at its end.")] = False
     virtual_camera: Annotated[
-        bool, option("--virtual-camera", help="Feed the first virtual camera; '-o camera:DEVICE' names one.")
+        bool, option("--virtual-camera", help="Write to the first virtual camera; '-o camera:DEVICE' selects another.")
     ] = False
     record: Annotated[str | None, option(metavar="FILE", help="Record from the start.")] = None
     folder: Annotated[
-        str, option(metavar="DIR", help="Where snapshots and recordings of the page go; by default here.")
+        str,
+        option(
+            metavar="DIR", help="Folder for snapshots and recordings made from the page; default: the current folder."
+        ),
     ] = "."
+    allow: Allow = None
     preset: Annotated[
-        str | None, option(metavar="FILE", help="File of presets 1 to 9; by default in your configuration folder.")
+        str | None, option(metavar="FILE", help="File of presets 1 to 9; default: in your configuration folder.")
     ] = None
     web: Annotated[
         str | None,
-        option(metavar="[HOST:]PORT", help="Where the page is served; by default 127.0.0.1:8000, or the next port."),
+        option(metavar="[HOST:]PORT", help="Address of the page; default: 127.0.0.1:8000, or the next free port."),
     ] = None
     no_web: Annotated[bool, option("--no-web", help="Serve no page.")] = False
     host: Annotated[
         str | None,
         option(
             metavar="ADDRESS",
-            help="Let other machines reach the page at this address (0.0.0.0: all); a token in its address guards it.",
+            help="Serve the page to other machines at this address (0.0.0.0: all); a token in the URL protects it.",
         ),
     ] = None
     cert: Annotated[
-        Path | None, option(metavar="FILE.pem", help="Serve https: browsers give their camera to secure pages only.")
+        Path | None, option(metavar="FILE.pem", help="Serve https: browsers allow camera access on secure pages only.")
     ] = None
     key: Annotated[Path | None, option(metavar="FILE.pem", help="The private key of --cert.")] = None
     open_page: Annotated[bool, option("--open", help="Open the page in your browser.")] = False
-    show_list: Annotated[bool, option("--list", help="Show cameras and virtual cameras, and stop.")] = False
-    seconds: Annotated[float | None, option(min=0, metavar="S", help="Stop after so long.")] = None
+    show_list: Annotated[bool, option("--list", help="List cameras and virtual cameras, and exit.")] = False
+    seconds: Annotated[float | None, option(min=0, metavar="S", help="Stop after this time.")] = None
     backend: Backend = "auto"
     threads: Threads = None
     json_output: Json = None
@@ -335,24 +379,34 @@ class GenerateOptions:
 
     model: Model
     labels: Annotated[
-        str | None, option(metavar="A,B,...", help="What holds in every picture; the other groups are drawn for each.")
+        str | None,
+        option(
+            metavar="A,B,...", help="Labels of every picture; groups left open are drawn at random for each picture."
+        ),
     ] = None
-    n: Annotated[int | None, option("-n", metavar="N", help="Pictures, or stations of a walk; 16 by default.")] = None
-    seed: Annotated[int, option(help="Of the first picture; the others have the numbers after it.")] = 0
+    n: Annotated[
+        int | None, option("-n", metavar="N", help="Number of pictures, or of stations of a walk; default: 16.")
+    ] = None
+    seed: Annotated[int, option(help="Seed of the first picture; the others count up from it.")] = 0
     latent: Annotated[
         Path | None,
-        option(metavar="FILE.npy", help="Latents in place of those drawn from seeds: (dim,) or (N, dim)."),
+        option(metavar="FILE.npy", help=".npy file of latents, instead of random ones: (dim,) or (N, dim)."),
     ] = None
     output: Annotated[
         str | None,
-        option("--output", "-o", metavar="OUT", help="A picture: a grid. A folder: one file each. A video: a walk."),
+        option(
+            "--output",
+            "-o",
+            metavar="OUT",
+            help="A picture file: a grid. A folder: one file per picture. A video file: a walk.",
+        ),
     ] = None
-    fps: Annotated[float | None, option(help="Frames per second of a walk; 25 by default.")] = None
-    seconds: Annotated[float | None, option(help="Length of a walk; by default one second for each station.")] = None
+    fps: Annotated[float | None, option(help="Frames per second of a walk; default: 25.")] = None
+    seconds: Annotated[float | None, option(help="Length of a walk; default: one second per station.")] = None
     captions: Annotated[
         bool, option("--captions/--no-captions", help="Labels and seed under each picture of a grid.")
     ] = True
-    list_labels: Annotated[bool, option("--list-labels", help="Show the model's labels, and stop.")] = False
+    list_labels: Annotated[bool, option("--list-labels", help="List the labels of the model, and exit.")] = False
     backend: Backend = "auto"
     threads: Threads = None
     strict: Strict = False
@@ -364,7 +418,7 @@ class GenerateOptions:
 
 @dataclasses.dataclass(frozen=True)
 class RelabelOptions:
-    """Write an ONNX file with another record; weights and graph stay bit for bit.
+    """Write an ONNX file with another record; weights and graph are unchanged, bit for bit.
 
     \b
     engine relabel face.onnx -o new.onnx --strengths faces/ --experimental young,male
@@ -381,14 +435,14 @@ class RelabelOptions:
         str | None,
         option(
             metavar="DIR|GLOB",
-            help="Measure on these pictures, aligned as the model takes them, which entries give a quarter, half and "
-            "three quarters of each edit, and record that: 0 leaves the picture alone, 1 is the full edit.",
+            help="Calibrate the strengths on these pictures (aligned as the model expects): find and record the inputs "
+            "that give a quarter, half and three quarters of each edit.",
         ),
     ] = None
-    limit: Annotated[int, option(metavar="N", min=1, help="Pictures that are measured, spread evenly.")] = 32
+    limit: Annotated[int, option(metavar="N", min=1, help="Number of pictures to measure on, evenly spaced.")] = 32
     experimental: Annotated[
         str | None,
-        option(metavar="A,B,...", help="Attributes whose edit seldom convinces; 'translate --set' says so."),
+        option(metavar="A,B,...", help="Attributes with unreliable edits; 'translate --set' warns about them."),
     ] = None
     backend: Backend = "auto"
     overwrite: Yes = False
@@ -407,19 +461,23 @@ class BuildOptions:
 
     model: Annotated[str, typer.Argument(metavar="MODEL", help="A name that 'engine models' lists, or an ONNX file.")]
     output: Annotated[
-        Path | None, option("--output", "-o", metavar="FILE.plan", help="Write it here, not to the cache.")
+        Path | None,
+        option("--output", "-o", metavar="FILE.plan", help="Write the plan to this file instead of the cache."),
     ] = None
     min: Annotated[str, option(metavar="[N]xHxW", help="Smallest batch and size; default: the model's.")] = ""
-    opt: Annotated[str, option(metavar="[N]xHxW", help="Where it is to be fastest; default: the model's.")] = ""
+    opt: Annotated[str, option(metavar="[N]xHxW", help="Batch and size to optimise for; default: the model's.")] = ""
     max: Annotated[str, option(metavar="[N]xHxW", help="Largest batch and size; default: 4 x twice its size.")] = ""
     target: Annotated[
         str,
         option(help="RTX: portable, sm_75, sm_80, ... TensorRT: ampere (and newer) or same (compute capability)."),
     ] = ""
     version_compatible: Annotated[
-        bool, option("--version-compatible", help="TensorRT: newer releases of the same major run it too.")
+        bool,
+        option(
+            "--version-compatible", help="TensorRT: the plan also runs on newer releases of the same major version."
+        ),
     ] = False
-    workspace: Annotated[str, option(metavar="SIZE", help="Memory that one kernel may use: 2GB.")] = ""
+    workspace: Annotated[str, option(metavar="SIZE", help="Memory limit for one kernel, such as 2GB.")] = ""
     value_range: Range = None
     overwrite: Yes = False
     quiet: Quiet = False
@@ -428,7 +486,7 @@ class BuildOptions:
 
 @dataclasses.dataclass(frozen=True)
 class BenchmarkOptions:
-    """Measure models on this machine: speed with percentiles, quality beside it, and what another run would show.
+    """Measure models on this machine: latency percentiles, throughput and quality, with confidence intervals.
 
     \b
     engine benchmark
@@ -444,58 +502,127 @@ class BenchmarkOptions:
         ),
     ] = None
     backend: Annotated[
-        str, option(metavar="all|NAME,...", help="Those that 'engine backends' lists, or auto; absent ones are named.")
+        str, option(metavar="all|NAME,...", help="Names from 'engine backends', or auto; missing ones are reported.")
     ] = "all"
     size: Annotated[
         str | None,
-        option(metavar="N|WxH,...", help="Sizes of the generator's image: 256,512x288; by default the model's own."),
+        option(metavar="N|WxH,...", help="Sizes of the network's image, such as 256,512x288; default: the model's."),
     ] = None
-    batch: Annotated[str, option(metavar="N,...", help="Pictures in a run of the network that throughput tries.")] = "1"
+    batch: Annotated[str, option(metavar="N,...", help="Batch sizes that the throughput scenario tries.")] = "1"
     precision: Annotated[
         str | None,
         option(
             metavar="fp32,fp16,int8",
-            help="Also measure the model in these (needs the extra 'export'); by default the file as it is.",
+            help="Also measure the model in these precisions (needs the extra 'export'); default: the file as it is.",
         ),
     ] = None
     scenario: Annotated[
         str,
         option(
             metavar="NAME,...",
-            help="latency: one frame after the other. throughput: as many as possible. video: a whole 720p file. "
-            "live: a camera of --fps.",
+            help="latency: one frame at a time. throughput: as many as possible. video: a whole 720p file. "
+            "live: a camera at --fps.",
         ),
     ] = "latency,throughput,video,live"
-    fps: Annotated[float, option(help="Rate of the camera of live.")] = 30.0
+    fps: Annotated[float, option(help="Frame rate of the camera in the live scenario.")] = 30.0
     seconds: Annotated[
-        float | None, option(help="Measuring time of each row, all runs together; 6 by default.", show_default=False)
+        float | None, option(help="Measuring time per row, over all runs; default: 6.", show_default=False)
     ] = None
     runs: Annotated[
-        int | None, option(help="Processes that each row is measured in; 5 by default.", show_default=False)
+        int | None, option(help="Number of runs per row, each in a new process; default: 5.", show_default=False)
     ] = None
     threads: Threads = None
     images: Annotated[
         str | None,
         option(
-            metavar="DIR|GLOB", help="At least 16 pictures to run on and to judge quality by; default: shipped ones."
+            metavar="DIR|GLOB", help="At least 16 pictures, to measure speed and quality on; default: shipped ones."
         ),
     ] = None
-    video: Annotated[Path | None, option(metavar="CLIP", help="The file of video; default: a shipped clip.")] = None
+    video: Annotated[
+        Path | None, option(metavar="CLIP", help="Input of the video scenario; default: a shipped clip.")
+    ] = None
     value_range: Range = None
     output: Annotated[
         Path | None,
-        option("--output", "-o", metavar="FOLDER", help="Write JSON, Markdown and plots there, under a new name."),
+        option(
+            "--output", "-o", metavar="FOLDER", help="Folder for JSON, Markdown and plots; existing results are kept."
+        ),
     ] = None
     compare: Annotated[
-        Path | None, option(metavar="OLD.json", help="Set beside an earlier result; says what differs for certain.")
+        Path | None, option(metavar="OLD.json", help="Compare with an earlier result; reports significant differences.")
     ] = None
     fail_above: Annotated[
-        str | None, option(metavar="PERCENT", help="With --compare: status 1 if a row is slower by more, as 10%.")
+        str | None,
+        option(
+            metavar="PERCENT",
+            help="With --compare: exit with status 1 if a row is slower by more than this, such as 10%.",
+        ),
     ] = None
     quick: Annotated[
         bool, option("--quick", help="Fewer and shorter runs: 2 seconds a row in 3 runs. For a first look.")
     ] = False
+    as_json: Annotated[bool, option("--json", help="Print the result as JSON instead of the table.")] = False
+    quiet: Quiet = False
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluateOptions:
+    """Judge a style by gates: colour, contrast, detail, grid, frame line, flicker, size and cost.
+
+    \b
+    engine evaluate starry --photos photos/
+    engine evaluate mine.onnx --photos photos/ --target paintings/ --clip people.mp4 -o judged/
+    engine evaluate mine.onnx --photos photos/ --teacher filter:comic --card mine.md
+
+    Use pictures and clips that the model was not trained on. Status 1 if a gate fails.
+    """
+
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="A name that 'engine models' lists, or an ONNX file.")]
+    photos: Annotated[
+        str | None,
+        option(metavar="DIR|GLOB", help="Pictures to judge on; by default 16 parts of the shipped clip."),
+    ] = None
+    target: Annotated[
+        str | None,
+        option(metavar="DIR", help="What the style should look like: answers with the photos' names, or works."),
+    ] = None
+    teacher: Annotated[
+        str | None,
+        option(metavar="FILE.onnx|filter:NAME", help="Who answers the photos (needs the extra 'train')."),
+    ] = None
+    teacher_range: Annotated[
+        str | None, option(metavar="LOW..HIGH", help="Values of the teacher's pictures, if its file does not say.")
+    ] = None
+    teacher_input: Annotated[
+        str | None, option(metavar="NAME=VALUE", help="The teacher's further inputs; as in engine train paired.")
+    ] = None
+    teacher_scale: Annotated[float, option(help="Enlargement before the teacher; as in engine train paired.")] = 1.0
+    teacher_shifts: Annotated[
+        bool, option("--teacher-shifts", help="Average over shifts of the picture; as in engine train paired.")
+    ] = False
+    clip: Annotated[
+        list[str] | None, option(metavar="FILE", help="A video whose still parts should not flicker; repeat for more.")
+    ] = None
+    clip_frames: Annotated[int, option(min=2, help="Frames of each clip.")] = 60
+    against: Annotated[
+        list[str] | None, option(metavar="MODEL", help="Another model beside it on the contact sheet; repeat for more.")
+    ] = None
+    count: Annotated[int, option(min=1, max=10_000, help="Photos at most, evenly spread.")] = 40
+    size: Annotated[
+        str | None, option(metavar="WIDTHxHEIGHT", help="Size of the generator's image; by default the model's own.")
+    ] = None
+    backend: Backend = "cpu"
+    start: Annotated[bool, option("--start/--no-start", help="Measure how soon a first frame comes.")] = True
+    value_range: Range = None
+    output: Annotated[
+        Path | None,
+        option("--output", "-o", metavar="FOLDER", help="Write JSON and a contact sheet there."),
+    ] = None
+    card: Annotated[
+        Path | None, option(metavar="FILE.md", help="Put the table into a model's card, between its two marks.")
+    ] = None
     as_json: Annotated[bool, option("--json", help="Print the result as JSON in place of the table.")] = False
+    yes: Yes = False
     quiet: Quiet = False
 
 

@@ -61,7 +61,7 @@ def run(options: RelabelOptions) -> None:
         file.discard()
     for line in settable_lines(spec.attributes):
         console.print(line, markup=False)
-    console.print(f"{options.output}: the record is new, all else as in {model.path}", markup=False, soft_wrap=True)
+    console.print(f"{options.output}: new record, everything else as in {model.path}", markup=False, soft_wrap=True)
 
 
 def _read_record(source: str) -> GeneratorSpec:

@@ -28,11 +28,11 @@ def main(arguments: list[str]) -> int:
     try:
         compiler = nvrtc.Nvrtc(newest=MAJOR)
     except nvrtc.NvrtcMissing:
-        print("NVRTC 12 is not here (pip install nvidia-cuda-nvrtc-cu12)", file=sys.stderr)
+        print("NVRTC 12 is not installed (pip install nvidia-cuda-nvrtc-cu12)", file=sys.stderr)
         return 1
     missing = sorted(set(images.TARGETS) - set(compiler.targets))
     if missing:
-        print(f"NVRTC {compiler.version} makes no code for {missing}; install 12.9", file=sys.stderr)
+        print(f"NVRTC {compiler.version} does not support {missing}; install 12.9", file=sys.stderr)
         return 1
     if arguments == ["--check"]:
         return 0

@@ -72,7 +72,7 @@ def cached_cubin(arch: int, *, newest: int | None = None) -> bytes:
     nvrtc = find_nvrtc(newest)
     key = hashlib.sha256(repr((images.source_digest(), nvrtc.version, arch)).encode()).hexdigest()
     path = cache_folder() / "kernels" / f"sm_{arch}-{key[:32]}.cubin"
-    # A cubin is code: one that is cut off, changed, or written by somebody else is compiled again.
+    # A cubin is code: one that is cut off, changed, or written by another user is compiled again.
     with contextlib.suppress(OSError):
         digest, _, cubin = read_private(path).partition(b"\n")
         if digest == hashlib.sha256(cubin).hexdigest().encode():
@@ -116,7 +116,7 @@ def compile_cubin(arch: int, nvrtc: Nvrtc) -> bytes:
     if target is None:
         major, minor = nvrtc.version
         raise BackendUnavailable(
-            f"NVRTC {major}.{minor} makes no code for compute capability {arch / 10:.1f}; it knows "
+            f"NVRTC {major}.{minor} does not support compute capability {arch / 10:.1f}; it supports "
             f"{', '.join(f'{number / 10:.1f}' for number in nvrtc.targets)}. Install another version of it: "
             f"pip install 'nvidia-cuda-nvrtc{'-cu12' if major < 13 else ''}!={major}.{minor}.*'."
         )

@@ -81,7 +81,7 @@ class _Driver:
         try:
             result = self._cuda.cuInit(0)
         except RuntimeError as error:  # cuda-bindings, when there is no libcuda
-            raise BackendUnavailable(f"There is no NVIDIA driver here ({error}). {DRIVER_CURE}.") from error
+            raise BackendUnavailable(f"No NVIDIA driver is installed ({error}). {DRIVER_CURE}.") from error
         self._check("cuInit", result)
         version = int(self.call("cuDriverGetVersion"))
         self.driver_version = (version // 1000, version % 1000 // 10)
@@ -137,7 +137,9 @@ class _Driver:
         if status in (NO_DEVICE, INVALID_DEVICE):
             return BackendUnavailable(f"The driver finds no GPU ({said}). Look at nvidia-smi and CUDA_VISIBLE_DEVICES.")
         if status == UNAVAILABLE:
-            return BackendUnavailable(f"{self.name} is kept by another program ({said}); nvidia-smi shows which.")
+            return BackendUnavailable(
+                f"{self.name} is in use exclusively by another program ({said}); nvidia-smi shows which."
+            )
         if status in TOO_OLD:
             return BackendUnavailable(
                 f"The NVIDIA driver is too old or does not match its libraries ({said}). "
@@ -257,6 +259,15 @@ class Device(_Driver):
         array: NDArray[Any] = np.frombuffer(memory, kind, math.prod(shape)).reshape(shape)
         return array
 
+    def mapped(self, shape: tuple[int, ...], dtype: DTypeLike = np.uint8) -> tuple[NDArray[Any], DeviceArray]:
+        """One piece of page-locked memory as a host array and as a device array, without a copy between the two.
+
+        For GPUs that share memory with the host: others reach it over the bus, at each access anew.
+        """
+        host = self.pinned(shape, dtype)
+        pointer = int(self.call("cuMemHostGetDevicePointer", host.ctypes.data, 0))
+        return host, DeviceArray(self, pointer, host.shape, host.dtype, owner=host)
+
     # --- order --------------------------------------------------------------------------------------------------------
 
     def stream(self) -> Stream:
@@ -268,7 +279,7 @@ class Device(_Driver):
         """A mark in a stream.
 
         Args:
-            timed: it can tell how much time lies between it and another one.
+            timed: it can tell how much time passed between it and another event.
             blocking: a thread that waits for it sleeps; otherwise it spins, which answers some 20-50 µs sooner and
                 takes a core.
         """

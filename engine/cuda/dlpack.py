@@ -68,7 +68,7 @@ def _delete(managed: Any) -> None:
 
 
 def _destroy(capsule: int) -> None:
-    """A capsule that nobody took gives its tensor back."""
+    """Release the tensor of a capsule that was never consumed."""
     if _is_valid_at(capsule, _NEW):
         _lent.pop(_get_pointer_at(capsule, _NEW), None)
 
@@ -91,7 +91,7 @@ class Taken:
         kind, bits, lanes = tensor.dtype.code, tensor.dtype.bits, tensor.dtype.lanes
         if kind not in NAMES or lanes != 1 or bits % 8:
             self.__del__()
-            raise BufferError(f"a DLPack tensor of type code {kind}, {bits} bits, {lanes} lanes came; expected numbers")
+            raise BufferError(f"got a DLPack tensor of type code {kind}, {bits} bits, {lanes} lanes, expected numbers")
         self.dtype = np.dtype(f"{NAMES[kind]}{bits // 8}")
         self.shape = tuple(tensor.shape[: tensor.ndim])
         if tensor.strides:
@@ -147,7 +147,7 @@ def export(
 def take(capsule: object) -> Taken:
     """Take the tensor out of a capsule "dltensor"."""
     if not _is_valid(capsule, _NEW):
-        raise BufferError(f"{capsule!r} came; expected an unused DLPack capsule of the unversioned kind")
+        raise BufferError(f"got {capsule!r}, expected an unused DLPack capsule of the unversioned kind")
     address = _get_pointer(capsule, _NEW)
     _set_name(capsule, _USED)
     return Taken(address)

@@ -26,7 +26,7 @@ EVENT_BLOCKING, EVENT_UNTIMED = 1, 2
 STREAM_NON_BLOCKING = 1
 CAPTURE_THREAD_LOCAL = 1
 DEFAULT_STREAM = 1
-"""The legacy one, which others use unless told otherwise."""
+"""The legacy default stream, which other libraries use by default."""
 
 
 class Owner(Protocol):
@@ -84,7 +84,7 @@ def status_of(driver: Any, status: int) -> Any:
 
 
 def free_with(owner: object, device: Owner, function: str, handle: int) -> None:
-    """Free ``handle`` once ``owner`` is collected; not when the process ends, where the order is anybody's."""
+    """Free ``handle`` once ``owner`` is collected; not at process exit, where the order is undefined."""
     weakref.finalize(owner, _free, device, function, handle).atexit = False
 
 

@@ -98,7 +98,7 @@ GANLENS_HD void prepare(const PrepareTables& t, const uint8_t* block, T* out, Pi
                    out[(t.bgr ? 2 - c : c) * area + (long long)(at.y) * t.width + at.x]);
 }
 
-// The generator's answer as the frame codes it, and its mask.
+// The generator's output as the frame codes it, and its mask.
 template <class T>
 struct Answer {
     const ComposeTables& t;

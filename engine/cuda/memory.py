@@ -72,7 +72,7 @@ class DeviceArray:
     def check_contiguous(self) -> None:
         """Raise ShapeError unless it is C-contiguous."""
         if not self.contiguous:
-            raise ShapeError(f"a device array with strides {self.strides} came; expected {self.shape} C-contiguous.")
+            raise ShapeError(f"got a device array with strides {self.strides}, expected {self.shape} C-contiguous.")
 
     def item(self, index: int) -> DeviceArray:
         """The part at ``index`` of the first axis, as a view."""
@@ -119,6 +119,14 @@ class DeviceArray:
         """What ``__dlpack__`` is asked for, so that the producer makes ``stream`` wait for the content."""
         return {} if stream is None else {"stream": stream.handle}
 
+    @staticmethod
+    def _wait_for(device: Device, other: int, stream: Stream | None) -> None:
+        """Let ``stream``, if there is one, wait for what another library's stream has been given so far."""
+        if stream is not None:
+            event = device.event()
+            device.call("cuEventRecord", event.handle, other)
+            stream.wait(event)
+
     @classmethod
     def of(cls, device: Device, array: object, stream: Stream | None = None) -> DeviceArray:
         """A view of another library's array on the same GPU, without a copy.
@@ -128,7 +136,7 @@ class DeviceArray:
             stream: what comes after on this stream finds the array's content ready; None: the caller sees to that.
 
         Raises:
-            ShapeError: it is neither, or lies elsewhere.
+            ShapeError: it is neither, or is on another device.
         """
         if isinstance(array, DeviceArray):
             if stream is not None and array.stream is not None:
@@ -138,20 +146,22 @@ class DeviceArray:
         if hasattr(array, "__dlpack__"):
             where = tuple(int(number) for number in array.__dlpack_device__())  # type: ignore[attr-defined]
             if where != (device.kind, device.index):
-                raise ShapeError(f"an array on DLPack device {where} came; expected {(device.kind, device.index)}.")
-            tensor = dlpack.take(array.__dlpack__(**cls.take_options(stream)))
+                raise ShapeError(f"got an array on DLPack device {where}, expected {(device.kind, device.index)}.")
+            try:
+                capsule = array.__dlpack__(**cls.take_options(stream))
+            except NotImplementedError:  # PyAV: libav makes its frames on the default stream
+                cls._wait_for(device, DEFAULT_STREAM, stream)
+                capsule = array.__dlpack__()
+            tensor = dlpack.take(capsule)
             return cls(device, tensor.pointer, tensor.shape, tensor.dtype, strides=tensor.strides, owner=tensor)
         interface = getattr(array, "__cuda_array_interface__", None)
         if interface is None:
             raise ShapeError(
-                f"{type(array).__name__} came; expected an array on the GPU, with __cuda_array_interface__ or "
+                f"got {type(array).__name__}, expected an array on the GPU, with __cuda_array_interface__ or "
                 "__dlpack__."
             )
-        if stream is not None:
-            # Who says nothing is taken to have worked on the default stream, as PyCUDA does.
-            event = device.event()
-            device.call("cuEventRecord", event.handle, interface.get("stream") or DEFAULT_STREAM)
-            stream.wait(event)
+        # Who says nothing is taken to have worked on the default stream, as PyCUDA does.
+        cls._wait_for(device, interface.get("stream") or DEFAULT_STREAM, stream)
         return cls(
             device,
             int(interface["data"][0]),

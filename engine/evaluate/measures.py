@@ -81,7 +81,7 @@ _SKIES = {
 }
 """Colour at the upper edge, and how much is added down to the lower one; RGB in 0..1."""
 _SKY_ENDS = 0.56
-"""Of the height: above, there is nothing but sky."""
+"""Fraction of the height above which there is only sky."""
 
 
 def synthetic_skies(size: tuple[int, int]) -> list[Pixels]:

@@ -35,10 +35,10 @@ class FaceCompositor:
     ) -> None:
         for name, value in (("detail", detail), ("opacity", opacity)):
             if not 0 <= value <= 1:
-                raise OptionError(f"{name} must lie between 0 and 1, got {value:g}.")
+                raise OptionError(f"{name}: got {value:g}, expected 0 to 1.")
         if spec.image is None:
             raise OptionError(
-                f"Model '{spec.name}' makes images from noise; it takes no face. "
+                f"Model '{spec.name}' generates images from noise and takes no face. "
                 "Use engine generate (Generator in Python)."
             )
         self.spec = spec
@@ -78,14 +78,14 @@ class FaceCompositor:
 
         Args:
             image: (1, 3, h, w), the part of this face in what :meth:`prepare` gave.
-            output: the generator's answer to it.
+            output: the generator's output to it.
             link: to the same face in the frame before, for steady changes.
             opacity, detail: for this frame; None: as given when the compositor was made.
         """
         if output.translated.shape != image.shape:
             raise ShapeError(
                 f"The model answered an image of shape {output.translated.shape} to an input of shape {image.shape}. "
-                "Only models whose output has the size of their input can be composed into a frame."
+                "Only models whose output has the size of their input can be composited into a frame."
             )
         composed = self.spec.output.kind == "image"
         if link is not None:

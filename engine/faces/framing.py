@@ -30,10 +30,10 @@ class FaceFraming:
 
     def __post_init__(self) -> None:
         if not 1 <= self.max_faces <= MOST_FACES:
-            raise OptionError(f"max_faces = {self.max_faces} came; expected 1 to {MOST_FACES}.")
+            raise OptionError(f"max_faces: got {self.max_faces}, expected 1 to {MOST_FACES}.")
         if self.detect_every < 1:
-            raise OptionError(f"detect_every = {self.detect_every} came; expected 1 frame or more.")
+            raise OptionError(f"detect_every: got {self.detect_every}, expected at least 1 frame.")
         if not 0 <= self.steady <= 1:
-            raise OptionError(f"steady must lie between 0 and 1, got {self.steady:g}.")
+            raise OptionError(f"steady: got {self.steady:g}, expected 0 to 1.")
         if self.feather is not None and self.feather < 0:
             raise OptionError(f"The feather must not be negative, got {self.feather:g}.")

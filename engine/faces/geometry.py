@@ -1,4 +1,4 @@
-"""Where a face lies: the similarity (turn, scale, shift) between a frame and the square that a face model sees.
+"""The position of a face: the similarity (turn, scale, shift) between a frame and the square that a face model sees.
 
 Points are complex numbers, x + iy in luma pixels of the frame (pixel k covers [k, k + 1)), or in units of the square.
 A similarity is then one multiplication and one addition, and its least-squares fit is a closed form.
@@ -66,7 +66,7 @@ class Similarity:
         """What the warp kernels take, for a square tensor of ``size``."""
         height, width = size
         if height != width:
-            raise OptionError(f"A face model of {height}x{width} (height x width) came; faces are put into squares.")
+            raise OptionError(f"got a face model of {height}x{width} (height x width), expected a square one.")
         return width * self.turn.real, width * self.turn.imag, width * self.shift.real, width * self.shift.imag
 
     @property
@@ -96,13 +96,13 @@ class Similarity:
         return Similarity(turn, 0.5 + 0.5j - turn * centre)
 
     def distance(self, other: Similarity) -> float:
-        """How far the squares lie apart: the corners' largest distance, in sides of this one."""
+        """Distance between the squares: the corners' largest distance, in sides of this one."""
         corners = np.array([0, 1, 1j, 1 + 1j])
         return float(np.abs(self.to_frame(corners) - other.to_frame(corners)).max() / self.side)
 
 
 def share_inside(square: Similarity, frame_size: tuple[int, int]) -> float:
-    """How much of the face itself lies inside a frame of (height, width), 0 to 1."""
+    """Fraction of the face inside a frame of (height, width), 0 to 1."""
     points = square.to_frame(_FACE_POINTS)
     height, width = frame_size
     inside = (points.real >= 0) & (points.real < width) & (points.imag >= 0) & (points.imag < height)

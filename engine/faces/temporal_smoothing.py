@@ -43,7 +43,7 @@ class Link:
         self._kept: tuple[Array, Array, Array | None] | None = None  # seen, change, mask
 
     def settle(self, image: Array, output: Output, *, composed: bool) -> Output:
-        """The generator's answer, steadied, as a finished picture and its mask.
+        """The generator's output, steadied, as a finished picture and its mask.
 
         Args:
             image: (1, 3, h, w), what the generator saw.

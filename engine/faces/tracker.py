@@ -56,7 +56,7 @@ class Placed:
     opacity: float
     """0 to 1: below 1 while a face fades."""
     number: int
-    """Of the face, from 1: the same as long as it is followed."""
+    """Identifier of the face, from 1; constant while it is tracked."""
 
 
 @dataclass
@@ -195,7 +195,7 @@ class Follower:
             self._tracks.append(_Track(next(self._numbers), closer.square, closer.sidewise, 0.0, fresh=first))
 
     def _drop_doubles(self) -> None:
-        """Where two squares came to follow one face, the older stays."""
+        """If two squares follow the same face, keep the older one."""
         kept: list[_Track] = []
         for track in sorted(self._tracks, key=lambda track: track.number):
             if not any(_same(track.square, other.square) for other in kept):
@@ -244,7 +244,7 @@ _GRID: Points = (_COLUMNS + 1j * _ROWS).ravel()
 
 
 def _motion(before: Frame, now: Frame, square: Similarity) -> Similarity | None:
-    """How the face in ``square`` moved between two frames; None where that cannot be told."""
+    """How the face in ``square`` moved between two frames; None if it cannot be determined."""
     corners = square.to_frame(np.array([0, 1, 1j, 1 + 1j]))
     height, width = now.size
     margin = square.side / 4

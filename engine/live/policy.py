@@ -77,7 +77,7 @@ class SizeLimits:
     """When the network's size changes. ``load`` is the time that a frame takes over the time that it may take."""
 
     high: float = 0.95
-    """Above it the rate cannot be held."""
+    """Above it the rate cannot be kept."""
     target: float = 0.75
     """What a new size is chosen for: room for what else the machine does."""
     shrink_after_s: float = 0.6

@@ -1,4 +1,4 @@
-"""What is done to a frame besides the model: compared with the original, or marked when it is no longer fresh."""
+"""What is done to a frame besides the model: compared with the original, or marked when it is stale."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ class Presets:
     """Presets of a file; it is written when one is saved.
 
     Raises:
-        MediaError: the file cannot be read, or is none of ours.
+        MediaError: the file cannot be read, or is not a presets file.
     """
 
     def __init__(self, path: Path) -> None:
@@ -40,13 +40,13 @@ class Presets:
             loaded = json.loads(text)
             self._presets = {int(key): dict(value) for key, value in loaded["presets"].items() if int(key) in NUMBERS}
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise MediaError(f"{path} is not a file of presets. Name another with --preset.") from error
+            raise MediaError(f"{path} is not a presets file. Give another with --preset.") from error
 
     def __getitem__(self, number: int) -> dict[str, Any]:
         """A preset: "model" and "controls".
 
         Raises:
-            OptionError: there is none of that number.
+            OptionError: there is no preset of that number.
         """
         if number not in self._presets:
             raise OptionError(

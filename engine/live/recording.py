@@ -118,7 +118,7 @@ class Recorder:
         """
         with self._lock:
             if self._outlet is not None:
-                raise MediaError(f"A recording runs already, into {self._path}. Stop it first.")
+                raise MediaError(f"A recording is already running ({self._path}). Stop it first.")
             target = path or free_name(self.folder, "mp4")
             outlet = Outlet(
                 target.name,

@@ -74,7 +74,7 @@ class Statistics:
 
     clock: Clock = time.monotonic
     captured: int = 0
-    """Frames that the source gave."""
+    """Frames delivered by the source."""
     shown: int = 0
     """Pictures given to the sinks, repeated ones not counted."""
     repeated: int = 0
@@ -82,9 +82,9 @@ class Statistics:
     late: int = 0
     """Pictures that left the filter more than two frame periods after their capture, model time not counted."""
     stalls: int = 0
-    """Times that the source gave nothing for longer than it may."""
+    """Number of times the source stalled."""
     reconnects: int = 0
-    """Times that a lost source was opened again."""
+    """Number of times a lost source was reopened."""
     dropped: Counter[str] = field(default_factory=Counter)
     """Frames not shown, by cause."""
     errors: Counter[str] = field(default_factory=Counter)

@@ -37,7 +37,7 @@ class FramePool:
     """Pictures that are used again, so that a stream allocates none per frame.
 
     A fresh 1080p picture costs a millisecond of page faults, a used one nothing. A picture is free when the pool alone
-    refers to it: each plane view refers to its picture, so a view that somebody kept also keeps its pixels.
+    refers to it: each plane view refers to its picture, so a view that is still referenced keeps its pixels.
     """
 
     def __init__(self, width: int, height: int, format: str, limit: int = 16) -> None:

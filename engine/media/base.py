@@ -138,7 +138,7 @@ class FrameSource(Protocol):
 
     @property
     def live(self) -> bool:
-        """Whether frames are lost if nobody takes them: the newest one matters, not every one."""
+        """Whether frames that are not read in time are lost: only the newest one matters."""
         ...
 
     @property

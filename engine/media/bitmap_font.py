@@ -69,7 +69,7 @@ _GLYPHS = _read_glyphs()
 
 
 def letters_in(width: int) -> int:
-    """How many letters a line of ``width`` dots holds."""
+    """Number of letters that fit into a line of ``width`` dots."""
     return (width + ADVANCE - WIDTH) // ADVANCE
 
 

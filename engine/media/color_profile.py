@@ -27,7 +27,7 @@ class ColorProfile(NamedTuple):
 
     @property
     def is_srgb(self) -> bool:
-        """Whether converting it would change nothing to speak of."""
+        """Whether conversion would change nothing noticeable."""
         if self.matrix is None or self.curves is None:
             return "srgb" in self.name.lower()
         return bool(np.abs(self.matrix - _SRGB).max() < 0.005 and np.abs(self.curves - _light()).max() < 0.01)
@@ -79,7 +79,9 @@ def _find(data: bytes) -> bytes:
         with contextlib.suppress(zlib.error):
             return zlib.decompressobj().decompress(packed, _LONGEST)
         return b""
-    at = data.find(b"acsp")  # in JPEG, WebP and TIFF it lies open, perhaps in pieces of which the first has what counts
+    at = data.find(
+        b"acsp"
+    )  # in JPEG, WebP and TIFF it is not compressed, perhaps in pieces, of which the first has the header
     if at < 36 or data[at - 24 : at - 20] not in _CLASSES:
         return b""
     return data[at - 36 : at - 36 + min(_LONGEST, int.from_bytes(data[at - 36 : at - 32], "big"))]
@@ -100,7 +102,7 @@ def _curve(tag: bytes) -> NDArray[np.float64]:
     """The light of each 8-bit value.
 
     Raises:
-        ValueError: it is of no kind that the standard names.
+        ValueError: it is not of a kind that the standard defines.
     """
     x: NDArray[np.float64] = np.linspace(0, 1, 256)
     if tag[:4] == b"curv":

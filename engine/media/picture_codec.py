@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import struct
 from fractions import Fraction
 from pathlib import Path
@@ -14,12 +13,11 @@ from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 from numpy.typing import NDArray
 
 from ..errors import MediaError, reason
+from . import limits
 from .av_frames import BEST, FramePool, plane_views, rgb_to_yuv
 from .file.hardware import complaints
 from .file.source import open_input
 
-LARGEST = 178_000_000
-"""Pixels above which a picture is refused unless told: a file of kilobytes may claim gigabytes."""
 _IMAGE_FORMATS = {"image2", "mjpeg", "apng"}
 _ENCODERS: dict[str, tuple[str, str, dict[str, str]]] = {
     ".png": ("png", "rgb24", {}),
@@ -33,11 +31,11 @@ _ENCODERS |= {".jpeg": _ENCODERS[".jpg"], ".tiff": _ENCODERS[".tif"]}
 IMAGE_SUFFIXES = tuple(sorted(_ENCODERS))
 
 
-def decode_still(path: Path, notes: list[str]) -> NDArray[np.uint8]:
+def decode_still(path: Path, notes: list[str], largest: int | None = None) -> NDArray[np.uint8]:
     """The picture of a file as stored, (H, W, 3) uint8 RGB; ``notes`` gets what was lost.
 
     Raises:
-        MediaError: the file is no picture, or is damaged.
+        MediaError: the file is not a picture, or is damaged.
     """
     with open_input(path, "picture") as container:
         name = container.format.name
@@ -47,7 +45,8 @@ def decode_still(path: Path, notes: list[str]) -> NDArray[np.uint8]:
         context.thread_count = 1
         if context.codec.name == "mjpeg":  # whose decoder paints what is missing from a cut file grey
             context.options = {"err_detect": "explode"}
-        _check_size(path, context)
+        limits.check_decoder(path, context.codec.name)
+        limits.check_picture(path, context.width, context.height, largest)
         if context.codec.name == "tiff":
             _check_compression(path)
         try:
@@ -76,17 +75,6 @@ def decode_still(path: Path, notes: list[str]) -> NDArray[np.uint8]:
     if said and (pixels == pixels[0, 0]).all():  # decoders return an empty picture where they lack a compression
         raise MediaError(f"{path} cannot be decoded ({said[0][2].strip().rstrip('.')}). Convert it to PNG first.")
     return pixels
-
-
-def _check_size(path: Path, context: av.VideoCodecContext) -> None:
-    """Refuse a picture that would fill the memory; ``GANLENS_LARGEST`` is the number of pixels to allow."""
-    allowed = int(os.environ.get("GANLENS_LARGEST") or LARGEST)
-    pixels = context.width * context.height
-    if pixels > allowed:
-        raise MediaError(
-            f"{path} has {context.width}x{context.height} pixels, more than {allowed}. If you trust it, allow as many "
-            f"with GANLENS_LARGEST={pixels}."
-        )
 
 
 def _check_compression(path: Path) -> None:

@@ -20,7 +20,7 @@ from .picture_codec import IMAGE_SUFFIXES, decode_still, encode_still
 __all__ = ["IMAGE_SUFFIXES", "check_target", "list_images", "read_image", "write_image"]
 
 _ORIENTATION_TAG = 0x0112
-# EXIF 2.3, "Orientation": how the rows and columns as stored lie in the picture as seen.
+# EXIF 2.3, "Orientation": position of the stored rows and columns in the upright picture.
 _EXIF_ORIENTATIONS = {
     2: Orientation(False, False, True),
     3: Orientation(False, True, True),
@@ -32,7 +32,7 @@ _EXIF_ORIENTATIONS = {
 }
 
 
-def read_image(path: str | os.PathLike[str], notes: list[str] | None = None) -> Frame:
+def read_image(path: str | os.PathLike[str], notes: list[str] | None = None, *, largest: int | None = None) -> Frame:
     """Read a picture as an RGB frame, turned as its EXIF orientation says.
 
     Grey and palette pictures become RGB, 16 bit becomes 8, alpha is dropped.
@@ -40,13 +40,14 @@ def read_image(path: str | os.PathLike[str], notes: list[str] | None = None) -> 
     Args:
         path: a PNG, JPEG, WebP, BMP or TIFF file.
         notes: gets a sentence for each loss.
+        largest: pixels above which it is refused; None: :data:`~.picture_codec.LARGEST`, or as the environment says.
 
     Raises:
-        MediaError: missing, empty, damaged, or not a picture.
+        MediaError: missing, empty, damaged, too large, or not a picture.
     """
     path = Path(path)
     notes = [] if notes is None else notes
-    pixels = decode_still(path, notes)
+    pixels = decode_still(path, notes, largest)
     data = path.read_bytes()
     profile = read_profile(data)
     if profile is not None and not profile.is_srgb:
@@ -71,7 +72,7 @@ def write_image(path: str | os.PathLike[str], frame: Frame, *, overwrite: bool =
     path = Path(path)
     check_target(path, overwrite=overwrite)
     if frame.format != "rgb24":
-        raise OptionError(f"a frame of pixel format {frame.format} came; images are written from rgb24")
+        raise OptionError(f"got a frame of pixel format {frame.format}; images are written from rgb24")
     content = encode_still(frame.planes[0], path.suffix.lower())
     try:
         replace_file(path, content, overwrite=overwrite)
@@ -87,7 +88,7 @@ def check_target(path: Path, *, overwrite: bool, parents: bool = False) -> None:
 
     Raises:
         OptionError: unknown suffix.
-        MediaError: the file exists, is a folder, or has none to lie in.
+        MediaError: the file exists, is a folder, or its folder does not exist.
     """
     if path.is_dir():
         raise MediaError(f"{path} is a folder; expected the name of a file to write.")

@@ -17,9 +17,8 @@ from ..errors import MediaError, OptionError, reason
 from ..pixels.frame import Color, Frame, PixelFormat, Siting
 from .av_frames import FULL_RANGE, FramePool, VideoFrame, plane_views, rgb_to_yuv
 from .base import FileInfo, FrameFormat, FrameSource, Notes
+from .limits import LONGEST_SIDE
 
-LARGEST = 16384
-"""Most rows or columns of piped frames."""
 _MAGIC = b"YUV4MPEG2"
 _SITINGS: dict[str, Siting] = {"420": "center", "420jpeg": "center", "420mpeg2": "left", "420paldv": "topleft"}
 _NAMES: dict[Siting, str] = {"center": "420jpeg", "left": "420mpeg2", "topleft": "420paldv"}
@@ -87,7 +86,7 @@ class RawSource:
             aspect = _ratio(values.get("A", "1:1").replace("0:0", "1:1"))
         except (KeyError, ValueError, ZeroDivisionError) as error:
             raise MediaError(f"The YUV4MPEG2 header of the piped video is damaged: {line[:80]!r}.") from error
-        if not 1 <= min(size) <= max(size) <= LARGEST or rate <= 0 or aspect <= 0:
+        if not 1 <= min(size) <= max(size) <= LONGEST_SIDE or rate <= 0 or aspect <= 0:
             raise MediaError(f"The YUV4MPEG2 header of the piped video is damaged: {line[:80]!r}.")
         kind = values.get("C", "420")
         if kind not in _SITINGS:
@@ -126,7 +125,7 @@ class RawSource:
                 if not line:
                     return
                 if not line.startswith(b"FRAME") or not line.endswith(b"\n"):
-                    raise self._broken(number, f"{line[:20]!r} came where a frame was expected")
+                    raise self._broken(number, f"got {line[:20]!r}, expected a frame")
             picture = self._pool.take()
             planes = plane_views(picture, pixels)
             count = sum(plane.size for plane in planes)
@@ -134,7 +133,7 @@ class RawSource:
             if not data and not self._framed:
                 return
             if len(data) < count:
-                raise self._broken(number, f"{len(data)} of {count} bytes came before the end")
+                raise self._broken(number, f"it ends after {len(data)} of {count} bytes")
             at = 0
             for plane in planes:
                 piece: NDArray[np.uint8] = np.frombuffer(data, np.uint8, plane.size, at)
@@ -191,7 +190,7 @@ class RawSink:
     def write(self, frame: Frame) -> None:
         """Write one frame."""
         if frame.size != self._size:
-            raise MediaError(f"A frame of (height, width) {frame.size} came; the piped video is {self._size}.")
+            raise MediaError(f"got a frame of (height, width) {frame.size}; the piped video is {self._size}.")
         if frame.time is not None:
             self._first = frame.time if self._first is None else self._first
             if abs(frame.time - self._first - self.frames / self._rate) > 1 / self._rate and not self.notes:
@@ -241,7 +240,7 @@ class RawSink:
 
 
 def _ratio(text: str) -> Fraction:
-    """``N:D`` of plain digits: exponents would make numbers that nobody can compute with."""
+    """``N:D`` of plain digits: exponents would allow numbers too large to compute with."""
     found = re.fullmatch(r"(\d{1,9}):(\d{1,9})", text)
     if found is None:
         raise ValueError(text)
@@ -251,8 +250,8 @@ def _ratio(text: str) -> Fraction:
 def _described(
     size: tuple[int, int], rate: Fraction, pixels: PixelFormat, color: Color, aspect: Fraction
 ) -> FrameFormat:
-    if not 1 <= min(size) <= max(size) <= LARGEST or not 0 < rate < 10**9 or rate.denominator > 10**9:
-        raise OptionError(f"size {size} and rate {rate} came; expected (height, width) and a rate above 0")
+    if not 1 <= min(size) <= max(size) <= LONGEST_SIDE or not 0 < rate < 10**9 or rate.denominator > 10**9:
+        raise OptionError(f"got size {size} and rate {rate}, expected (height, width) and a rate above 0")
     return FrameFormat(size, pixels, rate, time_base=1 / rate, color=color, pixel_aspect=aspect)
 
 

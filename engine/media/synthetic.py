@@ -20,7 +20,7 @@ SECONDS = 10
 SPEED = 4
 """Pixels by which the picture moves to the left from frame to frame."""
 BITS = 24
-"""Of the number in each frame; it starts again at 0 after 2^24 frames."""
+"""Bits of the frame number; it wraps to 0 after 2^24 frames."""
 
 
 class TestSource:
@@ -181,13 +181,13 @@ class NullSink:
         """How many were written."""
         self.kept: list[Frame] = []
         self.complete: bool | None = None
-        """What :meth:`close` was told; None before."""
+        """The argument of :meth:`close`; None before."""
         self._keep = keep
 
     def write(self, frame: Frame) -> None:
         """Count a frame."""
         if frame.size != self.format.size:
-            raise ShapeError(f"a frame of (height, width) {frame.size} came; expected {self.format.size}")
+            raise ShapeError(f"got a frame of (height, width) {frame.size}, expected {self.format.size}")
         self.frames += 1
         if self._keep:
             self.kept.append(frame.copy())

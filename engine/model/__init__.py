@@ -33,8 +33,8 @@ class ModelCard(NamedTuple):
 class Model:
     """A model file, read once: the same bytes for every network that is opened from it.
 
-    A file that is replaced meanwhile changes nothing. Weights kept in other files are not read here; whoever opens
-    those by path asks :meth:`source` first, which refuses files that have changed since.
+    A file that is replaced meanwhile changes nothing. Weights kept in other files are not read here;
+    a backend that opens them by path asks :meth:`source` first, which refuses files that have changed since.
     """
 
     path: Path
@@ -66,7 +66,7 @@ class Model:
         return dims[0] if dims and isinstance(dims[0], int) else None
 
     def source(self) -> bytes | Path:
-        """What a library opens: the content, or the path if weights lie beside the file.
+        """What a library opens: the content, or the path if weights are in other files.
 
         Raises:
             ModelFileError: the file or its weights have been replaced since it was read.
@@ -104,8 +104,8 @@ def open(name_or_path: str | Path, value_range: ValueRange | None = None, *, for
     file = parse_onnx(path, data)
     if not foreign and METADATA_KEY not in file.metadata:
         raise ModelFileError(
-            f"{path.name} has no ganlens record, so nothing says what it is fed with. Write it with engine export; "
-            "an image-to-image graph without record runs with: engine translate --range ..."
+            f"{path.name} has no ganlens record, so its input format is unknown. Export it with engine export, or "
+            "run an image-to-image graph without a record with: engine translate --range ..."
         )
     spec = spec_of(file, value_range=value_range)
     weights = [path.resolve().parent / location for location in file.external]
@@ -129,7 +129,12 @@ def shipped(folder: Path = FOLDER) -> list[ModelCard]:
     Raises:
         ModelFileError: a shipped file is damaged.
     """
-    return [ModelCard(path.stem, path, read_spec(path)) for path in sorted(folder.glob("*.onnx"))]
+    return [ModelCard(path.stem, path, read_spec(path)) for path in shipped_paths(folder)]
+
+
+def shipped_paths(folder: Path = FOLDER) -> list[Path]:
+    """The files of the shipped models by name, not read."""
+    return sorted(folder.glob("*.onnx"))
 
 
 def find_model(name_or_path: str | Path, folder: Path = FOLDER) -> Path:
@@ -144,7 +149,7 @@ def find_model(name_or_path: str | Path, folder: Path = FOLDER) -> Path:
     given = str(name_or_path)
     path = Path(given)
     suffix = path.suffix.lower()
-    names = {file.stem: file for file in sorted(folder.glob("*.onnx"))}
+    names = {file.stem: file for file in shipped_paths(folder)}
     try:
         exists, is_folder = given != "" and path.exists(), given != "" and path.is_dir()
     except (OSError, ValueError):  # too long a name, a NUL character

@@ -5,7 +5,7 @@ Names are matched without regard to case, underscores, hyphens and spaces.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,20 +16,40 @@ from ..spec import AttributeInput
 Array = NDArray[np.float32]
 
 NEUTRAL = 0.5
-"""Of an attribute with complement that nobody named: both halves say neither on nor off."""
+"""Value of an unset attribute with complement: both halves mean neither on nor off."""
 
 
 FADE = 0.25
 """Below this share of the way from the neutral vector to a full edit, the change itself is faded out: at the neutral
-vector a network still changes a little, but strength 0 must leave the picture alone."""
+vector a network still changes a little, but strength 0 must leave the picture unchanged."""
+
+
+def parse_settings(option: str, texts: Iterable[str]) -> dict[str, float]:
+    """``NAME=VALUE`` each, as values by name.
+
+    Args:
+        option: what the texts were given to, for messages.
+    """
+    values: dict[str, float] = {}
+    given: set[str] = set()
+    for text in texts:
+        name, _, number = text.partition("=")
+        try:
+            values[name.strip()] = float(number)
+        except ValueError:
+            raise OptionError(f"{option} {text}: expected NAME=VALUE with a number, such as smiling=1.") from None
+        if plain(name) in given:
+            raise OptionError(f"{option} {text}: {name.strip()} was given before; give each attribute once.")
+        given.add(plain(name))
+    return values
 
 
 def attribute_vector(port: AttributeInput, values: Mapping[str, float]) -> Array:
     """The attribute tensor (1, ``port.length``) float32 for values by name.
 
-    Where the record holds a :class:`~ganlens.engine.spec.Strength`, a value is a strength: 0 leaves the picture alone,
-    1 is the full edit, negative values take the attribute away; the record says which entry of the vector that is. Else
-    a value is the entry itself.
+    Where the record holds a :class:`~ganlens.engine.spec.Strength`, a value is a strength: 0 leaves the picture
+    unchanged, 1 is the full edit, negative values remove the attribute; the record says
+    which entry of the vector that is. Otherwise a value is the entry itself.
 
     A name of a group given takes the others of the group to 0, unless they are given too: as far as the strengths given
     reach, or wholly. Names not given are left as they are: at their strength 0; else 0 means nothing to a generator
@@ -49,7 +69,7 @@ def attribute_vector(port: AttributeInput, values: Mapping[str, float]) -> Array
             raise OptionError(f"Unknown attribute '{name}'. {did_you_mean(name, port.names)}")
         low, high = port.bounds(port.names[index])
         if not low <= value <= high:
-            meaning = "; 0 leaves the picture alone" if port.names[index] in port.strengths else ""
+            meaning = "; 0 leaves the picture unchanged" if port.names[index] in port.strengths else ""
             raise OptionError(f"Attribute {name}: got {value:g}, expected {low:g} to {high:g}{meaning}.")
         given[index] = value
     open_groups = []
@@ -103,7 +123,7 @@ def experimental_notes(port: AttributeInput | None, values: Mapping[str, float])
         return []
     wanted = {plain(name) for name, value in values.items() if value}
     names = [name for name in port.names if port.is_experimental(name) and plain(name) in wanted]
-    return [f"experimental in this model, the edit seldom convinces: {', '.join(names)}"] if names else []
+    return [f"experimental in this model, the edit is unreliable: {', '.join(names)}"] if names else []
 
 
 def label_vectors(port: AttributeInput, labels: Sequence[str], randoms: Sequence[np.random.Generator]) -> Array:
@@ -182,10 +202,11 @@ def _pick(rows: Sequence[tuple[set[int], int]], where: float) -> set[int]:
 
 
 def _neutral(port: AttributeInput) -> Array:
-    """The entries that nobody set, (C,)."""
-    unset = NEUTRAL if port.complement else 0.0
-    strengths = [port.strengths.get(name) for name in port.names]
-    return np.array([unset if strength is None else strength.neutral for strength in strengths], np.float32)
+    """The values of unset attributes, (C,)."""
+    strengths = {name: port.strengths.get(name) for name in port.names}
+    return np.array(
+        [port.rest(name) if strength is None else strength.neutral for name, strength in strengths.items()], np.float32
+    )
 
 
 def _with_complement(port: AttributeInput, vectors: Array) -> Array:

@@ -1,8 +1,8 @@
 """What an ONNX file says about itself, read without the onnx package.
 
 A small reader of the protobuf wire format (https://protobuf.dev/programming-guides/encoding/) that knows the few fields
-of ``onnx.proto`` which the engine needs: names and shapes of inputs and outputs, opset, metadata, and where weights
-lie that are kept outside the file. Weights inside the file are stepped over.
+of ``onnx.proto`` which the engine needs: names and shapes of inputs and outputs, opset, metadata, and the
+locations of external weights. Weights inside the file are stepped over.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..errors import ModelFileError, OptionError, ShapeError
+from ..files import untrusted
 from ..spec import GeneratorSpec, ImageInput, ImageOutput, SizeRule, ValueRange
 
 Dim = int | str | None
@@ -57,7 +58,7 @@ class OnnxFile:
 
     path: Path
     sha256: str
-    """Of the file's bytes; weights kept in other files are not included."""
+    """SHA-256 of the file; external weights are not included."""
     opset: int
     """Version of the default operator set; 0 when the file names none."""
     producer: str
@@ -66,14 +67,14 @@ class OnnxFile:
     """Without those that are only weights with a default value."""
     outputs: tuple[GraphValue, ...]
     external: tuple[str, ...]
-    """Locations of weights outside the file, as written; all have been found to lie inside its folder."""
+    """Locations of weights outside the file, as written; all are inside its folder."""
 
 
 def read_onnx(path: str | Path) -> OnnxFile:
     """Read the description of an ONNX file.
 
     Raises:
-        ModelFileError: there is no such file, it is no ONNX model or is cut off, or weights lie outside its folder.
+        ModelFileError: there is no such file, it is no ONNX model or is cut off, or weights are outside its folder.
     """
     path = Path(path)
     return parse_onnx(path, read_bytes(path))
@@ -94,6 +95,11 @@ def parse_onnx(path: Path, data: bytes) -> OnnxFile:
         ) from None
     if not content.has_graph:
         raise ModelFileError(f"{path} is not an ONNX model: it holds no graph. Export or download it again.")
+    if content.external and untrusted():
+        raise ModelFileError(
+            f"{path.name} keeps weights in other files, which is refused because GANLENS_UNTRUSTED is set. Store them "
+            "inside it."
+        )
     _check_external(path, content.external)
     return OnnxFile(
         path=path,
@@ -111,12 +117,12 @@ def parse_value_range(text: str) -> ValueRange:
     """The range that ``--range`` names.
 
     Raises:
-        OptionError: it is none of :data:`VALUE_RANGES`.
+        OptionError: it is not one of :data:`VALUE_RANGES`.
     """
     try:
         return VALUE_RANGES[text.replace(" ", "")]
     except KeyError:
-        raise OptionError(f"value range {text!r} came; expected one of {', '.join(VALUE_RANGES)}.") from None
+        raise OptionError(f"got value range {text!r}, expected one of {', '.join(VALUE_RANGES)}.") from None
 
 
 def read_spec(path: str | Path, *, value_range: ValueRange | None = None) -> GeneratorSpec:
@@ -142,8 +148,8 @@ def spec_of(file: OnnxFile, *, value_range: ValueRange | None = None) -> Generat
         return _foreign_spec(file, value_range)
     if value_range is not None and value_range != spec.value_range:
         raise OptionError(
-            f"{file.path.name} says that its value range is {_range_text(spec.value_range)}; "
-            f"{_range_text(value_range)} came. Leave --range out."
+            f"{file.path.name} states the value range {_range_text(spec.value_range)}; "
+            f"got {_range_text(value_range)}. Leave --range out."
         )
     _check_record(file, spec)
     return spec
@@ -175,7 +181,7 @@ def _foreign_spec(file: OnnxFile, value_range: ValueRange | None) -> GeneratorSp
             f"Give it with --range {' | '.join(VALUE_RANGES)} (value_range=... in Python)."
         )
     if value_range[0] >= value_range[1]:
-        raise OptionError(f"value range {_range_text(value_range)} came; expected a rising pair such as -1..1.")
+        raise OptionError(f"got value range {_range_text(value_range)}, expected a rising pair such as -1..1.")
     return GeneratorSpec(
         name=file.path.stem,
         architecture="onnx",
@@ -231,7 +237,7 @@ def _static_size(dims: tuple[Dim, ...]) -> tuple[int, int] | None:
 
 
 def _check_record(file: OnnxFile, spec: GeneratorSpec) -> None:
-    """The record must describe the graph it lies in: names, element types, ranks, channels, fixed sizes."""
+    """The record must describe the graph it belongs to: names, element types, ranks, channels, fixed sizes."""
     fixed: tuple[Dim, Dim] = spec.size.fixed or (None, None)
     inputs: dict[str, tuple[Dim, ...]] = {}
     if spec.image:
@@ -291,6 +297,8 @@ def read_bytes(path: Path) -> bytes:
     try:
         if path.is_dir():
             raise ModelFileError(f"{path} is a folder; expected an ONNX file.")
+        if path.exists() and not path.is_file():
+            raise ModelFileError(f"{path} is a device or a named pipe; expected an ONNX file.")
         size = path.stat().st_size
         if size > LARGEST_FILE:
             raise ModelFileError(f"{path} has {size} bytes; an ONNX file has at most {LARGEST_FILE}.")
@@ -329,7 +337,7 @@ def _check_external(path: Path, locations: set[str]) -> None:
 
 
 class _WireError(Exception):
-    """The bytes are no protobuf message of the expected kind."""
+    """The bytes are not a protobuf message of the expected kind."""
 
 
 @dataclass
@@ -425,9 +433,11 @@ def _read_model(data: memoryview, content: _Content) -> None:
                 if isinstance(graph, memoryview):
                     _read_graph(graph, content, depth=1)
         elif number == 25:
-            for key, node in _fields(_bytes(value)):
+            for key, part in _fields(_bytes(value)):
                 if key == 7:
-                    _read_node(_bytes(node), content, depth=1)
+                    _read_node(_bytes(part), content, depth=1)
+                elif key == 11:  # default values of a function's attributes
+                    _read_attribute(_bytes(part), content, depth=1)
 
 
 def _read_opset(data: memoryview, content: _Content) -> None:
@@ -466,21 +476,24 @@ def _read_graph(data: memoryview, content: _Content, depth: int) -> None:
 
 def _read_node(data: memoryview, content: _Content, depth: int) -> None:
     for number, attribute in _fields(data):
-        if number != 5:
-            continue
-        for key, value in _fields(_bytes(attribute)):
-            if key in (5, 10):
-                _read_tensor(_bytes(value), content)
-            elif key in (6, 11):
-                _read_graph(_bytes(value), content, depth + 1)
-            elif key in (22, 23):
-                for part, tensor in _fields(_bytes(value)):
-                    if part in (1, 2):
-                        _read_tensor(_bytes(tensor), content)
+        if number == 5:
+            _read_attribute(_bytes(attribute), content, depth)
+
+
+def _read_attribute(data: memoryview, content: _Content, depth: int) -> None:
+    for key, value in _fields(data):
+        if key in (5, 10):
+            _read_tensor(_bytes(value), content)
+        elif key in (6, 11):
+            _read_graph(_bytes(value), content, depth + 1)
+        elif key in (22, 23):
+            for part, tensor in _fields(_bytes(value)):
+                if part in (1, 2):
+                    _read_tensor(_bytes(tensor), content)
 
 
 def _read_tensor(data: memoryview, content: _Content) -> str:
-    """Note where an external tensor lies; its name."""
+    """Record the location of an external tensor; returns its name."""
     name, external = "", False
     location: str | None = None
     for number, value in _fields(data):

@@ -30,12 +30,12 @@ def seeds_from(seed: int, count: int) -> list[int]:
     """The seeds of ``count`` pictures: ``seed`` and those after it.
 
     Raises:
-        OptionError: ``count`` is below 1, or a seed lies outside 0..:data:`LARGEST_SEED`.
+        OptionError: ``count`` is below 1, or a seed is outside 0..:data:`LARGEST_SEED`.
     """
     if count < 1:
-        raise OptionError(f"n = {count} came; expected 1 or more pictures.")
+        raise OptionError(f"n: got {count}, expected at least 1 picture.")
     if not 0 <= seed <= LARGEST_SEED - count + 1:
-        raise OptionError(f"seed {seed} came for {count} pictures; expected 0 to {LARGEST_SEED - count + 1}.")
+        raise OptionError(f"seed: got {seed} for {count} pictures, expected 0 to {LARGEST_SEED - count + 1}.")
     return list(range(seed, seed + count))
 
 
@@ -55,9 +55,9 @@ def check_latents(port: LatentInput, latents: NDArray[np.floating] | Sequence[Se
     array = np.asarray(latents)
     rows = array[None] if array.ndim == 1 else array
     if rows.ndim != 2 or rows.shape[1] != port.dim or rows.shape[0] < 1:
-        raise ShapeError(f"{what} of shape {array.shape} came; expected ({port.dim},) or (N, {port.dim}).")
+        raise ShapeError(f"got {what} of shape {array.shape}, expected ({port.dim},) or (N, {port.dim}).")
     if not np.issubdtype(rows.dtype, np.number) or np.iscomplexobj(rows) or not np.isfinite(rows).all():
-        raise ShapeError(f"{what} of {array.dtype} came; expected finite numbers in every place.")
+        raise ShapeError(f"got {what} of {array.dtype}, expected finite numbers in every place.")
     return np.ascontiguousarray(rows, dtype=np.float32)
 
 
@@ -83,7 +83,7 @@ def read_latents(path: Path, port: LatentInput) -> Array:
 def between(port: LatentInput, start: Array, end: Array, share: float) -> Array:
     """The latent at ``share`` of the way from ``start`` (0) to ``end`` (1), both (dim,).
 
-    Between normal latents along the great circle: nearly all of them lie at about the same distance from 0, and a
+    Between normal latents along the great circle: nearly all of them are at about the same distance from 0, and a
     straight line would leave the shell that the generator knows. Between uniform ones along the line.
     """
     if port.distribution == "uniform":

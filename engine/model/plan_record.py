@@ -30,7 +30,7 @@ class ShapeRange(NamedTuple):
     max: Shape
 
     def holds(self, shape: Shape) -> bool:
-        """Whether ``shape`` lies inside."""
+        """Whether ``shape`` is inside the profile."""
         return len(shape) == len(self.min) and all(
             low <= n <= high for low, n, high in zip(self.min, shape, self.max, strict=True)
         )
@@ -71,7 +71,7 @@ class PlanKey(Record):
     """All that a plan depends on, but for its shapes."""
 
     onnx_sha256: str
-    """Of the ONNX file, and of the weights that it keeps elsewhere."""
+    """SHA-256 of the ONNX file and its external weights."""
     library: str
     """Name and version: "TensorRT 11.4.0"."""
     driver: str
@@ -171,7 +171,7 @@ class Plan(NamedTuple):
 
 
 def record_path(plan: Path) -> Path:
-    """Where the record of a plan lies: ``face.plan`` → ``face.plan.json``."""
+    """Path of the record of a plan: ``face.plan`` → ``face.plan.json``."""
     return plan.with_name(f"{plan.name}.json")
 
 

@@ -18,7 +18,7 @@ def with_record(data: bytes, spec: GeneratorSpec) -> bytes:
     Protobuf allows the fields of a message in any order, so that the record is put at the end and nothing else moves.
 
     Raises:
-        ModelFileError: the bytes are no ONNX model.
+        ModelFileError: the bytes are not an ONNX model.
     """
     kept = bytearray()
     try:

@@ -65,10 +65,10 @@ class Compositor:
     ) -> None:
         for name, value in (("detail", detail), ("opacity", opacity)):
             if not 0 <= value <= 1:
-                raise OptionError(f"{name} must lie between 0 and 1, got {value:g}.")
+                raise OptionError(f"{name}: got {value:g}, expected 0 to 1.")
         if spec.image is None:
             raise OptionError(
-                f"Model '{spec.name}' makes images from noise; it takes no frame. "
+                f"Model '{spec.name}' generates images from noise and takes no frame. "
                 "Use engine generate (Generator in Python)."
             )
         self.spec = spec
@@ -136,7 +136,7 @@ class Compositor:
         opacity: float | None = None,
         detail: float | None = None,
     ) -> None:
-        """Write the generator's answer into ``destination``, a writable copy of ``frame``.
+        """Write the generator's output into ``destination``, a writable copy of ``frame``.
 
         Pixels outside the layout's region stay as they are, bit for bit.
 

@@ -20,7 +20,7 @@ Siting = Literal["left", "center", "topleft"]
 class Color:
     """How Y'CbCr samples are read.
 
-    ``siting`` is where a chroma sample lies in its 2x2 luma block: "left" (MPEG-2, H.264, HEVC default) is centred
+    ``siting`` is the position of a chroma sample in its 2x2 luma block: "left" (MPEG-2, H.264, HEVC default) is centred
     vertically and co-sited with the left column, "center" (JPEG, MPEG-1) is in the middle, "topleft" is co-sited in
     both directions.
     """
@@ -67,16 +67,16 @@ class Frame:
     def __post_init__(self) -> None:
         expected = plane_shapes(self.size, self.format)
         if min(self.size) < 1:
-            raise ShapeError(f"an image of (height, width) {self.size} came; expected at least one pixel")
-        came = [plane.shape for plane in self.planes]
-        if came != expected or any(plane.dtype != np.uint8 for plane in self.planes):
+            raise ShapeError(f"got an image of (height, width) {self.size}, expected at least one pixel")
+        given = [plane.shape for plane in self.planes]
+        if given != expected or any(plane.dtype != np.uint8 for plane in self.planes):
             raise ShapeError(
-                f"{self.format} planes of shape {came} ({', '.join(str(p.dtype) for p in self.planes)}) came; "
+                f"got {self.format} planes of shape {given} ({', '.join(str(p.dtype) for p in self.planes)}), "
                 f"expected uint8 {expected}"
             )
         if not all(plane[:1].flags.c_contiguous for plane in self.planes):
             raise ShapeError(
-                f"{self.format} planes came whose rows are not contiguous in memory, such as a view [..., ::-1] or a "
+                f"got {self.format} planes whose rows are not contiguous in memory, such as a view [..., ::-1] or a "
                 "transposed array; expected contiguous rows. Copy it: numpy.ascontiguousarray(array)"
             )
 
@@ -84,7 +84,7 @@ class Frame:
     def from_rgb(cls, pixels: NDArray[np.uint8], time: Fraction | None = None) -> Frame:
         """A frame over an (H, W, 3) uint8 RGB array, without a copy."""
         if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8:
-            raise ShapeError(f"an image of shape {pixels.shape}, {pixels.dtype} came; expected (H, W, 3) uint8 RGB")
+            raise ShapeError(f"got an image of shape {pixels.shape}, {pixels.dtype}, expected (H, W, 3) uint8 RGB")
         return cls((pixels,), "rgb24", time=time)
 
     @property
@@ -121,17 +121,23 @@ def kind_of(frame: Frame) -> tuple[PixelFormat, tuple[int, int], Color]:
     """What frames must have in common to share a run: format, size (height, width) and colour.
 
     Raises:
-        ShapeError: it is no frame.
+        ShapeError: it is not a frame.
     """
     if not isinstance(frame, Frame):
         raise not_a_frame(frame)
     return frame.format, frame.size, frame.color
 
 
+def blank(format: PixelFormat, size: tuple[int, int], color: Color) -> Frame:
+    """A grey frame of one kind, for warming up."""
+    planes = tuple(np.full(shape, 128, np.uint8) for shape in plane_shapes(size, format))
+    return Frame(planes, format, color)
+
+
 def not_a_frame(item: object) -> ShapeError:
     """The error for a stream of something else, most likely of arrays."""
     return ShapeError(
-        f"a {type(item).__name__} came in a stream; expected frames. Frame.from_rgb(array) makes one of an (H, W, 3) "
+        f"got a {type(item).__name__} in a stream, expected frames. Frame.from_rgb(array) makes one of an (H, W, 3) "
         "uint8 RGB array"
     )
 
@@ -140,7 +146,7 @@ def side_by_side(left: Frame, right: Frame) -> Frame:
     """Two frames of the same size and format in one, twice as wide; an odd last column of subsampled formats is cut."""
     if (left.size, left.format) != (right.size, right.format):
         raise ShapeError(
-            f"frames {left.size} {left.format} and {right.size} {right.format} came; expected the same of both"
+            f"got frames {left.size} {left.format} and {right.size} {right.format}, expected the same of both"
         )
     width = left.size[1] - (left.size[1] % 2 if left.format != "rgb24" else 0)
     widths = [width] + [width // 2] * (len(left.planes) - 1)

@@ -1,7 +1,7 @@
 """Framing: how a frame of any size enters the generator and comes back. Geometry only; colour is the compositor's.
 
 Every mode is one rectangle of the frame (the *region*, in frame pixels, which may reach beyond the frame's edges: what
-lies outside is the edge repeated) mapped onto one image of the generator's pixels:
+is outside repeats the edge) mapped onto one image of the generator's pixels:
 
 - ``fit``     the whole frame, scaled down to about the size the model was made for, and back. A model of fixed size
               sees the frame letterboxed in repeated edges, so that nothing is squeezed.
@@ -82,7 +82,7 @@ class Framing:
         if self.mode not in MODES:
             raise OptionError(f"Unknown framing '{self.mode}'. {did_you_mean(str(self.mode), [*MODES, 'faces'])}")
         if self.region is not None and self.mode != "crop":
-            raise OptionError(f"A region goes with framing 'crop', not with '{self.mode}'.")
+            raise OptionError(f"A region needs framing 'crop', got '{self.mode}'.")
         if self.feather is not None and self.feather < 0:
             raise OptionError(f"The feather must not be negative, got {self.feather:g}.")
         if not 0 < self.overlap <= 0.5:
@@ -127,8 +127,7 @@ class Framing:
             left, top, w, h = self.region
             if w < 1 or h < 1 or left < 0 or top < 0 or left + w > width or top + h > height:
                 raise OptionError(
-                    f"Region {left},{top},{w},{h} (x, y, width, height) does not lie inside the frame "
-                    f"of {width}x{height}."
+                    f"Region {left},{top},{w},{h} (x, y, width, height) is not inside the frame of {width}x{height}."
                 )
         size = rule.fixed or self.size or _same_shape(h, w, rule)
         ramp = min(h, w) / 16 if self.feather is None else min(self.feather, h / 2, w / 2)

@@ -81,9 +81,9 @@ def compose(
     prepared: ArrayLike | None = None,
     source: Sequence[NDArray[np.uint8]] | None = None,
 ) -> None:
-    """Write a generator's answer into the region of a frame.
+    """Write a generator's output into the region of a frame.
 
-    A sample is written where its position lies inside the region. (In a frame of odd size the last chroma sample may
+    A sample is written where its position is inside the region. (In a frame of odd size the last chroma sample may
     be sited beyond the frame; it counts as lying at the centre of the last luma pixel.)
 
     Args:
@@ -93,7 +93,7 @@ def compose(
         detail: 0..1, how much luminance detail of the source above the generator's Nyquist frequency to add:
             ``Y_out = up(Y_generated - detail * Y_prepared) + detail * Y_source``.
         opacity: 0..1, factor of the blend weight.
-        mask: (h, w) in [0, 1], factor of the blend weight; 1 shows the generator's answer.
+        mask: (h, w) in [0, 1], factor of the blend weight; 1 shows the generator's output.
         prepared: (3, h, w), what :func:`prepare` gave for this frame; needed if ``detail`` > 0.
         source: planes of the untouched frame, for ``detail``; None: ``destination`` still holds it.
     """
@@ -255,7 +255,7 @@ def warp_compose(
 def gather(samples: Array, rows: Array, columns: Array, scale: float) -> Array:
     """Values between the samples of a plane: a triangle filter that reaches ``max(1, scale)`` samples to each side.
 
-    Edges are replicated. ``rows`` and ``columns`` are sample coordinates, any shape; sample ``k`` lies at ``k + 0.5``.
+    Edges are replicated. ``rows`` and ``columns`` are sample coordinates, any shape; sample ``k`` is at ``k + 0.5``.
     """
     down, across = (
         resampling(at.ravel(), scale, length) for at, length in zip((rows, columns), samples.shape, strict=True)
@@ -281,13 +281,13 @@ def grid(format: str, plane: int, siting: str) -> tuple[int, tuple[bool, bool]]:
 
 
 def positions(count: int, frame_length: int, step: int, cosited: bool) -> Array:
-    """Where the samples of a plane lie along one axis, in luma coordinates, kept inside the frame."""
+    """Positions of the samples of a plane along one axis, in luma coordinates, kept inside the frame."""
     at: Array = np.arange(count) * step + (0.5 if cosited else step / 2)
     return at.clip(max=frame_length - 0.5)
 
 
 def to_samples(position: Array, step: int, cosited: bool) -> Array:
-    """Luma coordinates as sample coordinates of a plane, where sample ``k`` lies at ``k + 0.5``."""
+    """Luma coordinates as sample coordinates of a plane, where sample ``k`` is at ``k + 0.5``."""
     return (position - (0.5 if cosited else step / 2)) / step + 0.5
 
 
@@ -295,7 +295,7 @@ def resampling(centres: Array, scale: float, length: int) -> Array:
     """Weights (outputs, length) of a triangle filter over an edge-replicated row of samples.
 
     Args:
-        centres: where the outputs lie, in sample coordinates.
+        centres: positions of the outputs, in sample coordinates.
         scale: samples per output; the filter reaches ``max(1, scale)`` samples to each side.
     """
     support = max(1.0, scale)

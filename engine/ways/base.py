@@ -138,7 +138,7 @@ class Way(Protocol):
 
 
 class Lease:
-    """A way in use; once it is retired, it is closed as soon as nobody uses it any more."""
+    """A way in use; once retired, it is closed after its last use."""
 
     def __init__(self, way: Way) -> None:
         self.way = way
@@ -168,7 +168,7 @@ class Lease:
             self.way.close()
 
     def retire(self) -> None:
-        """Let nobody begin to use the way any more; a second call does nothing."""
+        """Refuse new uses of the way; a second call does nothing."""
         with self._lock:
             last = not self._retired and not self._users
             self._retired = True

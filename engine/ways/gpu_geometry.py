@@ -14,7 +14,7 @@ from .. import _kernels
 from ..cuda import Device, DeviceArray, Kernel, Module, Stream
 
 BLOCK = (32, 8)
-"""Threads, x and y: a warp is a stretch of one row, whose reads and writes lie together."""
+"""Threads, x and y: a warp is a stretch of one row, whose reads and writes are contiguous."""
 ALIGNMENT = 256
 """Bytes between the beginnings of the planes in a block, a multiple of what one memory transaction takes."""
 
@@ -133,7 +133,7 @@ class Window:
 
 @dataclass(frozen=True)
 class Place:
-    """Where the first sample of a plane lies (bytes from the block's beginning), and the bytes from row to row.
+    """Offset of the first sample of a plane (bytes from the beginning of the block), and the bytes from row to row.
 
     The first sample of the plane itself, which need not be in the block.
     """
@@ -241,7 +241,7 @@ class Geometry:
             translated: (3, h, w), mask: (1, h, w), prepared: what prepare gave, for detail; all of one dtype.
         """
         parts = self._compose["parts"]
-        if not parts:  # the region lies outside the frame
+        if not parts:  # the region is outside the frame
             return
         tables = ComposeTables(masked=mask is not None)
         tables.height, tables.width = self.size
@@ -303,7 +303,7 @@ class Geometry:
     def _channels(
         self, part: dict[str, Any], places: Sequence[Place] | None, top: int, left: int
     ) -> list[tuple[int, Channel]]:
-        """For each channel of a part its number and where its sample (top, left) lies."""
+        """For each channel of a part its number and the offset of its sample (top, left)."""
         out = []
         for index in range(part["channels"]):
             plane = part["first_plane"] + (0 if part["interleaved"] else index)
@@ -350,7 +350,7 @@ class _Pack:
         self._end = 0
 
     def add(self, array: NDArray[Any]) -> int:
-        """Take an array; the answer is how far from the beginning it will lie."""
+        """Take an array; returns its offset from the beginning."""
         at = self._end
         self._arrays.append(np.ascontiguousarray(array))
         self._end += -(-array.nbytes // 16) * 16
@@ -379,7 +379,7 @@ def relocated(part: Any, base: int) -> Any:
 
 
 def planes_of(part: dict[str, Any]) -> range:
-    """The planes in which a part's channels lie."""
+    """The planes that hold the channels of a part."""
     return range(part["first_plane"], part["first_plane"] + (1 if part["interleaved"] else part["channels"]))
 
 

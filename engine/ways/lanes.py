@@ -8,6 +8,7 @@ from typing import Generic, Protocol, TypeVar
 from ..backends.base import Backend
 from ..pixels.frame import Frame
 from ..threads import Crew, Task
+from .answers import Answers
 from .base import Done, Pending
 from .batching import Network
 
@@ -15,18 +16,18 @@ C = TypeVar("C", bound="Twin")
 
 
 class Twin(Protocol):
-    """What has scratch memory of its own, and can be had once more."""
+    """An object with scratch memory that can be duplicated."""
 
     def twin(self: C) -> C:
-        """The same with scratch memory of its own."""
+        """A duplicate with its own scratch memory."""
         ...
 
 
 class Lane(Generic[C]):
     """A network and the compositor that fills its tensors: what one thread works with."""
 
-    def __init__(self, backend: Backend, compositor: C) -> None:
-        self.network = Network(backend)
+    def __init__(self, backend: Backend, compositor: C, answers: Answers) -> None:
+        self.network = Network(backend, answers)
         self.compositor = compositor
 
 
@@ -39,17 +40,20 @@ class Lanes(Generic[C]):
     """
 
     def __init__(self, backend: Backend, compositor: C, more: Sequence[Callable[[], Backend]] = ()) -> None:
-        self.first = first = Lane(backend, compositor)  # its makers hold no lanes: a circle would outlive the program
+        self.answers = answers = Answers(backend.spec)
+        self.first = first = Lane(
+            backend, compositor, answers
+        )  # its makers hold no lanes: a circle would outlive the program
 
         def make(open_backend: Callable[[], Backend]) -> Callable[[], Lane[C]]:
-            return lambda: Lane(open_backend(), compositor.twin())
+            return lambda: Lane(open_backend(), compositor.twin(), answers)
 
         self._crew = Crew([lambda: first, *map(make, more)]) if more else None
         self.in_flight = 1 + len(more)
         self.room = 2 * self.in_flight if more else 1
 
     def start(self, work: Callable[[Lane[C]], list[Frame]]) -> Pending:
-        """Do a group's work in a lane that is free, or the next to be."""
+        """Process a group in the first free lane."""
         if self._crew is None:
             return Done(work(self.first))
         return _Working(self._crew.start(work))

@@ -15,7 +15,7 @@ from .looks import Looks
 
 
 class _Entry(NamedTuple):
-    """A frame, and the way that was open when its turn came."""
+    """A frame, and the way that was open at its turn."""
 
     lease: Lease
     item: Item

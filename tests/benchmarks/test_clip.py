@@ -72,7 +72,7 @@ def test_right_outputs_pass(made: Path) -> None:
 
 def test_missing_frames_are_refused(source: Path, made: Path, tmp_path: Path) -> None:
     short = clip.make_clip(source, tmp_path / "short.mp4", frames=11)
-    with pytest.raises(ValueError, match="peer: 11 frames came, expected 12"):
+    with pytest.raises(ValueError, match="peer: got 11 frames, expected 12"):
         check(job(made), {"ganlens": made, "peer": short})
 
 

@@ -45,11 +45,11 @@ def test_result_file_holds_table_machine_settings_and_details(tmp_path: Path) ->
     assert read["settings"] == {"crf": 20}
     assert read["details"] == {"runs": [1, 2]}
     assert read["machine"]["cores"] >= 1
-    assert report.newest([path]) == [read]
+    assert report.newest([path]) == {path: read}
 
 
 def test_row_of_wrong_length_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="2 cells came; expected 1"):
+    with pytest.raises(ValueError, match="got a row of 2 cells, expected 1"):
         results.write(tmp_path / "x.json", "x", title="", columns=["a"], rows=[[1, 2]], settings={}, details={})
     assert not list(tmp_path.iterdir())
 
@@ -59,7 +59,7 @@ def test_newest_result_of_each_benchmark_is_taken(tmp_path: Path) -> None:
         [("b", "2026-01-01", 1.0), ("b", "2026-02-01", 2.0), ("a", "2025", 3.0)]
     ):
         (tmp_path / f"{number}.json").write_text(json.dumps(record(name, date, value)))
-    assert [r["table"]["rows"][0][1] for r in report.newest(tmp_path.glob("*.json"))] == [3.0, 2.0]
+    assert [r["table"]["rows"][0][1] for r in report.newest(tmp_path.glob("*.json")).values()] == [3.0, 2.0]
 
 
 def test_file_that_is_no_result_is_named(tmp_path: Path) -> None:
@@ -92,8 +92,8 @@ def test_missing_marks_are_an_error(text: str) -> None:
 
 def test_each_result_goes_to_its_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "docs").mkdir()
-    readme, studies = (tmp_path / page for page in ("docs/measured.md", "docs/studies.md"))
-    for page in (readme, studies):
+    measured, studies, readme = (tmp_path / page for page in ("docs/measured.md", "docs/studies.md", "README.md"))
+    for page in (measured, studies, readme):
         page.write_text(f"{report.BEGIN}\n{report.END}\n")
     for number, name in enumerate(("video frame", "acl-gan-cost", "losses")):
         (tmp_path / f"{number}.json").write_text(json.dumps(record(name, "2026")))
@@ -103,12 +103,39 @@ def test_each_result_goes_to_its_page(tmp_path: Path, monkeypatch: pytest.Monkey
         report.main()
     monkeypatch.setattr(sys, "argv", arguments)
     report.main()
-    assert "**video frame**" in readme.read_text()
+    assert "**video frame**" in measured.read_text()
     assert "**acl-gan-cost**" in studies.read_text()
-    assert "losses" not in readme.read_text() + studies.read_text()
-    assert "acl-gan" not in readme.read_text()
+    assert "losses" not in measured.read_text() + studies.read_text()
+    assert "acl-gan" not in measured.read_text()
+    assert "|" not in readme.read_text()
     monkeypatch.setattr(sys, "argv", [*arguments, "--check"])
     report.main()
+
+
+def video(model: str, **fps: float) -> dict[str, Any]:
+    made = record(f"video frame, {model}", "2026")
+    rows = [[program, 1.0, value] for program, value in fps.items()]
+    return {**made, "table": {"title": model, "columns": ["program", "seconds", "fps"], "rows": rows}}
+
+
+def test_the_summary_has_a_row_for_each_model_and_links_each_figure() -> None:
+    records = {"a.json": video("starry", ours=60.5, loop=30), "b/c.json": video("comic", ours=90)}
+    text = report.summary({**records, "d.json": record("kernels", "2026")})
+    assert "Abacus, 2 cores" in text
+    assert text.splitlines()[2:] == [
+        "| model | ours | loop |",
+        "|---|---|---|",
+        "| starry | [60.5](a.json) | [30](a.json) |",
+        "| comic | [90](b/c.json) | – |",
+    ]
+    assert report.summary({}) == ""
+
+
+def test_the_summary_mixes_no_machines() -> None:
+    other = video("comic", ours=1)
+    other["machine"] = {**MACHINE, "cpu": "Analytical Engine"}
+    with pytest.raises(ValueError, match="of 2 machines"):
+        report.summary({"a": video("starry", ours=1), "b": other})
 
 
 def test_result_without_a_page_is_an_error() -> None:

@@ -215,7 +215,7 @@ def test_arrays_that_are_no_picture_are_refused(image):
 
 @pytest.mark.parametrize("options", [{"detail": 1.5}, {"opacity": -0.1}])
 def test_options_outside_0_to_1_are_refused(options):
-    with pytest.raises(OptionError, match="between 0 and 1"):
+    with pytest.raises(OptionError, match="expected 0 to 1"):
         translator(lambda x: x, **options)
 
 
@@ -243,7 +243,7 @@ def test_wrong_attributes_are_refused():
 
 
 def test_arrays_in_a_stream_are_answered_with_the_cure():
-    with translator(lambda x: x) as identity, pytest.raises(ShapeError, match="a ndarray came.*Frame.from_rgb"):
+    with translator(lambda x: x) as identity, pytest.raises(ShapeError, match="got a ndarray.*Frame.from_rgb"):
         list(identity.stream([picture(8, 8)]))
 
 

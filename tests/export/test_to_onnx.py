@@ -218,7 +218,7 @@ def test_int8_that_loses_too_much_is_refused(tmp_path: Path, pictures: list[Path
 
 
 def test_int8_needs_pictures_beside_those_of_the_gate(tmp_path: Path, pictures: list[Path]) -> None:
-    with pytest.raises(ExportError, match=r"at least 8 calibration pictures .*; 2 came.*--images DIR"):
+    with pytest.raises(ExportError, match=r"at least 8 calibration pictures .*; got 2.*--images DIR"):
         export(tmp_path, pictures[:10], {}, precision="int8")
     assert list(tmp_path.iterdir()) == []
 
@@ -255,11 +255,11 @@ def test_an_existing_file_is_kept_unless_told(tmp_path: Path, pictures: list[Pat
 @pytest.mark.parametrize(
     ("family", "options", "error", "message"),
     [
-        ({}, {"size": (33, 32)}, OptionError, r"33x32 came; .* multiple of 2 .*--size 34x32"),
+        ({}, {"size": (33, 32)}, OptionError, r"got size 33x32; .* multiple of 2 .*--size 34x32"),
         ({"fixed": (32, 32)}, {"size": (64, 64)}, OptionError, r"takes 32x32"),
-        ({}, {"opset": 11}, OptionError, r"Opset 11 came; expected 17 to 23"),
-        ({}, {"precision": "fp8"}, OptionError, r"'fp8' came; expected one of fp32, fp16, int8"),
-        ({}, {"half_io": True}, OptionError, r"need precision fp16; fp32 came"),
+        ({}, {"opset": 11}, OptionError, r"opset: got 11, expected 17 to 23"),
+        ({}, {"precision": "fp8"}, OptionError, r"got 'fp8', expected one of fp32, fp16, int8"),
+        ({}, {"half_io": True}, OptionError, r"need precision fp16; got fp32"),
         ({"image": False, "latent": 3, "mask": True}, {}, ModelFileError, r"no image to compose it over"),
     ],
 )

@@ -258,7 +258,7 @@ def test_two_trainings_cannot_write_to_one_folder(make_config: MakeConfig, tmp_p
     longer = make_config(steps=6)
     first, second = Trainer(longer, resume=True), Trainer(longer, resume=True)
     assert first.fit()
-    with pytest.raises(TrainingError, match="has gone on since it was opened"):
+    with pytest.raises(TrainingError, match="has changed since it was opened"):
         second.fit()
     assert load_state(tmp_path / "run")["step"] == 6
 

@@ -15,7 +15,7 @@ Norm = Literal["in", "bn", "none"]
 Activation = Literal["relu", "leaky"]
 
 NetworkShape = Literal["transposed", "balanced", "joined"]
-"""Of the real-time tiers. A record or run of nano, mobile or light without it is from before there was a choice."""
+"""Default shape of the real-time tiers if a record or run does not state one; these are older than the option."""
 
 VGGScaling = Literal["caffe", "torchvision"]
 
@@ -36,13 +36,13 @@ class TrainConfig(BaseModel):
     """Options that the method does not know, though its base has them: not shown, and refused."""
 
     method: str
-    out: Annotated[str, MayChange] = Field(description="Run folder; made if missing.")
+    out: Annotated[str, MayChange] = Field(description="Run folder; created if missing.")
     name: Annotated[str, MayChange] = Field(
         "", description="Name of the generator in its record; default: the run folder's name."
     )
     start_from: str = Field(
         "",
-        description="Run folder whose generators this one begins with, for another style, other data or another "
+        description="Run folder whose generators this run starts from, for another style, other data or another "
         "discriminator, which starts new. Not for psc-gan (see --stage1) and classifier.",
     )
     tier: Literal["nano", "mobile", "light", "edge", "resnet6", "resnet9", "stargan", "growing"] = Field(
@@ -52,8 +52,8 @@ class TrainConfig(BaseModel):
     )
     shape: Annotated[NetworkShape, RealTimeOnly] = Field(
         "balanced",
-        description="Shape of the real-time tiers: balanced (dense blocks, no grid, the picture joined to the head), "
-        "joined (lighter: inverted blocks), or transposed, the first shape, for older runs.",
+        description="Architecture of the real-time tiers: balanced (dense blocks, no grid, the picture joined to the "
+        "head), joined (lighter: inverted blocks), or transposed, the first shape, for older runs.",
     )
     norm: Annotated[Norm, NoMobileTier] = Field(
         "in",
@@ -70,13 +70,13 @@ class TrainConfig(BaseModel):
     load_size: Annotated[int, MayChange] = Field(
         0, description="Shorter side after resizing, before the crop; 0: size * 286 / 256. Larger: coarser strokes."
     )
-    flip: bool = Field(True, description="Mirror half of the pictures.")
-    batch: Positive = Field(1, description="Pictures per domain and step, of each process.")
+    flip: bool = Field(True, description="Mirror pictures with a probability of one half.")
+    batch: Positive = Field(1, description="Batch size: pictures per domain and step, in each process.")
     workers: Annotated[int, Field(ge=0), MayChange] = Field(
-        0, description="Processes that load pictures; 0: in the training one."
+        0, description="Processes that load pictures; 0: load in the training process."
     )
     cache_mb: Annotated[int, Field(ge=0), MayChange] = Field(
-        1024, description="Keep resized pictures in memory while a domain's need stays below this."
+        1024, description="Cache resized pictures in memory if a domain needs less than this."
     )
 
     epochs: Annotated[Positive, MayChange] = Field(
@@ -89,14 +89,15 @@ class TrainConfig(BaseModel):
         0, description="Total steps; replaces both epoch counts when above 0."
     )
     decay_steps: Annotated[int, Field(ge=0), MayChange] = Field(
-        0, description="How many of --steps, at their end, decay; 0: the second half."
+        0, description="Number of steps at the end of training in which the learning rate decays; 0: the second half."
     )
     learning_rate: Annotated[float, Field(gt=0), MayChange] = Field(2e-4, description="Adam's learning rate.")
     beta1: Annotated[float, Field(ge=0, lt=1)] = Field(0.5, description="Adam's first beta; the second is 0.999.")
     ema: Annotated[float, Field(ge=0, lt=1)] = Field(
-        0.999, description="Decay of the averaged weights that ship; less in the first steps, so that short runs show."
+        0.999,
+        description="Decay of the moving average of the weights, which is exported; lower in the first steps.",
     )
-    seed: int = Field(0, description="Seed of everything random.")
+    seed: int = Field(0, description="Seed of all random numbers.")
 
     precision: Literal["no", "fp16", "bf16"] = Field("no", description="Mixed precision: no, fp16 or bf16.")
     threads: Annotated[int, Field(ge=0), MayChange] = Field(0, description="CPU threads; 0: PyTorch's choice.")
@@ -117,14 +118,14 @@ class TrainConfig(BaseModel):
         "one is kept in best/. 0: none. Needs --metric-features.",
     )
     metric_features: Annotated[str, MayChange] = Field(
-        "", description="Features of those measurements: VGG16 (.safetensors) or an Inception (.pth, .onnx)."
+        "", description="Features for --metric-every: VGG16 (.safetensors) or an Inception (.pth, .onnx)."
     )
-    metric_pictures: Annotated[int, Field(ge=2), MayChange] = Field(200, description="Pictures of each measurement.")
+    metric_pictures: Annotated[int, Field(ge=2), MayChange] = Field(200, description="Pictures per measurement.")
     keep_every: Annotated[int, Field(ge=0), MayChange] = Field(
         0, description="Steps between snapshots, generators and state, to which engine train rollback returns; 0: none."
     )
     clip_gradients: Annotated[float, Field(ge=0), MayChange] = Field(
-        0.0, description="Largest norm of all gradients of a phase together; larger ones are scaled down. 0: no limit."
+        0.0, description="Gradient clipping: largest global norm of the gradients of a phase. 0: no limit."
     )
     accumulate: Annotated[Positive, MayChange] = Field(
         1,
@@ -155,7 +156,7 @@ class TrainConfig(BaseModel):
     data_licence: Annotated[str, MayChange] = Field(
         "not stated", description="Licence of the training data, for the record."
     )
-    note: Annotated[str, MayChange] = Field("", description="What a user of the model must know, for the record.")
+    note: Annotated[str, MayChange] = Field("", description="Notes for users of the model, for the record.")
 
     @model_validator(mode="before")
     @classmethod
@@ -231,7 +232,7 @@ class TrainConfig(BaseModel):
 
     @property
     def teacher_words(self) -> str:
-        """Who taught the generator, for its record; empty: nobody."""
+        """The teacher of the generator, for its record; empty if none."""
         return ""
 
     @property

@@ -16,7 +16,7 @@ class DCGANConfig(AttributeConfig, CriticConfig):
     """DCGAN from noise, the common test bed of seven adversarial losses."""
 
     method: Literal["dcgan"] = "dcgan"
-    tier: Literal["dcgan"] = Field("dcgan", description="Generator network; there is one.")  # type: ignore[assignment]
+    tier: Literal["dcgan"] = Field("dcgan", description="Generator network; only one exists.")  # type: ignore[assignment]
     without_effect = frozenset({"tier", "shape", "norm", "activation"})
     loss: Literal["gan", "cgan", "wgan", "wgan-gp", "ebgan", "began", "lsgan", "hinge", "attribute"] = Field(
         "gan",
@@ -27,7 +27,9 @@ class DCGANConfig(AttributeConfig, CriticConfig):
         description="Columns whose combinations are the classes of cgan; with attribute, the attributes.",
     )
     size: Annotated[int, Field(ge=16)] = Field(64, description="Side of the pictures: 16, 32, 64, 128 or 256.")
-    width: Positive = Field(64, description="Channels beside the picture, in both networks; 16 suits a CPU.")
+    width: Positive = Field(
+        64, description="Channels of the layers next to the picture, in both networks; 16 suits a CPU."
+    )
     latent: Positive = Field(100, description="Length of the noise.")
     noise: Literal["uniform", "normal"] = Field("uniform", description="Noise: uniform in [-1, 1], or normal.")
     code: Annotated[Positive, With("loss", ("ebgan", "began"))] = Field(
@@ -37,11 +39,12 @@ class DCGANConfig(AttributeConfig, CriticConfig):
         "", description="Norm of the critic: in, bn or none; default: in with wgan-gp, none with began, else bn."
     )
 
-    batch: Positive = Field(64, description="Pictures per step, of each process.")
+    batch: Positive = Field(64, description="Batch size: pictures per step, in each process.")
     epochs: Positive = Field(25, description="Epochs at the full learning rate.")
     decay_epochs: Annotated[int, Field(ge=0)] = Field(0, description="Epochs of linear decay to 0 after that.")
     decay_steps: Annotated[int, Field(ge=-1)] = Field(
-        -1, description="How many of --steps, at their end, decay; -1: none, 0: the second half."
+        -1,
+        description="Number of steps at the end in which the learning rate decays; -1: none, 0: the second half.",
     )
     optimizer: Literal["", "adam", "rmsprop"] = Field(
         "", description="Optimiser: adam or rmsprop; default: rmsprop with wgan, else adam."
@@ -57,7 +60,7 @@ class DCGANConfig(AttributeConfig, CriticConfig):
     )
 
     minimax: Annotated[bool, With("loss", ("gan", "cgan"))] = Field(
-        False, description="gan, cgan: the saturating form, as in the min-max value."
+        False, description="gan, cgan: the saturating generator loss of the min-max game."
     )
     clip: Annotated[float, Field(gt=0), With("loss", ("wgan",))] = Field(
         0.01, description="wgan: bound of the critic's parameters."
@@ -66,23 +69,24 @@ class DCGANConfig(AttributeConfig, CriticConfig):
         10.0, description="wgan-gp: weight of the gradient penalty."
     )
     margin: Annotated[float, Field(gt=0), With("loss", ("ebgan",))] = Field(
-        1.0, description="ebgan: energy above which a fake is bad enough."
+        1.0, description="ebgan: margin on the energy of fakes."
     )
     pulling_away: Annotated[Weight, With("loss", ("ebgan",))] = Field(
         0.0, description="ebgan: weight of the pulling-away term; 0.1 is the published one."
     )
     gamma: Annotated[float, Field(gt=0, le=1), With("loss", ("began",))] = Field(
-        0.5, description="began: wished ratio of fake to real error; lower gives less variety."
+        0.5, description="began: target ratio of fake to real error (gamma); lower gives less variety."
     )
     exponent: Annotated[Literal[1, 2], With("loss", ("began",))] = Field(
         1, description="began: exponent of the reconstruction error, 1 as published or 2."
     )
     lambda_k: Annotated[Weight, With("loss", ("began",))] = Field(0.001, description="began: speed of the balance k.")
     patience: Annotated[int, Field(ge=0), With("loss", ("began",))] = Field(
-        0, description="began: generator steps without a better convergence measure that halve the rate; 0: never."
+        0,
+        description="began: halve the learning rate after this many generator steps without progress; 0: never.",
     )
     lsgan_targets: Annotated[str, With("loss", ("lsgan",))] = Field(
-        "0,1,1", description="lsgan: labels a of fakes, b of real pictures, c that G aims at."
+        "0,1,1", description="lsgan: labels a (fakes), b (real pictures) and c (target of the generator)."
     )
 
     @property

@@ -17,7 +17,7 @@ class EditorConfig(AttributeConfig):
 
     steps: Annotated[int, Field(ge=0)] = Field(200_000, description="Total steps; 0: count epochs.")
     decay_steps: Annotated[int, Field(ge=0)] = Field(
-        0, description="How many of --steps, at their end, decay; 0: the second half."
+        0, description="Number of steps at the end of training in which the learning rate decays; 0: the second half."
     )
     generator_width: Annotated[Positive, With("tier", ("stargan", "growing"))] = Field(
         64, description="Channels of the first layer, for the tiers stargan and growing."
@@ -73,19 +73,20 @@ class ACLGANConfig(EditorConfig, CriticConfig):
         "", description="Gradient penalty; default: mean with wgan-gp, active_r1 with logistic, else none."
     )
     penalty_every: Positive = Field(
-        1, description="Discriminator steps between two gradient penalties, which weigh as many times more."
+        1,
+        description="Discriminator steps between two gradient penalties; their weight is multiplied by this.",
     )
-    complement: bool = Field(True, description="Give the absence of each attribute a label and a loss of its own.")
+    complement: bool = Field(True, description="Also give the absence of each attribute a label and a loss.")
     content: Literal["translation", "identity", "cycle"] = Field(
         "translation",
-        description="Content loss: the edit is near the input, no edit changes nothing, or there and back.",
+        description="Content loss: distance of the edit to the input, identity without an edit, or cycle consistency.",
     )
     lambda_att: Annotated[Weight, MayChange] = Field(1.0, description="Weight of the attribute loss: the one to tune.")
     lambda_con: Annotated[Weight, MayChange] = Field(10.0, description="Weight of the content loss.")
     open_share: Annotated[float, Field(ge=0, lt=1), MayChange] = Field(
         0.0,
-        description="Share of the wished attributes that are left open: the generator gets what a user gives it who "
-        "names only some, and no head asks.",
+        description="Fraction of the target attributes that are left open, as when a user sets only some; the "
+        "discriminator ignores them.",
     )
     lambda_shift: Annotated[Weight, MayChange] = Field(
         0.0,
@@ -105,8 +106,8 @@ class ACLGANConfig(EditorConfig, CriticConfig):
     )
     instance_noise: Annotated[Weight, MayChange] = Field(
         0.0,
-        description="Deviation of noise added to all that the discriminator sees, in units of [-1, 1]: hides the dots "
-        "with which a short run fools it; 0.1 is strong.",
+        description="Standard deviation of noise added to all inputs of the discriminator, in units of [-1, 1]: "
+        "hides the dots with which a short run fools it; 0.1 is strong.",
     )
     discriminator_shift: Annotated[int, Field(ge=0), MayChange] = Field(
         0,
@@ -129,7 +130,7 @@ class ACLGANConfig(EditorConfig, CriticConfig):
     )
     warmup_steps: Annotated[int, Field(ge=0)] = Field(
         0,
-        description="First steps, in which only the discriminator learns, on unedited pictures with wished labels. "
+        description="First steps, in which only the discriminator learns, on unedited pictures with target labels. "
         "Without them the masks of a short run close before it knows any attribute.",
     )
     discriminator_init: Literal["default", "he"] = Field(

@@ -61,7 +61,7 @@ class AttributeConfig(FacesConfig):
     """What the methods share that learn from faces with attributes."""
 
     attributes: str = Field(DEFAULT_ATTRIBUTES, description="Columns of the table, separated by commas.")
-    batch: Positive = Field(16, description="Pictures per step, of each process.")
+    batch: Positive = Field(16, description="Batch size: pictures per step, in each process.")
     learning_rate: Annotated[float, Field(gt=0)] = Field(1e-4, description="Adam's learning rate.")
 
     @property
@@ -96,7 +96,7 @@ class ClassifierConfig(AttributeConfig):
     size: Annotated[int, Field(ge=32)] = Field(64, description="Side of the pictures that it sees, in pixels.")
     load_size: int = Field(72, description="Side to which the central square is resized before a random crop.")
     steps: Annotated[int, Field(ge=0)] = Field(3000, description="Total steps; 0: count epochs.")
-    batch: Positive = Field(32, description="Pictures per step, of each process.")
+    batch: Positive = Field(32, description="Batch size: pictures per step, in each process.")
     learning_rate: Annotated[float, Field(gt=0)] = Field(1e-3, description="Adam's learning rate.")
     beta1: Annotated[float, Field(ge=0, lt=1)] = Field(0.9, description="Adam's first beta; the second is 0.999.")
     ema: Annotated[float, Field(ge=0, lt=1)] = Field(0.99, description="Decay of the averaged weights.")

@@ -24,10 +24,10 @@ else:  # the same under its former name
 CONFIG_NAME = "config.json"
 
 CONFIG_FORMAT = 2
-"""Of the file; raised when a value means something else than before."""
+"""Version of the file format; raised when the meaning of a value changes."""
 
 OLDEST_SHAPE = "transposed"
-"""Of the runs whose configuration has no ``shape``."""
+"""Shape of runs whose configuration has no ``shape``."""
 
 C = TypeVar("C", bound="TrainConfig")
 

@@ -19,37 +19,42 @@ class PairedConfig(TrainConfig):
         description="Pictures to learn on: folders, quoted globs and video clips, separated by commas."
     )
     teacher: Annotated[str, MayChange] = Field(
-        "", description="Who answers them: an image-to-image ONNX file, or filter:comic, filter:pencil, filter:oil."
+        "",
+        description="Teacher that translates them: an ONNX file, filter:comic, filter:pencil or filter:oil.",
     )
     range: str = Field(
-        "", description="Values of the teacher's pictures, if its file does not say: 0..1, -1..1 or 0..255."
+        "", description="Value range of the teacher's pictures, if its file does not state it: 0..1, -1..1 or 0..255."
     )
     teacher_input: str = Field(
         "",
         description="The teacher's further inputs, separated by commas: NAME=VALUE, NAME[PLACE]=VALUE, or "
-        "NAME=FILE.onnx(PICTURE), what another network says of a picture.",
+        "NAME=FILE.onnx(PICTURE), the output of another network for a picture.",
     )
     teacher_scale: Annotated[float, Field(gt=0)] = Field(
         1.0,
         description="Enlargement of a picture before the teacher sees it, and back: above 1 strokes are finer, and a "
         "weave from the teacher's own grid disappears.",
     )
+    teacher_shifts: bool = Field(
+        False,
+        description="Average the teacher's answers to eight shifts of a picture: removes a pattern that is fixed to "
+        "the teacher's pixel grid, and its frame; eight times the teacher's time.",
+    )
     teacher_licence: Annotated[str, MayChange] = Field("", description="Licence of the teacher, for the record.")
     answers: Annotated[str, MayChange] = Field(
-        "", description="Without a teacher: folder of answers, named as the photos are."
+        "", description="Instead of a teacher: folder of target pictures with the names of the photos."
     )
     pairs: Annotated[str, MayChange] = Field(
-        "", description="Folder that keeps the pairs, to be used by several runs; default: pairs in --out."
+        "", description="Folder for the pairs, to share them between runs; default: pairs in --out."
     )
     varied: Annotated[int, Field(ge=0)] = Field(
-        1, description="Varied copies of each picture: enlarged, turned, mirrored, in other light."
+        1, description="Augmented copies of each picture: enlarged, rotated, mirrored, with changed light."
     )
     zoom: Annotated[float, Field(ge=1)] = Field(1.7, description="Largest enlargement of a varied copy.")
     clip_frames: Positive = Field(40, description="Frames taken from each clip.")
     holdout: Annotated[int, Field(ge=0)] = Field(
         10,
-        description="Leave out every so many-th picture by name and the last so many-th part of each clip, to judge "
-        "the model on; 0: none.",
+        description="Hold out every N-th picture by name and the last N-th part of each clip for evaluation; 0: none.",
     )
     crop: Annotated[int, Field(ge=0)] = Field(
         0,
@@ -60,7 +65,8 @@ class PairedConfig(TrainConfig):
     learning_rate: Annotated[float, Field(gt=0)] = Field(2e-3, description="Adam's learning rate.")
     beta1: Annotated[float, Field(ge=0, lt=1)] = Field(0.9, description="Adam's first beta; the second is 0.99.")
     ema: Annotated[float, Field(ge=0, lt=1)] = Field(
-        0.998, description="Decay of the averaged weights that ship; less in the first steps, so that short runs show."
+        0.998,
+        description="Decay of the moving average of the weights, which is exported; lower in the first steps.",
     )
     lambda_l1: Annotated[Weight, MayChange] = Field(1.0, description="Weight of the L1 distance to the answer.")
     lambda_pooled: Annotated[Weight, MayChange] = Field(
@@ -76,19 +82,19 @@ class PairedConfig(TrainConfig):
     )
     lambda_gram: Annotated[Weight, MayChange] = Field(
         0.0,
-        description="Weight of the distance in VGG16 statistics to the answer; needs --vgg, costs as much as all else.",
+        description="Weight of the distance in VGG16 statistics to the answer; needs --vgg, doubles the cost.",
     )
     vgg: Annotated[str, MayChange] = Field("", description="VGG16 convolutions (safetensors), for --lambda-gram.")
     vgg_scaling: VGGScaling = Field("caffe", description="Input that the --vgg weights were trained for.")
     calm_from: Annotated[float, Field(ge=0, le=1)] = Field(
-        0.5, description="Share of the run after which the generator sees camera noise and must not answer to it."
+        0.5, description="Fraction of the run after which camera noise is added to the input, but not to the target."
     )
     noise: Annotated[Weight, MayChange] = Field(
-        0.06, description="Deviation of the strongest camera noise, in units of [-1, 1]."
+        0.06, description="Standard deviation of the strongest camera noise, in units of [-1, 1]."
     )
     lambda_calm: Annotated[Weight, MayChange] = Field(
         1.0,
-        description="Weight of the difference between its answers to one picture under different noise: no flicker.",
+        description="Weight of the difference between outputs for one picture with different noise; reduces flicker.",
     )
     lambda_adversarial: Weight = Field(
         0.0, description="Weight of a patch critic that sees picture and translation together; above 0 it is pix2pix."
@@ -99,7 +105,7 @@ class PairedConfig(TrainConfig):
         2e-4, description="Adam's learning rate of the critic; 0: the same."
     )
     instance_noise: Annotated[Weight, MayChange] = Field(
-        0.0, description="Deviation of noise added to all that the critic sees."
+        0.0, description="Standard deviation of noise added to all inputs of the critic."
     )
 
     @property
@@ -125,7 +131,9 @@ class PairedConfig(TrainConfig):
         if self.tier in ("stargan", "growing"):
             raise ValueError(f"tier {self.tier} needs attributes; use nano, mobile, light, edge, resnet6 or resnet9")
         if bool(self.teacher) == bool(self.answers):
-            raise ValueError("give either --teacher, who answers the photos, or --answers, a folder of answers")
+            raise ValueError(
+                "give either --teacher, which translates the photos, or --answers, a folder of target pictures"
+            )
         if self.lambda_gram and not self.vgg:
             raise ValueError("lambda_gram needs --vgg: a safetensors file with VGG16's convolutions")
         if self.crop % 8 or self.crop > self.size:

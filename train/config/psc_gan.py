@@ -43,7 +43,7 @@ class PSCGANConfig(FacesConfig, CriticConfig):
     baseline: Literal["psc", "vanilla", "pretrained", "concat", "cgan_d"] = Field(
         "psc",
         description="psc: the method; vanilla: a GAN without labels, from random weights; pretrained: the same from "
-        "the decoder; concat: labels that no classifier enforces; cgan_d: that, and the discriminator sees them.",
+        "the decoder; concat: labels without a classifier; cgan_d: as concat, and the discriminator sees the labels.",
     )
     labels: str = Field(
         "faces", description="Label groups: faces, montage, or a JSON file; see train/data/label_layouts."
@@ -65,15 +65,17 @@ class PSCGANConfig(FacesConfig, CriticConfig):
     map_init: Literal["random", "codes"] = Field(
         "codes",
         description="How the linear map from noise and labels starts: fitted to the autoencoder's codes of the "
-        "training faces (codes), so that the first pictures are faces already, or random, as one reads the paper.",
+        "training faces (codes), so that the first pictures are faces already, or random, as in the paper.",
     )
-    batch: Positive = Field(64, description="Pictures per step, of each process.")
+    batch: Positive = Field(64, description="Batch size: pictures per step, in each process.")
     stage1_epochs: Positive = Field(50, description="Epochs of stage 1.")
     stage1_steps: Annotated[int, Field(ge=0)] = Field(0, description="Steps of stage 1; replaces --stage1-epochs.")
     epochs: Positive = Field(30, description="Epochs of stage 2 at the full learning rate.")
     decay_epochs: Annotated[int, Field(ge=0)] = Field(0, description="Epochs of linear decay to 0 after that.")
     steps: Annotated[int, Field(ge=0)] = Field(0, description="Steps of stage 2; replaces both epoch counts.")
-    decay_steps: Annotated[int, Field(ge=0)] = Field(0, description="How many of --steps, at their end, decay.")
+    decay_steps: Annotated[int, Field(ge=0)] = Field(
+        0, description="Number of steps at the end of training in which the learning rate decays."
+    )
     stage1_learning_rate: Weight = Field(0.0, description="Adam's learning rate in stage 1; 0: the same.")
     stage1_beta1: Annotated[float, Field(ge=0, lt=1)] = Field(0.9, description="Adam's first beta in stage 1.")
     discriminator_learning_rate: Annotated[Weight, MayChange] = Field(
@@ -81,8 +83,8 @@ class PSCGANConfig(FacesConfig, CriticConfig):
     )
     instance_noise: Annotated[Weight, MayChange] = Field(
         0.0,
-        description="Deviation of noise added to all that the discriminator sees, in units of [-1, 1]: against dots "
-        "and grain in short runs; 0.1 is strong. Not in the paper.",
+        description="Standard deviation of noise added to all inputs of the discriminator, in units of [-1, 1]: "
+        "against dots and grain in short runs; 0.1 is strong. Not in the paper.",
     )
     discriminator_shift: Annotated[int, Field(ge=0), MayChange] = Field(
         0, description="Pixels by which all that the discriminator sees is shifted at random. Not in the paper."

@@ -37,8 +37,8 @@ class UnpairedConfig(CriticConfig):
     )
     instance_noise: Annotated[Weight, MayChange] = Field(
         0.0,
-        description="Deviation of noise added to all that discriminators see, in units of [-1, 1]: hides faint "
-        "patterns that fool a discriminator without showing to the eye; 0.1 is strong.",
+        description="Standard deviation of noise added to all inputs of the discriminators, in units of [-1, 1]: hides "
+        "faint patterns that fool a discriminator without showing to the eye; 0.1 is strong.",
     )
     pool: Annotated[int, Field(ge=0)] = Field(50, description="Generated pictures kept for each discriminator.")
     painting_zoom: Annotated[float, Field(ge=1), MayChange] = Field(
@@ -77,7 +77,8 @@ SemanticDistance = Literal["mse", "l1"]
 SemanticOnly = With("variant", ("semantic", "hybrid"))
 
 SEMANTIC_WEIGHTS: dict[VGGScaling, float] = {"caffe": 5e-5, "torchvision": 0.15}
-"""Of the mean squared difference at relu4_3. Inputs over their deviation make features about 57 times smaller."""
+"""Weights for the mean squared difference at relu4_3. Inputs divided by their deviation give features about 57
+times smaller."""
 
 
 class CycleGANConfig(UnpairedConfig):
@@ -100,8 +101,8 @@ class CycleGANConfig(UnpairedConfig):
     )
     variant: Literal["base", "leaky", "semantic", "hybrid"] = Field(
         "base",
-        description="base; leaky: LeakyReLU in both generators; semantic: a VGG16 loss between each picture and what "
-        "comes back around the cycle, needs --vgg; hybrid: both.",
+        description="base; leaky: LeakyReLU in both generators; semantic: a VGG16 loss between each picture and its "
+        "reconstruction around the cycle, needs --vgg; hybrid: both.",
     )
     semantic_layer: Annotated[SemanticLayer, SemanticOnly] = Field(
         "relu4_3", description="VGG16 layer of the semantic loss."
@@ -112,7 +113,7 @@ class CycleGANConfig(UnpairedConfig):
     semantic_crop: Annotated[int, Field(ge=0), SemanticOnly] = Field(
         0,
         description="Side of the random piece that the semantic loss looks at, in pixels; 0: all. In small runs on a "
-        "CPU VGG16 costs more than all else.",
+        "CPU VGG16 costs more than the rest of a step.",
     )
     lambda_semantic: Annotated[Weight, MayChange] = Field(
         0.0,

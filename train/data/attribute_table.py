@@ -27,10 +27,11 @@ PICTURE_FOLDERS = ("images", "img_align_celeba")
 TABLES = ("attributes.csv", "list_attr_celeba.txt", "list_attr_celeba.csv")
 IDENTITIES = ("identities.csv", "identity_CelebA.txt")
 HAIR_COLOURS = ("Black_Hair", "Blond_Hair", "Brown_Hair", "Gray_Hair")
-"""Of these at most one holds."""
+"""Attributes of which at most one is 1."""
 
 HOLDOUT_SEED = 0
-"""Of the shuffle that decides who is held out: the same in every run, so that no run trains on another's test faces."""
+"""Seed of the shuffle that selects the held-out people: the same in every run, so that no run trains on the test
+faces of another."""
 
 VALUES = {"1": 1, "0": 0, "-1": 0}
 NAMED = 3
@@ -68,7 +69,9 @@ def find_faces(
     """
     folder = Path(data)
     if not folder.is_dir():
-        raise TrainingError(f"There is no folder {folder}. Give --data a folder with pictures and an attribute table.")
+        raise TrainingError(
+            f"The folder {folder} does not exist. Give --data a folder with pictures and an attribute table."
+        )
     pictures = list_pictures(str(picture_folder(folder)))
     table_file = _find(folder, table, TABLES)
     if table_file is None:
@@ -101,7 +104,7 @@ def find_faces(
 
 
 def picture_folder(data: Path) -> Path:
-    """Where the pictures of a data folder lie: in it, or in a folder of one of the usual names."""
+    """The folder of the pictures: the data folder, or a subfolder with one of the usual names."""
     return next((data / name for name in PICTURE_FOLDERS if (data / name).is_dir()), data)
 
 
@@ -142,8 +145,8 @@ def require_both_classes(labels: NDArray[np.float32], attributes: Sequence[str])
     for name, share in zip(attributes, labels.mean(axis=0), strict=True):
         if share in (0, 1):
             raise TrainingError(
-                f"{name} is {int(share)} in all {len(labels)} training pictures: there is nothing to learn from. "
-                "Take it out of --attributes, or add pictures of the other kind."
+                f"{name} is {int(share)} in all {len(labels)} training pictures: there is nothing to learn. "
+                "Remove it from --attributes, or add pictures of the other kind."
             )
 
 
@@ -166,7 +169,7 @@ def read_attributes(file: Path, attributes: Sequence[str]) -> dict[str, list[int
     for line, fields in rows:
         if len(fields) != len(header[1]) + 1:
             raise TrainingError(
-                f"{file}, line {line}: {len(fields)} fields came, expected a file name and {len(header[1])} values."
+                f"{file}, line {line}: got {len(fields)} fields, expected a file name and {len(header[1])} values."
             )
         try:
             found[Path(fields[0]).stem] = [VALUES[fields[place].strip()] for place in places]

@@ -68,7 +68,7 @@ class UnpairedDataset(TrainingData):
         return max(len(domain) for domain in self.domains)
 
     def fingerprint(self) -> str:
-        """Of each domain."""
+        """Batch size of each domain."""
         return " ".join(f"{len(domain)}:{domain.fingerprint()}" for domain in self.domains)
 
     def preview(self, count: int, size: int) -> tuple[Tensor, ...]:

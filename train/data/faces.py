@@ -60,7 +60,7 @@ class FaceDataset(TrainingData):
         self.seed = seed
         self.pictures, self.labels = _decode(training, load_size, cache_mb)
         require_both_classes(self.labels, attributes)
-        # Whoever holds nobody out is shown faces of the training.
+        # Without held-out faces, show training faces.
         shown_faces = held_out if len(held_out.paths) > 1 else training
         chosen = shown_faces.take(_spread(len(shown_faces.paths), max(2, shown)))
         self.shown, self.shown_labels = _decode(chosen, load_size, cache_mb)
@@ -89,7 +89,7 @@ class FaceDataset(TrainingData):
             mirrored=config.layout.mirrored if config.layout else None,
         )
         shares = ", ".join(f"{n} {s:.2f}" for n, s in zip(dataset.attributes, dataset.labels.mean(0), strict=True))
-        logger.info("%d pictures to train on, %d held out; shares: %s", len(dataset), len(held_out.paths), shares)
+        logger.info("%d pictures to train on, %d held out; fractions: %s", len(dataset), len(held_out.paths), shares)
         return dataset
 
     def __len__(self) -> int:
@@ -101,7 +101,7 @@ class FaceDataset(TrainingData):
         return len(self.pictures)
 
     def fingerprint(self) -> str:
-        """Of the pictures and their labels."""
+        """Digest of the pictures and their labels."""
         labels = hashlib.sha256(self.labels.tobytes()).hexdigest()[:16]
         return f"{len(self)}:{self.pictures.fingerprint()} labels:{labels}"
 

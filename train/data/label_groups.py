@@ -76,9 +76,7 @@ class LabelLayout(_Part):
     def _names_are_clear(self) -> LabelLayout:
         twice = sorted({name for name in self.names if self.names.count(name) > 1})
         if twice:
-            raise ValueError(
-                f"{', '.join(twice)} stands for more than one value; names must differ, also across groups"
-            )
+            raise ValueError(f"{', '.join(twice)} names more than one value; names must differ, also across groups")
         for name, values in self.conditions.items():
             if [sum(value in group for value in values) for group in self.groups_of_names] != [1] * len(self.groups):
                 raise ValueError(f"condition {name} needs exactly one value of each group, got {', '.join(values)}")
@@ -163,8 +161,8 @@ class LabelLayout(_Part):
             missing = [value.name for value, count in zip(group.values, counts[part], strict=True) if not count]
             if missing:
                 raise TrainingError(
-                    f"Group {group.name}: none of {len(labels)} training pictures is {', '.join(missing)}, so nothing "
-                    "can be learned of it. Take the value out of the label layout, or add pictures that have it."
+                    f"Group {group.name}: none of {len(labels)} training pictures is {', '.join(missing)}, so it "
+                    "cannot be learned. Remove the value from the label layout, or add pictures that have it."
                 )
 
 

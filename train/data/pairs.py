@@ -52,7 +52,7 @@ class Wanted(NamedTuple):
     zoom: float
     """Largest enlargement of a varied copy."""
     holdout: int
-    """Every so many-th picture by name is left out, and the last so many-th part of a clip; 0: none."""
+    """Every N-th picture by name is held out, and the last N-th part of a clip; 0: none."""
     clip_frames: int
     """Frames taken from each clip, evenly spread."""
     seed: int
@@ -196,7 +196,7 @@ class _Answers:
         """The answer to a photo, its shorter side of ``size`` px."""
         if photo.stem not in self.files:
             raise TrainingError(
-                f"{self.source} has no answer to {photo.name}: expected a picture called {photo.stem} there, or a "
+                f"{self.source} has no target for {photo.name}: expected a picture called {photo.stem} there, or a "
                 "--teacher to make one."
             )
         return read_picture(self.files[photo.stem], size)
@@ -208,7 +208,7 @@ def _squares(wanted: Wanted, sources: list[Path], given: _Answers | None) -> Ite
     for path in sources:
         if path.suffix.lower() in CLIPS:
             if given is not None:
-                raise TrainingError(f"{path} is a clip, and --answers are pictures; use pictures, or a --teacher.")
+                raise TrainingError(f"{path} is a clip, but --answers holds pictures; use pictures, or a --teacher.")
             frames: Iterator[Pixels] = _frames(path, wanted)
         else:
             frames = _one(path, wanted.size)
@@ -216,7 +216,7 @@ def _squares(wanted: Wanted, sources: list[Path], given: _Answers | None) -> Ite
             answer = given.find(path, min(frame.shape[:2])) if given is not None else None
             if answer is not None and answer.shape != frame.shape:
                 raise TrainingError(
-                    f"{path.name} and its answer have different shapes: {frame.shape[1]}x{frame.shape[0]} and "
+                    f"{path.name} and its target have different shapes: {frame.shape[1]}x{frame.shape[0]} and "
                     f"{answer.shape[1]}x{answer.shape[0]} at {wanted.size} px. Pairs must be aligned."
                 )
             yield _whole(frame, wanted.size), None if answer is None else _whole(answer, wanted.size)
@@ -354,7 +354,7 @@ def _save(folder: Path, pairs: Pairs, record: object) -> None:
 
 
 def make_pair_dataset(config: PairedConfig) -> PairDataset:
-    """The pairs of a configuration; the teacher is asked now if nobody has asked it before."""
+    """The pairs of a configuration; the teacher is run now if the pairs do not exist yet."""
     wanted = Wanted(
         config.photos, config.size, config.varied, config.zoom, config.holdout, config.clip_frames, config.seed
     )
@@ -365,6 +365,7 @@ def make_pair_dataset(config: PairedConfig) -> PairDataset:
             value_range=config.range,
             inputs=config.teacher_input,
             scale=config.teacher_scale,
+            shifts=config.teacher_shifts,
             threads=config.threads,
         )
     folder = Path(config.pairs) if config.pairs else config.run / PAIRS_NAME

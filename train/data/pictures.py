@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
 SMALLEST_PX = 16
 UNREADABLE = (OSError, ValueError, SyntaxError, Image.DecompressionBombError)
-"""What Pillow raises for files that are no pictures, or damaged ones."""
+"""Exceptions that Pillow raises for files that are not pictures, or damaged."""
 TELL_S = 5.0
 """Seconds between two lines about progress while files are looked at."""
 
@@ -35,8 +35,8 @@ TELL_S = 5.0
 class Pictures:
     """The pictures of a folder or glob, resized so that the shorter side is ``load_size`` (bicubic).
 
-    At the start only the head of every file is read: what is no picture, or too small, is left out. The rest is decoded
-    when it is asked for, and kept. A file that turns out to be damaged is named once, and the next one takes its place.
+    At the start only the head of every file is read: files that are not pictures, or too small, are left out. The rest
+    is decoded on first use, and kept. A file that turns out to be damaged is reported once, and replaced by the next.
 
     Args:
         source: folder, with its subfolders, or glob pattern.

@@ -28,16 +28,16 @@ def flip_each(att: Tensor, names: Sequence[str]) -> list[Tensor]:
     A hair colour is set and the other hair colours are cleared; any other attribute is flipped.
     """
     hair = hair_columns(names)
-    wishes = []
+    targets = []
     for column in range(len(names)):
-        wish = att.clone()
+        target = att.clone()
         if column in hair:
-            wish[:, hair] = 0
-            wish[:, column] = 1
+            target[:, hair] = 0
+            target[:, column] = 1
         else:
-            wish[:, column] = 1 - wish[:, column]
-        wishes.append(wish)
-    return wishes
+            target[:, column] = 1 - target[:, column]
+        targets.append(target)
+    return targets
 
 
 def hair_columns(names: Sequence[str]) -> list[int]:

@@ -21,12 +21,17 @@ from ganlens.engine.model.description import parse_value_range
 from ganlens.engine.spec import GeneratorSpec, ValueRange
 
 from .filters import find_filter
-from .pictures import to_rgb
 
 Pixels = NDArray[np.uint8]
 Values = NDArray[np.float32]
 
 FILTER = "filter:"
+_PERIOD = 4
+"""Period of the pattern that a generator with two strided layers leaves."""
+_SHIFTS = tuple((down, right) for down in range(_PERIOD) for right in range(_PERIOD) if (down + right) % 2 == 0)
+"""Half of the shifts within a period: together they cancel all its frequencies but the finest checkerboard."""
+_AROUND = 32
+"""Pixels by which a picture is continued: more than a teacher's frame is wide, and a multiple of every stride."""
 _SETTING = re.compile(r"(?P<name>[^\[\]=(),]+)(\[(?P<place>\d+)\])?=(?P<value>.+)")
 _ANSWER = re.compile(r"(?P<file>.+\.onnx)\((?P<picture>.+)\)")
 
@@ -45,7 +50,7 @@ class Teacher(Protocol):
 
 
 def open_teacher(
-    teacher: str, *, value_range: str = "", inputs: str = "", scale: float = 1.0, threads: int = 0
+    teacher: str, *, value_range: str = "", inputs: str = "", scale: float = 1.0, shifts: bool = False, threads: int = 0
 ) -> Teacher:
     """The teacher that ``--teacher`` names.
 
@@ -55,6 +60,10 @@ def open_teacher(
         inputs: values of the file's further inputs; see :func:`parse_inputs`.
         scale: enlargement of the picture before the teacher sees it; its answer is averaged back down. Above 1 strokes
             become finer, and a weave with the period of the teacher's own grid disappears.
+        shifts: average the answers to eight shifts of the picture (cycle spinning: Coifman and Donoho,
+            Translation-Invariant De-Noising, 1995). A pattern that is fixed to the pixel grid averages out; strokes
+            move with the picture and stay. The picture continues beyond its edges by reflection, so that the frame
+            which a teacher leaves is cut off.
         threads: of ONNX Runtime; 0: its own choice.
 
     Raises:
@@ -62,10 +71,14 @@ def open_teacher(
         ModelFileError: the file is missing, cannot be run, or is not image to image.
     """
     if teacher.startswith(FILTER):
-        if value_range or inputs or scale != 1.0:
-            raise OptionError("--range, --teacher-input and --teacher-scale belong to a teacher that is an ONNX file.")
+        if value_range or inputs or scale != 1.0 or shifts:
+            raise OptionError(
+                "--range, --teacher-input, --teacher-scale and --teacher-shifts need a teacher that is an ONNX file."
+            )
         return FilterTeacher(teacher.removeprefix(FILTER))
-    return OnnxTeacher(Path(teacher), value_range=value_range, inputs=inputs, scale=scale, threads=threads)
+    return OnnxTeacher(
+        Path(teacher), value_range=value_range, inputs=inputs, scale=scale, shifts=shifts, threads=threads
+    )
 
 
 class FilterTeacher:
@@ -85,24 +98,41 @@ class OnnxTeacher:
     """An ONNX file with one picture in and one out, channels first or last, of fixed or free size."""
 
     def __init__(
-        self, path: Path, *, value_range: str = "", inputs: str = "", scale: float = 1.0, threads: int = 0
+        self,
+        path: Path,
+        *,
+        value_range: str = "",
+        inputs: str = "",
+        scale: float = 1.0,
+        shifts: bool = False,
+        threads: int = 0,
     ) -> None:
         if scale <= 0:
             raise OptionError(f"--teacher-scale must be above 0, got {scale:g}.")
         self.path = path
         self.scale = scale
-        self.name = (
-            path.name + (f", {inputs}" if inputs else "") + (f", at {scale:g} times the size" if scale != 1 else "")
-        )
+        self.shifts = shifts
+        notes = [
+            path.name,
+            inputs,
+            f"at {scale:g} times the size" if scale != 1 else "",
+            "mean of 4 shifts" if shifts else "",
+        ]
+        self.name = ", ".join(filter(None, notes))
         self._session = _open(path, threads)
         self._image, others = self._find_inputs()
         self._answer = self._find_answer()
         self.value_range = self._find_range(value_range)
         self._fixed = _sides(self._image.shape)
+        if shifts and self._fixed:
+            raise OptionError(
+                f"--teacher-shifts needs a teacher of free size; {path.name} takes {self._fixed[1]}x{self._fixed[0]}."
+            )
         self._channels_last = self._image.shape[-1] == 3
         self._others = parse_inputs(inputs, {entry.name: _dims(entry.shape) for entry in others}, threads)
         values = [array.tobytes() for _, array in sorted(self._others.items())]
-        self.digest = _digest(self.value_range, scale, inputs, path.read_bytes(), *values)
+        shifted = ("shifts",) if shifts else ()  # so that answers kept before the option existed stay valid
+        self.digest = _digest(self.value_range, scale, inputs, path.read_bytes(), *values, *shifted)
 
     def __call__(self, pixels: Pixels) -> Pixels:
         """(H, W, 3) uint8 RGB to the same."""
@@ -110,8 +140,24 @@ class OnnxTeacher:
         # Most networks want a multiple of their strides; 16 suits all that are known here.
         wanted = self._fixed or tuple(max(16, round(side * self.scale / 16) * 16) for side in (height, width))
         seen = _resized(pixels, (wanted[0], wanted[1]))
+        return _resized(self._mean_of_shifts(seen) if self.shifts else self._answer_to(seen), (height, width))
+
+    def _mean_of_shifts(self, pixels: Pixels) -> Pixels:
+        height, width = pixels.shape[:2]
+        around = np.pad(pixels, ((_AROUND + _PERIOD, _AROUND + _PERIOD),) * 2 + ((0, 0),), mode="reflect")
+        total = np.zeros(pixels.shape, np.uint16)
+        for down, right in _SHIFTS:
+            view = around[down : down + height + 2 * _AROUND, right : right + width + 2 * _AROUND]
+            answer = self._answer_to(np.ascontiguousarray(view))
+            top, left = _AROUND + _PERIOD - down, _AROUND + _PERIOD - right
+            total += answer[top : top + height, left : left + width]
+        mean: Pixels = ((total + len(_SHIFTS) // 2) // len(_SHIFTS)).astype(np.uint8)
+        return mean
+
+    def _answer_to(self, pixels: Pixels) -> Pixels:
+        """The network's output at the size that it sees."""
         low, high = self.value_range
-        x = seen.astype(np.float32) * ((high - low) / 255) + low
+        x = pixels.astype(np.float32) * ((high - low) / 255) + low
         x = x[None] if self._channels_last else np.ascontiguousarray(x.transpose(2, 0, 1))[None]
         try:
             (y,) = self._session.run([self._answer], {self._image.name: x, **self._others})
@@ -119,9 +165,11 @@ class OnnxTeacher:
             raise ModelFileError(f"The teacher {self.path.name} does not run: {_first_line(error)}") from error
         y = y[0] if y.shape[-1] == 3 and self._channels_last else y[0].transpose(1, 2, 0)
         if y.ndim != 3 or y.shape[2] != 3:
-            raise ModelFileError(f"The teacher {self.path.name} answers with shape {y.shape}; expected a picture.")
+            raise ModelFileError(
+                f"The teacher {self.path.name} returns an array of shape {y.shape}; expected a picture."
+            )
         answer: Pixels = np.clip((y - low) * (255 / (high - low)) + 0.5, 0, 255).astype(np.uint8)
-        return _resized(answer, (height, width))
+        return answer
 
     def _find_inputs(self) -> tuple[Any, list[Any]]:
         entries = self._session.get_inputs()
@@ -146,7 +194,7 @@ class OnnxTeacher:
             return spec.value_range
         if not given:
             raise OptionError(
-                f"--range is needed: {self.path.name} does not say which values its pictures have. Give 0..1, -1..1 "
+                f"--range is needed: {self.path.name} does not state the value range of its pictures. Give 0..1, -1..1 "
                 "or 0..255."
             )
         return parse_value_range(given)
@@ -193,6 +241,8 @@ def parse_inputs(text: str, shapes: Mapping[str, tuple[int, ...]], threads: int 
 
 def _answer_to(file: Path, picture: Path, threads: int) -> Values:
     """What a network that reads one picture in 0..1 says of it (a style vector)."""
+    from .pictures import to_rgb  # brings torch, which teachers do without
+
     session = _open(file, threads)
     (entry,) = session.get_inputs()
     try:

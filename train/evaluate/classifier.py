@@ -81,19 +81,19 @@ class Classifier(NamedTuple):
         unknown = [name for name in names if name.lower() not in known]
         if unknown:
             raise TrainingError(
-                f"The classifier does not know {', '.join(unknown)}; it knows {', '.join(self.record.attributes)}. "
+                f"The classifier was not trained on {', '.join(unknown)}, only on {', '.join(self.record.attributes)}. "
                 "Train one with engine train classifier --attributes."
             )
         return [known.index(name.lower()) for name in names]
 
 
-def training_accuracy(classifier: Classifier, image: Tensor, wish: Tensor, names: Sequence[str]) -> dict[str, Tensor]:
-    """For the log of an editor's training: share of edits that look as wished, in all and for each attribute.
+def training_accuracy(classifier: Classifier, image: Tensor, target: Tensor, names: Sequence[str]) -> dict[str, Tensor]:
+    """For the training log of an editor: fraction of edits that the classifier accepts, in all and per attribute.
 
     Args:
-        image: edits (N, 3, H, W); wish: (N, C), in the order of ``names``.
+        image: edits (N, 3, H, W); target: (N, C), in the order of ``names``.
     """
-    right = (classifier(image)[:, classifier.columns(names)] == (wish > 0.5)).float().mean(dim=0)
+    right = (classifier(image)[:, classifier.columns(names)] == (target > 0.5)).float().mean(dim=0)
     return {"accuracy": right.mean()} | {f"accuracy/{name}": right[column] for column, name in enumerate(names)}
 
 
@@ -157,7 +157,9 @@ def load_classifier(path: str | Path) -> Classifier:
     except (SafetensorError, OSError) as error:
         raise ModelFileError(f"{file} is not a readable safetensors file: {error}.") from error
     if text is None:
-        raise ModelFileError(f"{file} is no classifier: it has no such record. Give one of engine train classifier.")
+        raise ModelFileError(
+            f"{file} is not a classifier: its record is missing. Give a run of engine train classifier."
+        )
     try:
         record = ClassifierRecord.model_validate_json(text)
         network = AttributeClassifier(len(record.attributes), record.width)

@@ -155,7 +155,7 @@ def _generated(model: Path, options: EvaluateOptions) -> list[RenderableType]:
     values = _values(model)
     data = options.data or str(values.get("data", ""))
     if not data:
-        raise OptionError(f"{model} does not say which pictures it was trained on. Give --data.")
+        raise OptionError(f"{model} does not state which pictures it was trained on. Give --data.")
     tables = {name: str(values.get(name, "")) if not options.data else "" for name in ("table", "identities")}
     holdout = int(values.get("holdout", 0)) if options.holdout is None else options.holdout
     subject = open_subject(model, record=options.record)
@@ -214,14 +214,14 @@ def _tell_translation(found: Evaluation) -> Iterable[RenderableType]:
     yield table
     yield (
         f"{found.photos} photos, {found.paintings} paintings, {found.size} px, resize: {sample.resize}. "
-        "Smaller is nearer. Fréchet's is biased upwards for few pictures: compare at equal numbers only"
+        "Smaller is closer. Fréchet's is biased upwards for few pictures: compare at equal numbers only"
         + (", and never with the FID of papers." if sample.name != "FID" else ".")
     )
 
 
 def _tell_edits(found: EditEvaluation) -> Iterable[RenderableType]:
     table = Table(
-        "attribute", "as wished", "before", "others kept", "before", "mask", "change", title=f"{found.faces} faces"
+        "attribute", "as requested", "before", "others kept", "before", "mask", "change", title=f"{found.faces} faces"
     )
     for name, row in found.rows.items():
         table.add_row(name, *(f"{value:.3f}" for value in row))

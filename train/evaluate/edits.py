@@ -1,8 +1,8 @@
 """How well an attribute editor edits: a classifier's answers on held-out faces, attribute by attribute.
 
 Each face gets one edit for each attribute (flipped; a hair colour set in place of the others). The classifier, trained
-on real faces only, then says whether the edited attribute has become what was wished, and whether the others are still
-what they were. Beside both stands what it says of the unedited faces: the floor of the one, the ceiling of the other.
+on real faces only, then says whether the edited attribute has the target value, and whether the others are unchanged.
+The same figures for the unedited faces are the floor of the first and the ceiling of the second.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class EditRow(NamedTuple):
     """One attribute's edits; shares of faces."""
 
     edited: float
-    """The edited attribute is as wished."""
+    """Fraction of edits that the classifier accepts."""
     unedited: float
     """The same asked of the unedited faces: what the classifier gives for nothing."""
     untouched: float
@@ -75,7 +75,7 @@ class EditEvaluation(NamedTuple):
         where = f"{self.faces} held-out faces, {self.size} px"
         found = {}
         for name, row in self.rows.items():
-            found[f"{name}: edited as wished, by classifier, {where}"] = row.edited
+            found[f"{name}: edited as requested, by classifier, {where}"] = row.edited
             found[f"{name}: others untouched, by classifier, {where}"] = row.untouched
         if self.frechet is not None:
             found[f"{self.frechet.name} {self.frechet.features}, edits to unedited, {where}"] = self.frechet.value
@@ -98,7 +98,7 @@ class Editor:
 
     @torch.no_grad()
     def __call__(self, x: Tensor, att: Tensor) -> Edit:
-        """(N, 3, H, W) in [-1, 1] and wishes (N, C)."""
+        """(N, 3, H, W) in [-1, 1] and target labels (N, C)."""
         device = device_of(self.generator)
         condition = with_complement(att) if self.attributes.complement else att
         if self.composed:
@@ -131,9 +131,9 @@ def evaluate_edits(
         plain = classifier(x)[:, columns]
         if extractor is not None:
             before.append(extractor(x))
-        for column, wish in enumerate(flip_each(att, names)):
-            made = editor(x, wish)
-            tallies[column].add(column, att, wish, plain, classifier(made.image)[:, columns], x, made)
+        for column, target in enumerate(flip_each(att, names)):
+            made = editor(x, target)
+            tallies[column].add(column, att, target, plain, classifier(made.image)[:, columns], x, made)
             if editor.border_px:
                 border_error = max(border_error, _border_error(x, made.image, editor.border_px))
             chosen = made.image[column :: len(names)]  # each face in one of its edits
@@ -212,19 +212,19 @@ class _Tally:
         self.sums = np.zeros(8)
 
     def add(
-        self, column: int, att: Tensor, wish: Tensor, plain: Tensor, answers: Tensor, x: Tensor, made: Edit
+        self, column: int, att: Tensor, target: Tensor, plain: Tensor, answers: Tensor, x: Tensor, made: Edit
     ) -> None:
-        wished, labelled = wish > 0.5, att > 0.5
-        touched = wished != labelled
-        # Faces that already are as wished (a hair colour that they have) are no edit.
+        wanted, labelled = target > 0.5, att > 0.5
+        touched = wanted != labelled
+        # Faces that already are as requested (a hair colour that they have) are no edit.
         edited = touched[:, column]
         kept = ~touched & edited[:, None]
         kept[:, column] = False
         mask = torch.ones(len(x)) if made.mask is None else made.mask.mean(dim=(1, 2, 3))
         self.sums += [
             float(edited.sum()),
-            float((answers == wished)[:, column][edited].sum()),
-            float((plain == wished)[:, column][edited].sum()),
+            float((answers == wanted)[:, column][edited].sum()),
+            float((plain == wanted)[:, column][edited].sum()),
             float(kept.sum()),
             float((answers == labelled)[kept].sum()),
             float((plain == labelled)[kept].sum()),
@@ -264,7 +264,7 @@ def held_out_faces(
     values = read_values(folder) if (folder / CONFIG_NAME).is_file() else {}
     source = data or str(values.get("data", ""))
     if not source:
-        raise OptionError(f"{folder} does not say which faces it was trained on. Give --data.")
+        raise OptionError(f"{folder} does not state which faces it was trained on. Give --data.")
     tables = {name: str(values.get(name, "")) for name in ("table", "identities")} if not data else {}
     faces = find_faces(source, names, **tables)
     held_out = split_faces(faces, int(values.get("holdout", DEFAULT_HOLDOUT)) if holdout is None else holdout)[1]

@@ -157,7 +157,7 @@ class Mixed5Features(Extractor):
 def open_extractor(
     inception: Path | None = None, vgg: Path | None = None, vgg_scaling: VGGScaling = "caffe"
 ) -> Extractor:
-    """The best features that the files at hand allow.
+    """The best features that the files given allow.
 
     Args:
         inception: FID Inception weights, or an ONNX Inception with ``mixed5_gap`` (by its suffix ``.onnx``).

@@ -60,7 +60,7 @@ def generate(generator: nn.Module, spec: GeneratorSpec, count: int, seed: int = 
         seed: of the noise; the same pictures for the same seed.
     """
     if spec.latent is None:
-        raise OptionError(f"'{spec.name}' makes nothing from noise.")
+        raise OptionError(f"'{spec.name}' does not generate from noise.")
     device = device_of(generator)
     source = torch.Generator().manual_seed(seed)
     attributes = spec.attributes

@@ -57,7 +57,7 @@ class LabelAccuracy(NamedTuple):
     """Shares; a label vector is right in three senses."""
 
     slot: float
-    """Over samples and groups: the likeliest value of the group is the wished one. The headline."""
+    """Over samples and groups: the most likely value of the group is the target. The headline figure."""
     exact: float
     """Over samples: so it is in every group."""
     element: float
@@ -88,9 +88,9 @@ class ConditionRow(NamedTuple):
     perceptual: Figure | None
     """LPIPS of random pairs, generated and real, of the same condition; lower is closer."""
     class_score: Figure | None
-    """Of the row of all conditions: the score of Inception Score's formula, on the judge's label combinations."""
+    """For the row of all conditions: the score of Inception Score's formula, on the judge's label combinations."""
     inception: Figure | None = None
-    """Of the row of all conditions: the Inception Score, where the FID Inception is given."""
+    """For the row of all conditions: the Inception Score, where the FID Inception is given."""
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -197,9 +197,9 @@ def evaluate_labels(
     wanted: dict[str, Tensor | None] = {ALL: None}
     wanted |= {name: torch.from_numpy(layout.vector(values)) for name, values in named.items()}
     rows, missing = {}, {}
-    for name, wish in wanted.items():
+    for name, target in wanted.items():
         try:
-            rows[name] = _row(name, wish, generated, layout, faces, measures, size, count, conditional)
+            rows[name] = _row(name, target, generated, layout, faces, measures, size, count, conditional)
         except TooFewFaces as error:
             if name == ALL:
                 raise
@@ -213,7 +213,7 @@ class TooFewFaces(TrainingError):
 
 def _row(
     name: str,
-    wish: Tensor | None,
+    target: Tensor | None,
     generated: Generated,
     layout: LabelLayout,
     faces: Faces,
@@ -223,7 +223,7 @@ def _row(
     conditional: bool,
 ) -> ConditionRow:
     matching = (
-        np.arange(len(faces.paths)) if wish is None else np.flatnonzero((faces.labels == wish.numpy()).all(axis=1))
+        np.arange(len(faces.paths)) if target is None else np.flatnonzero((faces.labels == target.numpy()).all(axis=1))
     )
     if len(matching) < 2:
         raise TooFewFaces(
@@ -254,7 +254,7 @@ def _row(
         batches = (drawn[start : start + 16] for start in range(0, len(drawn), 16))
         pairs = ((made[[one for one, _ in batch]], real[[other for _, other in batch]]) for batch in batches)
         perceptual = perceptual_distance(measures.vgg, pairs, resize=RESIZE, linear=measures.linear)
-    if measures.judge is not None and wish is None:
+    if measures.judge is not None and target is None:
         judge = measures.judge
         groups = [list(range(part.start, part.stop)) for part in layout.slices]
         combinations = int(np.prod([len(group) for group in groups]))
@@ -274,7 +274,7 @@ def _row(
         perceptual=perceptual,
         class_score=score,
         inception=None
-        if wish is not None
+        if target is not None
         else inception_score(measures.extractor, in_batches(made, BATCH), count, resize=RESIZE),
     )
 
@@ -346,7 +346,7 @@ def evaluate_label_files(
         record: put the figures into the checkpoint's own record.
 
     Raises:
-        OptionError: no such run, or nobody was held out.
+        OptionError: no such run, or no face was held out.
     """
     folder = run if run.is_dir() else run.parent
     config = cast(PSCGANConfig, load_config(folder))

@@ -1,4 +1,4 @@
-"""Figures for sets of pictures: Fréchet and kernel distance, class score, perceptual distance (spec.md section 6).
+"""Figures for sets of pictures: Fréchet and kernel distance, class score, perceptual distance (docs/methods.md).
 
 Each result says what it was measured with and on how many pictures. The first three are torchmetrics', fed with
 features in double precision; its LPIPS needs torchvision and that package's VGG16, so that ours is written out here.
@@ -47,7 +47,7 @@ class Figure(NamedTuple):
     size: tuple[int, int]
     """Height and width of the pictures."""
     resize: str
-    """How pictures came to that size; then what happens before the network."""
+    """How pictures were resized to that size; then the preprocessing of the network."""
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""

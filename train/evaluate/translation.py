@@ -166,7 +166,7 @@ def evaluate_files(
     if spec.image is None or spec.attributes is not None:
         takes = ", ".join(spec.attributes.names) if spec.attributes else "noise only"
         raise OptionError(
-            f"'{spec.name}' is no translator between two domains: it takes {takes}. Leave --photos and --paintings out."
+            f"'{spec.name}' does not translate between domains: it takes {takes}. Leave out --photos and --paintings."
         )
     photo_paths = [path for source in photos for path in list_pictures(source)]
     painting_paths = list_pictures(paintings)

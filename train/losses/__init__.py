@@ -78,12 +78,11 @@ SCORE_LOSSES: dict[str, Callable[[], AdversarialLoss]] = {
 """Name → the loss as methods play it that have other losses beside it: on scores, with Adam, without labels."""
 
 NO_SCORE_LOSSES = {
-    "cgan": "it tells both networks a label",
-    "wgan": "it clips weights and bears no optimiser with momentum, and this method trains with Adam; wgan-gp is made "
-    "for that",
+    "cgan": "it conditions both networks on a label",
+    "wgan": "it clips weights, which needs an optimiser without momentum, and this method uses Adam; use wgan-gp",
+    "ebgan": "it needs an autoencoder as discriminator, and this method has a critic that outputs scores",
+    "began": "it needs an autoencoder as discriminator, and this method has a critic that outputs scores",
     "attribute": "it has a head for each attribute",
-    "ebgan": "it judges by the error of an autoencoder, and the critic here gives scores and reconstructs nothing",
-    "began": "it judges by the error of an autoencoder, and the critic here gives scores and reconstructs nothing",
 }
 
 
@@ -98,7 +97,7 @@ def adversarial_loss(name: str, **options: float) -> AdversarialLoss:
     return LOSSES[name](**options)
 
 
-def score_loss(name: str, *, r1: float = 0.0, no_cgan: str = "two folders of pictures have none") -> AdversarialLoss:
+def score_loss(name: str, *, r1: float = 0.0, no_cgan: str = "two folders have no labels") -> AdversarialLoss:
     """The loss of that name for a method whose critic gives scores and that trains with Adam.
 
     Args:

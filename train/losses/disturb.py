@@ -24,7 +24,7 @@ def shift_randomly(images: Tensor, most: int) -> Tensor:
 
 
 def add_noise(images: Tensor, deviation: float) -> Tensor:
-    """Instance noise (Sønderby et al. 2016): what is fainter than this no discriminator can judge by."""
+    """Instance noise (Sønderby et al. 2016): hides differences fainter than the noise from the discriminator."""
     return images + deviation * torch.randn_like(images) if deviation else images
 
 

@@ -44,9 +44,9 @@ class AdversarialLoss(ABC):
     norm: ClassVar[Norm] = "bn"
     """Norm of the critic."""
     conditional: ClassVar[bool] = False
-    """Whether both networks are told a label."""
+    """Whether both networks are conditioned on a label."""
     heads: ClassVar[bool] = False
-    """Whether the critic has a head for each label, in place of being told it."""
+    """Whether the critic has a head for each label, in place of being conditioned on it."""
     r1: float = 0.0
     """Weight of the R1 penalty, for losses without a penalty of their own."""
 
@@ -195,7 +195,7 @@ class BEGAN(AdversarialLoss):
     halved (:attr:`rate_factor`).
 
     Args:
-        gamma: diversity, wished ratio of the two errors; 0.3 to 0.7, lower gives less variety.
+        gamma: diversity, target ratio of the two errors; 0.3 to 0.7, lower gives less variety.
         lambda_k: speed of ``k``.
         patience: generator steps without a better M after which the rate is halved; 0: never.
     """
@@ -205,7 +205,7 @@ class BEGAN(AdversarialLoss):
     norm: ClassVar[Norm] = "none"
 
     SMOOTHING = 0.99
-    """Of M, before it is compared."""
+    """Smoothing of M before it is compared."""
     LOOK_EVERY = 100
     """Generator steps between two looks at M: reading a number off a GPU waits for it."""
     BETTER = 0.99

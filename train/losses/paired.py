@@ -10,7 +10,7 @@ POOL = 4
 
 
 def pooled_loss(translated: Tensor, answer: Tensor) -> Tensor:
-    """L1 between the means of 4x4 squares: colours count where strokes may lie a little beside each other."""
+    """L1 between the means of 4x4 squares: compares colours where strokes may be slightly displaced."""
     return l1_loss(avg_pool2d(translated, POOL), avg_pool2d(answer, POOL))
 
 
@@ -23,7 +23,7 @@ def gradient_loss(translated: Tensor, answer: Tensor) -> Tensor:
 
 
 def texture_loss(translated: Tensor, answer: Tensor) -> Tensor:
-    """L1 between how much fine detail there is, wherever exactly it lies.
+    """L1 between the amount of fine detail, regardless of its exact position.
 
     Fine detail is what a 5x5 mean takes away; how much, its root mean square over 16x16 windows. An L1 distance alone
     is smallest for the mean of all strokes that might be there, which is a blur.

@@ -1,6 +1,6 @@
-"""The semantic loss of the improved CycleGAN: what comes back around the cycle means the same (spec.md section 4.2).
+"""The semantic loss of the improved CycleGAN: a picture and its reconstruction have the same content (docs/methods.md).
 
-The paper states a VGG16 extractor that compares the original with the image that came back. Layer, distance, scaling
+The paper states a VGG16 extractor that compares the original with its reconstruction. Layer, distance, scaling
 and weight are not stated; the defaults are those of In-Domain Inversion (2004.00049): the ReLU after conv4_3, mean
 squared difference, RGB in 0..255 minus the mean, 5e-5.
 

@@ -23,7 +23,7 @@ def shift_loss(
 
     The piece begins up to ``steps`` steps of the generator's grid from the picture's corner, but never a whole number
     of them: a pattern that sticks to the grid does not fit. The piece's borders count too, where only one of the two
-    sees what lies beyond: left out, they are where patterns hide.
+    sees what is beyond: left out, they are where patterns hide.
 
     Args:
         translate: translates the piece, which it cuts from all that it needs.

@@ -39,16 +39,16 @@ SHIFTED_SHARE = 4
 """One picture in so many is also edited in a piece, where the shift loss is on."""
 
 CLOSED_STEPS = 2000
-"""Steps with closed masks after which a word is due."""
+"""Steps with closed masks before a warning."""
 
 
-class Wishes(NamedTuple):
-    """What is asked of a batch of edits."""
+class Goal(NamedTuple):
+    """The goal of a batch of edits."""
 
     labels: Tensor
-    """(N, C), whether asked for or not."""
+    """(N, C), all target labels, also those left open."""
     target: Tensor
-    """What the generator is given, with the complement where there is one."""
+    """The condition of the generator, with the complement if there is one."""
     active: Tensor
     """The heads that count: 0 is "don't care"."""
 
@@ -69,13 +69,13 @@ def generator_loss(
 ) -> tuple[Tensor, Parts, Edit]:
     """Attribute and content; ``att`` and ``target`` with the complement where there is one.
 
-    ``active``: which heads count, where that is not the target itself (wishes left open).
+    ``active``: which heads count, where that is not the target itself (attributes left open).
     """
     active = target if active is None else active
     generator, discriminator, border = networks["generator"], networks["discriminator"], config.border_at(x.shape[-1])
     edited = edit(generator, x, target, border)
 
-    # attribute: the edit must pass for a real picture with each wished attribute
+    # attribute: the edit must pass as a real picture with each target attribute
     attribute = loss.generator_loss(discriminator(seen(edited.image, config)), active)
 
     # content: what was not asked for stays
@@ -227,16 +227,16 @@ class ACLGAN(Method):
     def generator_step(self, batch: Batch, step: int) -> tuple[Tensor, Parts]:
         """Loss of the generator; keeps its edits for :meth:`discriminator_step`."""
         x, att = self._grown(batch)
-        wishes = self._draw(att)
+        goal = self._draw(att)
         total, parts, made = generator_loss(
-            self.networks, x, self._condition(att), wishes.target, self.config, self.loss, wishes.active
+            self.networks, x, self._condition(att), goal.target, self.config, self.loss, goal.active
         )
-        self._made = made.image, wishes.active
+        self._made = made.image, goal.active
         if "mask" in parts:
             self.watch(parts["mask"].detach(), step)
         if self.classifier is not None and measures(step, self.phases[0].every):
             names = self.config.attribute_names
-            parts |= training_accuracy(self.classifier, made.image, wishes.labels, names)
+            parts |= training_accuracy(self.classifier, made.image, goal.labels, names)
         return total, parts
 
     def discriminator_step(self, batch: Batch, step: int) -> tuple[Tensor, Parts]:
@@ -287,8 +287,8 @@ class ACLGAN(Method):
             generator.stand(*self._growth())
             x = pooled(x, generator.resolution)
         border = self.config.border_at(x.shape[-1])
-        wishes = flip_each(att, self.config.attribute_names)
-        return [x] + [edit(generator, x, self._condition(wish), border).image for wish in wishes]
+        targets = flip_each(att, self.config.attribute_names)
+        return [x] + [edit(generator, x, self._condition(target), border).image for target in targets]
 
     def captions(self) -> Sequence[str]:
         """What is edited."""
@@ -344,17 +344,17 @@ class ACLGAN(Method):
             network.stand(resolution, alpha)
         return pooled(batch[0], resolution), batch[1]
 
-    def _draw(self, att: Tensor) -> Wishes:
+    def _draw(self, att: Tensor) -> Goal:
         """Targets for a batch; some of their attributes are left open, where no head asks for them."""
         labels = draw_targets(att, self.config.targets)
         if not self.config.open_share:
             target = self._condition(labels)
-            return Wishes(labels, target, target)
+            return Goal(labels, target, target)
         asked = (torch.rand_like(labels) >= self.config.open_share).to(labels.dtype)
         neutral = NEUTRAL if self.config.complement else 0.0  # as the runtime gives it
         target = self._condition(torch.where(asked > 0, labels, neutral))
         heads = torch.cat([asked, asked], dim=1) if self.config.complement else asked
-        return Wishes(labels, target, self._condition(labels) * heads)
+        return Goal(labels, target, self._condition(labels) * heads)
 
     def _condition(self, att: Tensor) -> Tensor:
         return with_complement(att) if self.config.complement else att

@@ -36,7 +36,7 @@ class Phase(NamedTuple):
     after: Callable[[], None] | None = None
     """Called when the optimiser has moved its networks."""
     rate_factor: Callable[[], float] | None = None
-    """Of the learning rate, on top of the schedule's; None: 1."""
+    """Factor of the learning rate, on top of the schedule's; None: 1."""
 
     def runs(self, step: int) -> bool:
         """Whether it takes part in step ``step`` (from 0)."""

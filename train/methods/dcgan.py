@@ -143,8 +143,8 @@ class DCGAN(Method):
         """Loss of the critic, and its penalty if there is one."""
         x, labels = batch[0], self._classes(batch)
         with torch.no_grad():
-            fake, wishes = self._generate(batch)
-        real_scores, fake_scores = self._judge(self._seen(x), labels), self._judge(self._seen(fake), wishes)
+            fake, wanted = self._generate(batch)
+        real_scores, fake_scores = self._judge(self._seen(x), labels), self._judge(self._seen(fake), wanted)
         total = self.loss.discriminator(real_scores, fake_scores)
         parts = {"judge": total, "real_score": real_scores.mean(), "fake_score": fake_scores.mean()}
         penalty = self.loss.penalty(lambda pictures: self._judge(pictures, labels), x, fake)
@@ -154,14 +154,14 @@ class DCGAN(Method):
 
     def generator_step(self, batch: Batch, step: int) -> tuple[Tensor, Parts]:
         """Loss of the generator, on noise of its own."""
-        fake, wishes = self._generate(batch)
+        fake, wanted = self._generate(batch)
         if isinstance(self.loss, EBGAN) and self.loss.pulling_away:
             critic = self.networks["critic"]
             assert isinstance(critic, AutoencoderCritic)
             energies, codes = critic.energy_and_code(self._seen(fake))
             adversarial, apart = self.loss.generator(energies), pulling_away(codes)
             return adversarial + self.loss.pulling_away * apart, {"adversarial": adversarial, "pulling_away": apart}
-        adversarial = self.loss.generator(self._judge(self._seen(fake), wishes))
+        adversarial = self.loss.generator(self._judge(self._seen(fake), wanted))
         return adversarial, {"adversarial": adversarial, **self.loss.measures()}
 
     def draw(self, count: int, device: torch.device) -> Tensor:
@@ -219,8 +219,8 @@ class DCGAN(Method):
         z, labels = self.draw(len(batch[0]), batch[0].device), self._classes(batch)
         if labels is None:
             return self.networks["generator"](z), None
-        wishes = labels[torch.randperm(len(labels)).to(labels.device)]
-        return self.networks["generator"](z, wishes), wishes
+        wanted = labels[torch.randperm(len(labels)).to(labels.device)]
+        return self.networks["generator"](z, wanted), wanted
 
     def _judge(self, x: Tensor, labels: Tensor | None) -> Tensor:
         critic = self.networks["critic"]

@@ -154,7 +154,7 @@ class Distillation(Method):
         """
         if state["teacher_sha256"] != self.teacher_sha256:
             raise TrainingError(
-                f"The teacher {self.config.teacher} has other weights than when the run began. Give the same one with "
+                f"The teacher {self.config.teacher} has changed since the run began. Give the same one with "
                 "--teacher, or start a new run."
             )
         self.pool.load_state_dict(state["pool"], device)

@@ -112,7 +112,7 @@ class Paired(Method):
 
     @classmethod
     def make_dataset(cls, config: PairedConfig) -> PairDataset:
-        """The pairs; the teacher is asked now if nobody has asked it before."""
+        """The pairs; the teacher is run now if the pairs do not exist yet."""
         return make_pair_dataset(config)
 
     def generator_step(self, batch: Batch, step: int) -> tuple[Tensor, Parts]:

@@ -315,14 +315,14 @@ class PSCGAN(Method):
         if self._adversarial:
             seed = int(x.double().sum().abs() * 1e6) % 2**31  # each row has a noise of its own, the same every time
             z = torch.randn(len(x), self.config.latent, generator=torch.Generator().manual_seed(seed)).to(x.device)
-            wishes = [
+            targets = [
                 torch.from_numpy(self.layout.vector(values)).to(x.device).expand(len(x), -1)
                 for values in self.layout.conditions.values()
             ] or [labels]
-            columns = [generator(z, wish if self.conditional else None) for wish in wishes]
+            columns = [generator(z, target if self.conditional else None) for target in targets]
             if self.config.baseline == "psc":
                 face = self.assemble("translator", networks).to(x.device).eval()
-                columns += [x, face(x, labels), *(face(x, wish) for wish in wishes)]
+                columns += [x, face(x, labels), *(face(x, target) for target in targets)]
         encoder.train(training)
         return columns
 
@@ -371,13 +371,13 @@ class PSCGAN(Method):
         if (saved.size, saved.width) != (config.size, config.width):
             raise TrainingError(
                 f"The autoencoder of {folder} is for {saved.size} px with --width {saved.width}, this run is for "
-                f"{config.size} px with --width {config.width}. Both stages must be alike; train stage 1 again."
+                f"{config.size} px with --width {config.width}. Both stages must match; train stage 1 again."
             )
         state = load_state(Path(folder))
         own = state["ranks"][0]["method"]
         if own["adversarial"]:
             raise TrainingError(
-                f"{folder} has gone on to stage 2, which changed its decoder. Give --stage1 a run of --stage 1."
+                f"{folder} continued with stage 2, which changed its decoder. Give --stage1 a run of --stage 1."
             )
         _require_same_labels(own["labels"], self.layout.names, f"The autoencoder of {folder}")
         self.moments.load_state_dict(own["moments"])

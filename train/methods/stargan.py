@@ -66,7 +66,7 @@ def discriminator_loss(
 def generator_loss(
     networks: Mapping[str, nn.Module], x: Tensor, att: Tensor, target: Tensor, config: StarGANConfig
 ) -> tuple[Tensor, Parts]:
-    """Critic, wished classes, and the way back to the original."""
+    """Critic loss, target classes, and reconstruction of the original."""
     generator = networks["generator"]
     fake = generator(x, target)
     source, logits = networks["discriminator"](fake)
@@ -74,7 +74,7 @@ def generator_loss(
     # critic: -E[D(x')]
     adversarial = -source.mean()
 
-    # class: the edit has the wished attributes
+    # class: the edit has the target attributes
     classes = class_loss(logits, target)
 
     # reconstruction: with its own labels the edit becomes the original again; the second pass that ACL-GAN saves
@@ -151,7 +151,7 @@ class StarGAN(Method):
     def sample(self, batch: Batch, networks: Mapping[str, nn.Module]) -> list[Tensor]:
         """The face, then an edit for each attribute (flipped; a hair colour set in place of the others)."""
         x, att = batch
-        return [x] + [networks["generator"](x, wish) for wish in flip_each(att, self.config.attribute_names)]
+        return [x] + [networks["generator"](x, target) for target in flip_each(att, self.config.attribute_names)]
 
     def captions(self) -> Sequence[str]:
         """What is edited."""

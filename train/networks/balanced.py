@@ -2,7 +2,7 @@
 
 A convolution that doubles the size treats even and odd output pixels with different weights. Where its kernel, in the
 output's grid, is a free kernel convolved with a 2x2 box, each output pixel meets the same sum of weights, whatever its
-phase. At export :func:`ganlens.train.networks.layers.fold` makes plain convolutions of these, with the same answers.
+phase. At export :func:`ganlens.train.networks.layers.fold` makes plain convolutions of these, with the same outputs.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class BalancedUp(nn.Module, Foldable):
     """
 
     GAIN = 0.7
-    """Of the initial weights, for a norm that follows."""
+    """Standard deviation of the initial weights of layers followed by a norm."""
     box: Tensor
 
     def __init__(self, inputs: int, outputs: int, *, bias: bool) -> None:
@@ -45,7 +45,7 @@ class BalancedUp(nn.Module, Foldable):
         return functional.conv_transpose2d(x, _boxed(self.weight, self.box), self.bias, 2, 1)
 
     def folded(self) -> nn.Module:
-        """A transposed convolution with the same answers."""
+        """A transposed convolution with the same outputs."""
         inputs, outputs = self.weight.shape[:2]
         plain = nn.ConvTranspose2d(inputs, outputs, 4, 2, 1, bias=self.bias is not None)
         with torch.no_grad():
@@ -85,7 +85,7 @@ class BalancedHead(nn.Module, Foldable):
         return functional.pixel_shuffle(functional.conv2d(x, self.kernel(), bias, padding=1), 2)
 
     def folded(self) -> nn.Module:
-        """A convolution and a shuffle with the same answers."""
+        """A convolution and a shuffle with the same outputs."""
         inputs, outputs = self.weight.shape[:2]
         plain = nn.Conv2d(inputs, 4 * outputs, 3, 1, 1)
         with torch.no_grad():

@@ -13,7 +13,7 @@ from torch.nn import functional
 
 
 class Edit(NamedTuple):
-    """A generator's answer, composed."""
+    """A generator's output, composed."""
 
     image: Tensor
     """(N, 3, H, W) in [-1, 1]."""

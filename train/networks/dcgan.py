@@ -18,7 +18,7 @@ from ..config import Norm
 from .layers import initialise, initialise_without_norm, make_norm
 
 SLOPE = 0.2
-"""Of the critics' LeakyReLU."""
+"""Slope of the critics' LeakyReLU."""
 
 START_PX = 4
 """Side of the smallest feature map."""
@@ -28,7 +28,7 @@ def channels_of(size: int, width: int) -> list[int]:
     """Channels from half the picture's side down to 4x4; [64, 128, 256, 512] for 64 px and width 64.
 
     Raises:
-        TrainingError: the side is no power of two, or below 16.
+        TrainingError: the side is not a power of two, or below 16.
     """
     levels = size.bit_length() - START_PX.bit_length()
     if size != START_PX << max(levels, 2):
@@ -102,7 +102,7 @@ class Trunk(nn.Sequential):
             layers += [convolution, make_norm(norm, after), nn.LeakyReLU(SLOPE)]
         super().__init__(*layers)
         self.channels = channels[-1]
-        """Of its output."""
+        """Channels of its output."""
 
 
 class ScoreCritic(nn.Module):

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from ..processes import mean_over_processes
 
 FORGETTING = 0.995
-"""Of the moments at each step: codes of an autoencoder that has changed since must fade."""
+"""Decay of the moments at each step: codes of earlier states of the autoencoder must fade."""
 
 
 class CodeMoments:

@@ -71,7 +71,7 @@ class Foldable:
 
     @abstractmethod
     def folded(self) -> nn.Module:
-        """Layers with the same answers, made of plain ones."""
+        """Layers with the same outputs, made of plain ones."""
 
 
 def fold(network: nn.Module) -> nn.Module:

@@ -15,7 +15,7 @@ from torch.nn.functional import avg_pool2d
 from ganlens.engine.errors import TrainingError
 
 SLOPE = 0.01
-"""Of the discriminators' LeakyReLU."""
+"""Slope of the discriminators' LeakyReLU."""
 
 TRUNK_LAYERS = 6
 
@@ -107,7 +107,7 @@ class Trunk(nn.Sequential):
             )
         )
         self.channels = channels[-1]
-        """Of its output."""
+        """Channels of its output."""
         self.remaining = size >> count
         """Side of its output; 2 at 128 px."""
 

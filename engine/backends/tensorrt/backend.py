@@ -20,7 +20,7 @@ from .profile import BATCHES, Extent, make_profile
 class TensorRt(ModelBackend):
     """TensorRT, or TensorRT for RTX, on one GPU.
 
-    Shapes that no plan in the cache takes get a plan of their own, which is built when they first come.
+    Shapes that no plan in the cache takes get a plan of their own, which is built on first use.
     """
 
     name = "tensorrt"
@@ -90,7 +90,7 @@ class TensorRt(ModelBackend):
         return PlanBinding(self, self._trt, opened, device, shapes)
 
     def warm_up(self, size: tuple[int, int] | None = None, batch: int | None = None) -> None:
-        """Bind and run once; whoever asks for these shapes first, pipeline or :meth:`run`, gets this binding."""
+        """Bind and run once; the first caller with these shapes, pipeline or :meth:`run`, gets this binding."""
         inputs = zero_inputs(self.spec, size, self.check_batch(batch))
         shapes = tuple(array.shape for array in inputs if array is not None)
         self._warm = (shapes, self.bind_device(self._gpu, shapes))
@@ -112,7 +112,7 @@ class TensorRt(ModelBackend):
             return min(near, key=lambda opened: opened.record.profile.distance(shapes))
         if self._given:
             raise ShapeError(
-                f"inputs of {' and '.join(map(str, shapes.values()))} came; {self.title} takes "
+                f"got inputs of {' and '.join(map(str, shapes.values()))}; {self.title} takes "
                 f"{self._opened[0].record.profile}. Build one for them: engine build MODEL.onnx --opt HxW."
             )
         opened = self._from_cache(shapes) or _Opened(self._trt, self._cache, self._build(shapes), self._gpu)

@@ -25,7 +25,7 @@ from .progress import Progress
 THIS_GPU = "this GPU"
 SHORTEST_WORKSPACE = 1 << 20
 INTEGRATED_WORKSPACE = 1 << 30
-"""Unless told otherwise, on GPUs that share the host's memory: with all of it the system would stand still."""
+"""Default workspace on GPUs that share memory with the host: using all of it would stall the system."""
 
 
 @dataclass(frozen=True)
@@ -57,15 +57,15 @@ def make_key(
 
     Raises:
         OptionError: the library has no such option.
-        BackendUnavailable: it builds plans on a GPU only, and there is none.
+        BackendUnavailable: it builds plans on a GPU only, and no GPU is available.
     """
     if device is None and not library.builds_without_gpu:
         raise BackendUnavailable(
-            f"{library.title} builds a plan on the GPU that will run it, and there is none here. Build it there; or "
+            f"{library.title} builds a plan on the GPU that will run it, and this machine has none. Build it there; or "
             "build without a GPU with TensorRT for RTX: pip uninstall tensorrt; pip install 'ganlens[rtx]'."
         )
     if options.workspace and options.workspace < SHORTEST_WORKSPACE:
-        raise OptionError(f"a workspace of {options.workspace} bytes came; expected 1 MiB or more, as 2GiB.")
+        raise OptionError(f"got a workspace of {options.workspace} bytes, expected 1 MiB or more, as 2GiB.")
     if options.version_compatible and library.flavour == "tensorrt_rtx":
         raise OptionError(
             f"{library.title} has no version-compatible plans: each release needs its own. Leave the option out."
@@ -115,14 +115,14 @@ def build(
 ) -> Built:
     """Build a plan. Ctrl-C stops it at the library's next step.
 
-    Args:
-        timings: what an earlier build gave.
-        report: is told how far it is; False stops the build.
+        Args:
+            timings: what an earlier build gave.
+    report: called with the progress; returning False stops the build.
 
-    Raises:
-        ModelFileError: the library cannot run the graph; its words name the node.
-        BackendError: the build was stopped by ``report``, or the library failed.
-        BackendUnavailable, DeviceMemoryError: there is no GPU or too little of it.
+        Raises:
+            ModelFileError: the library cannot run the graph; its words name the node.
+            BackendError: the build was stopped by ``report``, or the library failed.
+            BackendUnavailable, DeviceMemoryError: there is no GPU or too little of it.
     """
     started = time.perf_counter()
     builder = library.start("Builder")
@@ -215,7 +215,7 @@ def parse(library: Library, builder: Any, file: OnnxFile) -> tuple[Any, Any]:
         library.log.clear()
         raise ModelFileError(
             f"{library.title} cannot open {file.path.name} (opset {file.opset}): "
-            f"{parser_words(errors) or 'it gave no reason'}. Export it with other options, or use --backend cuda."
+            f"{parser_words(errors) or 'no reason given'}. Export it with other options, or use --backend cuda."
         )
     return network, parser
 

@@ -46,7 +46,7 @@ RTX_TARGETS = ("portable", "sm_75", "sm_80", "sm_86", "sm_89", "sm_120", "sm_121
 """What a plan of TensorRT for RTX can be built for; "portable": compute capability 8.0 and newer."""
 
 RTX_CAPABILITIES = ((7, 5), (8, 0), (8, 6), (8, 9), (12, 0), (12, 1))
-"""Of the GPUs that TensorRT for RTX supports: the targets that its builder knows."""
+"""Compute capabilities that the builder of TensorRT for RTX accepts as targets."""
 
 
 class Log:
@@ -180,11 +180,11 @@ class Library:
             DeviceMemoryError, DeviceLost, BackendUnavailable: where that is what they say; else ``otherwise``.
         """
         raw = " ".join(self.log.errors)
-        said = self.log.text() or "it gave no reason"
+        said = self.log.text() or "no reason given"
         self.log.clear()
         message = f"{self.title} {action}: {said}."
         if _MEMORY.search(raw):
-            raise DeviceMemoryError(f"{message} Close what else uses the GPU, or take a smaller size or batch.")
+            raise DeviceMemoryError(f"{message} Close what else uses the GPU, or choose a smaller size or batch.")
         if _LOST.search(raw):
             raise DeviceLost(f"{message} Start the program again; look for 'Xid' in the system's log (dmesg).")
         if _NO_GPU.search(raw):
@@ -248,7 +248,7 @@ class Library:
             self.fail(f"cannot open {name}", "Build it again.", otherwise=PlanError)
         said = f"{self.title} cannot open {name}: {' and '.join(words[word] for word in names)}."
         if "INSUFFICIENT_GPU_MEMORY" in names:
-            raise DeviceMemoryError(f"{said} Close what else uses the GPU, or take a smaller size or batch.")
+            raise DeviceMemoryError(f"{said} Close what else uses the GPU, or choose a smaller size or batch.")
         if {"OLD_CUDA_DRIVER", "OLD_CUDA_RUNTIME", "CUDA_ERROR"} & set(names):
             raise BackendUnavailable(f"{said} Install NVIDIA's driver, or a newer one (see nvidia-smi).")
         if "UNSUPPORTED_CC" in names:  # built again it would be the same: keep it
@@ -274,7 +274,7 @@ class Library:
         return context
 
     def capturable(self, context: Any, stream: int) -> bool:
-        """Whether a run of ``context`` can be recorded into a CUDA graph."""
+        """Whether inference with ``context`` can be recorded into a CUDA graph."""
         if hasattr(context, "is_stream_capturable"):
             return bool(context.is_stream_capturable(stream))
         return True  # TensorRT: all but loops and shapes that depend on data, which generators do not have
@@ -362,7 +362,7 @@ def _load(flavour: Flavour) -> Library:
 
 
 def cuda_major(flavour: Flavour) -> int | None:
-    """The CUDA that the installed library was built for, told by the names of its distributions; None: not told."""
+    """The CUDA that the installed library was built for, from the names of its distributions; None if unknown."""
     stem = PACKAGES[flavour]
     for major in (13, 12, 11):
         for name in (f"{stem}-cu{major}", f"{stem}-cu{major}-bindings"):
@@ -398,7 +398,7 @@ _CUDA = re.compile(r"cudaError \d+: [^)]*")
 def clean(message: str) -> str:
     """A library's message without the places in its source code."""
     text = " ".join(message.split())
-    if text.startswith("ModelImporter"):  # the parser's own account, told better by its error list
+    if text.startswith("ModelImporter"):  # the parser's summary; its error list has more detail
         return ""
     cuda = _CUDA.search(text)
     code = _CODE.search(text)

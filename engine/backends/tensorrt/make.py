@@ -48,10 +48,10 @@ def make_plan(
         overwrite: replace an existing ``output``.
 
     Raises:
-        MissingExtra, BackendUnavailable: TensorRT is not installed, or builds on a GPU only and there is none.
+        MissingExtra, BackendUnavailable: TensorRT is not installed, or it builds on a GPU only and no GPU is available.
         ModelFileError, ShapeError: TensorRT cannot run the model.
         OptionError: shapes or options that the model or the library does not take.
-        MediaError: ``output`` exists, or is no name of a plan.
+        MediaError: ``output`` exists, or does not end in .plan.
     """
     options = options or BuildOptions()
     if output is not None:
@@ -76,7 +76,7 @@ def make_plan(
 
 
 def gpu_for(library: Library) -> Device | None:
-    """The GPU to build for; None where there is none and the library needs none.
+    """The GPU to build for; None if there is none and the library does not need one.
 
     Raises:
         BackendUnavailable: it needs one.

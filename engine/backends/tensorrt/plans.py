@@ -37,7 +37,7 @@ _PRIVATE = 0o600
 
 
 def model_sha256(file: OnnxFile) -> str:
-    """Of an ONNX file, and of the weights that it keeps elsewhere."""
+    """SHA-256 of an ONNX file and of its external weights."""
     if not file.external:
         return file.sha256
     whole = hashlib.sha256(file.sha256.encode())
@@ -88,7 +88,7 @@ class Entry(NamedTuple):
 
     path: Path
     bytes: int
-    """Of the plan and of what lies beside it."""
+    """Size of the plan and the files that belong to it."""
     used: float
     """When it was last opened or built, seconds since 1970."""
     record: PlanRecord | None
@@ -151,7 +151,7 @@ class PlanCache:
             return write_plan(path, content, record, mode=_PRIVATE)
 
     def path(self, key: PlanKey, profile: Profile) -> Path:
-        """Where the plan of this key and profile lies."""
+        """Path of the plan of this key and profile."""
         shapes = json.dumps({name: list(map(list, shapes)) for name, shapes in sorted(profile.ranges.items())})
         return self.folder / f"{key.digest()}-{hashlib.sha256(shapes.encode()).hexdigest()[:8]}.plan"
 
@@ -206,7 +206,7 @@ class PlanCache:
         try:
             lock.acquire(timeout=0)
         except filelock.Timeout:
-            self._say(f"another process builds this plan ({path.name}); waiting for it")
+            self._say(f"waiting for another process that builds this plan ({path.name})")
             lock.acquire()
         except OSError as error:
             raise PlanError(
@@ -238,8 +238,8 @@ class PlanCache:
     def choose(
         self, *, older_than_s: float | None = None, max_bytes: int | None = None, everything: bool = False
     ) -> list[Entry]:
-        """The plans that :meth:`remove` should delete: those unused for so long, then the longest unused until the rest
-        is no larger than ``max_bytes``."""
+        """The plans that :meth:`remove` should delete: those unused for that long, then the least recently used until
+        the rest is no larger than ``max_bytes``."""
         entries = self.entries()
         if everything:
             return entries
@@ -251,7 +251,7 @@ class PlanCache:
         return chosen
 
     def remove(self, entry: Entry) -> None:
-        """Delete a plan and what belongs to it; the record first, so that nobody opens the rest."""
+        """Delete a plan and what belongs to it; the record first, so that the rest is never opened."""
         for part in self._parts(entry.path, entry.record):
             part.unlink(missing_ok=True)
 
@@ -271,13 +271,13 @@ class PlanCache:
         """The record of a plan that ganlens wrote here for this key.
 
         Raises:
-            PlanError: it is somebody else's, or describes another plan.
+            PlanError: it is not ours, or describes another plan.
         """
         record = read_record(path, private=True)
         if record.key != key:
-            raise PlanError(f"{path.name} was built for something else ({_difference(record.key, key)}).")
+            raise PlanError(f"{path.name} was built for another configuration ({_difference(record.key, key)}).")
         if self.path(key, record.profile).name != path.name:
-            raise PlanError(f"{path.name} takes other shapes than its name says.")
+            raise PlanError(f"{path.name} takes shapes other than those in its name.")
         return record
 
     def _open(self, path: Path) -> Plan:

@@ -37,7 +37,7 @@ def parse_extent(option: str, text: str) -> Extent:
     """
     found = re.fullmatch(r"(?:(\d+)x)?(\d+)x(\d+)", text.strip().lower())
     if not found or any(part is not None and int(part) < 1 for part in found.groups()):
-        raise OptionError(f"{option} {text} came; expected HEIGHTxWIDTH or BATCHxHEIGHTxWIDTH, for example 4x256x384.")
+        raise OptionError(f"{option}: got {text}, expected HEIGHTxWIDTH or BATCHxHEIGHTxWIDTH, for example 4x256x384.")
     batch, height, width = found.groups()
     return Extent(int(batch or 1), int(height), int(width))
 
@@ -64,11 +64,11 @@ def make_profile(
         if spec.image is not None and not spec.size.accepts((extent.height, extent.width)):
             nearest = spec.size.round_up((extent.height, extent.width))
             raise OptionError(
-                f"{extent} came as the {what} shape; {spec.name} takes {spec.size}. Nearest: "
+                f"got {extent} as the {what} shape; {spec.name} takes {spec.size}. Nearest: "
                 f"{Extent(extent.batch, *nearest)}."
             )
     if not all(a <= b <= c for a, b, c in zip(low, opt, high, strict=True)):
-        raise OptionError(f"the shapes {low}, {opt} and {high} came; expected smallest <= fastest <= largest.")
+        raise OptionError(f"got the shapes {low}, {opt} and {high}, expected smallest <= fastest <= largest.")
     ranges: dict[str, ShapeRange] = {}
     for value in file.inputs:
         dims = value.dims or ()
@@ -83,7 +83,7 @@ def make_profile(
         ranges[value.name] = ShapeRange(*shapes)
         given = Extent(opt.batch, opt.height, opt.width)
         if fastest is not None and len(dims) == 4 and ranges[value.name].opt[::2] != (given.batch, given.height):
-            raise OptionError(f"{file.path.name} is made for {value}; {given} came. Leave the shapes out.")
+            raise OptionError(f"{file.path.name} is made for {value}; got {given}. Leave the shapes out.")
     return Profile(ranges)
 
 

@@ -1,4 +1,4 @@
-"""How far a build is, told by the library's nested phases; and how a build is stopped."""
+"""Progress of a build, from the nested phases reported by the library; and how a build is stopped."""
 
 from __future__ import annotations
 

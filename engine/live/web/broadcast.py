@@ -17,8 +17,8 @@ from ..queue import Captured, FrameQueue
 
 Codec = Literal["h264", "jpeg"]
 HEADER = struct.Struct("<BBHHHId")
-"""Of a picture: codec (1 H.264, 2 JPEG), flags (1 key frame, 2 stale), width, height, 0, number, the frame's time by
-its source's clock in microseconds."""
+"""Header of an outgoing picture: codec (1 H.264, 2 JPEG), flags (1 key frame, 2 stale), width, height, 0, number, and
+the frame's time by the source's clock in microseconds."""
 _CODES = {"h264": 1, "jpeg": 2}
 MOST_IN_FLIGHT = 4
 """Pictures on their way to a page that it has not drawn yet; more would only grow older on the way."""

@@ -33,6 +33,7 @@ except ModuleNotFoundError as error:
 
 from .broadcast import Broadcast, Viewer
 from .thumbnails import Thumbnails
+from .translate import PictureTranslator
 
 STATIC = Path(__file__).parent / "static"
 DEFAULT_PORT = 8000
@@ -43,7 +44,7 @@ MOST_TEXT = 64 << 10
 _TICK_S = 0.05
 _STATISTICS_S = 1.0
 UPLOAD = struct.Struct("<BBHd")
-"""Of an uploaded picture: codec (1 H.264, 2 JPEG, 3 VP8), flags (1 key frame), 0, time in microseconds."""
+"""Header of an uploaded picture: codec (1 H.264, 2 JPEG, 3 VP8), flags (1 key frame), 0, time in microseconds."""
 _UPLOAD_CODECS = {1: "h264", 2: "jpeg", 3: "vp8"}
 
 
@@ -84,10 +85,12 @@ class WebServer:
         self._broadcast: Broadcast | None = None
         self._viewers: set[Viewer] = set()
         self._thumbnails = Thumbnails(session)
+        self._pictures = PictureTranslator(session)
         config = uvicorn.Config(
             Guard(self._app(), self.token, local_only=self.address.local),
             ws="wsproto",
             ws_max_size=MOST_MESSAGE,
+            ws_per_message_deflate=False,  # pictures are compressed already: it would cost CPU time and memory only
             ws_ping_interval=20.0,
             log_level="critical",
             access_log=False,
@@ -117,7 +120,7 @@ class WebServer:
 
     @property
     def clients(self) -> int:
-        """Pages that are open."""
+        """Number of open pages."""
         return len(self._viewers)
 
     def start(self) -> WebServer:
@@ -133,6 +136,7 @@ class WebServer:
         if self._thread.ident is not None:
             self._thread.join(5.0)
         self._thumbnails.close()
+        self._pictures.close()
         self._socket.close()
 
     def __enter__(self) -> WebServer:
@@ -154,6 +158,7 @@ class WebServer:
             Route("/api/record", self._record, methods=["POST"]),
             Route("/api/recordings/{name}", self._recording),
             Route("/api/models/{name}/thumbnail", self._thumbnail),
+            Route("/api/translate", self._pictures.answer, methods=["POST"]),
             Route("/api/openapi.json", self._openapi),
             Route("/metrics", self._metrics),
             WebSocketRoute("/ws", self._socket_of_page),
@@ -464,11 +469,11 @@ def _prometheus(state: dict[str, Any]) -> str:
         lines.extend(f"ganlens_{name}{labels} {value}" for labels, value in values if value is not None)
 
     for name, help in (
-        ("captured", "Frames that the source gave."),
-        ("shown", "Pictures given to the sinks."),
-        ("late", "Pictures that left the filter more than two frame periods after capture, model time not counted."),
-        ("stalls", "Times that the source gave nothing for longer than it may."),
-        ("reconnects", "Times that a lost source was opened again."),
+        ("captured", "Frames delivered by the source."),
+        ("shown", "Frames passed to the sinks."),
+        ("late", "Frames that left the filter more than two frame periods after capture, not counting model time."),
+        ("stalls", "Number of times the source stalled."),
+        ("reconnects", "Number of times a lost source was reopened."),
     ):
         add(f"{name}_total", "counter", help, ("", counters[name]))
     dropped = [(f'{{cause="{cause}"}}', count) for cause, count in counters["dropped"].items()]
@@ -477,7 +482,7 @@ def _prometheus(state: dict[str, Any]) -> str:
     add("frames_per_second", "gauge", "Frames captured and shown.", *rates)
     for name in ("latency_ms", "model_ms", "drawn_ms"):
         values = (('{quantile="0.5"}', timing[name]["p50"]), ('{quantile="0.95"}', timing[name]["p95"]))
-        add(name, "gauge", "Milliseconds, of the last five seconds.", *values)
-    add("pages", "gauge", "Pages that are open.", ("", state["pages"]["open"]))
-    add("source_up", "gauge", "1 while the source delivers.", ("", float(state["source"]["state"] == "live")))
+        add(name, "gauge", "Milliseconds, over the last five seconds.", *values)
+    add("pages", "gauge", "Number of open pages.", ("", state["pages"]["open"]))
+    add("source_up", "gauge", "1 while the source delivers frames.", ("", float(state["source"]["state"] == "live")))
     return "\n".join(lines) + "\n"

@@ -56,11 +56,11 @@ class Problem(NamedTuple):
 
 
 _MEANINGS = (
-    (("libcuda", "dynamically load CUDA"), Problem("there is no NVIDIA driver here", DRIVER_CURE)),
+    (("libcuda", "dynamically load CUDA"), Problem("no NVIDIA driver is installed", DRIVER_CURE)),
     (
         ("nvcuvid", "libnvidia-encode"),
         Problem(
-            "the driver's video libraries are not here",
+            "the driver's video libraries are not installed",
             "Install the whole driver; a container needs NVIDIA_DRIVER_CAPABILITIES=video,compute,utility",
         ),
     ),
@@ -83,13 +83,13 @@ def cuda() -> HWAccel:
 
 
 def nvdec_problem(codec: Codec) -> Problem | None:
-    """Why NVDEC decodes nothing of this codec here, as far as shows without a picture; None: nothing speaks against it.
+    """Why NVDEC decodes nothing of this codec here, as far as shows without a picture; None if nothing prevents it.
 
     Args:
         codec: the decoder that libav would take.
     """
     if HWDeviceType.cuda not in [way.device_type for way in codec.hardware_configs or () if way.is_supported]:
-        return Problem(f"{codec.name} has no way over NVDEC")
+        return Problem(f"{codec.name} is not supported by NVDEC")
     with complaints() as said:
         try:
             cuda().create(codec)
@@ -103,12 +103,12 @@ def nvdec_refusal(said: list[Said], error: BaseException | None, picture: av.Vid
 
     Args:
         said, error: what libav said and raised meanwhile.
-        picture: the one that came.
+        picture: the decoded one.
     """
     if picture is not None and picture.format.name in DOWNLOADED:
         return None
     if picture is not None and not said:
-        return Problem(f"NVDEC does not decode such pictures ({picture.format.name})")
+        return Problem(f"NVDEC does not decode this pixel format ({picture.format.name})")
     return explain(said, error)
 
 
@@ -138,7 +138,7 @@ def decoder_problem() -> Problem | None:
     try:
         packets = _encoded("libx264", (256, 256), "yuv420p", {"preset": "ultrafast"})
     except (av.FFmpegError, ValueError) as error:
-        return Problem(f"there is nothing to try it on: libx264 failed ({reason(error)})")
+        return Problem(f"it cannot be tested: libx264 failed ({reason(error)})")
     with complaints() as said:
         try:
             context: Any = CodecContext.create(decoder, "r", cuda())
@@ -156,7 +156,7 @@ def h264_encoder_problem() -> Problem | None:
 
 
 def ffmpeg_version() -> str:
-    """Of the libav libraries that PyAV brings."""
+    """Versions of the libav libraries shipped with PyAV."""
     return str(av.ffmpeg_version_info)
 
 

@@ -20,6 +20,7 @@ from av.video.reformatter import ColorRange, ColorTrc, VideoReformatter
 
 from ...errors import BackendUnavailable, MediaError, OptionError, reason
 from ...pixels.frame import Color, Matrix, PixelFormat, Siting
+from .. import limits
 from ..av_frames import BEST, FULL_RANGE, FramePool, Orientation, VideoFrame, copy_tags, plane_views
 from ..base import ColorTags, FileInfo, FrameFormat, Notes, StreamInfo
 from . import hardware
@@ -100,7 +101,7 @@ class VideoSource:
         self._on_error = on_error
         self._first_fault = ""
         self.frames: int | None = None
-        self._timeless = False  # whether pictures came without a time
+        self._timeless = False  # whether pictures had no time
         self._hardware: HWAccel | None = None
         self._only_hardware = decoder == "nvdec"
         self._container = open_input(self.path)
@@ -123,6 +124,8 @@ class VideoSource:
         self._stream = next((s for s in streams if best is not None and s.index == best.index), streams[0])
         if self._stream.codec_context is None:
             raise MediaError(f"{self.path}: this build of PyAV has no decoder for its video.")
+        limits.check_decoder(self.path, self._stream.codec_context.codec.name)
+        limits.check_frame(self.path, self._stream.codec_context.width, self._stream.codec_context.height)
         for stream in self._container.streams:
             if stream.index != self._stream.index:
                 stream.discard = Discard.all
@@ -130,20 +133,21 @@ class VideoSource:
         threads = 1 if self._hardware is not None else self._threads
         context.thread_count = threads
         context.thread_type = "NONE" if threads == 1 else "AUTO"
+        context.options = {**context.options, **limits.decoder_options()}
         assert self._stream.time_base is not None
         self._tick = self._stream.time_base
         self._rate = believable_rate(self.path, self._stream)
         self._restart()
 
     def _choose_decoder(self, wanted: DecoderName) -> Coder:
-        """Who decodes: whoever is wanted and can. The stream is open for it afterwards."""
+        """Choose the decoder: the requested one, or the first that works. It is open afterwards."""
         context = self._stream.codec_context
         self._stored_format = context.pix_fmt or ""
         if wanted == "cpu":
             return Coder("cpu")
         problem = hardware.nvdec_problem(context.codec) or self._try_hardware()
         if problem is None:
-            return Coder("nvdec", f"nvdec: decodes {context.codec.canonical_name}")
+            return Coder("nvdec", f"nvdec: decoding {context.codec.canonical_name}")
         if wanted == "nvdec":
             raise BackendUnavailable(
                 f"--decoder nvdec cannot decode {self.path}: {problem} Use --decoder auto, or cpu."
@@ -151,7 +155,7 @@ class VideoSource:
         if self._hardware is not None:
             self._hardware = None
             self._reopen()
-        return Coder("cpu", f"nvdec: {problem.reason}; the CPU decodes {context.codec.canonical_name}")
+        return Coder("cpu", f"nvdec: {problem.reason}; decoding {context.codec.canonical_name} on the CPU")
 
     def _try_hardware(self) -> Problem | None:
         """Open the stream for NVDEC and decode its first picture; why that was not NVDEC's work, or None."""
@@ -168,7 +172,7 @@ class VideoSource:
         return hardware.nvdec_refusal(said, error, None if first is None else first[0])
 
     def _describe(self, start: Fraction | None, duration: Fraction | None) -> None:
-        """Decode the first frame, which alone says what the frames will be like."""
+        """Decode the first frame, which determines the format of all frames."""
         first = self._waiting or next(self._decoded, None)
         if first is None:
             raise MediaError(f"{self.path} has a video stream, but no frame in it can be decoded.")
@@ -177,8 +181,8 @@ class VideoSource:
         transfer = _HDR.get(picture.color_trc)
         if transfer is not None and self._tonemap is None:
             raise MediaError(
-                f"{self.path} is high dynamic range video, {transfer}; the generators know standard range only. "
-                "Let it be converted with --hdr tonemap."
+                f"{self.path} is high dynamic range video, {transfer}; the models take standard range only. "
+                "Convert it with --hdr tonemap."
             )
         if transfer is not None:
             self.notes.add(f"high dynamic range video, {transfer}, is tone-mapped to standard BT.709")
@@ -314,7 +318,7 @@ class VideoSource:
             )
             problem.frame_number = self._given + 1
             raise problem
-        self.notes.add("NVDEC gave up in the middle of the file; the CPU decodes the rest")
+        self.notes.add("NVDEC failed in the middle of the file; decoding the rest on the CPU")
 
     def _pts(self, picture: av.VideoFrame) -> int:
         """Presentation time in ticks, strictly rising; estimated where the file has none."""
@@ -327,9 +331,9 @@ class VideoSource:
         if self._last is not None and (self._last - pts) * self._tick > JOIN_S:
             self._jumped += self._last + step - pts
             pts = self._last + step
-            self.notes.add("the clock steps back where recordings were joined; they follow each other")
+            self.notes.add("timestamps jump back where recordings were joined; the parts are concatenated")
         if self._last is not None and pts <= self._last:
-            self.notes.add("some frame times do not rise; they were moved by one tick")
+            self.notes.add("some frame times do not increase; they were moved by one tick")
             pts = self._last + 1
         self._last = pts
         return pts
@@ -508,7 +512,7 @@ class _ToneMap:
 
 
 def open_input(path: Path, kind: str = "video", hardware: HWAccel | None = None) -> av.container.InputContainer:
-    """Open a local file for reading, or say in the user's terms why it is no ``kind``.
+    """Open a local file for reading, or say in the user's terms why it is not a ``kind``.
 
     Args:
         hardware: decodes where it can.
@@ -529,7 +533,11 @@ def open_input(path: Path, kind: str = "video", hardware: HWAccel | None = None)
             f"file:{path}",
             "r",
             metadata_errors="replace",
-            container_options={"protocol_whitelist": "file", "format_whitelist": ",".join(_allowed_formats())},
+            container_options={
+                "protocol_whitelist": "file",
+                "format_whitelist": ",".join(limits.formats()),
+                "codec_whitelist": limits.decoders(),
+            },
             hwaccel=hardware,
         )
     except (av.FFmpegError, OSError) as error:
@@ -544,29 +552,12 @@ def open_input(path: Path, kind: str = "video", hardware: HWAccel | None = None)
     return container
 
 
-_FORMATS = """
-    mov,mp4,m4a,3gp,3g2,mj2 matroska,webm avi mpegts mpeg mpegvideo m4v h261 h263 h264 hevc vvc evc obu av1 ivf
-    flv live_flv ogg asf asf_o dv mxf gxf nut rm wtv vc1 vc1test dirac dnxhd cavsvideo avs2 avs3 mjpeg
-    mjpeg_2000 smjpeg mpjpeg gif apng yuv4mpegpipe amv nsv nuv ty flic smk bink roq film_cpk cine ser mlv pva
-    tty image2 ico bmp_pipe dds_pipe dpx_pipe exr_pipe gem_pipe gif_pipe hdr_pipe j2k_pipe jpeg_pipe jpegls_pipe
-    jpegxl_pipe jpegxl_anim pam_pipe pbm_pipe pcx_pipe pfm_pipe pgm_pipe pgmyuv_pipe pgx_pipe phm_pipe
-    pictor_pipe png_pipe ppm_pipe psd_pipe qdraw_pipe qoi_pipe sgi_pipe sunrast_pipe tiff_pipe vbn_pipe
-    webp_pipe xbm_pipe xpm_pipe xwd_pipe wav w64 mp3 aac ac3 eac3 flac aiff caf au
-"""
-"""Containers that are opened: those of one file. Playlists name other files, and games' formats nobody tests."""
-
-
-def _allowed_formats() -> list[str]:
-    """Names of demuxers; ``GANLENS_ALLOW`` adds to them."""
-    return [*_FORMATS.replace(",", " ").split(), *os.environ.get("GANLENS_ALLOW", "").replace(",", " ").split()]
-
-
 def _what_it_is(path: Path, kind: str) -> str:
-    """A guess why libav refuses a file."""
+    """Guess why libav cannot open a file."""
     with contextlib.suppress(OSError), path.open("rb") as file:
         head = file.read(512)
         if head.lstrip().startswith((b"#EXTM3U", b"ffconcat")) or b"<MPD" in head or b"<SmoothStreaming" in head:
-            return "it is a playlist, which would read other files; give those, or join them with ffmpeg first"
+            return "it is a playlist that refers to other files; give those files, or join them with ffmpeg first"
         if head[4:8] == b"ftyp":
             return "it begins like an MP4 file, but its index (moov) is missing or damaged; it was probably cut off"
         if head and all(byte >= 32 or byte in b"\t\r\n" for byte in head):

@@ -36,7 +36,7 @@ class BrowserSource:
     Args:
         uri: "browser:".
         size: (height, width) and
-        rate: frames per second, that pages are asked for.
+        rate: frames per second requested from the page.
     """
 
     live = True
@@ -77,14 +77,14 @@ class BrowserSource:
         return True
 
     def detach(self, owner: object) -> None:
-        """The page has gone, or gives its camera back."""
+        """The page was closed, or stopped its camera."""
         with self._changed:
             if self._owner is owner:
                 self._owner, self._ask_for_key = None, lambda: None
 
     @property
     def attached(self) -> bool:
-        """Whether a page has given its camera."""
+        """Whether a page provides a camera."""
         return self._owner is not None
 
     def push(self, owner: object, codec: str, data: bytes, *, key: bool, time: Fraction) -> None:

@@ -70,7 +70,7 @@ class FunctionSink:
     """Gives every frame to a function of the program, in a thread of the sink's own.
 
     Args:
-        function: called with each frame; an error of it ends the sink, not the session.
+        function: called with each frame; an exception ends the sink, not the session.
     """
 
     def __init__(self, function: Callable[[Frame], object]) -> None:

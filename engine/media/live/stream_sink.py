@@ -59,7 +59,7 @@ class StreamSink:
                 packet.stream = self._stream
                 self._container.mux(packet)
         except (av.FFmpegError, OSError) as error:
-            raise MediaError(f"{self.url} takes no more ({reason(error)}).") from error
+            raise MediaError(f"{self.url} accepts no more data ({reason(error)}).") from error
 
     def close(self, *, complete: bool = True) -> None:
         """End the stream."""

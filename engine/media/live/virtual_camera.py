@@ -122,7 +122,7 @@ class _Loopback(_Output):
             for packet in self._stream.encode(picture):
                 self._container.mux(packet)
         except (av.FFmpegError, OSError) as error:
-            raise MediaError(f"{self.device} takes no more pictures ({reason(error)}).") from error
+            raise MediaError(f"{self.device} accepts no more pictures ({reason(error)}).") from error
 
     def close(self) -> None:
         with contextlib.suppress(av.FFmpegError, OSError):

@@ -83,26 +83,27 @@ Checked check(nb::handle object, const std::string& what, nb::dlpack::dtype dtyp
                                  shape_text(shape) + (dtype == nb::dtype<float>() ? " float32" : " uint8");
     Array array;
     if (!nb::try_cast(object, array, false))
-        throw nb::type_error((what + ": a " + nb::type_name(object.type()).c_str() + " came; " + expected).c_str());
-    std::vector<int64_t> came;
-    for (size_t i = 0; i < array.ndim(); ++i) came.push_back(int64_t(array.shape(i)));
+        throw nb::type_error((what + ": got a " + nb::type_name(object.type()).c_str() + ", " + expected).c_str());
+    std::vector<int64_t> given;
+    for (size_t i = 0; i < array.ndim(); ++i) given.push_back(int64_t(array.shape(i)));
     if (array.dtype() != dtype) {
         const nb::object name = object.attr("dtype");
         throw nb::type_error(
-            (what + ": an array of dtype " + nb::str(nb::handle(name)).c_str() + " came; " + expected).c_str());
+            (what + ": got an array of dtype " + nb::str(nb::handle(name)).c_str() + ", " + expected).c_str());
     }
-    if (came != shape)
-        throw std::invalid_argument(what + ": an array of shape " + shape_text(came) + " came; " + expected);
+    if (given != shape)
+        throw std::invalid_argument(what + ": got an array of shape " + shape_text(given) + ", " + expected);
     if (array.device_type() != nb::device::cpu::value)
-        throw std::invalid_argument(what + ": an array on another device came; " + expected);
+        throw std::invalid_argument(what + ": got an array on another device, " + expected);
     int64_t step = 1;
     for (size_t i = array.ndim(); i-- > 0; step *= shape[i])
         if (shape[i] != 1 && array.stride(i) != step && !(i == 0 && padded_rows))
-            throw std::invalid_argument(what + ": the array is not contiguous along axis " + std::to_string(i) + "; " +
-                                        expected + (padded_rows ? " whose rows are contiguous" : ", C-contiguous"));
+            throw std::invalid_argument(what + ": got an array that is not contiguous along axis " + std::to_string(i) +
+                                        ", " + expected +
+                                        (padded_rows ? " whose rows are contiguous" : ", C-contiguous"));
     nb::ndarray<> mutable_array;
     if (writable && !nb::try_cast(object, mutable_array, false))
-        throw std::invalid_argument(what + ": a read-only array came; " + expected);
+        throw std::invalid_argument(what + ": got a read-only array, " + expected);
     return {nb::borrow(object), static_cast<uint8_t*>(const_cast<void*>(array.data())),
             ptrdiff_t(array.stride(0)) * dtype.bits / 8};
 }
@@ -123,11 +124,11 @@ CheckedPlanes check_planes(const Options& o, nb::handle object, const std::strin
     }
     nb::sequence sequence;
     if (!nb::try_cast(object, sequence) || nb::hasattr(object, "dtype"))
-        throw nb::type_error((what + ": a " + nb::type_name(object.type()).c_str() + " came; expected a tuple of " +
+        throw nb::type_error((what + ": got a " + nb::type_name(object.type()).c_str() + ", expected a tuple of " +
                               std::to_string(shapes.size()) + " NumPy arrays")
                                  .c_str());
     if (nb::len(sequence) != shapes.size())
-        throw std::invalid_argument(what + ": " + std::to_string(nb::len(sequence)) + " planes came; expected " +
+        throw std::invalid_argument(what + ": got " + std::to_string(nb::len(sequence)) + " planes, expected " +
                                     std::to_string(shapes.size()));
     CheckedPlanes out;
     for (size_t i = 0; i < shapes.size(); ++i) {
@@ -144,8 +145,9 @@ CheckedPlanes check_planes(const Options& o, nb::handle object, const std::strin
 void check_size(const char* what, const Size& size) {
     const auto [height, width] = size;
     if (height < 1 || width < 1 || height > kLargestSide || width > kLargestSide)
-        throw std::invalid_argument(std::string(what) + " (" + std::to_string(height) + ", " + std::to_string(width) +
-                                    ") came; expected (height, width) from 1 to " + std::to_string(kLargestSide));
+        throw std::invalid_argument(std::string(what) + ": got (" + std::to_string(height) + ", " +
+                                    std::to_string(width) + "), expected (height, width) from 1 to " +
+                                    std::to_string(kLargestSide));
 }
 
 Options make_options(const std::string& format, const Size& frame_size, const Four& region, const Size& size,
@@ -165,14 +167,14 @@ Options make_options(const std::string& format, const Size& frame_size, const Fo
     const auto usable_number = [](double v) { return std::isfinite(v) && std::abs(v) <= kLargestCoordinate; };
     if (!usable_number(o.top) || !usable_number(o.left) || !usable_number(o.region_height) ||
         !usable_number(o.region_width) || o.region_height <= 0 || o.region_width <= 0)
-        throw std::invalid_argument("region (" + number(o.top) + ", " + number(o.left) + ", " +
+        throw std::invalid_argument("region: got (" + number(o.top) + ", " + number(o.left) + ", " +
                                     number(o.region_height) + ", " + number(o.region_width) +
-                                    ") came; expected (top, left, height, width) in pixels, height and width above 0");
+                                    "), expected (top, left, height, width) in pixels, height and width above 0");
     o.low = float(std::get<0>(value_range));
     o.high = float(std::get<1>(value_range));
     if (!std::isfinite(o.low) || !std::isfinite(o.high) || o.low >= o.high)
-        throw std::invalid_argument("value_range (" + number(o.low) + ", " + number(o.high) +
-                                    ") came; expected two rising numbers");
+        throw std::invalid_argument("value_range: got (" + number(o.low) + ", " + number(o.high) +
+                                    "), expected two rising numbers");
     o.full_range = full_range;
     o.bgr = bgr;
     return o;
@@ -182,7 +184,7 @@ Options make_options(const std::string& format, const Size& frame_size, const Fo
 double share(const char* name, const std::optional<double>& given, double otherwise) {
     const double value = given.value_or(otherwise);
     if (!(value >= 0 && value <= 1))
-        throw std::invalid_argument(std::string(name) + " " + number(value) + " came; expected 0 to 1");
+        throw std::invalid_argument(std::string(name) + ": got " + number(value) + ", expected 0 to 1");
     return value;
 }
 
@@ -191,7 +193,7 @@ Blending make_blending(const Four& feather, double detail, double opacity) {
     std::tie(b.feather[0], b.feather[1], b.feather[2], b.feather[3]) = feather;
     for (double width : b.feather)
         if (!(width >= 0) || !std::isfinite(width))
-            throw std::invalid_argument("feather width " + number(width) + " came; expected 0 or more pixels");
+            throw std::invalid_argument("feather width: got " + number(width) + ", expected at least 0 pixels");
     b.detail = share("detail", detail, 0);
     b.opacity = share("opacity", opacity, 1);
     return b;
@@ -224,7 +226,7 @@ void call_compose(Compose& compose, nb::handle translated, nb::handle destinatio
     if (!prepared.is_none()) prepared_array = check(prepared, "prepared", nb::dtype<float>(), shape, false, false);
     if (!source.is_none()) original = check_planes(o, source, "source", false);
     if (detailed && prepared.is_none())
-        throw std::invalid_argument("prepared: None came; detail above 0 needs what Prepare gave for this frame, " +
+        throw std::invalid_argument("prepared: got None; detail above 0 needs what Prepare wrote for this frame, " +
                                     shape_text(shape) + " float32");
     const nb::gil_scoped_release release;
     compose(floats(image), frame.planes, floats(mask_array), detailed ? floats(prepared_array) : nullptr,
@@ -240,8 +242,8 @@ Similarity make_similarity(const Four& values) {
     const Similarity s{a, b, u, v};
     const auto usable = [](double value) { return std::isfinite(value) && std::abs(value) <= kLargestCoordinate; };
     if (!usable(a) || !usable(b) || !usable(u) || !usable(v) || !(s.scale() > 1e-3 && s.scale() < 1e3))
-        throw std::invalid_argument("similarity (" + number(a) + ", " + number(b) + ", " + number(u) + ", " +
-                                    number(v) + ") came; expected (a, b, shift_u, shift_v), finite, with a scale " +
+        throw std::invalid_argument("similarity: got (" + number(a) + ", " + number(b) + ", " + number(u) + ", " +
+                                    number(v) + "), expected (a, b, shift_u, shift_v), finite, with a scale " +
                                     "from 0.001 to 1000");
     return s;
 }
@@ -249,7 +251,7 @@ Similarity make_similarity(const Four& values) {
 Pasting make_pasting(double border, double feather, double detail) {
     for (double width : {border, feather})
         if (!(width >= 0) || !std::isfinite(width))
-            throw std::invalid_argument("border or feather width " + number(width) + " came; expected 0 or more");
+            throw std::invalid_argument("border or feather width: got " + number(width) + ", expected at least 0");
     return {border, feather, share("detail", detail, 0)};
 }
 
@@ -271,7 +273,7 @@ void call_warp_compose(WarpCompose& compose, nb::handle translated, nb::handle p
     const auto floats = [](const Checked& array) { return reinterpret_cast<const float*>(array.data); };
     const double opacity = share("opacity", opacity_given, 1);
     const double detail = share("detail", detail_given, compose.pasting.detail);
-    if (!composed && mask.is_none()) throw std::invalid_argument("mask: None came; a segment needs one");
+    if (!composed && mask.is_none()) throw std::invalid_argument("mask: got None; a segment needs one");
     const Checked image = check(translated, "translated", nb::dtype<float>(), shape, false, false);
     const Checked before = check(prepared, "prepared", nb::dtype<float>(), shape, false, false);
     const CheckedPlanes frame = check_planes(o, destination, "destination", true);

@@ -1,4 +1,4 @@
-// The two kernels: the region of a frame to a generator's tensor, and a generator's answer into a frame.
+// The two kernels: the region of a frame to a generator's tensor, and a generator's output into a frame.
 // engine/pixels/reference_kernels.py specifies them; bind.cpp checks all arguments before they come here.
 #pragma once
 

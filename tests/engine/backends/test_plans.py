@@ -138,10 +138,10 @@ DAMAGES = {
     "is not valid": lambda path: record_path(path).write_text("{"),
     "is not valid: spec": lambda path: edit(path, spec={}),
     "format version 9": lambda path: edit(path, format_version=9),
-    "built for something else (gpu: NVIDIA A100, not NVIDIA H100)": lambda path: edit(
+    "built for another configuration (gpu: NVIDIA A100, not NVIDIA H100)": lambda path: edit(
         path, key=KEY.model_copy(update={"gpu": "NVIDIA A100"}).model_dump()
     ),
-    "other shapes than its name": lambda path: edit(path, shapes={"x": [[1, 3, 8, 8]] * 3}),
+    "shapes other than those in its name": lambda path: edit(path, shapes={"x": [[1, 3, 8, 8]] * 3}),
     "is not opened: it is a link": lambda path: (
         path.rename(path.with_suffix(".real")) and path.symlink_to(path.with_suffix(".real"))
     ),
@@ -165,7 +165,7 @@ def test_a_plan_of_another_user_is_not_opened(cache, monkeypatch):
     cache.get()
     monkeypatch.setattr(os, "geteuid", lambda: 12345)
     assert cache.find(64) is None
-    assert "put there by somebody else" in cache.lines[0]
+    assert "belongs to another user" in cache.lines[0]
 
 
 def test_a_plan_given_by_path_needs_its_record(tmp_path):
@@ -247,7 +247,7 @@ def test_two_processes_build_once(tmp_path):
     assert cache.builds == 0
     assert second.content == content
     assert len(cache.lines) == 1
-    assert "another process builds this plan" in cache.lines[0]
+    assert "waiting for another process that builds this plan" in cache.lines[0]
 
 
 # --- what lies beside a plan

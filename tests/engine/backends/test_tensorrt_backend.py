@@ -355,7 +355,7 @@ def test_a_plan_given_by_path_runs_without_its_onnx_file(machine, tmp_path):
                 backend.run(noise_image((720, 1280)))
     assert machine.trt.builds == 1
     with pytest.raises(
-        OptionError, match=r"face.plan is a TensorRT plan, which only --backend tensorrt runs; cpu came"
+        OptionError, match=r"face.plan is a TensorRT plan, which only --backend tensorrt runs; got --backend cpu"
     ):
         open_backend(path, "cpu")
 

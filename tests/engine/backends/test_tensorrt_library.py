@@ -226,7 +226,7 @@ def test_a_builder_that_does_not_start(monkeypatch, gpu, tmp_path, release):
 def test_a_runtime_that_does_not_start(monkeypatch, release):
     """As seen with the real bindings 10.3 and 11.4: the constructor raises TypeError, and the log may be empty."""
     install(monkeypatch, release, None)
-    with pytest.raises(BackendUnavailable, match=r"cannot start: it gave no reason. Look at nvidia-smi"):
+    with pytest.raises(BackendUnavailable, match=r"cannot start: no reason given. Look at nvidia-smi"):
         load().open(b"plan", "m.plan")
 
 

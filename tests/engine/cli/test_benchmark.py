@@ -94,7 +94,7 @@ def test_an_interrupt_writes_what_is_done(engine, machine: Machine, tmp_path: Pa
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--fail-above", "10%"], "--fail-above goes with --compare"),
+        (["--fail-above", "10%"], "--fail-above needs --compare"),
         (["--compare", "old.json"], "old.json cannot be read"),
         (["--compare", "other.json"], "other.json: schema 'x', expected 'ganlens-benchmark/1'"),
         (["--fail-above", "much", "--compare", "old.json"], "--fail-above much: expected a percentage"),
@@ -102,7 +102,7 @@ def test_an_interrupt_writes_what_is_done(engine, machine: Machine, tmp_path: Pa
         (["--size", "big"], "--size bigxbig: expected WIDTHxHEIGHT"),
         (["--size", "100"], "psc takes 64x64"),
         (["--batch", "many"], "--batch many: expected whole numbers"),
-        (["-o", "file.txt"], "file.txt is a file; -o needs a folder"),
+        (["-o", "file.txt"], "file.txt is a file; expected a folder"),
         (["-o", "/proc/nowhere"], "/proc/nowhere cannot be written"),
         (["--images", "empty"], "empty"),
     ],

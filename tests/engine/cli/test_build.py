@@ -70,10 +70,10 @@ def test_build_to_a_file(model, tmp_path):
     [
         (("-o", "net.engine"), MediaError, r"'net.engine'; expected a name that ends in .plan"),
         (("-o", "nowhere/net.plan"), MediaError, "does not exist. Create it first"),
-        (("--opt", "64"), OptionError, "--opt 64 came; expected HEIGHTxWIDTH or BATCHxHEIGHTxWIDTH"),
+        (("--opt", "64"), OptionError, "--opt: got 64, expected HEIGHTxWIDTH or BATCHxHEIGHTxWIDTH"),
         (("--opt", "65x65"), OptionError, "takes any multiple of 4"),
         (("--target", "ampere"), OptionError, "cannot build for 'ampere'"),
-        (("--workspace", "lots"), OptionError, "--workspace lots came; expected a size as 500MB or 2GiB"),
+        (("--workspace", "lots"), OptionError, "--workspace: got lots, expected a size as 500MB or 2GiB"),
         (("--workspace", "5KB"), OptionError, "expected 1 MiB or more"),
         (("--version-compatible",), OptionError, "has no version-compatible plans"),
     ],
@@ -147,10 +147,10 @@ def test_words_for_times_and_sizes():
     assert (parse_bytes("--max-size", "2GB"), parse_bytes("--max-size", "2GiB")) == (2 * 10**9, 2 * 2**30)
     assert [duration(seconds) for seconds in (5, 90, 7200, 3 * 86400)] == ["5 s", "2 min", "2 h", "3 d"]
     for text in ("30", "d", "-1d", "30y"):
-        with pytest.raises(OptionError, match="--older-than .* expected a time as 30d"):
+        with pytest.raises(OptionError, match="--older-than: got .*, expected a time as 30d"):
             parse_duration("--older-than", text)
     for text in ("", "much", "2XB"):
-        with pytest.raises(OptionError, match="--max-size .* expected a size as 500MB"):
+        with pytest.raises(OptionError, match="--max-size: got .*, expected a size as 500MB"):
             parse_bytes("--max-size", text)
 
 
@@ -165,12 +165,12 @@ def test_progress(terminal, monkeypatch):
     console = Console(file=text, force_terminal=terminal, width=120)
     with plan_progress(console):
         say, report = observer()
-        say("another process builds this plan; waiting for it")
+        say("waiting for another process that builds this plan")
         assert report is not None
         for fraction in (0.25, 0.5):
             assert report(BuildProgress(fraction, "Timing graph nodes", 10 * fraction)) is None
     said = text.getvalue()
-    assert "waiting for it" in said
+    assert "waiting for another process" in said
     assert "Timing graph nodes" in said
     assert "50 %" in said
     if not terminal:

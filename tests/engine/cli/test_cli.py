@@ -152,7 +152,7 @@ def test_a_pipe_that_breaks_leaves_the_frames_before(model, tmp_path):
     command = [*ENGINE, "translate", "-m", model, "--video", "-", "--raw", "24x16@30:rgb24"]
     result = subprocess.run([*command, "-o", tmp_path / "o.mp4"], input=frames, capture_output=True)
     assert result.returncode == 1
-    assert b"damaged at frame 3" in result.stderr and b"The 2 frames before are kept." in result.stderr
+    assert b"damaged at frame 3" in result.stderr and b"The 2 frames before it are kept." in result.stderr
     assert len(decode(tmp_path / "o.mp4")) == 2
     refused = subprocess.run([*command, "-o", tmp_path / "p.mp4"], input=frames[:100], capture_output=True)
     assert refused.returncode == 1 and b"damaged at frame 1" in refused.stderr
@@ -242,7 +242,7 @@ def test_pictures_of_the_same_name_never_replace_each_other(engine, model, tmp_p
         (tmp_path / name).mkdir()
         write_image(tmp_path / name / "a.png", Frame.from_rgb(np.zeros((9, 9, 3), np.uint8)))
     status, _, err = engine("translate", "one/a.png", "two/a.png", "-o", "all", "-m", model, "-y")
-    assert status == 1 and "would both become all/a.png" in err
+    assert status == 1 and "would both be written to all/a.png" in err
     assert not (tmp_path / "all").exists()
     status, _, err = engine("translate", "--images", "*/a.png", "-o", "all", "-m", model)
     assert status == 0, err
@@ -426,11 +426,11 @@ CASES = {
     "no folder for output": (["--video", "{clip}", "-m", "{model}", "-o", "no/such/o.mp4"], 1, "no/such"),
     "unknown container": (["--video", "{clip}", "-m", "{model}", "-o", "o.xyz"], 1, ".mp4"),
     "unknown codec": (["--video", "{clip}", "-m", "{model}", "-o", "o.mp4", "--codec", "h246"], 1, "Did you mean h264"),
-    "output is input": (["--video", "{clip}", "-m", "{model}", "-o", "{clip}", "-y"], 1, "input itself"),
+    "output is input": (["--video", "{clip}", "-m", "{model}", "-o", "{clip}", "-y"], 1, "is also the input"),
     "missing picture": (["--image", "nowhere.png"], 1, "nowhere.png"),
     "no pictures match": (["--images", "{bad}/*.jpg"], 1, "*.jpg"),
     "raw of words": (["--video", "-", "-o", "o.mp4", "-m", "{model}", "--raw", "big"], 1, "1280x720@30:nv12"),
-    "opacity": (["--video", "{clip}", "-m", "{model}", "--opacity", "2"], 1, "between 0 and 1"),
+    "opacity": (["--video", "{clip}", "-m", "{model}", "--opacity", "2"], 1, "expected 0 to 1"),
     "nothing given": ([], 2, "engine translate clip.mp4"),
     "start beyond the end": (["--video", "{clip}", "-m", "{model}", "--start", "99"], 1, "no frame at --start 99"),
     "start not a number": (["--video", "{clip}", "-m", "{model}", "--start", "nan"], 1, "expected 0 or more"),
@@ -449,7 +449,7 @@ CASES = {
     "unknown encoder": (["--video", "{clip}", "-m", "{model}", "--encoder", "gpu"], 2, "'nvenc'"),
     "nvdec without video": (["--image", "a.png", "--decoder", "nvdec"], 1, "goes with video files"),
     "nvenc into a pipe": (["--video", "{clip}", "-o", "-", "--encoder", "nvenc"], 1, "goes with video files"),
-    "nvenc without vp9": (["--video", "{clip}", "-o", "o.webm", "--encoder", "nvenc"], 1, "it makes no vp9"),
+    "nvenc without vp9": (["--video", "{clip}", "-o", "o.webm", "--encoder", "nvenc"], 1, "NVENC does not support vp9"),
 }
 
 

@@ -123,7 +123,7 @@ def test_files_are_not_overwritten_unless_told(generate, tmp_path):
 
 def test_a_grid_that_nobody_could_open_is_refused_before_it_is_made(generate, tmp_path):
     status, _, err = generate("-n", 5000, "-o", "grid.png")
-    assert status == 1 and "up to 4096. Give a folder" in err
+    assert status == 1 and "at most 4096. Give a folder" in err
     status, _, err = generate("-o", "nowhere/grid.png")
     assert status == 1 and "the folder nowhere does not exist" in err
     assert list(tmp_path.glob("*.png")) == []
@@ -198,20 +198,20 @@ def test_info_shows_noise_and_labels(engine, model):
     [
         (("--labels", "femal"), "Unknown label 'femal'. The model takes one of male, female; one of bald_top, wavy"),
         (("--labels", "female,male"), "male and female exclude each other. The model takes one of"),
-        (("-n", 0), "n = 0 came; expected 1 or more"),
-        (("--seed", -1), "seed -1 came for 16 pictures; expected 0 to"),
-        (("--seed", 2**32), "seed 4294967296 came"),
+        (("-n", 0), "n: got 0, expected at least 1"),
+        (("--seed", -1), "seed: got -1 for 16 pictures, expected 0 to"),
+        (("--seed", 2**32), "seed: got 4294967296"),
         (("--latent", "missing.npy"), "missing.npy cannot be read as latents (no such file"),
-        (("--latent", "short.npy"), "short.npy of shape (5,) came; expected (6,) or (N, 6)"),
+        (("--latent", "short.npy"), "got short.npy of shape (5,), expected (6,) or (N, 6)"),
         (("-o", "out.gif"), "-o out.gif: expected a picture"),
         (("-o", "file"), "file is a file; expected a folder"),
         (("-o", "no/grid.png"), "the folder no does not exist"),
-        (("--fps", 10), "--fps goes with a video"),
-        (("-o", "o.mp4", "--fps", 0), "--fps 0 came; expected 0.1 to 240"),
-        (("-o", "o.mp4", "--fps", "nan"), "--fps nan came"),
-        (("-o", "o.mp4", "--seconds", -1), "--seconds -1 came; expected a positive number"),
-        (("-o", "o.mp4", "-n", 1), "a walk through 1 picture came; expected 2 or more"),
-        (("-o", "o.mp4", "-n", 9, "--seconds", 0.1), "2 frames came for a walk through 9 pictures"),
+        (("--fps", 10), "--fps needs a video"),
+        (("-o", "o.mp4", "--fps", 0), "--fps: got 0, expected 0.1 to 240"),
+        (("-o", "o.mp4", "--fps", "nan"), "--fps: got nan"),
+        (("-o", "o.mp4", "--seconds", -1), "--seconds: got -1, expected a positive number"),
+        (("-o", "o.mp4", "-n", 1), "got 1 picture for a walk, expected at least 2"),
+        (("-o", "o.mp4", "-n", 9, "--seconds", 0.1), "got 2 frames for a walk through 9 pictures"),
     ],
 )
 def test_wrong_options_are_one_line(generate, tmp_path, arguments, says):
@@ -225,7 +225,7 @@ def test_wrong_options_are_one_line(generate, tmp_path, arguments, says):
 
 def test_models_of_the_other_kind_are_sent_to_the_other_command(engine, model, tmp_path):
     status, _, err = engine("generate", "-m", invert_model(tmp_path / "invert.onnx"), "-o", "o.png")
-    assert status == 1 and "takes an image; it makes none from noise. Use engine translate" in err
+    assert status == 1 and "takes an image and cannot generate from noise. Use engine translate" in err
     write_image(tmp_path / "photo.png", Frame.from_rgb(np.zeros((32, 32, 3), np.uint8)))
     status, _, err = engine("translate", "-m", model, "--image", "photo.png", "-q")
-    assert status == 1 and "makes images from noise; it takes no frame. Use engine generate" in err
+    assert status == 1 and "generates images from noise and takes no frame. Use engine generate" in err

@@ -70,7 +70,7 @@ def test_pipes_and_addresses(tree):
         ("empty/", None, "no videos or pictures"),
         ("in", "picture", None),
         ("in/*.gif", None, "nothing matches"),
-        ("in/empty.txt", None, "lists nothing"),
+        ("in/empty.txt", None, "is an empty list"),
     ],
 )
 def test_nothing_to_do_is_an_error(tree, word, only, words):
@@ -102,7 +102,7 @@ def one(name, kind="video"):
 def test_where_one_result_goes(tree, name, output, becomes):
     given = find_inputs([name])
     if output == "in":  # the folder of the input itself, where the result would replace it
-        with pytest.raises(OptionError, match="input itself"):
+        with pytest.raises(OptionError, match="is also the input"):
             plan_outputs(given, output, "starry")
         return
     assert plan_outputs(given, output, "models/starry.onnx") == [Work(given[0], becomes)]
@@ -125,7 +125,7 @@ def test_several_keep_their_tree_below_a_folder(tree):
     ("output", "error", "words"),
     [
         ("one.png", OptionError, "cannot become one file"),
-        ("-", OptionError, "cannot share standard output"),
+        ("-", OptionError, "cannot be written to standard output"),
         ("in/clip.mp4", MediaError, "is a file"),
     ],
 )
@@ -135,7 +135,7 @@ def test_several_need_a_folder(tree, output, error, words):
 
 
 def test_results_of_one_name_are_refused(tree):
-    with pytest.raises(OptionError, match="would both become"):
+    with pytest.raises(OptionError, match="would both be written to"):
         plan_outputs([one("x/a.mp4"), one("y/a.avi")], "out", "starry")
 
 

@@ -73,7 +73,7 @@ def test_ten_right_two_reported_and_going_on_touches_nothing(engine, clips, mode
     assert sorted(row["status"] for row in rows()) == ["done"] * 10 + ["failed"] * 2
     before = {path: path.stat().st_mtime_ns for path in Path("out").glob("*.mp4")}
     status, _, err = engine("translate", "in", "-o", "out", "-m", model, "--resume")
-    assert status == 1 and "10 of 12 are finished already" in err
+    assert status == 1 and "10 of 12 are already finished" in err
     assert {path: path.stat().st_mtime_ns for path in Path("out").glob("*.mp4")} == before
     assert len(rows()) == 14
 
@@ -91,7 +91,7 @@ def test_a_changed_input_is_made_again(engine, clips, model):
     write_clip(clips / "clip4.mp4", 2)
     Path("out/clip5.mp4").unlink()
     status, _, err = engine("translate", "in/clip*.mp4", "-o", "out", "-m", model, "--resume")
-    assert status == 0 and "8 of 10 are finished" in err, err
+    assert status == 0 and "8 of 10 are already finished" in err, err
     assert len(frames_of("out/clip4.mp4")) == 2 and len(frames_of("out/clip5.mp4")) == 8
 
 
@@ -110,7 +110,8 @@ def test_other_options_or_another_model_are_refused(engine, clips, model, tmp_pa
 def test_killed_in_the_middle_and_resumed_it_is_as_if_nothing_had_happened(clips, model, tmp_path, jobs):
     for number in range(10):  # long enough to be killed among them
         write_clip(clips / f"clip{number}.mp4", 400, 10 * number)
-    command = [*ENGINE, "translate", "in/clip*.mp4", "-m", model, "-q", "--backend", "cpu"]
+    # Of x264's presets ultrafast and superfast are repeatable to the byte: docs/scale.md.
+    command = [*ENGINE, "translate", "in/clip*.mp4", "-m", model, "-q", "--backend", "cpu", "--preset", "ultrafast"]
     subprocess.run([*command, "-o", "whole", *jobs], cwd=tmp_path, check=True)
     process = subprocess.Popen([*command, "-o", "out", *jobs], cwd=tmp_path, start_new_session=True)
     end = time.monotonic() + 60
@@ -121,9 +122,7 @@ def test_killed_in_the_middle_and_resumed_it_is_as_if_nothing_had_happened(clips
     made = len(list((tmp_path / "out").glob("clip*.mp4")))
     assert made >= 3
     subprocess.run([*command, "-o", "out", "--resume", *jobs], cwd=tmp_path, check=True)
-    assert sorted(content(tmp_path / "out")) == sorted(content(tmp_path / "whole"))
-    for name in content(tmp_path / "whole"):
-        assert frames_of(tmp_path / "out" / name) == frames_of(tmp_path / "whole" / name)
+    assert content(tmp_path / "out") == content(tmp_path / "whole")
 
 
 def test_the_first_interrupt_finishes_what_is_in_hand(clips, model, tmp_path):
@@ -143,7 +142,7 @@ def test_the_first_interrupt_finishes_what_is_in_hand(clips, model, tmp_path):
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "finishing what is in hand" in err and "go on with --resume" in err
+    assert "finishing the current inputs" in err and "continue with --resume" in err
     made = sorted((tmp_path / "out").glob("clip*.mp4"))
     assert 1 <= len(made) < 10
     assert all(len(frames_of(path)) == 200 for path in made)
@@ -168,7 +167,7 @@ def test_parts_cover_all_and_share_nothing(engine, clips, model):
     assert len(content("out")) == 10
     assert sorted(path.name for path in Path("out").glob("*.jsonl")) == [f"manifest-{n}-of-3.jsonl" for n in (1, 2, 3)]
     status, _, err = engine("translate", "in/clip*.mp4", "-o", "out", "-m", model, "--resume")
-    assert status == 0 and "10 of 10 are finished" in err
+    assert status == 0 and "10 of 10 are already finished" in err
 
 
 @pytest.mark.parametrize("text", ["5/4", "0/4", "x", "1", "1/0", "-1/2"])

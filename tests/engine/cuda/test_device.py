@@ -72,7 +72,9 @@ def test_without_a_driver() -> None:
         def cuInit(self, flags: int) -> tuple[int]:
             raise RuntimeError("Failed to dlopen libcuda.so.1")
 
-    with pytest.raises(BackendUnavailable, match=r"no NVIDIA driver here \(Failed to dlopen.*Install NVIDIA's driver"):
+    with pytest.raises(
+        BackendUnavailable, match=r"No NVIDIA driver is installed \(Failed to dlopen.*Install NVIDIA's driver"
+    ):
         Device(driver=NoDriver())
 
 
@@ -102,7 +104,7 @@ def test_devices_that_cannot_be_had(fake: FakeCuda, index: int, message: str) ->
             DeviceMemoryError,
             r"not enough free memory \(CUDA_ERROR_OUT_OF_MEMORY: as the driver says it\)",
         ),
-        (46, BackendUnavailable, "Fake GPU is kept by another program"),
+        (46, BackendUnavailable, "Fake GPU is in use exclusively by another program"),
         (36, BackendUnavailable, "too old or does not match its libraries"),
         (214, DeviceLost, r"Fake GPU stopped in cuMemAlloc \(CUDA_ERROR_ECC_UNCORRECTABLE"),
         (700, DeviceLost, "look for 'Xid'"),
@@ -301,9 +303,9 @@ def test_arrays_of_others_enter_without_a_copy(dtype: Any, monkeypatch: pytest.M
 
 def test_arrays_of_the_wrong_kind_are_named() -> None:
     device = Device(driver=FakeCuda())
-    with pytest.raises(ShapeError, match=r"on DLPack device \(1, 0\) came; expected \(2, 0\)"):
+    with pytest.raises(ShapeError, match=r"on DLPack device \(1, 0\), expected \(2, 0\)"):
         DeviceArray.of(device, np.zeros(3))
-    with pytest.raises(ShapeError, match="str came; expected an array on the GPU"):
+    with pytest.raises(ShapeError, match="got str, expected an array on the GPU"):
         DeviceArray.of(device, "array")
     with pytest.raises(BufferError, match="complex"):
         dlpack.export(0, (1,), (16,), np.dtype(np.complex128), (2, 0), None)

@@ -308,9 +308,9 @@ def test_a_picture_by_the_command(engine, model, photo):
         (["--set", "smiling=blue"], "--set smiling=blue: expected NAME=VALUE with a number"),
         (["--set", "smilng=1"], "Unknown attribute 'smilng'. Did you mean Smiling? Known: Black_Hair, Blond_Hair"),
         (["--set", "blond_hair=1", "--set", "black_hair=1"], "exclude each other"),
-        (["--set", "smiling=1", "--max-faces", "0"], "max_faces = 0 came; expected 1 to 64"),
-        (["--set", "smiling=1", "--detect-every", "0"], "detect_every = 0 came"),
-        ([], "It offers Smiling, Blond_Hair, Black_Hair: --set smiling=1"),
+        (["--set", "smiling=1", "--max-faces", "0"], "max_faces: got 0, expected 1 to 64"),
+        (["--set", "smiling=1", "--detect-every", "0"], "detect_every: got 0"),
+        ([], "Available: Smiling, Blond_Hair, Black_Hair: --set smiling=1"),
         (["--set", "smiling=1", "--region", "1,1,9,9"], "--region goes with --framing crop, not with 'faces'"),
         (
             ["--set", "smiling=1", "--framing", "fit", "--max-faces", "2"],

@@ -224,10 +224,10 @@ def test_points_on_something_else_do_not_count():
 @pytest.mark.parametrize(
     ("option", "message"),
     [
-        ({"max_faces": 0}, "max_faces = 0 came; expected 1 to 64"),
+        ({"max_faces": 0}, "max_faces: got 0, expected 1 to 64"),
         ({"max_faces": 65}, "expected 1 to 64"),
-        ({"detect_every": 0}, "detect_every = 0 came; expected 1 frame or more"),
-        ({"steady": 1.1}, "steady must lie between 0 and 1, got 1.1"),
+        ({"detect_every": 0}, "detect_every: got 0, expected at least 1 frame"),
+        ({"steady": 1.1}, "steady: got 1.1, expected 0 to 1"),
         ({"feather": -1}, "must not be negative"),
     ],
 )

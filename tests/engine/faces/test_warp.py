@@ -191,11 +191,11 @@ def test_a_mark_comes_back_to_where_it_was() -> None:
 @pytest.mark.parametrize(
     ("change", "error"),
     [
-        ({"similarity": (math.nan, 0, 0, 0)}, "similarity .nan, 0, 0, 0. came; expected"),
+        ({"similarity": (math.nan, 0, 0, 0)}, "similarity: got .nan, 0, 0, 0., expected"),
         ({"similarity": (0, 0, 0, 0)}, "scale from 0.001 to 1000"),
-        ({"opacity": 1.5}, "opacity 1.5 came; expected 0 to 1"),
+        ({"opacity": 1.5}, "opacity: got 1.5, expected 0 to 1"),
         ({"composed": False}, "a segment needs one"),
-        ({"mask": np.ones((3, 3), np.float32)}, "mask: an array of shape .3, 3. came"),
+        ({"mask": np.ones((3, 3), np.float32)}, "mask: got an array of shape .3, 3."),
     ],
 )
 def test_wrong_arguments_are_named(change: dict[str, Any], error: str) -> None:
@@ -206,7 +206,7 @@ def test_wrong_arguments_are_named(change: dict[str, Any], error: str) -> None:
 
 
 def test_wrong_options_are_named() -> None:
-    with pytest.raises(ValueError, match="border or feather width -1 came"):
+    with pytest.raises(ValueError, match="border or feather width: got -1"):
         WarpCompose(**options("rgb24", frame_size=(10, 10)), border=-1)
-    with pytest.raises(ValueError, match="detail 2 came"):
+    with pytest.raises(ValueError, match="detail: got 2"):
         WarpCompose(**options("rgb24", frame_size=(10, 10)), detail=2)

@@ -1013,7 +1013,7 @@ class TestBadOutput:
 
     def test_wrong_frames(self, clip: Path, folder: Path) -> None:
         with (
-            pytest.raises(MediaError, match="a frame of 32x16 came; the video is 64x48"),
+            pytest.raises(MediaError, match="got a frame of 32x16; the video is 64x48"),
             VideoSource(clip) as source,
             VideoSink(folder / "out.mp4", source.format, origin=source) as sink,
         ):

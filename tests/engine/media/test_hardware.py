@@ -110,7 +110,7 @@ def test_auto_says_why_nvdec_does_not_decode(clip: Path) -> None:
     with VideoSource(clip, decoder="auto") as video:
         assert video.decoder.name == "cpu"
         assert video.decoder.line == (
-            "nvdec: there is no NVIDIA driver here (Cannot load libcuda.so.1); the CPU decodes h264"
+            "nvdec: no NVIDIA driver is installed (Cannot load libcuda.so.1); decoding h264 on the CPU"
         )
         assert len(list(video)) == len(TIMES)
 
@@ -126,8 +126,8 @@ def test_nvdec_by_name_never_falls_back(clip: Path) -> None:
 def test_a_codec_that_nvdec_never_decodes(tmp_path: Path) -> None:
     path = write_clip(tmp_path / "clip.mkv", "ffv1")
     with VideoSource(path, decoder="auto") as video:
-        assert video.decoder == ("cpu", "nvdec: ffv1 has no way over NVDEC; the CPU decodes ffv1")
-    with pytest.raises(BackendUnavailable, match="ffv1 has no way over NVDEC"):
+        assert video.decoder == ("cpu", "nvdec: ffv1 is not supported by NVDEC; decoding ffv1 on the CPU")
+    with pytest.raises(BackendUnavailable, match="ffv1 is not supported by NVDEC"):
         VideoSource(path, decoder="nvdec")
 
 
@@ -137,7 +137,7 @@ def test_frames_of_nvdec_are_nv12_at_the_same_times(clip: Path, monkeypatch: pyt
         expected = [(frame.time, frame.to_rgb()) for frame in video]
     gpu = FakeGpu(monkeypatch)
     with VideoSource(clip, decoder=name) as video:
-        assert video.decoder == ("nvdec", "nvdec: decodes h264")
+        assert video.decoder == ("nvdec", "nvdec: decoding h264")
         assert (video.format.pixels, video.file.stored_format, list(video.notes)) == ("nv12", "yuv420p", [])
         for _ in range(2):  # reading again opens again, for NVDEC
             came = [(frame.time, frame.to_rgb()) for frame in video]
@@ -160,7 +160,7 @@ def test_a_first_picture_in_software_is_a_refusal(clip: Path, monkeypatch: pytes
     with VideoSource(clip, decoder="auto") as video:
         assert video.decoder == (
             "cpu",
-            "nvdec: Video width 352 not within range from 1024 to 4096; the CPU decodes h264",
+            "nvdec: Video width 352 not within range from 1024 to 4096; decoding h264 on the CPU",
         )
         assert video.format.pixels == "yuv420p" and len(list(video)) == len(TIMES)
     assert gpu.opened == [False, True, False], "opened again without the GPU"
@@ -182,7 +182,7 @@ def test_giving_up_in_the_middle(clip: Path, monkeypatch: pytest.MonkeyPatch) ->
     with VideoSource(clip, decoder="auto") as video:
         frames = list(video)
         assert {frame.format for frame in frames} == {"nv12"} and len(frames) == len(TIMES)
-        assert list(video.notes) == ["NVDEC gave up in the middle of the file; the CPU decodes the rest"]
+        assert list(video.notes) == ["NVDEC failed in the middle of the file; decoding the rest on the CPU"]
     with (
         VideoSource(clip, decoder="nvdec") as video,
         pytest.raises(MediaError, match="NVDEC cannot decode frame 4") as e,
@@ -207,7 +207,7 @@ def test_auto_says_why_nvenc_does_not_encode(format: FrameFormat, tmp_path: Path
         sink.write(Frame.from_rgb(rgb(0), Fraction(0)))
         assert sink.encoder == (
             "cpu",
-            "nvenc: there is no NVIDIA driver here (Cannot load libcuda.so.1); libx264 encodes",
+            "nvenc: no NVIDIA driver is installed (Cannot load libcuda.so.1); using libx264",
         )
     with pytest.raises(
         BackendUnavailable, match="--encoder nvenc cannot encode .*no NVIDIA driver.*Use --encoder auto"
@@ -219,8 +219,8 @@ def test_auto_says_why_nvenc_does_not_encode(format: FrameFormat, tmp_path: Path
 def test_codecs_that_nvenc_does_not_make(format: FrameFormat, tmp_path: Path) -> None:
     with VideoSink(tmp_path / "out.webm", format, encoder="auto") as sink:
         sink.write(Frame.from_rgb(rgb(0), Fraction(0)))
-        assert sink.encoder == ("cpu", "nvenc: it makes no vp9; libvpx-vp9 encodes")
-    with pytest.raises(BackendUnavailable, match="it makes no vp9. It makes h264, hevc, av1"):
+        assert sink.encoder == ("cpu", "nvenc: NVENC does not support vp9; using libvpx-vp9")
+    with pytest.raises(BackendUnavailable, match="NVENC does not support vp9. It supports h264, hevc, av1"):
         VideoSink(tmp_path / "other.webm", format, encoder="nvenc")
 
 
@@ -239,7 +239,7 @@ def test_an_encoder_that_works_is_taken(
     monkeypatch.setitem(NVENC, "h264", StandIn("libx264", 20, even_only=True))
     out = tmp_path / "out.mp4"
     with VideoSink(out, format, encoder=name) as sink:
-        assert sink.encoder == ("nvenc", "nvenc: libx264 encodes")
+        assert sink.encoder == ("nvenc", "nvenc: using libx264")
         for number, tick in enumerate(TIMES):
             sink.write(Frame.from_rgb(rgb(number), tick * TICK))
     with VideoSource(out) as video:
@@ -300,12 +300,12 @@ def test_this_ffmpeg_knows_the_options(codec: str, crf: float | None) -> None:
     [
         (
             ["Cannot load libcuda.so.1", "Could not dynamically load CUDA"],
-            "there is no NVIDIA driver here",
+            "no NVIDIA driver is installed",
             "nvidia-smi",
         ),
         (
             ["Cannot load libnvidia-encode.so.1", "The minimum required Nvidia driver for nvenc is 570.0 or newer"],
-            "the driver's video libraries are not here (Cannot load libnvidia-encode.so.1)",
+            "the driver's video libraries are not installed (Cannot load libnvidia-encode.so.1)",
             "NVIDIA_DRIVER_CAPABILITIES=video",
         ),
         (["Cannot load libnvcuvid.so.1", "Failed loading nvcuvid."], "video libraries", "NVIDIA_DRIVER_CAPABILITIES"),

@@ -128,7 +128,7 @@ def test_an_end_within_a_frame_names_it() -> None:
     sink = RawSink(buffer, described((6, 8)))
     for frame in frames_of(3, (6, 8)):
         sink.write(frame)
-    for cut, words in ((-10, "bytes came before the end"), (-75, "where a frame was expected")):
+    for cut, words in ((-10, "it ends after"), (-75, "expected a frame")):
         with pytest.raises(MediaError, match=f"damaged at frame 3: .*{words}") as caught:
             list(RawSource(io.BytesIO(buffer.getvalue()[:cut])))
         assert caught.value.frame_number == 3

@@ -240,6 +240,17 @@ def test_external_weights_are_found_wherever_they_hide(tmp_path, nodes):
         read_onnx(path)
 
 
+def test_external_weights_in_the_defaults_of_a_function_are_found(tmp_path):
+    path = foreign(tmp_path / "m.onnx", [tensor("x", (1,))], [tensor("y", (1,))])
+    model = onnx.load(path)
+    function = helper.make_function("own", "f", ["a"], ["b"], [helper.make_node("Identity", ["a"], ["b"])], [], ["w"])
+    function.attribute_proto.append(helper.make_attribute("w", external_constant("c")))
+    model.functions.append(function)
+    path.write_bytes(model.SerializeToString())
+    with pytest.raises(ModelFileError, match="outside its own folder"):
+        read_onnx(path)
+
+
 # --- foreign graphs
 
 
@@ -277,14 +288,14 @@ def test_value_range_of_a_foreign_graph_must_be_given(tmp_path):
 def test_value_range_must_not_contradict_our_record(tmp_path):
     path = identity_model(tmp_path / "m.onnx")
     assert read_spec(path, value_range=(-1, 1)).value_range == (-1, 1)
-    with pytest.raises(OptionError, match=r"says that its value range is -1..1; 0..255 came"):
+    with pytest.raises(OptionError, match=r"states the value range -1..1; got 0..255"):
         read_spec(path, value_range=(0, 255))
 
 
 def test_words_for_value_ranges():
     assert parse_value_range("-1..1") == (-1, 1)
     assert parse_value_range(" 0 .. 255") == (0, 255)
-    with pytest.raises(OptionError, match=r"'0..2' came; expected one of -1..1, 0..1, 0..255"):
+    with pytest.raises(OptionError, match=r"got value range '0..2', expected one of -1..1, 0..1, 0..255"):
         parse_value_range("0..2")
 
 
@@ -344,3 +355,19 @@ def test_damaged_record(tmp_path):
     onnx.save(model, path)
     with pytest.raises(ModelFileError, match="record is not valid"):
         read_spec(path)
+
+
+def test_untrusted_models_hold_their_weights(tmp_path, monkeypatch):
+    (tmp_path / "w.bin").write_bytes(np.ones(9, np.float32).tobytes())
+    path = with_external_weight(tmp_path / "m.onnx", "w.bin")
+    monkeypatch.setenv("GANLENS_UNTRUSTED", "1")
+    with pytest.raises(ModelFileError, match="GANLENS_UNTRUSTED"):
+        read_onnx(path)
+
+
+@pytest.mark.parametrize("target", ["/dev/zero", "pipe"])
+def test_devices_and_pipes_are_refused(tmp_path, target):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "m.onnx").symlink_to(target)
+    with pytest.raises(ModelFileError, match="a device or a named pipe"):
+        read_onnx(tmp_path / "m.onnx")

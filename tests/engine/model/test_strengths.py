@@ -1,4 +1,4 @@
-"""Strength means strength: 0 leaves the picture alone, 1 is the full edit, 0.5 half of it; measured and recorded."""
+"""Strength: 0 leaves the picture unchanged, 1 is the full edit, 0.5 half of it; measured and recorded."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_the_others_of_a_group_go_as_far_as_the_strength():
 @pytest.mark.parametrize(
     ("values", "says"),
     [
-        ({"smiling": 1.5}, "smiling: got 1.5, expected -1 to 1; 0 leaves the picture alone"),
+        ({"smiling": 1.5}, "smiling: got 1.5, expected -1 to 1; 0 leaves the picture unchanged"),
         ({"smiling": -1.01}, "smiling: got -1.01, expected -1 to 1"),
         ({"blond": -0.5}, "blond: got -0.5, expected 0 to 1"),
         ({"blond": 0.7, "black": 0.7}, "Blond and Black exclude each other; got 1.4 in sum"),
@@ -86,7 +86,7 @@ def test_the_share_shown_falls_to_nothing_at_strength_0():
 
 def test_users_are_told_of_experimental_edits():
     port = mark_experimental(NEW, ["blond"])
-    assert experimental_notes(port, {"BLOND": 1}) == ["experimental in this model, the edit seldom convinces: Blond"]
+    assert experimental_notes(port, {"BLOND": 1}) == ["experimental in this model, the edit is unreliable: Blond"]
     assert experimental_notes(port, {"smiling": 1, "blond": 0}) == []
     assert experimental_notes(OLD, {"blond": 1}) == experimental_notes(None, {}) == []
     with pytest.raises(OptionError, match="No strength is recorded for 'blonde'. Did you mean Blond"):
@@ -96,9 +96,9 @@ def test_users_are_told_of_experimental_edits():
 @pytest.mark.parametrize(
     ("points", "says"),
     [
-        ([(0, 0.5)], "must rise and hold 0"),
-        ([(0.5, 0.5), (1, 1)], "must rise and hold 0"),
-        ([(0, 0.5), (1, 1), (1, 0.9)], "must rise and hold 0"),
+        ([(0, 0.5)], "must increase and contain 0"),
+        ([(0.5, 0.5), (1, 1)], "must increase and contain 0"),
+        ([(0, 0.5), (1, 1), (1, 0.9)], "must increase and contain 0"),
     ],
 )
 def test_points_that_mean_nothing_are_refused(points, says):
@@ -109,7 +109,7 @@ def test_points_that_mean_nothing_are_refused(points, says):
 def test_strengths_belong_to_attributes_with_a_neutral_value():
     with pytest.raises(ValidationError, match="not among the attributes"):
         AttributeInput(names=("a",), strengths={"b": Strength()})
-    with pytest.raises(ValidationError, match="no entry that leaves a picture alone"):
+    with pytest.raises(ValidationError, match="no entry that leaves a picture unchanged"):
         AttributeInput(names=("a", "b"), groups=(("a", "b"),), exactly_one=True, strengths={"a": Strength()})
     with pytest.raises(OptionError, match="neutral value"):
         default_strengths(AttributeInput(names=("a",)))
@@ -202,8 +202,8 @@ def test_the_command_measures_strengths(engine, tmp_path):
     assert (status, "new.onnx exists; pass -y" in err) == (1, True)
     picture = faces / "0.png"
     options = ("--image", picture, "--model", "new.onnx", "--framing", "fit", "-y", "-o", "out.png")
-    assert "nothing was set" in engine("translate", *options)[2]
-    assert "the edit seldom convinces: Black_Hair" in engine("translate", *options, "--set", "black_hair=1")[2]
+    assert "none was set" in engine("translate", *options)[2]
+    assert "the edit is unreliable: Black_Hair" in engine("translate", *options, "--set", "black_hair=1")[2]
 
 
 def test_the_command_takes_a_whole_record_only_if_it_fits(engine, file, tmp_path):

@@ -63,7 +63,7 @@ def test_crop_takes_a_region_and_a_feather():
 
 @pytest.mark.parametrize("region", [(-1, 0, 10, 10), (0, 0, 1281, 10), (0, 700, 10, 21), (0, 0, 0, 10)])
 def test_crop_outside_the_frame_is_refused(region):
-    with pytest.raises(OptionError, match="does not lie inside the frame of 1280x720"):
+    with pytest.raises(OptionError, match="is not inside the frame of 1280x720"):
         Framing("crop", region=region).layout((720, 1280), FIXED)
 
 
@@ -88,7 +88,7 @@ def test_tiles_cover_every_pixel_with_weights_that_add_up_to_one(rule, frame, ov
     ("options", "message"),
     [
         ({"mode": "fitt"}, "Unknown framing 'fitt'. Did you mean fit"),
-        ({"mode": "fit", "region": (0, 0, 8, 8)}, "goes with framing 'crop'"),
+        ({"mode": "fit", "region": (0, 0, 8, 8)}, "needs framing 'crop'"),
         ({"mode": "crop", "feather": -1.0}, "must not be negative"),
         ({"mode": "tile", "overlap": 0.0}, "above 0 and at most 0.5"),
         ({"mode": "tile", "overlap": 0.6}, "above 0 and at most 0.5"),

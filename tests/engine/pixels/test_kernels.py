@@ -325,12 +325,12 @@ def test_targets_begin_with_scalar() -> None:
         ({"matrix": "bt470"}, "matrix 'bt470'"),
         ({"siting": "right"}, "siting 'right'"),
         ({"target": "mmx"}, "target 'mmx' is not known; expected one of 'scalar'"),
-        ({"frame_size": (0, 8)}, r"frame_size \(0, 8\) came"),
-        ({"size": (8, -1)}, r"size \(8, -1\) came"),
-        ({"region": (0, 0, 0, 8)}, r"region \(0, 0, 0, 8\) came"),
+        ({"frame_size": (0, 8)}, r"frame_size: got \(0, 8\)"),
+        ({"size": (8, -1)}, r"size: got \(8, -1\)"),
+        ({"region": (0, 0, 0, 8)}, r"region: got \(0, 0, 0, 8\)"),
         ({"region": (0, float("nan"), 4, 8)}, "region"),
         ({"region": (0, 0, 1e30, 8)}, "region"),
-        ({"value_range": (1.0, 0.0)}, r"value_range \(1, 0\) came"),
+        ({"value_range": (1.0, 0.0)}, r"value_range: got \(1, 0\)"),
     ],
 )
 def test_wrong_options_are_named(change: dict[str, Any], message: str) -> None:
@@ -342,9 +342,9 @@ def test_wrong_options_are_named(change: dict[str, Any], message: str) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"feather": (0, -1, 0, 0)}, "feather width -1 came"),
-        ({"detail": 1.5}, "detail 1.5 came; expected 0 to 1"),
-        ({"opacity": float("nan")}, "opacity nan came"),
+        ({"feather": (0, -1, 0, 0)}, "feather width: got -1"),
+        ({"detail": 1.5}, "detail: got 1.5, expected 0 to 1"),
+        ({"opacity": float("nan")}, "opacity: got nan"),
     ],
 )
 def test_wrong_blending_is_named(change: dict[str, Any], message: str) -> None:
@@ -355,26 +355,24 @@ def test_wrong_blending_is_named(change: dict[str, Any], message: str) -> None:
 def test_wrong_arrays_are_named() -> None:
     prepare = Prepare(**options((8, 6), (0, 0, 8, 6), (4, 4)))
     frame, out = np.zeros((8, 6, 3), np.uint8), np.zeros((3, 4, 4), np.float32)
-    with pytest.raises(
-        TypeError, match=r"planes plane 0: an array of dtype float32 came; expected .*\(8, 6, 3\) uint8"
-    ):
+    with pytest.raises(TypeError, match=r"planes plane 0: got an array of dtype float32, expected .*\(8, 6, 3\) uint8"):
         prepare((frame.astype(np.float32),), out)
-    with pytest.raises(ValueError, match=r"shape \(6, 8, 3\) came; expected a NumPy array \(8, 6, 3\) uint8"):
+    with pytest.raises(ValueError, match=r"shape \(6, 8, 3\), expected a NumPy array \(8, 6, 3\) uint8"):
         prepare((np.zeros((6, 8, 3), np.uint8),), out)
     with pytest.raises(ValueError, match="not contiguous along axis 2"):
         prepare((np.zeros((8, 6, 6), np.uint8)[..., ::2],), out)
-    with pytest.raises(ValueError, match="2 planes came; expected 1"):
+    with pytest.raises(ValueError, match="got 2 planes, expected 1"):
         prepare((frame, frame), out)
-    with pytest.raises(TypeError, match="planes: a .*ndarray came; expected a tuple of 1"):
+    with pytest.raises(TypeError, match="planes: got a .*ndarray, expected a tuple of 1"):
         prepare(frame, out)  # type: ignore[arg-type]
-    with pytest.raises(TypeError, match="planes plane 0: a str came"):
+    with pytest.raises(TypeError, match="planes plane 0: got a str"):
         prepare(("frame",), out)  # type: ignore[arg-type]
-    with pytest.raises(TypeError, match="out: an array of dtype float64 came"):
+    with pytest.raises(TypeError, match="out: got an array of dtype float64"):
         prepare((frame,), out.astype(np.float64))
-    with pytest.raises(ValueError, match="out: the array is not contiguous along axis 1"):
+    with pytest.raises(ValueError, match="out: got an array that is not contiguous along axis 1"):
         prepare((frame,), np.zeros((3, 4, 8), np.float32)[..., :4])
     out.flags.writeable = False
-    with pytest.raises(ValueError, match="out: a read-only array came"):
+    with pytest.raises(ValueError, match="out: got a read-only array"):
         prepare((frame,), out)
 
 
@@ -382,16 +380,16 @@ def test_wrong_arrays_of_compose_are_named() -> None:
     keys = options((8, 6), (0, 0, 8, 6), (4, 4), format="nv12")
     frame = make_planes("nv12", (8, 6))
     image = np.zeros((3, 4, 4), np.float32)
-    with pytest.raises(ValueError, match=r"mask: an array of shape \(1, 4, 4\) came; expected .*\(4, 4\) float32"):
+    with pytest.raises(ValueError, match=r"mask: got an array of shape \(1, 4, 4\), expected .*\(4, 4\) float32"):
         Compose(**keys)(image, frame, mask=image[:1])
-    with pytest.raises(ValueError, match="prepared: None came; detail above 0 needs"):
+    with pytest.raises(ValueError, match="prepared: got None; detail above 0 needs"):
         Compose(**keys, detail=0.5)(image, frame)
-    with pytest.raises(ValueError, match="translated: an array of shape"):
+    with pytest.raises(ValueError, match="translated: got an array of shape"):
         Compose(**keys)(image[:2], frame)
-    with pytest.raises(ValueError, match=r"source plane 1: an array of shape \(4, 3, 1\) came; expected .*\(4, 3, 2\)"):
+    with pytest.raises(ValueError, match=r"source plane 1: got an array of shape \(4, 3, 1\), expected .*\(4, 3, 2\)"):
         Compose(**keys)(image, frame, source=(frame[0], frame[1][..., :1]))
     locked = tuple(plane.copy() for plane in frame)
     locked[1].flags.writeable = False
-    with pytest.raises(ValueError, match="destination plane 1: a read-only array came"):
+    with pytest.raises(ValueError, match="destination plane 1: got a read-only array"):
         Compose(**keys)(image, locked)
     Compose(**keys)(image, frame, source=locked)  # a source is only read

@@ -208,6 +208,18 @@ def test_masks_detail_and_opacity(in_flight: int, capturable: bool) -> None:
         assert_same(answer, on_cpu(masked, frame, FRAMINGS["crop"], record, detail=0.7, opacity=0.8))
 
 
+@pytest.mark.parametrize("in_flight", [1, 2])
+def test_memory_shared_with_the_host_is_not_copied(in_flight: int) -> None:
+    """On an integrated GPU the kernels work on the host's own memory, one graph a frame."""
+    fake = FakeCuda(integrated=True)
+    pipeline = make(FunctionNetwork(fake, negative), FRAMINGS["crop"], in_flight=in_flight)
+    given = frames("nv12", (48, 66), 5)
+    for frame, answer in zip(given, pipeline.stream(given), strict=True):
+        assert_same(answer, on_cpu(negative, frame, FRAMINGS["crop"], spec()))
+    assert not [name for name in fake.calls if name.startswith("cuMemcpy") and name.endswith("Async")]
+    assert fake.calls["cuGraphLaunch"] == 5
+
+
 @pytest.mark.parametrize("in_flight", [1, 3])
 def test_attributes_reach_their_frame(in_flight: int) -> None:
     """Those of frames under way do not change when the next frame has others."""
@@ -409,12 +421,50 @@ def test_torch_gives_and_takes_frames_without_a_copy(monkeypatch: pytest.MonkeyP
     assert np.array_equal(whole.numpy(), np.concatenate([plane.reshape(-1, 64) for plane in expected.planes]))
 
 
+class HardwarePlane:
+    """A plane of PyAV, which refuses to wait for a stream where its frame is the GPU's."""
+
+    def __init__(self, plane: Any) -> None:
+        self._plane = plane
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return self._plane.__dlpack_device__()
+
+    def __dlpack__(self, *, stream: int | None = None) -> object:
+        if stream is not None:
+            raise NotImplementedError("CUDA stream synchronization is not supported. Pass stream=None")
+        return self._plane.__dlpack__()
+
+
+def test_pyav_gives_and_takes_frames_without_a_copy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The example of docs/gpu.md, on memory of the host, which is what the fake GPU's is."""
+    av = pytest.importorskip("av")
+    monkeypatch.setattr(Device, "kind", dlpack.CPU)
+    fake = FakeCuda()
+    pipeline = make(FunctionNetwork(fake, negative))
+    (frame,) = frames("nv12", (48, 64), 1)
+    decoded = av.VideoFrame.from_ndarray(
+        np.concatenate([plane.reshape(-1, 64) for plane in frame.planes]), format="nv12"
+    )
+    if not hasattr(decoded.planes[0], "__dlpack__"):
+        pytest.skip("this PyAV's planes have no DLPack")
+    before = fake.calls.copy()
+    painted = pipeline.on_device([HardwarePlane(plane) for plane in decoded.planes], "nv12")
+    after = fake.calls - before
+    assert after["cuStreamWaitEvent"] >= 2 and not [name for name in after if "Async" in name]
+    encoded = av.VideoFrame.from_dlpack(painted, format="nv12")
+    pipeline.device.synchronize()
+    assert [plane.buffer_ptr for plane in encoded.planes] == [plane.buffer_ptr for plane in decoded.planes]
+    expected = on_cpu(negative, frame, Framing(), spec())
+    assert np.array_equal(encoded.to_ndarray(), np.concatenate([plane.reshape(-1, 64) for plane in expected.planes]))
+
+
 def test_wrong_planes_on_the_gpu_are_named() -> None:
     pipeline = make(FunctionNetwork(FakeCuda(), negative))
     upload = pipeline.device.upload
     constant = Borrowed(pipeline.device, np.zeros((8, 8, 3), np.uint8))
     constant.__cuda_array_interface__["data"] = (constant.memory.pointer, True)
-    with pytest.raises(ShapeError, match="must not be written"):
+    with pytest.raises(ShapeError, match="got a read-only array"):
         pipeline.on_device([constant], "rgb24")
     with pytest.raises(
         ShapeError, match=r"nv12 planes of shape \[\(8, 8\)\].*expected uint8 \[\(8, 8\), \(4, 4, 2\)\]"
@@ -422,7 +472,7 @@ def test_wrong_planes_on_the_gpu_are_named() -> None:
         pipeline.on_device([upload(np.zeros((8, 8), np.uint8))], "nv12")
     with pytest.raises(ShapeError, match="float32"):
         pipeline.on_device([upload(np.zeros((8, 8, 3), np.float32))], "rgb24")
-    with pytest.raises(ShapeError, match="list came; expected an array on the GPU"):
+    with pytest.raises(ShapeError, match="got list, expected an array on the GPU"):
         pipeline.on_device([[1]], "rgb24")
 
 
@@ -510,7 +560,7 @@ def test_a_network_of_another_size_is_refused() -> None:
 
 
 def test_no_frame_at_all_in_flight_is_refused_but_more_than_asked_for_may_be() -> None:
-    with pytest.raises(OptionError, match="in_flight = 0"):
+    with pytest.raises(OptionError, match="in_flight: got 0"):
         make(FunctionNetwork(FakeCuda(), negative), in_flight=0)
     pipeline = make(FunctionNetwork(FakeCuda(), negative))
     (frame,) = frames("rgb24", (40, 40), 1)
@@ -603,6 +653,58 @@ def test_frames_of_another_size_begin_a_run_of_their_own() -> None:
         assert_same(answer, on_cpu(negative, frame, Framing(), spec()))
 
 
+@pytest.mark.parametrize("in_flight", [1, 2])
+def test_frames_of_different_size_format_and_clip_share_a_run(in_flight: int) -> None:
+    """Each answer is that of the frame alone, whatever order they arrive in, and few mixtures are recorded."""
+    fixed = spec(
+        size=SizeRule(fixed=(24, 32), preferred=(24, 32)),
+        attributes=AttributeInput(names=("brighter", "darker")),
+    )
+    clips = [
+        frames("yuv420p", (48, 66), 3, Color("bt709")),
+        frames("nv12", (30, 40), 3),
+        frames("rgb24", (40, 40), 3, Color(full_range=True)),
+    ]
+    given = [frame for together in zip(*clips, strict=True) for frame in together]
+    looks = [Look(np.array([[n / 8, 0.25]], np.float32), 1 - n / 16, (n % 3) / 2) for n in range(9)]
+    for order in (list(range(9)), [2, 1, 0, 5, 3, 4, 7, 6, 8]):
+        network = FunctionNetwork(FakeCuda(), shifted_each)
+        pipeline = make(network, None, fixed, in_flight=in_flight, batch=3)
+        under_way = [pipeline.start([Item(given[n], looks[n]) for n in order[at : at + 3]]) for at in (0, 3, 6)]
+        answers = [frame for pending in under_way for frame in pending.finish()]
+        for n, answer in zip(order, answers, strict=True):
+            look = looks[n]
+            expected = on_cpu(
+                shifted_each,
+                given[n],
+                Framing(),
+                fixed,
+                look.attributes,
+                opacity=look.opacity,
+                detail=look.detail,
+            )
+            assert_same(answer, expected)
+        assert [shapes[0][0] for shapes in network.bound] == [3], "all nine in three runs of three"
+        assert len(pipeline._routes) == 1, "one mixture, whatever the order"
+        pipeline.close()
+
+
+def test_two_clips_come_out_as_if_each_had_run_alone() -> None:
+    fixed = spec(size=SizeRule(fixed=(24, 32), preferred=(24, 32)))
+    pipeline = make(FunctionNetwork(FakeCuda(), negative), record=fixed, in_flight=2, batch=4)
+    long, short = frames("yuv420p", (48, 66), 7), frames("rgb24", (40, 40), 4)
+    given = [frame for pair in zip(long, short, strict=False) for frame in pair] + long[4:]
+    for frame, answer in zip(given, pipeline.stream(given), strict=True):
+        assert_same(answer, on_cpu(negative, frame, Framing(), fixed))
+
+
+def test_frames_that_the_network_sees_in_several_sizes_share_no_run() -> None:
+    pipeline = make(FunctionNetwork(FakeCuda(), negative), Framing("native"), batch=2)
+    both = [frames("rgb24", size, 1)[0] for size in ((40, 40), (32, 48))]
+    with pytest.raises(ShapeError, match="expected one size"):
+        pipeline.start([Item(frame, pipeline.look()) for frame in both])
+
+
 def test_a_frame_on_the_gpu_goes_alone_beside_runs_of_several() -> None:
     network = FunctionNetwork(FakeCuda(), negative)
     pipeline = make(network, batch=3)
@@ -616,10 +718,10 @@ def test_a_frame_on_the_gpu_goes_alone_beside_runs_of_several() -> None:
 
 
 def test_a_run_takes_so_many_frames() -> None:
-    with pytest.raises(OptionError, match="batch = 0"):
+    with pytest.raises(OptionError, match="batch: got 0"):
         make(FunctionNetwork(FakeCuda(), negative), batch=0)
     pipeline = make(FunctionNetwork(FakeCuda(), negative), batch=2)
-    with pytest.raises(ShapeError, match="3 frames came; expected 1 to 2"):
+    with pytest.raises(ShapeError, match="got 3 frames, expected 1 to 2"):
         pipeline.start([Item(frame, pipeline.look()) for frame in frames("rgb24", (40, 40), 3)])
 
 
@@ -639,7 +741,7 @@ def test_a_single_frame_while_a_stream_stands_still(in_flight: int) -> None:
 def test_an_array_in_a_stream_is_answered_with_the_cure() -> None:
     pipeline = make(FunctionNetwork(FakeCuda(), negative))
     arrays: list[Any] = [np.zeros((40, 40, 3), np.uint8)]
-    with pytest.raises(ShapeError, match=r"a ndarray came in a stream.*Frame\.from_rgb"):
+    with pytest.raises(ShapeError, match=r"got a ndarray in a stream.*Frame\.from_rgb"):
         list(pipeline.stream(arrays))
 
 
@@ -898,7 +1000,7 @@ def test_strict_auto_does_not_go_on_after_a_backend_that_is_installed(
     installed = {"cuda": None, "cpu": None}
     monkeypatch.setattr(registry, "quick_problem", lambda name: installed.get(name, "not installed"))
     monkeypatch.setattr(registry, "problem", lambda name, device=None: "it is broken")
-    with pytest.raises(BackendUnavailable, match="cuda: it is broken. It was asked not to go on"):
+    with pytest.raises(BackendUnavailable, match="cuda: it is broken. --backend-strict forbids"):
         Translator.open(path, strict=True)
     with Translator.open(path) as falls_back:
         assert falls_back.backend.name == "cpu"

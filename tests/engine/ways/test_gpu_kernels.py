@@ -144,7 +144,9 @@ def test_code_for_a_generation_serves_its_later_members(small_source: Path) -> N
 
 
 def test_an_unknown_generation_is_refused() -> None:
-    with pytest.raises(BackendUnavailable, match=r"no code for compute capability 5.2; it knows 7.5.*Install another"):
+    with pytest.raises(
+        BackendUnavailable, match=r"does not support compute capability 5.2; it supports 7.5.*Install another"
+    ):
         compile_cubin(52)
 
 
@@ -375,7 +377,7 @@ def test_compose_colour(device: Device, format: str, matrix: str, full_range: bo
 
 @each_format
 def test_compose_in_half_precision(device: Device, format: str) -> None:
-    """Half the accuracy of the network's answer, nothing else: the same as compose of the rounded answer."""
+    """Half the accuracy of the network's output, nothing else: the same as compose of the rounded answer."""
     keys = options((70, 90), (11, 13, 40, 56), (20, 28), format=format)
     planes = make_planes(format, (70, 90))
     arrays = [noise(3, 20, 28), noise(20, 28, low=0), noise(3, 20, 28)]

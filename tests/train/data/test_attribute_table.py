@@ -57,8 +57,8 @@ def test_every_kind_of_table_says_the_same(tmp_path: Path, name: str, text: str)
         (CSV.replace("Smiling", "Smilling"), "no column 'Smiling'. Did you mean Smilling"),
         (CSV.replace("2.webp,0,1", "2.webp,0,yes"), "line 3: Smiling of 2.webp is 'yes'; expected 1 for yes"),
         (CSV.replace("2.webp,0,1", "2.webp,0,2"), "line 3: Smiling of 2.webp is '2'"),
-        (CSV.replace("2.webp,0,1", "2.webp,0"), "line 3: 2 fields came, expected a file name and 2 values"),
-        (CELEBA.replace(" -1  1", " -1 1 1"), "line 4: 4 fields came"),
+        (CSV.replace("2.webp,0,1", "2.webp,0"), "line 3: got 2 fields, expected a file name and 2 values"),
+        (CELEBA.replace(" -1  1", " -1 1 1"), "line 4: got 4 fields"),
     ],
 )
 def test_bad_tables(tmp_path: Path, text: str, message: str) -> None:
@@ -143,5 +143,5 @@ def test_holding_out_everybody_is_refused(crowd: Callable[[], Faces]) -> None:
 
 def test_an_attribute_of_one_class_is_refused() -> None:
     labels = np.array([[1, 0], [1, 1]], dtype=np.float32)
-    with pytest.raises(TrainingError, match="Male is 1 in all 2 training pictures.*Take it out of --attributes"):
+    with pytest.raises(TrainingError, match="Male is 1 in all 2 training pictures.*Remove it from --attributes"):
         require_both_classes(labels, ("Male", "Smiling"))

@@ -145,6 +145,6 @@ def test_command(edit_config: EditConfig, tmp_path: Path) -> None:
     assert found["rows"].keys() == {"Smiling", "Young"}
     metrics = load_generator(tmp_path / "run")[1].metrics
     assert (
-        metrics["Smiling: edited as wished, by classifier, 4 held-out faces, 32 px"]
+        metrics["Smiling: edited as requested, by classifier, 4 held-out faces, 32 px"]
         == (found["rows"]["Smiling"]["edited"])
     )

@@ -53,9 +53,9 @@ def config(folders: tuple[Path, Path], tmp_path: Path) -> Make:
     return make
 
 
-def negative(path: Path, *, channels_last: bool = False, style: int = 0) -> Path:
+def negative(path: Path, *, channels_last: bool = False, style: int = 0, sides: tuple[Any, Any] = ("h", "w")) -> Path:
     """An ONNX file that answers 1 - x, plus the style's last value where there is one."""
-    shape = [1, "h", "w", 3] if channels_last else [1, 3, "h", "w"]
+    shape = [1, *sides, 3] if channels_last else [1, 3, *sides]
     inputs = [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)]
     nodes = [helper.make_node("Sub", ["one", "x"], ["y" if not style else "n"])]
     weights = [numpy_helper.from_array(np.array(1.0, np.float32), "one")]
@@ -65,6 +65,27 @@ def negative(path: Path, *, channels_last: bool = False, style: int = 0) -> Path
         nodes += [helper.make_node("Gather", ["style", "last"], ["s"]), helper.make_node("Add", ["n", "s"], ["y"])]
     outputs = [helper.make_tensor_value_info("y", TensorProto.FLOAT, shape)]
     graph = helper.make_graph(nodes, "negative", inputs, outputs, weights)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), path)
+    return path
+
+
+def combed(path: Path) -> Path:
+    """An ONNX file that adds 0.2 to each pixel whose row and column are multiples of 4: a transposed convolution with
+    stride 4 and a kernel of one weight, over ones."""
+    constants = [
+        numpy_helper.from_array(np.full((3, 1, 1, 1), 0.2, np.float32), "weight"),
+        numpy_helper.from_array(np.zeros(1, np.float32), "zero"),
+        numpy_helper.from_array(np.ones(1, np.float32), "one"),
+    ]
+    nodes = [
+        helper.make_node("MaxPool", ["x"], ["small"], kernel_shape=[4, 4], strides=[4, 4]),
+        helper.make_node("Mul", ["small", "zero"], ["zeros"]),
+        helper.make_node("Add", ["zeros", "one"], ["ones"]),
+        helper.make_node("ConvTranspose", ["ones", "weight"], ["comb"], strides=[4, 4], group=3, output_padding=[3, 3]),
+        helper.make_node("Add", ["x", "comb"], ["y"]),
+    ]
+    ports = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 3, "h", "w"]) for name in ("x", "y")]
+    graph = helper.make_graph(nodes, "comb", ports[:1], ports[1:], constants)
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), path)
     return path
 
@@ -142,6 +163,27 @@ def test_a_teacher_that_sees_more_answers_in_the_same_size(tmp_path: Path) -> No
     assert teacher.digest != OnnxTeacher(tmp_path / "n.onnx", value_range="0..1").digest
 
 
+def test_shifts_average_a_pattern_of_the_grid_away(tmp_path: Path) -> None:
+    file = combed(tmp_path / "comb.onnx")
+    pixels = np.broadcast_to(np.linspace(60, 190, 48).astype(np.uint8)[:, None, None], (48, 64, 3)).copy()
+    plain = OnnxTeacher(file, value_range="0..1")(pixels).astype(int) - pixels
+    mean = OnnxTeacher(file, value_range="0..1", shifts=True)(pixels).astype(int) - pixels
+    assert np.ptp(plain) >= 50  # levels: 0.2 of 255
+    # Left is the checkerboard that the eight shifts cannot tell: 51 / 8 on every second pixel.
+    assert np.ptp(mean) <= 7
+    assert abs(mean.mean() - plain.mean()) <= 1
+    digests = {OnnxTeacher(file, value_range="0..1", shifts=shifts).digest for shifts in (True, False)}
+    assert len(digests) == 2
+
+
+def test_shifts_need_a_free_size_and_a_network(tmp_path: Path) -> None:
+    fixed = negative(tmp_path / "n.onnx", sides=(32, 48))
+    with pytest.raises(OptionError, match=r"free size; n\.onnx takes 48x32"):
+        OnnxTeacher(fixed, value_range="0..1", shifts=True)
+    with pytest.raises(OptionError, match="need a teacher that is an ONNX file"):
+        open_teacher("filter:comic", shifts=True)
+
+
 def test_further_inputs(tmp_path: Path) -> None:
     file = negative(tmp_path / "n.onnx", style=3)
     shift = open_teacher(str(file), value_range="0..1", inputs="style[2]=0.2")
@@ -183,13 +225,13 @@ def test_wrong_inputs_are_named(inputs: str, message: str) -> None:
 
 
 def test_teachers_that_cannot_teach(tmp_path: Path) -> None:
-    with pytest.raises(OptionError, match="--range is needed: n.onnx does not say"):
+    with pytest.raises(OptionError, match="--range is needed: n.onnx does not state"):
         OnnxTeacher(negative(tmp_path / "n.onnx"))
     with pytest.raises(ModelFileError, match="There is no file"):
         open_teacher(str(tmp_path / "nowhere.onnx"))
     with pytest.raises(OptionError, match="Did you mean comic"):
         open_teacher("filter:comics")
-    with pytest.raises(OptionError, match="belong to a teacher that is an ONNX file"):
+    with pytest.raises(OptionError, match="need a teacher that is an ONNX file"):
         open_teacher("filter:comic", value_range="0..1")
     (tmp_path / "broken.onnx").write_bytes(b"no graph")
     with pytest.raises(ModelFileError, match="cannot be run"):
@@ -246,10 +288,10 @@ def test_answers_that_are_files_stay_aligned(config: Make, folders: tuple[Path, 
     pairs = make_pair_dataset(config(teacher="", range="", answers=str(answers), varied=2)).pairs
     assert np.abs(pairs.answers.astype(int) - (255 - pairs.pictures.astype(int))).max() <= 1
     (answers / "3.png").unlink()
-    with pytest.raises(TrainingError, match="has no answer to 3.png"):
+    with pytest.raises(TrainingError, match="has no target for 3.png"):
         make_pair_dataset(config(teacher="", range="", answers=str(answers), pairs=str(tmp_path / "other")))
     Image.new("RGB", (40, 80)).save(answers / "3.png")
-    with pytest.raises(TrainingError, match="3.png and its answer have different shapes: 40x40 and 40x80"):
+    with pytest.raises(TrainingError, match="3.png and its target have different shapes: 40x40 and 40x80"):
         make_pair_dataset(config(teacher="", range="", answers=str(answers), pairs=str(tmp_path / "other")))
 
 
@@ -339,7 +381,7 @@ def test_a_recipe_is_a_configuration(config: Make, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"teacher": ""}, "give either --teacher, who answers the photos, or --answers"),
+        ({"teacher": ""}, "give either --teacher, which translates the photos, or --answers"),
         ({"answers": "a"}, "give either --teacher"),
         ({"lambda_gram": 1.0}, "lambda_gram needs --vgg"),
         ({"crop": 20}, "crop must be a multiple of 8 and at most size 32, got 20"),
