@@ -343,6 +343,11 @@ def cache_folder() -> Path:
     return Path(given) if given else platformdirs.user_cache_path("ganlens")
 
 
+def untrusted() -> bool:
+    """Whether ``GANLENS_UNTRUSTED`` says that files are read which others may have made to attack this machine."""
+    return os.environ.get("GANLENS_UNTRUSTED", "0") not in ("", "0")
+
+
 def make_private_folder(folder: Path) -> Path:
     """The folder, made for this user alone if it is missing.
 

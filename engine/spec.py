@@ -146,6 +146,10 @@ class AttributeInput(Record):
         strength = self.strengths.get(name)
         return (0.0, 1.0) if strength is None else (strength.lowest, strength.highest)
 
+    def rest(self, name: str) -> float:
+        """The user's value that means what leaving the attribute out means."""
+        return 0.5 if self.complement and name not in self.strengths else 0.0
+
     def is_experimental(self, name: str) -> bool:
         """Whether an attribute's edit is unreliable, so that users are warned."""
         return name in self.strengths and self.strengths[name].experimental

@@ -99,7 +99,7 @@ def open_auto(
         problem = missing or registry.problem(name, device)
         if problem is None:
             try:
-                opened = open_named(name, model, threads=threads, spin=spin, device=device)
+                opened = open_named(name, model, threads=threads, spin=spin, device=device, size=size)
                 warm_up(opened, size, batch)
             except (MissingExtra, BackendUnavailable, BackendError, ModelFileError) as error:
                 problem = str(error)
@@ -147,7 +147,7 @@ def _open_on_cpu(
     timings = recall(key) if len(candidates) > 1 else {}
     if timings and set(timings) == set(candidates):
         taken = pick(timings)
-        opened = {taken: open_named(taken, model, threads=threads, spin=spin)}
+        opened = {taken: open_named(taken, model, threads=threads, spin=spin, size=size)}
         warm_up(opened[taken], size, batch)
         source = "timed at an earlier start"
     else:
@@ -188,7 +188,7 @@ def _open_all(
     failures: dict[str, EngineError] = {}
     for name in names:
         try:
-            backend = open_named(name, model, threads=threads, spin=spin)
+            backend = open_named(name, model, threads=threads, spin=spin, size=size)
             warm_up(backend, size, batch)
             opened[name] = backend
         except EngineError as error:

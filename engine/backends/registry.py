@@ -53,16 +53,27 @@ BACKENDS: dict[str, BackendEntry] = {
 """In order of preference."""
 
 
-def open_named(name: str, model: Model, *, threads: int, spin: bool, device: int | None = None) -> ModelBackend:
+def open_named(
+    name: str,
+    model: Model,
+    *,
+    threads: int,
+    spin: bool,
+    device: int | None = None,
+    size: tuple[int, int] | None = None,
+) -> ModelBackend:
     """Open a model with one backend, not yet warmed up; the sizes that a foreign model takes are found by trying.
 
     Args:
         device: which GPU, for backends that run on one; None: the first.
+        size: (height, width) that it will run at; tried where a foreign model takes no other.
 
     Raises:
         OptionError: a GPU was given, and the backend runs on the CPU.
         MissingExtra, BackendUnavailable, ModelFileError, ShapeError: see :func:`~ganlens.engine.backends.open_backend`.
     """
+    if is_remote(name):
+        return _open_remote(name, model, device)
     entry = BACKENDS[name]
     cls = getattr(importlib.import_module(entry.module, __package__), entry.cls)
     if device is not None and not entry.on_gpu:
@@ -74,11 +85,29 @@ def open_named(name: str, model: Model, *, threads: int, spin: bool, device: int
     opened: ModelBackend = cls(model, threads=threads, spin=spin, **where)
     if not model.sizes_known:
         try:
-            opened.set_size_rule(find_size_rule(opened))
+            opened.set_size_rule(find_size_rule(opened, size))
         except EngineError:
             opened.close()
             raise
     return opened
+
+
+def is_remote(name: str) -> bool:
+    """Whether a backend's name is the address of a server that runs the network."""
+    return name.startswith("triton://")
+
+
+def _open_remote(address: str, model: Model, device: int | None) -> ModelBackend:
+    from .triton_backend import Triton
+
+    if device is not None:
+        raise OptionError(f"got GPU {device}; {address} runs the network on the server. Leave the device out.")
+    if not model.sizes_known:
+        raise OptionError(
+            f"{model.name} has no ganlens record that says which sizes it takes, and {address} is not asked. Give it "
+            "one with engine relabel, or export it with engine export."
+        )
+    return Triton(address, model)
 
 
 def warm_up(backend: ModelBackend, size: tuple[int, int] | None, batch: int | None) -> None:

@@ -1,5 +1,5 @@
 """The command line: ``engine translate | live | generate | benchmark | evaluate | models | info | backends | build |
-cache | train | export``.
+cache | gstreamer | triton | train | export``.
 
 Only this package prints. What a command needs is imported when it runs, so that ``engine --help`` answers at once and
 ``engine`` works without the packages of the extras.
@@ -19,6 +19,7 @@ from typer.core import TyperGroup
 
 from ..errors import EngineError, MissingExtra, did_you_mean
 from .cache import app as cache_app
+from .gstreamer import app as gstreamer_app
 from .log import LogThatMayClose
 from .options import (
     BenchmarkOptions,
@@ -31,6 +32,7 @@ from .options import (
     TranslateOptions,
     command,
 )
+from .triton import app as triton_app
 
 
 class _Commands(TyperGroup):
@@ -47,6 +49,7 @@ _OTHER_WORDS = {
     "run": "translate", "convert": "translate", "filter": "translate", "apply": "translate", "video": "translate",
     "process": "translate", "list": "models", "ls": "models", "devices": "backends", "gpus": "backends",
     "onnx": "export", "compile": "build", "trt": "build", "tensorrt": "build", "show": "info", "sample": "generate",
+    "gst": "gstreamer",
 }  # fmt: skip
 """What other programs call a command."""
 
@@ -226,6 +229,8 @@ def _missing(what: str, error: ModuleNotFoundError, extra: str) -> Exception:
 
 
 app.add_typer(cache_app)
+app.add_typer(gstreamer_app)
+app.add_typer(triton_app)
 
 
 def main() -> None:

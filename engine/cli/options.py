@@ -58,7 +58,7 @@ Backend = Annotated[
     str,
     typer.Option(
         metavar="NAME",
-        help="auto, or a name from 'engine backends'; a named backend never falls back.",
+        help="auto, a name from 'engine backends', or triton://HOST:8001/NAME; a named backend never falls back.",
         autocompletion=complete_backend,
     ),
 ]
@@ -74,6 +74,14 @@ Device = Annotated[
     ),
 ]
 Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads for the network; default: all cores.")]
+Allow = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--allow",
+        metavar="NAME",
+        help="Allow a rare format or decoder, by libav's name; 'large': frames of any size. Repeat for more.",
+    ),
+]
 Json = Annotated[
     str | None, typer.Option("--json", metavar="FILE|-", help="Write a report as JSON: what was done, and how fast.")
 ]
@@ -186,6 +194,14 @@ class TranslateOptions:
         int,
         option("--jobs", "-j", min=1, max=256, help="Several inputs: number of processes that work at the same time."),
     ] = 1
+    ray: Annotated[
+        str | None,
+        option(
+            metavar="ADDRESS|local",
+            help="Spread the inputs over a Ray cluster whose nodes see the same folders (extra 'ray'); --jobs inputs "
+            "at the same time, default: one per core.",
+        ),
+    ] = None
     resume: Annotated[bool, option("--resume", help="Several inputs: skip what the manifest lists as finished.")] = (
         False
     )
@@ -197,6 +213,14 @@ class TranslateOptions:
         str | None, option(metavar="I/N", help="Only every N-th input, starting at the I-th: one shard per machine.")
     ] = None
     retries: Annotated[int, option(min=0, max=100, help="Several inputs: number of retries after a failure.")] = 0
+    segment: Annotated[
+        str | None,
+        option(
+            metavar="TIME",
+            help="Long videos: keep each part of this length (60, 10:00) as soon as it is done; after a kill --resume "
+            "continues there. The parts become one file at the end.",
+        ),
+    ] = None
     codec: Annotated[
         str | None,
         option(metavar="NAME", help="h264, hevc, vp9, av1 or ffv1; default: the usual one of the container."),
@@ -213,6 +237,7 @@ class TranslateOptions:
         Literal["skip", "stop"],
         option(help="Frames that cannot be decoded: skip drops up to 5 % and reports how many; stop fails."),
     ] = "skip"
+    allow: Allow = None
     raw: Annotated[
         str | None,
         option(
@@ -337,6 +362,7 @@ class LiveOptions:
             metavar="DIR", help="Folder for snapshots and recordings made from the page; default: the current folder."
         ),
     ] = "."
+    allow: Allow = None
     preset: Annotated[
         str | None, option(metavar="FILE", help="File of presets 1 to 9; default: in your configuration folder.")
     ] = None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import struct
 from fractions import Fraction
 from pathlib import Path
@@ -14,12 +13,11 @@ from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 from numpy.typing import NDArray
 
 from ..errors import MediaError, reason
+from . import limits
 from .av_frames import BEST, FramePool, plane_views, rgb_to_yuv
 from .file.hardware import complaints
 from .file.source import open_input
 
-LARGEST = 178_000_000
-"""Default limit on the number of pixels of a picture: a file of kilobytes may claim gigabytes."""
 _IMAGE_FORMATS = {"image2", "mjpeg", "apng"}
 _ENCODERS: dict[str, tuple[str, str, dict[str, str]]] = {
     ".png": ("png", "rgb24", {}),
@@ -33,7 +31,7 @@ _ENCODERS |= {".jpeg": _ENCODERS[".jpg"], ".tiff": _ENCODERS[".tif"]}
 IMAGE_SUFFIXES = tuple(sorted(_ENCODERS))
 
 
-def decode_still(path: Path, notes: list[str]) -> NDArray[np.uint8]:
+def decode_still(path: Path, notes: list[str], largest: int | None = None) -> NDArray[np.uint8]:
     """The picture of a file as stored, (H, W, 3) uint8 RGB; ``notes`` gets what was lost.
 
     Raises:
@@ -47,7 +45,12 @@ def decode_still(path: Path, notes: list[str]) -> NDArray[np.uint8]:
         context.thread_count = 1
         if context.codec.name == "mjpeg":  # whose decoder paints what is missing from a cut file grey
             context.options = {"err_detect": "explode"}
-        _check_size(path, context)
+<<<<<<< HEAD
+        _check_size(path, context, largest)
+=======
+        limits.check_decoder(path, context.codec.name)
+        limits.check_picture(path, context.width, context.height)
+>>>>>>> faults
         if context.codec.name == "tiff":
             _check_compression(path)
         try:
@@ -78,10 +81,13 @@ def decode_still(path: Path, notes: list[str]) -> NDArray[np.uint8]:
     return pixels
 
 
-def _check_size(path: Path, context: av.VideoCodecContext) -> None:
+<<<<<<< HEAD
+def _check_size(path: Path, context: av.VideoCodecContext, largest: int | None) -> None:
     """Refuse a picture that would fill the memory; ``GANLENS_LARGEST`` is the number of pixels to allow."""
-    allowed = int(os.environ.get("GANLENS_LARGEST") or LARGEST)
+    allowed = largest or int(os.environ.get("GANLENS_LARGEST") or LARGEST)
     pixels = context.width * context.height
+    if largest is not None and pixels > largest:
+        raise MediaError(f"{path} has {context.width}x{context.height} pixels; at most {largest} are allowed.")
     if pixels > allowed:
         raise MediaError(
             f"{path} has {context.width}x{context.height} pixels, more than {allowed}. If you trust it, allow as many "
@@ -89,6 +95,8 @@ def _check_size(path: Path, context: av.VideoCodecContext) -> None:
         )
 
 
+=======
+>>>>>>> faults
 def _check_compression(path: Path) -> None:
     """Refuse a TIFF file whose compression libav lacks: it gives an empty picture for it, and no error."""
     data = path.read_bytes()

@@ -17,9 +17,8 @@ from ..errors import MediaError, OptionError, reason
 from ..pixels.frame import Color, Frame, PixelFormat, Siting
 from .av_frames import FULL_RANGE, FramePool, VideoFrame, plane_views, rgb_to_yuv
 from .base import FileInfo, FrameFormat, FrameSource, Notes
+from .limits import LONGEST_SIDE
 
-LARGEST = 16384
-"""Most rows or columns of piped frames."""
 _MAGIC = b"YUV4MPEG2"
 _SITINGS: dict[str, Siting] = {"420": "center", "420jpeg": "center", "420mpeg2": "left", "420paldv": "topleft"}
 _NAMES: dict[Siting, str] = {"center": "420jpeg", "left": "420mpeg2", "topleft": "420paldv"}
@@ -87,7 +86,7 @@ class RawSource:
             aspect = _ratio(values.get("A", "1:1").replace("0:0", "1:1"))
         except (KeyError, ValueError, ZeroDivisionError) as error:
             raise MediaError(f"The YUV4MPEG2 header of the piped video is damaged: {line[:80]!r}.") from error
-        if not 1 <= min(size) <= max(size) <= LARGEST or rate <= 0 or aspect <= 0:
+        if not 1 <= min(size) <= max(size) <= LONGEST_SIDE or rate <= 0 or aspect <= 0:
             raise MediaError(f"The YUV4MPEG2 header of the piped video is damaged: {line[:80]!r}.")
         kind = values.get("C", "420")
         if kind not in _SITINGS:
@@ -251,7 +250,7 @@ def _ratio(text: str) -> Fraction:
 def _described(
     size: tuple[int, int], rate: Fraction, pixels: PixelFormat, color: Color, aspect: Fraction
 ) -> FrameFormat:
-    if not 1 <= min(size) <= max(size) <= LARGEST or not 0 < rate < 10**9 or rate.denominator > 10**9:
+    if not 1 <= min(size) <= max(size) <= LONGEST_SIDE or not 0 < rate < 10**9 or rate.denominator > 10**9:
         raise OptionError(f"got size {size} and rate {rate}, expected (height, width) and a rate above 0")
     return FrameFormat(size, pixels, rate, time_base=1 / rate, color=color, pixel_aspect=aspect)
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..errors import ModelFileError, OptionError, ShapeError
+from ..files import untrusted
 from ..spec import GeneratorSpec, ImageInput, ImageOutput, SizeRule, ValueRange
 
 Dim = int | str | None
@@ -94,6 +95,11 @@ def parse_onnx(path: Path, data: bytes) -> OnnxFile:
         ) from None
     if not content.has_graph:
         raise ModelFileError(f"{path} is not an ONNX model: it holds no graph. Export or download it again.")
+    if content.external and untrusted():
+        raise ModelFileError(
+            f"{path.name} keeps weights in other files, which is refused because GANLENS_UNTRUSTED is set. Store them "
+            "inside it."
+        )
     _check_external(path, content.external)
     return OnnxFile(
         path=path,
@@ -291,6 +297,8 @@ def read_bytes(path: Path) -> bytes:
     try:
         if path.is_dir():
             raise ModelFileError(f"{path} is a folder; expected an ONNX file.")
+        if path.exists() and not path.is_file():
+            raise ModelFileError(f"{path} is a device or a named pipe; expected an ONNX file.")
         size = path.stat().st_size
         if size > LARGEST_FILE:
             raise ModelFileError(f"{path} has {size} bytes; an ONNX file has at most {LARGEST_FILE}.")
@@ -425,9 +433,11 @@ def _read_model(data: memoryview, content: _Content) -> None:
                 if isinstance(graph, memoryview):
                     _read_graph(graph, content, depth=1)
         elif number == 25:
-            for key, node in _fields(_bytes(value)):
+            for key, part in _fields(_bytes(value)):
                 if key == 7:
-                    _read_node(_bytes(node), content, depth=1)
+                    _read_node(_bytes(part), content, depth=1)
+                elif key == 11:  # default values of a function's attributes
+                    _read_attribute(_bytes(part), content, depth=1)
 
 
 def _read_opset(data: memoryview, content: _Content) -> None:
@@ -466,17 +476,20 @@ def _read_graph(data: memoryview, content: _Content, depth: int) -> None:
 
 def _read_node(data: memoryview, content: _Content, depth: int) -> None:
     for number, attribute in _fields(data):
-        if number != 5:
-            continue
-        for key, value in _fields(_bytes(attribute)):
-            if key in (5, 10):
-                _read_tensor(_bytes(value), content)
-            elif key in (6, 11):
-                _read_graph(_bytes(value), content, depth + 1)
-            elif key in (22, 23):
-                for part, tensor in _fields(_bytes(value)):
-                    if part in (1, 2):
-                        _read_tensor(_bytes(tensor), content)
+        if number == 5:
+            _read_attribute(_bytes(attribute), content, depth)
+
+
+def _read_attribute(data: memoryview, content: _Content, depth: int) -> None:
+    for key, value in _fields(data):
+        if key in (5, 10):
+            _read_tensor(_bytes(value), content)
+        elif key in (6, 11):
+            _read_graph(_bytes(value), content, depth + 1)
+        elif key in (22, 23):
+            for part, tensor in _fields(_bytes(value)):
+                if part in (1, 2):
+                    _read_tensor(_bytes(tensor), content)
 
 
 def _read_tensor(data: memoryview, content: _Content) -> str:

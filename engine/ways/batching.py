@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..backends.base import Array, Backend, Output
+from .answers import Answers
 
 MOST_FACES_AT_ONCE = 8
 """A frame has any number of faces, and runs of 8, 4, 2 and 1 are as many as a backend keeps prepared."""
@@ -30,13 +31,15 @@ class Network:
 
     Args:
         backend: runs on arrays in host memory.
+        answers: looks at what it answers.
     """
 
     SIZES = 4
     """Picture sizes whose tensors are kept."""
 
-    def __init__(self, backend: Backend) -> None:
+    def __init__(self, backend: Backend, answers: Answers | None = None) -> None:
         self.backend = backend
+        self._answers = answers
         self.lock = threading.Lock()
         """Held from the filling of the tensors until the answer has been used."""
         self._kept: OrderedDict[tuple[int, int], Tensors] = OrderedDict()
@@ -58,7 +61,10 @@ class Network:
 
     def run(self, tensors: Tensors) -> Output:
         """Run once; the answer is overwritten by the next run."""
-        return self.backend.run(tensors.images, tensors.attributes)
+        output = self.backend.run(tensors.images, tensors.attributes)
+        if self._answers is not None:
+            self._answers.look(tensors.images, output)
+        return output
 
 
 def full_run(pictures: int, batch: int, fixed: int | None) -> int:

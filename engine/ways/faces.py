@@ -68,6 +68,11 @@ class FacesWay:
         return self.backend.spec
 
     @property
+    def notes(self) -> list[str]:
+        """What a user should know of the model's answers."""
+        return self._lanes.answers.notes
+
+    @property
     def frames_with_faces(self) -> int:
         """Frames so far in which a face was changed."""
         return self.follower.frames_with_faces

@@ -48,6 +48,11 @@ class HostWay:
         """The generator's record."""
         return self.backend.spec
 
+    @property
+    def notes(self) -> list[str]:
+        """What a user should know of the model's answers."""
+        return self._lanes.answers.notes
+
     def key(self, item: Item) -> object:
         """See :meth:`~.base.Way.key`: the size of the network's picture."""
         return self.compositor.layout(item.frame.size).size if self.batch > 1 else None

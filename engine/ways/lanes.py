@@ -8,6 +8,7 @@ from typing import Generic, Protocol, TypeVar
 from ..backends.base import Backend
 from ..pixels.frame import Frame
 from ..threads import Crew, Task
+from .answers import Answers
 from .base import Done, Pending
 from .batching import Network
 
@@ -25,8 +26,8 @@ class Twin(Protocol):
 class Lane(Generic[C]):
     """A network and the compositor that fills its tensors: what one thread works with."""
 
-    def __init__(self, backend: Backend, compositor: C) -> None:
-        self.network = Network(backend)
+    def __init__(self, backend: Backend, compositor: C, answers: Answers) -> None:
+        self.network = Network(backend, answers)
         self.compositor = compositor
 
 
@@ -39,10 +40,13 @@ class Lanes(Generic[C]):
     """
 
     def __init__(self, backend: Backend, compositor: C, more: Sequence[Callable[[], Backend]] = ()) -> None:
-        self.first = first = Lane(backend, compositor)  # its makers hold no lanes: a circle would outlive the program
+        self.answers = answers = Answers(backend.spec)
+        self.first = first = Lane(
+            backend, compositor, answers
+        )  # its makers hold no lanes: a circle would outlive the program
 
         def make(open_backend: Callable[[], Backend]) -> Callable[[], Lane[C]]:
-            return lambda: Lane(open_backend(), compositor.twin())
+            return lambda: Lane(open_backend(), compositor.twin(), answers)
 
         self._crew = Crew([lambda: first, *map(make, more)]) if more else None
         self.in_flight = 1 + len(more)

@@ -39,3 +39,9 @@ def test_controls(tmp_path):
     out = run("controls.py", tmp_path / "out.mkv", invert, same)
     assert out.startswith("120 frames")
     assert len(levels(tmp_path / "out.mkv")) == 120
+
+
+def test_live_custom_source(tmp_path):
+    out = run("live_custom_source.py", invert_model(tmp_path / "invert.onnx", None), 6)
+    assert "picture 20: mean" in out
+    assert "invert on " in out.splitlines()[-1]

@@ -98,7 +98,7 @@ def test_run_folder(make_config: MakeConfig, tmp_path: Path) -> None:
         "step-0000004.png",
     ]
     with Image.open(run / "samples" / "step-0000004.png") as grid:
-        assert grid.size == (6 * 32, 32)
+        assert grid.size == (6 * 32, 4 * 9 + 2 + 32)  # a title, captions of up to three lines
         assert np.asarray(grid).std() > 1
     assert list((run / "tensorboard").iterdir())
 

@@ -14,6 +14,7 @@ from av.container import OutputContainer
 from av.stream import Discard, Disposition
 
 from ...errors import reason
+from .. import limits
 from ..base import FileInfo, Notes
 from .codecs import ContainerKind
 from .source import JOIN_S, open_input, stream_info
@@ -79,6 +80,9 @@ class CopiedStreams:
         context = stream.codec_context
         if stream.type == "attachment" or _holds(kind, stream):
             route = _Route(_copy_parameters(stream, self._output))
+        elif context is not None and not limits.may_decode(context.codec.name):
+            notes.add(f"{name} is left out: its decoder '{context.codec.name}' is not used by default; see --allow")
+            return None
         elif stream.type == "audio" and context is not None:
             notes.add(f"{name} is encoded again as {kind.audio}: {kind.format} files cannot hold {codec}")
             route = _SoundRecoder(stream, self._output, kind.audio)

@@ -20,6 +20,7 @@ from av.video.reformatter import ColorRange, ColorTrc, VideoReformatter
 
 from ...errors import BackendUnavailable, MediaError, OptionError, reason
 from ...pixels.frame import Color, Matrix, PixelFormat, Siting
+from .. import limits
 from ..av_frames import BEST, FULL_RANGE, FramePool, Orientation, VideoFrame, copy_tags, plane_views
 from ..base import ColorTags, FileInfo, FrameFormat, Notes, StreamInfo
 from . import hardware
@@ -123,6 +124,8 @@ class VideoSource:
         self._stream = next((s for s in streams if best is not None and s.index == best.index), streams[0])
         if self._stream.codec_context is None:
             raise MediaError(f"{self.path}: this build of PyAV has no decoder for its video.")
+        limits.check_decoder(self.path, self._stream.codec_context.codec.name)
+        limits.check_frame(self.path, self._stream.codec_context.width, self._stream.codec_context.height)
         for stream in self._container.streams:
             if stream.index != self._stream.index:
                 stream.discard = Discard.all
@@ -130,6 +133,7 @@ class VideoSource:
         threads = 1 if self._hardware is not None else self._threads
         context.thread_count = threads
         context.thread_type = "NONE" if threads == 1 else "AUTO"
+        context.options = {**context.options, **limits.decoder_options()}
         assert self._stream.time_base is not None
         self._tick = self._stream.time_base
         self._rate = believable_rate(self.path, self._stream)
@@ -529,7 +533,11 @@ def open_input(path: Path, kind: str = "video", hardware: HWAccel | None = None)
             f"file:{path}",
             "r",
             metadata_errors="replace",
-            container_options={"protocol_whitelist": "file", "format_whitelist": ",".join(_allowed_formats())},
+            container_options={
+                "protocol_whitelist": "file",
+                "format_whitelist": ",".join(limits.formats()),
+                "codec_whitelist": limits.decoders(),
+            },
             hwaccel=hardware,
         )
     except (av.FFmpegError, OSError) as error:
@@ -542,23 +550,6 @@ def open_input(path: Path, kind: str = "video", hardware: HWAccel | None = None)
         container.close()
         raise MediaError(f"{path} is a text file; expected a {kind}.")
     return container
-
-
-_FORMATS = """
-    mov,mp4,m4a,3gp,3g2,mj2 matroska,webm avi mpegts mpeg mpegvideo m4v h261 h263 h264 hevc vvc evc obu av1 ivf
-    flv live_flv ogg asf asf_o dv mxf gxf nut rm wtv vc1 vc1test dirac dnxhd cavsvideo avs2 avs3 mjpeg
-    mjpeg_2000 smjpeg mpjpeg gif apng yuv4mpegpipe amv nsv nuv ty flic smk bink roq film_cpk cine ser mlv pva
-    tty image2 ico bmp_pipe dds_pipe dpx_pipe exr_pipe gem_pipe gif_pipe hdr_pipe j2k_pipe jpeg_pipe jpegls_pipe
-    jpegxl_pipe jpegxl_anim pam_pipe pbm_pipe pcx_pipe pfm_pipe pgm_pipe pgmyuv_pipe pgx_pipe phm_pipe
-    pictor_pipe png_pipe ppm_pipe psd_pipe qdraw_pipe qoi_pipe sgi_pipe sunrast_pipe tiff_pipe vbn_pipe
-    webp_pipe xbm_pipe xpm_pipe xwd_pipe wav w64 mp3 aac ac3 eac3 flac aiff caf au
-"""
-"""Containers that are opened: those of one file. Playlists refer to other files; formats of games are untested."""
-
-
-def _allowed_formats() -> list[str]:
-    """Names of demuxers; ``GANLENS_ALLOW`` adds to them."""
-    return [*_FORMATS.replace(",", " ").split(), *os.environ.get("GANLENS_ALLOW", "").replace(",", " ").split()]
 
 
 def _what_it_is(path: Path, kind: str) -> str:

@@ -9,13 +9,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 
 from ganlens.engine import open_source, read_image
 from ganlens.engine.cli.log import LogThatMayClose
-from ganlens.engine.errors import MediaError
-from ganlens.engine.media import RawSource
+from ganlens.engine.errors import MediaError, OptionError
+from ganlens.engine.media import RawSource, limits
 from ganlens.engine.media.color_profile import read_profile
 
 Image = pytest.importorskip("PIL.Image")
@@ -150,3 +151,68 @@ def test_errors_leave_no_leak_warnings(tmp_path: Path) -> None:
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
     assert result.returncode == 3 and result.stderr == ""
+
+
+# --- allow-lists and limits -------------------------------------------------------------------------------------------
+
+
+def clip_of(path: Path, codec: str, pixels: str = "yuv420p", size: tuple[int, int] = (64, 48)) -> Path:
+    with av.open(str(path), "w") as output:
+        video = output.add_stream(codec, rate=25)
+        video.width, video.height = size
+        video.pix_fmt = pixels
+        for number in range(3):
+            frame = av.VideoFrame.from_ndarray(np.full((size[1], size[0], 3), 60 * number, np.uint8))
+            output.mux(video.encode(frame))
+        output.mux(video.encode())
+    return path
+
+
+def test_rare_decoders_and_formats_are_allowed_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rare = clip_of(tmp_path / "rare.avi", "cljr", "yuv411p", (64, 48))
+    with pytest.raises(MediaError, match="decoder 'cljr'.*--allow cljr"):
+        open_source(rare)
+    monkeypatch.setenv("GANLENS_ALLOW", "cljr")
+    with open_source(rare) as source:
+        assert len(list(source)) == 3
+    monkeypatch.setenv("GANLENS_UNTRUSTED", "1")
+    with pytest.raises(MediaError, match="decoder 'cljr'.*GANLENS_UNTRUSTED"):
+        open_source(rare)
+
+
+@pytest.mark.parametrize(("name", "codec"), [("a.mxf", "mpeg2video"), ("a.nut", "mpeg4"), ("b.avi", "wmv2")])
+def test_untrusted_files_are_of_common_formats(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, codec: str
+) -> None:
+    clip = clip_of(tmp_path / name, codec)
+    with open_source(clip) as source:
+        assert len(list(source)) == 3
+    monkeypatch.setenv("GANLENS_UNTRUSTED", "1")
+    monkeypatch.setenv("GANLENS_ALLOW", f"mxf,nut,{codec}")
+    with pytest.raises(MediaError):
+        open_source(clip)
+    with open_source(clip_of(tmp_path / "c.mp4", "libx264")) as source:
+        assert len(list(source)) == 3
+
+
+@pytest.mark.parametrize("size", [(16400, 16), (16, 16400)])
+def test_frames_that_are_too_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: tuple[int, int]) -> None:
+    clip = clip_of(tmp_path / "long.mkv", "ffv1", size=size)
+    with pytest.raises(MediaError, match="at most 16384.*--allow large"):
+        open_source(clip)
+    monkeypatch.setenv("GANLENS_ALLOW", "large")
+    with open_source(clip) as source:
+        assert next(iter(source)).size == size[::-1]
+
+
+def test_names_to_allow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GANLENS_ALLOW", "cljr")
+    limits.allow(["concat", "large"])
+    assert limits.allowed() == ["cljr", "concat", "large"] and limits.may_decode("cljr")
+    with pytest.raises(OptionError, match="no format or decoder"):
+        limits.allow(["mp5"])
+    monkeypatch.setenv("GANLENS_ALLOW", "")
+    for wrong in ("many", "-1", "9" * 40, "1e9"):
+        monkeypatch.setenv("GANLENS_LARGEST", wrong)
+        with pytest.raises(OptionError, match="expected a number of pixels"):
+            limits.largest()

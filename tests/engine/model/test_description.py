@@ -240,6 +240,17 @@ def test_external_weights_are_found_wherever_they_hide(tmp_path, nodes):
         read_onnx(path)
 
 
+def test_external_weights_in_the_defaults_of_a_function_are_found(tmp_path):
+    path = foreign(tmp_path / "m.onnx", [tensor("x", (1,))], [tensor("y", (1,))])
+    model = onnx.load(path)
+    function = helper.make_function("own", "f", ["a"], ["b"], [helper.make_node("Identity", ["a"], ["b"])], [], ["w"])
+    function.attribute_proto.append(helper.make_attribute("w", external_constant("c")))
+    model.functions.append(function)
+    path.write_bytes(model.SerializeToString())
+    with pytest.raises(ModelFileError, match="outside its own folder"):
+        read_onnx(path)
+
+
 # --- foreign graphs
 
 
@@ -344,3 +355,19 @@ def test_damaged_record(tmp_path):
     onnx.save(model, path)
     with pytest.raises(ModelFileError, match="record is not valid"):
         read_spec(path)
+
+
+def test_untrusted_models_hold_their_weights(tmp_path, monkeypatch):
+    (tmp_path / "w.bin").write_bytes(np.ones(9, np.float32).tobytes())
+    path = with_external_weight(tmp_path / "m.onnx", "w.bin")
+    monkeypatch.setenv("GANLENS_UNTRUSTED", "1")
+    with pytest.raises(ModelFileError, match="GANLENS_UNTRUSTED"):
+        read_onnx(path)
+
+
+@pytest.mark.parametrize("target", ["/dev/zero", "pipe"])
+def test_devices_and_pipes_are_refused(tmp_path, target):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "m.onnx").symlink_to(target)
+    with pytest.raises(ModelFileError, match="a device or a named pipe"):
+        read_onnx(tmp_path / "m.onnx")

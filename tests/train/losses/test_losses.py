@@ -314,7 +314,9 @@ def test_unknown_losses_name_the_known() -> None:
     ],
 )
 def test_losses_that_make_no_sense_beside_other_losses_are_refused_with_the_reason(name: str, reason: str) -> None:
-    with pytest.raises(OptionError, match=f"{reason}.*Use one of lsgan, gan, wgan-gp; engine train dcgan takes {name}"):
+    with pytest.raises(
+        OptionError, match=f"{reason}.*Use one of lsgan, gan, wgan-gp, hinge; engine train dcgan takes {name}"
+    ):
         score_loss(name)
 
 

@@ -458,3 +458,12 @@ def test_a_random_map_stays_as_initialised(make: Make) -> None:
             trainer.update(batch)
         trainer.method.start_step(3, 12)
         assert torch.equal(snapshot(generator.map), before) == (how == "random")
+
+
+def test_formula_4_as_printed_is_an_option(make: Make) -> None:
+    scores = torch.tensor([-2.0, 3.0])
+    printed, usual = PSCGAN(make(minimax=True)).loss, PSCGAN(make()).loss
+    assert printed.generator(scores) == pytest.approx(float(torch.log(1 - scores.sigmoid()).mean()), rel=1e-5)
+    assert usual.generator(scores) == pytest.approx(float(-torch.log(scores.sigmoid()).mean()), rel=1e-5)
+    with pytest.raises(ValueError, match="--minimax belongs to --loss gan"):
+        make(minimax=True, loss="lsgan")
