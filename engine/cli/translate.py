@@ -15,11 +15,8 @@ from rich.console import Console
 from rich.table import Table
 
 from ..errors import EngineError, MediaError, OptionError
-<<<<<<< HEAD
-from ..media.uri import SINKS, SOURCES, scheme_of
-=======
 from ..media.limits import allow
->>>>>>> faults
+from ..media.uri import SINKS, SOURCES, scheme_of
 from ..timing import StageTimes
 from . import cluster
 from .inputs import PIPE, Input, Kind, Work, find_inputs, plan_outputs

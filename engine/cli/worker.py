@@ -208,13 +208,9 @@ class Worker:
             )
         if progress is not None:
             progress.advance()
-<<<<<<< HEAD
-        found = since(translator.frames_with_faces, faces)
-=======
         notes += [note for note in translator.notes if note not in self._told]
         self._told.update(translator.notes)
-        found = _since(translator.frames_with_faces, faces)
->>>>>>> faults
+        found = since(translator.frames_with_faces, faces)
         return Done(work, 1, time.perf_counter() - began, notes, faces=found)
 
     def controls(self) -> Controls:

@@ -45,12 +45,8 @@ def decode_still(path: Path, notes: list[str], largest: int | None = None) -> ND
         context.thread_count = 1
         if context.codec.name == "mjpeg":  # whose decoder paints what is missing from a cut file grey
             context.options = {"err_detect": "explode"}
-<<<<<<< HEAD
-        _check_size(path, context, largest)
-=======
         limits.check_decoder(path, context.codec.name)
-        limits.check_picture(path, context.width, context.height)
->>>>>>> faults
+        limits.check_picture(path, context.width, context.height, largest)
         if context.codec.name == "tiff":
             _check_compression(path)
         try:
@@ -81,22 +77,6 @@ def decode_still(path: Path, notes: list[str], largest: int | None = None) -> ND
     return pixels
 
 
-<<<<<<< HEAD
-def _check_size(path: Path, context: av.VideoCodecContext, largest: int | None) -> None:
-    """Refuse a picture that would fill the memory; ``GANLENS_LARGEST`` is the number of pixels to allow."""
-    allowed = largest or int(os.environ.get("GANLENS_LARGEST") or LARGEST)
-    pixels = context.width * context.height
-    if largest is not None and pixels > largest:
-        raise MediaError(f"{path} has {context.width}x{context.height} pixels; at most {largest} are allowed.")
-    if pixels > allowed:
-        raise MediaError(
-            f"{path} has {context.width}x{context.height} pixels, more than {allowed}. If you trust it, allow as many "
-            f"with GANLENS_LARGEST={pixels}."
-        )
-
-
-=======
->>>>>>> faults
 def _check_compression(path: Path) -> None:
     """Refuse a TIFF file whose compression libav lacks: it gives an empty picture for it, and no error."""
     data = path.read_bytes()
