@@ -19,7 +19,12 @@ from .cli import as_record, verdict_table
 from .foreign import load_foreign
 from .to_onnx import ExportOptions, export_onnx
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+app = typer.Typer(
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
 
 
 @app.command()
@@ -52,7 +57,7 @@ def import_checkpoint(
         str, typer.Option(metavar="TEXT", help="Licence of the weights, or what they may be used for, for the record.")
     ] = "",
     note: Annotated[str, typer.Option(metavar="TEXT", help="Notes for users, for the record.")] = "",
-    force: Annotated[bool, typer.Option("--force", "-y", help="Overwrite the output file.")] = False,
+    force: Annotated[bool, typer.Option("--yes", "-y", "--force", help="Replace an existing output.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the verdict as JSON.")] = False,
 ) -> None:
     """Turn a checkpoint of another program into an ONNX file for engine translate.

@@ -19,8 +19,32 @@ import typer
 DEFAULT_MODEL = "starry"
 """The shipped model that is used where none is named."""
 
+
+def complete_model(incomplete: str) -> list[str]:
+    """Names of shipped models, for the shell's completion."""
+    from importlib.resources import files
+
+    folder = files("ganlens.engine.model") / "shipped"
+    names = [entry.name.removesuffix(".onnx") for entry in folder.iterdir() if entry.name.endswith(".onnx")]
+    return sorted(name for name in names if name.startswith(incomplete))
+
+
+def complete_backend(incomplete: str) -> list[str]:
+    """Names of backends, for the shell's completion."""
+    from ..backends import AUTO, BACKENDS
+
+    return [name for name in (AUTO, *BACKENDS) if name.startswith(incomplete)]
+
+
 Model = Annotated[
-    str, typer.Option("--model", "-m", metavar="MODEL", help="A name that 'engine models' lists, or an ONNX file.")
+    str,
+    typer.Option(
+        "--model",
+        "-m",
+        metavar="MODEL",
+        help="A name that 'engine models' lists, or an ONNX file.",
+        autocompletion=complete_model,
+    ),
 ]
 Range = Annotated[
     str | None,
@@ -35,6 +59,7 @@ Backend = Annotated[
     typer.Option(
         metavar="NAME",
         help="auto, a name from 'engine backends', or triton://HOST:8001/NAME; a named backend never falls back.",
+        autocompletion=complete_backend,
     ),
 ]
 Strict = Annotated[
