@@ -22,7 +22,7 @@ from .errors import ModelFileError
 
 METADATA_KEY = "ganlens.spec"
 FORMAT_VERSION = 2
-"""Rises when a record may hold what an older runtime would misread. 2: strengths of attributes, detail, teacher, licence."""
+"""Rises when a record may hold what an older runtime would misread. 2: strengths, detail, teacher, licence."""
 
 Size = tuple[Annotated[int, Field(gt=0)], Annotated[int, Field(gt=0)]]
 ValueRange = tuple[float, float]
