@@ -67,7 +67,7 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
             if source.suffix in (".py", ".pyi"):
                 target = PACKAGES / name / source.relative_to(ROOT / name)
                 target.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(source, target)
+                target.write_text(_as_markdown(source.read_text(encoding="utf-8")), encoding="utf-8")
     (PACKAGES / "__init__.py").touch()  # before the installed package, which has the compiled module alone
     return config
 
@@ -103,6 +103,24 @@ def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
         return match[1] + posixpath.relpath(_uri(path), folder or ".") + match[3]
 
     return LINK.sub(changed, markdown)
+
+
+def _as_markdown(source: str) -> str:
+    """A module whose docstrings have Markdown in place of Sphinx's roles and bare sessions of the interpreter."""
+    source = re.sub(r":\w+:`([^`<]+?) <[^`]+>`", r"`\1`", source)
+    source = re.sub(r":(?:class|meth|func|mod|attr|data|exc):`~?\.*((?:[\w.]+\.)?(\w+))`", r"`\2`", source)
+    lines: list[str] = []
+    fenced = ""
+    for line in source.splitlines():
+        session = re.match(r"(\s*)>>> ", line)
+        if fenced and not re.match(r"\s*(>>>|\.\.\.)", line):
+            lines += [f"{fenced}```"]
+            fenced = ""
+        if session and not fenced:
+            fenced = session[1] or " "
+            lines += [f"{fenced}```python"]
+        lines += [re.sub(r"(>>> |\.\.\. )", "", line, count=1) if fenced else line]
+    return "\n".join(lines) + "\n"
 
 
 def _path(uri: str) -> str | None:
@@ -169,7 +187,7 @@ def _commands() -> str:
 
 
 def _help(title: str, command: Any, level: int) -> Iterator[str]:
-    context = command.make_context(title, [], resilient_parsing=True, max_content_width=96, terminal_width=96)
+    context = command.make_context(title, [], resilient_parsing=True, max_content_width=80, terminal_width=80)
     yield f"{'#' * level} {title}"
     yield f"```text\n{command.get_help(context)}\n```"
     for name, child in getattr(command, "commands", {}).items():
