@@ -57,7 +57,7 @@ chmod +x initial/init
 
 accel=${ACCEL:-tcg} # kvm is quicker where it works; on a nested host the kernel did not start
 echo "guest: Linux $kernel, $accel"
-timeout "${LIMIT:-240}" qemu-system-x86_64 -accel "$accel" -cpu max -smp 2 -m 1500 -nographic -no-reboot \
+timeout "${LIMIT:-480}" qemu-system-x86_64 -accel "$accel" -cpu max -smp 2 -m 1500 -nographic -no-reboot \
   -kernel "unpacked/boot/vmlinuz-$kernel" -initrd initial.gz -append "console=ttyS0 quiet tsc=unstable nokaslr edd=off" \
   -fsdev local,id=r,path=/,security_model=none,readonly=on -device virtio-9p-pci,fsdev=r,mount_tag=root \
   </dev/null | tee guest.log || true
