@@ -1,4 +1,4 @@
-"""The tutorials' commands and programs run as they are written, one after the other, in a folder with a clip and photos.
+"""The tutorials' commands and programs run as written, one after the other, in a folder with a clip and photos.
 
 A block after a comment "<!-- not run here: reason -->" is left out.
 """
