@@ -5,10 +5,10 @@ BIN := $(VENV)/bin
 export PIP_BUILD_CONSTRAINT := constraints.txt
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 SOURCES := pyproject.toml CMakeLists.txt constraints.txt $(shell find engine train export -type f -not -name '*.pyc' -not -name '*.so')
-PINNED_EXTRAS := cpu openvino faces live browser benchmark train export test lint
+PINNED_EXTRAS := cpu openvino faces live browser benchmark train export test lint docs
 DEMO_VIDEO := out/demo.mp4
 
-.PHONY: help demo test test-live test-ray test-triton test-arm test-wheel lint format fuzz bench train-demo wheels constraints clean
+.PHONY: help demo test test-live test-ray test-triton test-arm test-docs test-wheel lint format fuzz docs bench train-demo wheels constraints clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */  make \1\t/' | expand -t 20
@@ -47,6 +47,17 @@ test-triton: $(VENV)/installed-test ## model repositories on the real Triton ser
 	$(PIP) '.[cpu,test,triton]'
 	mkdir -p out/wheels && $(BIN)/python -m pip download --quiet --no-deps --dest out/wheels nvidia-pytriton==0.7.0
 	GANLENS_TRITON_WHEEL=$$(ls out/wheels/nvidia_pytriton-*.whl) $(BIN)/python -m pytest tests/scale/test_triton.py
+
+docs: $(VENV)/installed-test ## the documentation as a site in out/site; a broken link is an error
+	$(PIP) '.[docs]'
+	$(BIN)/python -m mkdocs build --quiet
+
+test-docs: $(VENV)/installed-test ## the tutorials, notebooks and examples, block by block (minutes)
+	$(PIP) '.[cpu,faces,docs]' nbclient nbformat ipykernel fastapi httpx python-multipart
+	GANLENS_TEST_DOCS=1 $(BIN)/python -m pytest tests/docs tests/examples tests/integrations
+
+test-camera: $(VENV)/installed-test ## cameras and virtual cameras in a guest with vivid and v4l2loopback (QEMU, Debian 12, minutes)
+	tests/camera/guest.sh $(BIN)/python
 
 bench: $(VENV)/installed-test ## measure everything on this machine and write benchmarks/results
 	$(BIN)/python -m benchmarks $(BENCH_ARGS)

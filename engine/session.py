@@ -54,7 +54,7 @@ class Report:
     stopped: bool = False
     """Whether it was stopped before the source ended; the output is finished there."""
     dropped: int = 0
-    """Frames of a live source that nobody had time for."""
+    """Frames of a live source that were dropped because translation was slower."""
     error: MediaError | None = None
     """Why the source ended early, where it cannot be read again; the frames before are written."""
 

@@ -26,6 +26,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
 _console = Console(stderr=True)
 
@@ -246,7 +247,7 @@ def compare(
     output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="The HTML page to write.")] = Path(
         "comparison.html"
     ),
-    force: Annotated[bool, typer.Option("--force", "-y", help="Overwrite the page.")] = False,
+    force: Annotated[bool, typer.Option("--yes", "-y", "--force", help="Replace an existing page.")] = False,
 ) -> None:
     """Put runs beside each other in one HTML page: curves, options that differ, metrics, samples, origin."""
     with _told_in_one_line():

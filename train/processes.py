@@ -25,7 +25,7 @@ class SyncedBatchNorm(_BatchNorm):
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        """Of the same shape; in eval mode, plain batch norm. All processes must have batches of equal size."""
+        """The normalised input; in eval mode, plain batch norm. All processes must have batches of equal size."""
         if not self.training:
             return super().forward(x)
         from torch.distributed.nn import functional  # not in every build of PyTorch

@@ -69,7 +69,7 @@ class Job:
     spawned: float = 0.0
     """``time.monotonic()`` of the parent when it started this process."""
     sha256: str = ""
-    """Of the model as the parent read it; empty: not compared."""
+    """SHA-256 of the model as the parent read it; empty: not compared."""
 
     @cached_property
     def opened(self) -> Model:

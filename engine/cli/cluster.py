@@ -151,7 +151,7 @@ def _absolute(name: str) -> str:
 
 
 def _check_answers(address: str) -> None:
-    """Whether anybody listens: Ray itself tries for minutes."""
+    """Refuse an address that does not answer: Ray itself tries for minutes."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if not host or not port.isdigit():
         raise OptionError(f"--ray {address}: expected HOST:PORT of the cluster's head, 'auto' or 'local'.")

@@ -63,6 +63,8 @@ def run(job: GenerateOptions) -> int:
         for option, value in (("--fps", job.fps), ("--seconds", job.seconds)):
             if value is not None:
                 raise OptionError(f"{option} needs a video as output ({', '.join(CONTAINERS)}); {output} is not one.")
+    if kind != "grid" and not job.captions:
+        raise OptionError(f"--no-captions goes with a grid of pictures, not with {output}. Leave it out.")
     console = Console(stderr=True, quiet=job.quiet, highlight=False)
     with (
         terminate_as_interrupt(),

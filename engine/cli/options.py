@@ -19,8 +19,32 @@ import typer
 DEFAULT_MODEL = "starry"
 """The shipped model that is used where none is named."""
 
+
+def complete_model(incomplete: str) -> list[str]:
+    """Names of shipped models, for the shell's completion."""
+    from importlib.resources import files
+
+    folder = files("ganlens.engine.model") / "shipped"
+    names = [entry.name.removesuffix(".onnx") for entry in folder.iterdir() if entry.name.endswith(".onnx")]
+    return sorted(name for name in names if name.startswith(incomplete))
+
+
+def complete_backend(incomplete: str) -> list[str]:
+    """Names of backends, for the shell's completion."""
+    from ..backends import AUTO, BACKENDS
+
+    return [name for name in (AUTO, *BACKENDS) if name.startswith(incomplete)]
+
+
 Model = Annotated[
-    str, typer.Option("--model", "-m", metavar="MODEL", help="A name that 'engine models' lists, or an ONNX file.")
+    str,
+    typer.Option(
+        "--model",
+        "-m",
+        metavar="MODEL",
+        help="A name that 'engine models' lists, or an ONNX file.",
+        autocompletion=complete_model,
+    ),
 ]
 Range = Annotated[
     str | None,
@@ -35,6 +59,7 @@ Backend = Annotated[
     typer.Option(
         metavar="NAME",
         help="auto, a name from 'engine backends', or triton://HOST:8001/NAME; a named backend never falls back.",
+        autocompletion=complete_backend,
     ),
 ]
 Strict = Annotated[
@@ -422,6 +447,7 @@ class RelabelOptions:
 
     \b
     engine relabel face.onnx -o new.onnx --strengths faces/ --experimental young,male
+    engine relabel mine.onnx -o new.onnx --detail 0.5 --licence CC-BY-4.0
     engine info face.onnx --json > record.json      # edit it, then:
     engine relabel face.onnx -o new.onnx --record record.json
     """
@@ -443,6 +469,13 @@ class RelabelOptions:
     experimental: Annotated[
         str | None,
         option(metavar="A,B,...", help="Attributes with unreliable edits; 'translate --set' warns about them."),
+    ] = None
+    detail: Annotated[
+        float | None,
+        option(min=0, max=1, help="Fraction of the original's fine detail that the runtime adds back by default."),
+    ] = None
+    licence: Annotated[
+        str | None, option(metavar="TEXT", help="Licence of the weights, or what they may be used for.")
     ] = None
     backend: Backend = "auto"
     overwrite: Yes = False

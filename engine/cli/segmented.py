@@ -116,7 +116,7 @@ def _prepare_folder(worker: SegmentWorker, work: Work) -> Path:
     """The folder of the segments, made or found again.
 
     Raises:
-        MediaError: it is there already, and nobody said that it may be used.
+        MediaError: it exists, and neither ``--resume`` nor ``--yes`` was given.
         OptionError: its segments were made of something else.
     """
     folder = Path(work.output + SUFFIX)

@@ -35,9 +35,9 @@ class ServingOptions:
     """How the server is to run the models."""
 
     platform: Platform = "onnxruntime"
-    """Of the bare network."""
+    """Backend of the bare network."""
     backend: str = "auto"
-    """Of ganlens, where its Python runs."""
+    """Backend of ganlens, if its Python runs on the server."""
     threads: int | None = None
     instances: int = 1
     version: int = 1

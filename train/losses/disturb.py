@@ -39,9 +39,9 @@ def disturb(images: Tensor, *, shift: int = 0, noise: float = 0.0, augment: tupl
 # --- DiffAugment (Zhao et al. 2020, 2006.10738): differentiable, each picture by itself -------------------------------
 
 TRANSLATED = 1 / 8
-"""Of the side, by which a picture is moved at most."""
+"""Largest shift of a picture, as a fraction of its side."""
 CUT_OUT = 1 / 2
-"""Of the side: the square that is cut out."""
+"""Side of the square that is cut out, as a fraction of the picture's side."""
 
 
 def change_colour(images: Tensor) -> Tensor:

@@ -22,7 +22,7 @@ from ...ways.opening import AnyFraming
 from ..session import LiveSession
 
 MOST_BYTES = 32 << 20
-"""Of a picture that is sent."""
+"""Size limit of an uploaded picture."""
 MOST_PIXELS = 50_000_000
 MOST_WAITING = 16
 """Pictures in work or waiting for their turn."""
