@@ -493,7 +493,7 @@ def test_an_existing_output_is_kept_without_yes(engine, clip, model, tmp_path):
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        ("engine tr", ["translate", "train"]),
+        ("engine tr", ["translate", "train", "triton"]),
         ("engine translate --framing n", ["native"]),
         ("engine translate --model st", ["starry"]),
         ("engine generate --backend open", ["openvino"]),
