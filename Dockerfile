@@ -19,8 +19,8 @@ RUN python -m venv /opt/ganlens \
 FROM python:3.12-slim-bookworm
 COPY --from=build /opt/ganlens /opt/ganlens
 ENV PATH=/opt/ganlens/bin:$PATH GANLENS_CACHE=/tmp/ganlens
-RUN useradd --create-home ganlens
-USER ganlens
+RUN useradd --create-home --uid 1000 ganlens
+USER 1000
 WORKDIR /data
 EXPOSE 8000
 ENTRYPOINT ["engine"]
