@@ -791,7 +791,8 @@ def catch_interrupt() -> Iterator[threading.Event]:
         event.set()
         logger.warning("stopping after this step; the run is saved and can be resumed")
 
-    previous = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    signals = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    previous = {number: signal.signal(number, handle) for number in signals}
     try:
         yield event
     finally:

@@ -27,13 +27,14 @@ def terminate_as_interrupt() -> Iterator[None]:
     A network that does not come to its end by itself is told to, after a while or at the second signal.
     """
     on_terminal = sys.stderr.isatty()
+    hang_up = getattr(signal, "SIGHUP", None)  # not on Windows
 
     def interrupt(number: int, _: object) -> None:
-        if number == signal.SIGHUP and on_terminal:  # it is gone: the next line printed there would be an error
+        if number == hang_up and on_terminal:  # it is gone: the next line printed there would be an error
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
         raise KeyboardInterrupt
 
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    before = {number: signal.getsignal(number) for number in _terminations()}
     for number, handler in before.items():
         if handler != signal.SIG_IGN:  # nohup asks for that
             signal.signal(number, interrupt)
@@ -45,6 +46,11 @@ def terminate_as_interrupt() -> Iterator[None]:
             signal.signal(number, handler)
 
 
+def _terminations() -> list[int]:
+    """The signals that ask a program to end; Windows has no SIGHUP."""
+    return [int(getattr(signal, name)) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+
+
 @contextmanager
 def _watched() -> Iterator[None]:
     """Watch for signals in a thread, because the main one does not see them while a library works in it."""
@@ -53,7 +59,7 @@ def _watched() -> Iterator[None]:
     before = signal.set_wakeup_fd(teller.fileno(), warn_on_full_buffer=False)
 
     def watch() -> None:
-        ends = {int(signal.SIGINT), int(signal.SIGTERM), int(signal.SIGHUP)}
+        ends = {int(signal.SIGINT), *_terminations()}
         asked = False
         while True:
             told.settimeout(PATIENCE_S if asked else None)
