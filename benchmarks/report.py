@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[1]
 FOLDERS = [results.FOLDER, ROOT / "studies" / "results"]
 
 PAGES: dict[str, tuple[str, ...]] = {
-    "docs/measured.md": ("kernels", "latency", "network", "video", "faces", "live", "gpu"),
+    "docs/measured.md": ("kernels", "latency", "network", "video", "faces", "live", "soak", "gpu"),
     "docs/studies.md": ("acl-gan", "cyclegan-variants", "psc-gan", "tiers", "train-speed"),
     "": ("losses",),  # writes docs/losses.md itself
 }

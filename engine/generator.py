@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,9 +16,11 @@ from . import model as models
 from .backends import open_backend
 from .backends.base import Array, Backend, Choice
 from .errors import ModelFileError, OptionError
+from .media.base import FileInfo, FrameFormat, Notes
 from .model import Model
 from .model.attributes import label_names, label_vectors
 from .model.latents import between, check_latents, draw, seeded, seeds_from
+from .pixels.frame import Frame
 from .spec import GeneratorSpec
 from .timing import StageTimes
 
@@ -238,6 +241,33 @@ class Generator:
                 output = self.backend.run(None, labels, np.stack(latents))
                 pixels = _to_pixels(output.translated[: total - begin], self.spec)
             yield from pixels
+
+
+class WalkSource:
+    """A walk as a source of frames, for :class:`~ganlens.engine.session.Session`; it can be iterated once.
+
+    Args:
+        frames, draws: as of :meth:`Generator.walk`, whose errors are raised here.
+        rate: frames per second.
+    """
+
+    live = False
+    file: FileInfo | None = None
+
+    def __init__(self, generator: Generator, frames: int, rate: Fraction, **draws: Any) -> None:
+        size = generator.spec.size.fixed or generator.spec.size.preferred
+        self.format = FrameFormat(size, "rgb24", rate, time_base=1 / rate)
+        self.frames: int | None = frames
+        self.notes = Notes()
+        self._pixels = generator.walk(frames, **draws)
+
+    def __iter__(self) -> Iterator[Frame]:
+        assert self.format.rate is not None
+        for number, pixels in enumerate(self._pixels):
+            yield Frame.from_rgb(pixels, time=number / self.format.rate)
+
+    def close(self) -> None:
+        """The generator stays open."""
 
 
 def _check_spec(spec: GeneratorSpec) -> None:

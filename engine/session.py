@@ -5,7 +5,8 @@
             report = Session(source, translator, sink).run()
     print(report.frames, report.fps)
 
-Decoding and encoding overlap with the network, a few frames apart; memory does not grow with the length.
+Decoding and encoding overlap with the network, a few frames apart; memory does not grow with the length. Every frame of
+a file is translated; of a live source, where the network does not follow, the newest ones are.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from .controls import Controls, Settings
 from .errors import MediaError, ShapeError
 from .media.base import FrameFormat, FrameSink, FrameSource
 from .pixels.frame import Frame, side_by_side
-from .threads import Writer, prefetch
+from .threads import Counts, Policy, Writer, prefetch
 from .timing import StageSummary, StageTimes
 
 
@@ -52,6 +53,8 @@ class Report:
     """What a user should know of source, sink and end; those that arose while frames flowed are among them."""
     stopped: bool = False
     """Whether it was stopped before the source ended; the output is finished there."""
+    dropped: int = 0
+    """Frames of a live source that were dropped because translation was slower."""
     error: MediaError | None = None
     """Why the source ended early, where there is nothing more to read; the frames before are written."""
 
@@ -73,6 +76,8 @@ class Session:
         sink: where they go. Its format is :func:`output_format` of the source's.
         controls: settings that may change while it runs; by default those of a fresh :class:`Controls`.
         on_frame: called with the number of frames so far after each frame that was handed to the sink.
+        times: of a source that makes its frames itself, such as a walk; the sink's are added. None: the translator's,
+            and the source's as stage "decode".
     """
 
     def __init__(
@@ -83,12 +88,14 @@ class Session:
         controls: Controls | None = None,
         *,
         on_frame: Callable[[int], object] | None = None,
+        times: StageTimes | None = None,
     ) -> None:
         self.source = source
         self.translator = translator
         self.sink = sink
         self.controls = controls or Controls()
-        self.times = translator.times if translator is not None else StageTimes()
+        self.times = times or (translator.times if translator is not None else StageTimes())
+        self._measured = times is None
         self._on_frame = on_frame
         self._frames = 0
         self._seconds = 0.0
@@ -97,6 +104,7 @@ class Session:
         self._outcome: Report | BaseException | None = None
         self._began = False
         start = self.controls.snapshot()
+        self._counts = Counts()
         self._side = start.compare == "side"
         self._keep = self._side or start.compare == "split" or controls is not None
         """Whether originals are kept until their translation is shown: they may be asked for at any moment."""
@@ -139,6 +147,11 @@ class Session:
         notes = [*self.source.notes, *self.sink.notes, *getattr(self.translator, "notes", ())]
         if stopped:
             notes.append(f"Stopped after {self._frames} frames; the output is finished there and plays.")
+        if self._counts.dropped:
+            notes.append(
+                f"{self._counts.dropped} frames of the live source were dropped: it is faster than the translation. "
+                "A smaller --size or another --backend follows."
+            )
         notes += [f"{error} The {self._frames} frames before it are kept." for error in failures]
         return Report(
             self._frames,
@@ -146,6 +159,7 @@ class Session:
             self.times.summary(),
             tuple(notes),
             stopped,
+            self._counts.dropped,
             failures[0] if failures else None,
         )
 
@@ -186,8 +200,11 @@ class Session:
 
     def _pump(self, failures: list[MediaError]) -> None:
         originals: deque[Frame] = deque()
-        given = self.times.iterate("decode", self._until_stopped(failures))
-        with closing(prefetch(given)) as decoded:
+        given: Iterator[Frame] = self._until_stopped(failures)
+        if self._measured:
+            given = self.times.iterate("decode", given)
+        policy: Policy = "latest" if self.source.live else "wait"
+        with closing(prefetch(given, policy=policy, counts=self._counts)) as decoded:
             frames: Generator[Frame, None, None]
             if self.translator is None:
                 frames = decoded

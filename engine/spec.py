@@ -22,7 +22,7 @@ from .errors import ModelFileError
 
 METADATA_KEY = "ganlens.spec"
 FORMAT_VERSION = 2
-"""Rises when a record may hold what an older runtime would misread. 2: strengths of attributes, detail, teacher."""
+"""Rises when a record may hold what an older runtime would misread. 2: strengths, detail, teacher, licence."""
 
 Size = tuple[Annotated[int, Field(gt=0)], Annotated[int, Field(gt=0)]]
 ValueRange = tuple[float, float]
@@ -145,6 +145,10 @@ class AttributeInput(Record):
         """The smallest and the largest value that a user may set for an attribute."""
         strength = self.strengths.get(name)
         return (0.0, 1.0) if strength is None else (strength.lowest, strength.highest)
+
+    def rest(self, name: str) -> float:
+        """The user's value that means what leaving the attribute out means."""
+        return 0.5 if self.complement and name not in self.strengths else 0.0
 
     def is_experimental(self, name: str) -> bool:
         """Whether an attribute's edit is unreliable, so that users are warned."""
@@ -270,6 +274,8 @@ class GeneratorSpec(Record):
     parity: Parity | None = None
     metrics: dict[str, float] = {}
     """Measured quality, by a name that says the features and the set sizes."""
+    licence: str = ""
+    """Licence of the weights, or what they may be used for; empty: not stated."""
     weights_sha256: str = ""
     producer: str = ""
 

@@ -26,7 +26,7 @@ _PATIENCE_S = 10.0
 back must not keep the program alive."""
 
 
-class _End:
+class End:
     """Last item of a channel: the upstream ended, or failed with an error."""
 
     def __init__(self, error: BaseException | None = None) -> None:
@@ -46,30 +46,46 @@ class Counts:
     """Given to the consumer."""
     dropped: int = 0
     """Overtaken by later ones, with policy "latest"."""
+    stale: int = 0
+    """Too old when the consumer asked for the next one."""
 
 
-class _Channel(Generic[T]):
-    """A bounded queue that either end can close. No polling: waiting ends are woken."""
+class Channel(Generic[T]):
+    """A bounded queue that either end can close. No polling: waiting ends are woken.
 
-    def __init__(self, depth: int, policy: Policy = "wait", counts: Counts | None = None) -> None:
+    Args:
+        depth: items that wait at most.
+        policy: what happens to the next item then; see :data:`Policy`.
+        counts: where is counted what became of the items.
+        stale: how many of the waiting items, oldest first, are too old to be taken; by default none.
+    """
+
+    def __init__(
+        self,
+        depth: int,
+        policy: Policy = "wait",
+        counts: Counts | None = None,
+        stale: Callable[[Sequence[T]], int] | None = None,
+    ) -> None:
         if depth < 1:
             raise ValueError(f"depth: got {depth}, expected at least 1")
         if policy not in get_args(Policy):
             raise ValueError(f"policy: got {policy!r}, expected one of {', '.join(get_args(Policy))}")
-        self._items: deque[T | _End] = deque()
+        self._items: deque[T | End] = deque()
         self._depth = depth
         self._policy = policy
+        self._stale = stale
         self._closed = False
         self._changed = threading.Condition()
         self.counts = counts if counts is not None else Counts()
 
-    def put(self, item: T | _End) -> bool:
+    def put(self, item: T | End) -> bool:
         """Append, making room as the policy says; False if the other end no longer wants anything.
 
         An end needs no room.
         """
         with self._changed:
-            while len(self._items) >= self._depth and not self._closed and not isinstance(item, _End):
+            while len(self._items) >= self._depth and not self._closed and not isinstance(item, End):
                 if self._policy == "latest":
                     self._items.popleft()
                     self.counts.dropped += 1
@@ -81,24 +97,39 @@ class _Channel(Generic[T]):
             self._changed.notify_all()
             return True
 
-    def get(self) -> T | _End:
-        """The next item, waiting for it; an end once closed."""
+    def get(self, timeout: float | None = None) -> T | End:
+        """The next item, waiting for it; an end once closed and empty, or if there is none within ``timeout`` s."""
         with self._changed:
-            while not self._items and not self._closed:
-                self._changed.wait()
+            self._changed.wait_for(lambda: self._items or self._closed, timeout)
             if not self._items:
-                return _End()
+                return End()
+            if self._stale is not None:
+                waiting = [item for item in self._items if not isinstance(item, End)]
+                for _ in range(self._stale(waiting) if waiting else 0):
+                    self._items.popleft()
+                    self.counts.stale += 1
+                del waiting
             item = self._items.popleft()
-            self.counts.taken += not isinstance(item, _End)
+            self.counts.taken += not isinstance(item, End)
             self._changed.notify_all()
             return item
 
-    def close(self) -> None:
-        """Drop what is inside and wake both ends."""
+    def close(self, *, drop: bool = True) -> None:
+        """Accept nothing more and wake both ends.
+
+        Args:
+            drop: forget what is inside; otherwise it can still be taken.
+        """
         with self._changed:
             self._closed = True
-            self._items.clear()
+            if drop:
+                self._items.clear()
             self._changed.notify_all()
+
+    @property
+    def closed(self) -> bool:
+        """Whether :meth:`close` was called."""
+        return self._closed
 
 
 def prefetch(
@@ -114,7 +145,7 @@ def prefetch(
     number of the item that failed (from 1). Closing this generator, or an error of the consumer, stops the upstream,
     which is closed in its own thread.
     """
-    channel: _Channel[T] = _Channel(depth, policy, counts)
+    channel: Channel[T] = Channel(depth, policy, counts)
 
     def work() -> None:
         number = 0
@@ -132,14 +163,14 @@ def prefetch(
                     close()
         except BaseException as caught:
             error = _numbered(caught, number + 1)
-        channel.put(_End(error))
+        channel.put(End(error))
 
     thread = threading.Thread(target=work, name="prefetch", daemon=True)
     thread.start()
     try:
         while True:
             item = channel.get()
-            if isinstance(item, _End):
+            if isinstance(item, End):
                 if item.error is not None:
                     raise item.error
                 return
@@ -211,7 +242,7 @@ def ordered(workers: Sequence[Callable[[T], R]], items: Iterable[T]) -> Generato
         raise ValueError("ordered needs a worker")
     iterator = iter(items)
     asking, changed = threading.Lock(), threading.Condition()
-    answers: dict[int, R | _End] = {}
+    answers: dict[int, R | End] = {}
     asked = taken = 0
     closed = False
 
@@ -228,22 +259,22 @@ def ordered(workers: Sequence[Callable[[T], R]], items: Iterable[T]) -> Generato
                 try:
                     item = next(iterator)
                 except BaseException as caught:
-                    end = _End() if isinstance(caught, StopIteration) else _End(_numbered(caught, number + 1))
+                    end = End() if isinstance(caught, StopIteration) else End(_numbered(caught, number + 1))
                     with changed:
                         answers[number] = end
                         closed = True
                         changed.notify_all()
                     return
                 asked += 1
-            answer: R | _End
+            answer: R | End
             try:
                 answer = worker(item)
             except BaseException as caught:
-                answer = _End(_numbered(caught, number + 1))
+                answer = End(_numbered(caught, number + 1))
             del item  # or it would live until the next one comes
             with changed:
                 answers[number] = answer
-                closed = closed or isinstance(answer, _End)
+                closed = closed or isinstance(answer, End)
                 changed.notify_all()
 
     threads = [threading.Thread(target=work, args=(worker,), name="worker", daemon=True) for worker in workers]
@@ -257,7 +288,7 @@ def ordered(workers: Sequence[Callable[[T], R]], items: Iterable[T]) -> Generato
                 answer = answers.pop(taken)
                 taken += 1
                 changed.notify_all()
-            if isinstance(answer, _End):
+            if isinstance(answer, End):
                 if answer.error is not None:
                     raise answer.error
                 return
@@ -395,7 +426,7 @@ class Writer(Generic[T]):
 
     def __init__(self, sink: Callable[[T], object], depth: int = 4) -> None:
         self._sink = sink
-        self._channel: _Channel[T] = _Channel(depth)
+        self._channel: Channel[T] = Channel(depth)
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._work, name="writer", daemon=True)
         self._thread.start()
@@ -404,7 +435,7 @@ class Writer(Generic[T]):
         number = 0
         while True:
             item = self._channel.get()
-            if isinstance(item, _End):
+            if isinstance(item, End):
                 return
             number += 1
             try:
@@ -423,7 +454,7 @@ class Writer(Generic[T]):
 
     def close(self) -> None:
         """Wait until every item is written; a second call does nothing."""
-        self._channel.put(_End())
+        self._channel.put(End())
         self._thread.join()
         self._channel.close()
         self._raise()

@@ -4,40 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, NoReturn, overload
+from typing import TYPE_CHECKING, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .backends.base import Backend, Choice
+from .backends.base import Backend
 from .controls import Controls
 from .errors import OptionError
 from .faces.face_compositor import FaceCompositor
 from .faces.tracker import Follower
 from .model import Model
 from .pixels.compositor import Compositor
-from .pixels.frame import Color, Frame, PixelFormat, kind_of
-from .spec import GeneratorSpec
-from .timing import StageTimes
+from .pixels.frame import Color, Frame, PixelFormat
 from .ways.base import Item, Way
-from .ways.current import Current
-from .ways.faces import FacesWay
-from .ways.host import HostWay
+from .ways.current import SwappableWay
 from .ways.looks import Looks, make_look
-from .ways.opening import AnyFraming, open_way
-from .ways.scheduler import translated
+from .ways.opening import AnyFraming, OpenOptions, open_way, way_over
 
 if TYPE_CHECKING:
-    from concurrent.futures import Future
-
     from .cuda import DeviceArray
     from .spec import ValueRange
 
 Attributes = Mapping[str, float]
 
 
-class Translator:
+class Translator(SwappableWay):
     """Translates pictures with one generator.
 
     >>> with Translator.open("starry") as translator:
@@ -55,6 +47,7 @@ class Translator:
         follower: finds the faces for a face compositor; by default one with YuNet.
         batch: see :meth:`open`.
         way: how frames pass the network, in place of all others.
+        options: how the way was opened, for :meth:`swap`.
     """
 
     def __init__(
@@ -66,17 +59,13 @@ class Translator:
         batch: int | None = None,
         *,
         way: Way | None = None,
+        options: OpenOptions | None = None,
     ) -> None:
         if way is None:
             if backend is None:
                 raise TypeError("Translator needs a backend or a way; see Translator.open for models by name.")
-            if isinstance(compositor, FaceCompositor):
-                way = FacesWay(backend, compositor, lanes, batch, follower)
-            else:
-                way = HostWay(backend, compositor, lanes, batch)
-        self._current = Current(way)
-        self._options: dict[str, Any] = {}
-        """What :meth:`open` was given."""
+            way = way_over(backend, compositor, lanes, batch, follower)
+        super().__init__(way, options)
 
     @classmethod
     def open(
@@ -127,64 +116,8 @@ class Translator:
         Raises:
             ModelFileError, BackendUnavailable, OptionError: with the cure in the message.
         """
-        options = {name: value for name, value in locals().items() if name not in ("cls", "model")}
-        opened = cls(way=open_way(model, **options))
-        opened._options = options
-        return opened
-
-    @property
-    def way(self) -> Way:
-        """How frames pass the network."""
-        return self._current.lease.way
-
-    @property
-    def backend(self) -> Backend:
-        """What runs the network."""
-        return self.way.backend
-
-    @property
-    def compositor(self) -> Compositor | FaceCompositor:
-        """How frames enter the network and come back."""
-        return self.way.compositor
-
-    @property
-    def spec(self) -> GeneratorSpec:
-        """The generator's record."""
-        return self.way.spec
-
-    @property
-    def choice(self) -> Choice | None:
-        """Which backend was chosen and why not another; None for a backend made by hand."""
-        return getattr(self.backend, "choice", None)
-
-    @property
-    def batch(self) -> int:
-        """Frames, or their tiles, per inference call (batch size)."""
-        return self.way.batch
-
-    @property
-    def in_flight(self) -> int:
-        """Frames that :meth:`stream` translates at the same time."""
-        return self.way.in_flight
-
-    @property
-    def frames_with_faces(self) -> int | None:
-        """Frames so far in which a face was changed; None with another framing."""
-        return getattr(self.way, "frames_with_faces", None)
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """What a user should know of the model's answers so far, for example that they are not numbers."""
-        return tuple(getattr(self.way, "notes", ()))
-
-    @property
-    def times(self) -> StageTimes:
-        """How long each stage takes; another object may be set."""
-        return self.way.times
-
-    @times.setter
-    def times(self, times: StageTimes) -> None:
-        self.way.times = times
+        options = OpenOptions(**{name: value for name, value in locals().items() if name not in ("cls", "model")})
+        return cls(way=open_way(model, options), options=options)
 
     @overload
     def __call__(
@@ -206,12 +139,9 @@ class Translator:
             The same kind and size as ``image``; a frame that has no face is returned itself.
         """
         frame = image if isinstance(image, Frame) else Frame.from_rgb(np.ascontiguousarray(image))
-        lease = self._current.take()
-        try:
-            look = make_look(lease.way, {**(attributes or {}), **named})
-            result = frame if look.hidden else lease.way.translate(Item(frame, look))
-        finally:
-            lease.give_back()
+        with self._used() as way:
+            look = make_look(way, {**(attributes or {}), **named})
+            result = frame if look.hidden else way.translate(Item(frame, look))
         if isinstance(image, Frame):
             return result
         return result.planes[0].copy() if result is frame else result.planes[0]
@@ -238,24 +168,7 @@ class Translator:
         """
         looks = Looks({**(attributes or {}), **named}, controls)
         looks.at(self.way)
-        return translated(self._seen(frames), lambda: self._current.lease, looks)
-
-    def swap(self, model: str | Path | Model, **options: Any) -> Future[None]:
-        """Open another model in a thread of its own; it takes over between two frames, and the one before is closed.
-
-        Streams go on without a gap. If the model cannot be opened, everything stays as it is. Of several swaps under
-        way, the last one asked for is the one that stays.
-
-        Args:
-            model: as of :meth:`open`.
-            options: as of :meth:`open`; those left out are as they were when this translator was opened, except
-                ``value_range``, which belongs to a model.
-
-        Returns:
-            Done when the new model has taken over; its ``result()`` raises what :meth:`open` would.
-        """
-        kept = {name: value for name, value in self._options.items() if name != "value_range"}
-        return self._current.swap(lambda: open_way(model, **{**kept, **options}))
+        return self._over(frames, looks)
 
     def on_device(
         self,
@@ -281,10 +194,9 @@ class Translator:
             OptionError: this translator does not run inside a GPU.
             ShapeError: the planes do not fit the format, or are not in the GPU's memory.
         """
-        lease = self._current.take()
-        try:
-            look = make_look(lease.way, {**(attributes or {}), **named})
-            on_device = getattr(lease.way, "on_device", None)
+        with self._used() as way:
+            look = make_look(way, {**(attributes or {}), **named})
+            on_device = getattr(way, "on_device", None)
             if on_device is None:
                 raise OptionError(
                     f"Arrays on a GPU need a backend that runs there; this translator's is '{self.backend.name}'. "
@@ -292,36 +204,3 @@ class Translator:
                 )
             done: tuple[DeviceArray, ...] = on_device(planes, format, color, look)
             return done
-        finally:
-            lease.give_back()
-
-    def close(self) -> None:
-        """Free the model, as soon as no stream runs any more; a second call does nothing."""
-        self._current.close()
-
-    def __reduce__(self) -> NoReturn:
-        raise TypeError(
-            "A Translator holds a loaded network and cannot be pickled or copied; open one in each process."
-        )
-
-    def __enter__(self) -> Translator:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def _seen(self, frames: Iterable[Frame]) -> Generator[Frame, None, None]:
-        """Notes the size of the frames, for which the next model is warmed up."""
-        iterator = iter(frames)
-        try:
-            for frame in iterator:
-                kind_of(frame)
-                self._options["frame_size"] = frame.size
-                yield frame
-                del frame
-        finally:
-            close = getattr(iterator, "close", None)
-            if close is not None:
-                close()

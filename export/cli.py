@@ -20,7 +20,12 @@ from ganlens.engine.spec import Parity, Size
 from .run import load_run, pictures_of
 from .to_onnx import ExportOptions, ExportReport, export_onnx
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+app = typer.Typer(
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
 
 
 class PrecisionName(str, Enum):
@@ -67,7 +72,9 @@ def export(
     parity: Annotated[
         int, typer.Option(metavar="N", min=1, help="Pictures, or seeds of noise, for the parity gate.")
     ] = 8,
-    calibration: Annotated[int, typer.Option(metavar="N", min=1, help="Further pictures that calibrate int8.")] = 32,
+    calibration: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Further pictures that calibrate int8; default: 32.")
+    ] = None,
     opset: Annotated[int, typer.Option(metavar="N", help="ONNX operator set, 17 to 23.")] = 20,
     detail: Annotated[
         float | None,
@@ -79,7 +86,7 @@ def export(
     tensorrt: Annotated[
         bool, typer.Option("--tensorrt", help="Also build the TensorRT plan that engine translate will use.")
     ] = False,
-    force: Annotated[bool, typer.Option("--force", "-y", help="Overwrite the output file.")] = False,
+    force: Annotated[bool, typer.Option("--yes", "-y", "--force", help="Replace an existing output.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the verdict as JSON.")] = False,
 ) -> None:
     """Export a trained generator to ONNX, and keep the file only if it computes what PyTorch computes."""
@@ -87,6 +94,8 @@ def export(
         precision = PrecisionName.FP16 if tensorrt else PrecisionName.FP32
     if tensorrt:
         check_tensorrt(precision)  # now, not after minutes of work
+    if calibration is not None and precision is not PrecisionName.INT8:
+        raise OptionError(f"--calibration goes with --precision int8, not with {precision.value}. Leave it out.")
     options = ExportOptions(
         size=parse_size(size) if size else None,
         dynamic=dynamic,
@@ -97,7 +106,7 @@ def export(
         name=name,
         detail=detail,
         parity_pictures=parity,
-        calibration_pictures=calibration,
+        calibration_pictures=ExportOptions.calibration_pictures if calibration is None else calibration,
         overwrite=force,
     )
     checkpoint = load_run(run)

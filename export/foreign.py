@@ -85,8 +85,8 @@ def load_foreign(path: Path, *, name: str = "", size: int = 0, attributes: tuple
         return Foreign(generator.eval(), found.spec, found.family)
     raise ModelFileError(
         f"{path} is not a known generator: its first weights are {', '.join(list(weights)[:SHOWN])}. Known are "
-        "ResNet-6, ResNet-9 and U-Net of pytorch-CycleGAN-and-pix2pix and the generator of yunjey's StarGAN. For others, "
-        "build the network in PyTorch, and export it with ganlens.export.export_onnx."
+        "ResNet-6, ResNet-9 and U-Net of pytorch-CycleGAN-and-pix2pix and the generator of yunjey's StarGAN. "
+        "For others, build the network in PyTorch, and export it with ganlens.export.export_onnx."
     )
 
 

@@ -19,7 +19,12 @@ from .cli import as_record, verdict_table
 from .foreign import load_foreign
 from .to_onnx import ExportOptions, export_onnx
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+app = typer.Typer(
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
 
 
 @app.command()
@@ -46,10 +51,13 @@ def import_checkpoint(
     dynamic: Annotated[bool, typer.Option("--dynamic", help="Free batch, height and width.")] = False,
     data: Annotated[str, typer.Option(metavar="TEXT", help="What it was trained on, for the record.")] = "not stated",
     data_licence: Annotated[
-        str, typer.Option(metavar="TEXT", help="Licence of that data, and of the weights, for the record.")
+        str, typer.Option(metavar="TEXT", help="Licence of that data, for the record.")
     ] = "not stated",
+    licence: Annotated[
+        str, typer.Option(metavar="TEXT", help="Licence of the weights, or what they may be used for, for the record.")
+    ] = "",
     note: Annotated[str, typer.Option(metavar="TEXT", help="Notes for users, for the record.")] = "",
-    force: Annotated[bool, typer.Option("--force", "-y", help="Overwrite the output file.")] = False,
+    force: Annotated[bool, typer.Option("--yes", "-y", "--force", help="Replace an existing output.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the verdict as JSON.")] = False,
 ) -> None:
     """Turn a checkpoint of another program into an ONNX file for engine translate.
@@ -72,7 +80,7 @@ def import_checkpoint(
         size=found.spec.size.preferred,
         note=" ".join(filter(None, (f"Imported from {checkpoint.name}: {found.family}.", note))),
     )
-    spec = found.spec.model_copy(update={"training": training, "producer": "ganlens.export"})
+    spec = found.spec.model_copy(update={"training": training, "licence": licence, "producer": "ganlens.export"})
     console = Console(stderr=True)
     with tempfile.TemporaryDirectory() as folder, console.status(f"Exporting {spec.name} …"):
         source = str(images) if images is not None else str(make_demo_data(Path(folder))[0])

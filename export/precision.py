@@ -118,7 +118,7 @@ def to_fp16(model: onnx.ModelProto, *, keep_nodes: Collection[str] = (), half_io
 
 
 class _Casts:
-    """The casts that exist so far: one per tensor and type, whoever reads it."""
+    """The casts that exist so far: one per tensor and type, for all of its readers."""
 
     def __init__(self, weights: dict[str, TensorProto]) -> None:
         self.known: dict[tuple[str, int], str] = {}

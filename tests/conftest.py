@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import importlib.util
 import os
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -35,7 +38,36 @@ def cuda_devices() -> int:
     return count.value if works else 0
 
 
+@functools.cache
+def no_browser() -> str:
+    """What is missing for tests in a browser; "" if nothing is."""
+    if importlib.util.find_spec("playwright") is None:
+        return "no playwright; install it with: pip install playwright"
+    if not (os.environ.get("CHROMIUM") or shutil.which("chromium")):
+        return "no Chromium; install it with: apt install chromium, or name one in CHROMIUM"
+    return ""
+
+
+@functools.cache
+def no_rtsp_server() -> str:
+    """What is missing for tests against GStreamer's RTSP server; "" if nothing is."""
+    check = "import gi; gi.require_version('GstRtspServer', '1.0'); from gi.repository import GstRtspServer"
+    python = "/usr/bin/python3"
+    if not Path(python).exists() or subprocess.run([python, "-c", check], capture_output=True, check=False).returncode:
+        return "no RTSP server; install it with: apt install python3-gi gir1.2-gst-rtsp-server-1.0"
+    return ""
+
+
+_NEEDED = {
+    "gpu": (lambda: "" if cuda_devices() else "no NVIDIA GPU", "REQUIRE_CUDA"),
+    "browser": (no_browser, "REQUIRE_BROWSER"),
+    "rtsp": (no_rtsp_server, "REQUIRE_RTSP"),
+}
+"""By marker: what says what is missing, and the variable that makes its absence a failure."""
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Skip tests marked ``gpu`` without a GPU, unless the job says that there must be one."""
-    if item.get_closest_marker("gpu") and not cuda_devices() and os.environ.get("REQUIRE_CUDA") != "1":
-        pytest.skip("no NVIDIA GPU (REQUIRE_CUDA=1 makes this a failure)")
+    """Skip tests that need what is missing here, unless the job says that it must be there."""
+    for marker, (missing, variable) in _NEEDED.items():
+        if item.get_closest_marker(marker) and os.environ.get(variable) != "1" and missing():
+            pytest.skip(f"{missing()} ({variable}=1 makes this a failure)")

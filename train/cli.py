@@ -15,9 +15,9 @@ from pydantic.fields import FieldInfo
 from rich.console import Console
 from rich.logging import RichHandler
 
-from ganlens.engine.errors import EngineError, TrainingError
+from ganlens.engine.errors import EngineError, OptionError, TrainingError
 
-from .config import CycleGANConfig, TrainConfig, make_config, read_values
+from .config import Alias, CycleGANConfig, TrainConfig, make_config, read_values
 from .methods import METHODS
 
 app = typer.Typer(
@@ -26,6 +26,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
 _console = Console(stderr=True)
 
@@ -124,18 +125,21 @@ def _command(method: str, kind: type[TrainConfig]) -> Any:
 
 def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
     kind: Any = str if field.is_required() else type(field.default)
+    other = next((mark.option for mark in field.metadata if isinstance(mark, Alias)), "")
     return _option(
         name,
         kind if not field.is_required() else str | None,
         None if field.is_required() else field.default,
         field.description or "",
+        other,
     )
 
 
-def _option(name: str, kind: Any, default: Any, text: str) -> inspect.Parameter:
+def _option(name: str, kind: Any, default: Any, text: str, other: str = "") -> inspect.Parameter:
     flag = "--" + name.replace("_", "-")
     declaration = f"{flag}/--no-{name.replace('_', '-')}" if kind is bool and default else flag
-    option = typer.Option(declaration, help=text, show_default=default not in (None, ""))
+    declarations = (declaration, f"--{other}") if other else (declaration,)
+    option = typer.Option(*declarations, help=text, show_default=default not in (None, ""))
     return inspect.Parameter(
         name, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=default, annotation=Annotated[kind, option]
     )
@@ -212,13 +216,38 @@ def demo(
     _tell_end(finished, config)
 
 
+@app.command("rollback")
+def rollback(
+    folder: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder.")],
+    to: Annotated[
+        int | None, typer.Option("--to", metavar="STEP", help="Step of a snapshot; without it they are listed.")
+    ] = None,
+) -> None:
+    """Take a run back to one of its snapshots (--keep-every), to train on from there; what it was is kept as well."""
+    with _told_in_one_line():
+        from .rollback import list_snapshots, roll_back
+
+        if to is None:
+            for snapshot in list_snapshots(folder):
+                note = "" if snapshot.complete else "  (generators only)"
+                Console().print(f"{snapshot.step}{note}", highlight=False)
+            return
+        before = roll_back(folder, to)
+    out = shlex.quote(str(folder))
+    text = f"{folder}: back from step {before} to {to}; step {before} is kept as a snapshot. Continue: "
+    from .config import load_config
+
+    method = load_config(folder).method
+    _console.print(f"{text}engine train {method} --out {out} --resume", soft_wrap=True, markup=False, highlight=False)
+
+
 @app.command("compare")
 def compare(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN RUN...", help="Run folders.")],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="The HTML page to write.")] = Path(
         "comparison.html"
     ),
-    force: Annotated[bool, typer.Option("--force", "-y", help="Overwrite the page.")] = False,
+    force: Annotated[bool, typer.Option("--yes", "-y", "--force", help="Replace an existing page.")] = False,
 ) -> None:
     """Put runs beside each other in one HTML page: curves, options that differ, metrics, samples, origin."""
     with _told_in_one_line():
@@ -230,7 +259,7 @@ def compare(
 
 @app.command("evaluate")
 def evaluate(
-    model: Annotated[Path, typer.Argument(help="Run folder or checkpoint (.safetensors).")],
+    model: Annotated[Path, typer.Argument(help="Run folder, checkpoint (.safetensors) or exported model (.onnx).")],
     photos: Annotated[
         list[str] | None, typer.Option(help="Folder or quoted glob of photos; may be given several times.")
     ] = None,
@@ -243,8 +272,27 @@ def evaluate(
         ),
     ] = None,
     size: Annotated[int, typer.Option(help="Side of the square pictures that are compared, in pixels.")] = 256,
-    grid: Annotated[Path | None, typer.Option(help="Write a PNG: photo, colour transfer, model.")] = None,
-    grid_rows: Annotated[int, typer.Option(help="Photos in that PNG.")] = 8,
+    lpips: Annotated[
+        Path | None, typer.Option(help="Learned weights of LPIPS on torchvision's VGG16 (v0.1); for psc-gan.")
+    ] = None,
+    vgg_scaling: Annotated[
+        str, typer.Option(help="Input that --weights were trained for: caffe or torchvision.")
+    ] = "caffe",
+    grid: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write a PNG. Translators: photo, colour transfer, model; editors: original, result, mask, segment."
+        ),
+    ] = None,
+    grid_rows: Annotated[int, typer.Option(help="Photos or faces in that PNG.")] = 8,
+    change: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAMES",
+            help="For editors' --grid: an edit, such as Smiling, Young=0, or several at once: Smiling,Young=0; may be "
+            "given several times. Without a value: the opposite of what the face has.",
+        ),
+    ] = None,
     json: Annotated[Path | None, typer.Option(help="Write the result as JSON.")] = None,
     record: Annotated[
         bool, typer.Option("--record", help="Store the figures in the record of the checkpoint.")
@@ -270,6 +318,8 @@ def evaluate(
     pictures, those held out where a table says whose faces they are.
     """
     with _told_in_one_line():
+        if vgg_scaling not in ("caffe", "torchvision"):
+            raise OptionError(f"--vgg-scaling takes caffe or torchvision, got '{vgg_scaling}'.")
         from .evaluate.command import EvaluateOptions, evaluate_run
 
         told = evaluate_run(
@@ -288,6 +338,9 @@ def evaluate(
                 data=data,
                 holdout=holdout,
                 count=count,
+                changes=tuple(change or ()),
+                lpips=lpips,
+                vgg_scaling=vgg_scaling,  # type: ignore[arg-type]
             ),
         )
     for part in told:

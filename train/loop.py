@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import re
@@ -10,11 +11,11 @@ import threading
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
-import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
@@ -25,9 +26,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
+from torch.utils.tensorboard.summary import hparams
 
 from ganlens.engine.errors import TrainingError
-from ganlens.engine.spec import GeneratorSpec
+from ganlens.engine.spec import AttributeInput, GeneratorSpec
 
 from .averaging import MovingAverage
 from .checkpoint import STATE_NAME, load_generator, load_state, save_generator, save_state, state_stamp
@@ -40,10 +42,11 @@ from .evaluate.metrics import SetDistance
 from .history import HISTORY_NAME, History
 from .methods import method_of
 from .methods.base import Batch, Method, Phase
-from .processes import average_in_place, average_statistics
+from .processes import average_in_place, average_statistics, synchronise_batch_norms
 from .provenance import session
 from .randomness import get_random_state, seed_all, set_random_state
 from .run_lock import LOCK_NAME, only_writer
+from .sample_sheet import make_sheet
 from .specs import hardware, training_record
 
 logger = logging.getLogger(__name__)
@@ -53,6 +56,8 @@ LOG_NAME = "log.txt"
 BEST = "best"
 SNAPSHOTS = "snapshots"
 METRIC_BATCH = 16
+WORTH_AN_ESTIMATE = 100
+"""Steps from which a run is told how long it will take."""
 
 BEFORE_FIRST_CHECKPOINT = frozenset(
     {LOCK_NAME, CONFIG_NAME, PAIRS_NAME, LOG_NAME, HISTORY_NAME, "tensorboard", "samples"}
@@ -79,7 +84,7 @@ class Trainer:
         self.console = console or Console(stderr=True)
         if config.threads:
             torch.set_num_threads(config.threads)
-        self.accelerator = make_accelerator(config.precision)
+        self.accelerator = make_accelerator(config.precision, config.track)
         saved = load_state(config.run) if resume else None
         self._resumed_from = state_stamp(config.run) if resume else None
         if saved is None:
@@ -98,12 +103,18 @@ class Trainer:
         seed_all(config.seed)  # the same on every process, so that all start from the same weights
         self.method = kind(config)
         self.method.prepare(self.dataset, self.schedule)
+        if config.sync_batch_norm and self.accelerator.num_processes > 1:
+            for network in self.method.networks.values():
+                synchronise_batch_norms(network)
         layout = memory_format(config, self.device, self.method.networks.values())
         for network in self.method.networks.values():
             network.to(device=self.device, memory_format=layout)  # type: ignore[call-overload]
         if config.start_from and saved is None:
             take_generators(self.method, config)
         self.averaged = {name: MovingAverage(self.method.networks[name], config.ema) for name in self.method.averaged}
+        if config.compile:
+            for name in self.method.averaged:  # not the discriminators: penalties differentiate their gradients
+                self.method.networks[name].compile()
         for network in self.method.fixed.values():
             network.to(device=self.device, memory_format=layout).eval().requires_grad_(False)  # type: ignore[call-overload]
         self.optimizers = {
@@ -152,10 +163,15 @@ class Trainer:
             self._begin_files()
             purge_step = self.step + 1 if self.step else None  # what a killed run wrote after its last checkpoint
             self._writer = SummaryWriter(str(config.run / "tensorboard"), purge_step=purge_step)
+            if self.step == 0:
+                add_hyperparameters(self._writer, config)
+        if config.track:
+            start_tracker(self.accelerator, config)
         if self.step == 0:
-            if config.sample_every:
+            if config.sample_every or self._sample_is_due():
                 self.sample()
             self.save()  # shows at once that the folder can be written, and makes a run of any age resumable
+        self._tell_length()
         positions = Positions(
             self.step, schedule.steps, config.batch, self.accelerator.process_index, self.accelerator.num_processes
         )
@@ -173,12 +189,12 @@ class Trainer:
                 if self.step % config.log_every == 0 or self.step == schedule.steps:
                     self._log(now - last_log)
                     last_log = now
-                if config.sample_every and (self.step % config.sample_every == 0 or self.step == schedule.steps):
+                if self._sample_is_due():
                     self.sample()
                 if config.metric_every and (self.step % config.metric_every == 0 or self.step == schedule.steps):
                     self.measure()
-                if config.keep_every and self.step % config.keep_every == 0 and self.is_main:
-                    self._write_generators(config.run / SNAPSHOTS / f"step-{self.step:07d}")
+                if config.keep_every and self.step % config.keep_every == 0:
+                    self.save(config.run / SNAPSHOTS / f"step-{self.step:07d}")
                 stop, due = self._agree(interrupted.is_set(), now - last_checkpoint > 60 * config.checkpoint_minutes)
                 if stop or due:
                     self.save()
@@ -188,7 +204,48 @@ class Trainer:
         finished = self.step >= schedule.steps
         if finished:
             self.save()
+        if config.track:
+            self.accelerator.end_training()
         return finished
+
+    def _tell_length(self) -> None:
+        """How long the run will take, from steps on its own data that are taken back: exactly, as a resumed run."""
+        left = self.schedule.steps - self.step
+        if left < WORTH_AN_ESTIMATE:
+            return
+        tried = max(phase.every for phase in self.method.phases)
+        kept = io.BytesIO()  # in the machine's memory, not the GPU's
+        torch.save(self._state([self._rank_state()] * int(self.accelerator.num_processes)), kept)
+        rank = self.accelerator.process_index
+        first = self.step * self.accelerator.num_processes * self.config.batch + rank * self.config.batch
+        rows = [self.dataset[first + number] for number in range(self.config.batch)]
+        batch = tuple(self._to_device(torch.stack(part)) for part in zip(*rows, strict=True))
+        seconds = 0.0
+        for number in range(tried + 1):  # the first allocates
+            started = time.monotonic()
+            self.update(batch)
+            if self.device.type == "cuda":
+                torch.cuda.synchronize(self.device)
+            seconds += time.monotonic() - started if number else 0.0
+        self._sums.clear()
+        self._counts.clear()
+        self._summed = 0
+        for optimizer in self.optimizers.values():
+            optimizer.zero_grad(set_to_none=True)
+        self._restore(torch.load(io.BytesIO(kept.getvalue()), map_location="cpu", weights_only=True))
+        each = seconds / tried
+        logger.info(
+            "about %s: %d steps of %.3g s on this machine, without loading pictures", span(each * left), left, each
+        )
+
+    def _sample_is_due(self) -> bool:
+        config, schedule = self.config, self.schedule
+        if config.sample_every and (self.step % config.sample_every == 0 or self.step == schedule.steps):
+            return True
+        # A second stage begins within its first step, so that its epoch 0 is seen after that.
+        begun = int(schedule.first_stage > 0)
+        steps = (schedule.first_stage + max(begun, e * schedule.steps_per_epoch) for e in config.sampled_epochs)
+        return self.step in steps
 
     @contextmanager
     def _own_folder(self) -> Iterator[None]:
@@ -227,6 +284,8 @@ class Trainer:
             for averaged in self.averaged.values():
                 averaged.restart()
         factor = self.schedule.factor(self.step)
+        portions = split(batch, self.config.accumulate)
+        carried: list[dict[str, Any]] = [{} for _ in portions]
         moved: set[str] = set()
         for phase in self.method.phases:
             if not phase.runs(self.step):
@@ -237,10 +296,14 @@ class Trainer:
             for group in optimizer.param_groups:
                 group["lr"] = self.rates[phase.name] * factor * own
             with only_trainable(self.method.networks, phase.networks):
-                with self.accelerator.autocast():
-                    total, parts = phase.loss(batch, self.step)
                 optimizer.zero_grad(set_to_none=True)
-                self.accelerator.backward(total)
+                for number, part in enumerate(portions):
+                    self._carry(carried[number])
+                    with self.accelerator.autocast():
+                        total, parts = phase.loss(part, self.step)
+                    self.accelerator.backward(total / len(portions))
+                    carried[number] = {name: getattr(self.method, name) for name in self.method.carried}
+                    self._count({f"{phase.name}/total": total, **parts}, len(portions))
             self._average_gradients(phase)
             if self.config.clip_gradients:
                 self.accelerator.unscale_gradients(optimizer)
@@ -248,15 +311,22 @@ class Trainer:
             optimizer.step()
             if phase.after:
                 phase.after()
-            for name, value in {f"{phase.name}/total": total, **parts}.items():
-                self._sums[name] = self._sums.get(name, torch.zeros((), device=self.device)) + value.detach().float()
-                self._counts[name] = self._counts.get(name, 0) + 1
         self._summed += 1
         average_statistics(self.method.networks.values())
         for name, averaged in self.averaged.items():
             if name in moved:
                 averaged.update(self.method.networks[name])
         self.step += 1
+
+    def _carry(self, values: dict[str, Any]) -> None:
+        """Give the method what an earlier phase of this step has left for these pictures."""
+        for name, value in values.items():
+            setattr(self.method, name, value)
+
+    def _count(self, values: dict[str, Tensor], portions: int) -> None:
+        for name, value in values.items():
+            self._sums[name] = self._sums.get(name, torch.zeros((), device=self.device)) + value.detach().float()
+            self._counts[name] = self._counts.get(name, 0) + 1
 
     @property
     def is_main(self) -> bool:
@@ -270,18 +340,22 @@ class Trainer:
 
     # --- files -------------------------------------------------------------------------------------------------------
 
-    def save(self) -> None:
-        """Write the state and the averaged generators with their records."""
+    def save(self, folder: Path | None = None) -> None:
+        """Write the state and the averaged generators with their records, to the run folder or another."""
         self._refuse_not_finite()
-        ranks = [{"random": get_random_state(), "method": self.method.state_dict()}]
+        ranks = [self._rank_state()]
         if self.accelerator.num_processes > 1:
             ranks = gather_object(ranks)
         if self.is_main:
-            self._write(ranks)
+            self._write(ranks, folder or self.config.run)
         self.accelerator.wait_for_everyone()
 
-    def _write(self, ranks: list[dict[str, Any]]) -> None:
-        state = {
+    def _rank_state(self) -> dict[str, Any]:
+        """What belongs to this process alone."""
+        return {"random": get_random_state(), "method": self.method.state_dict()}
+
+    def _state(self, ranks: list[dict[str, Any]]) -> dict[str, Any]:
+        return {
             "version": STATE_VERSION,
             "config": self.config.model_dump_json(),
             "step": self.step,
@@ -293,18 +367,22 @@ class Trainer:
             "scaler": self.accelerator.scaler.state_dict() if self.accelerator.scaler is not None else None,
             "ranks": ranks,
         }
+
+    def _write(self, ranks: list[dict[str, Any]], folder: Path) -> None:
+        state = self._state(ranks)
         # The state last: killed in between, the run is resumed from the one before and writes its generators again. But
         # the first of all states first: from then on there is something to resume.
-        first = not (self.config.run / STATE_NAME).exists()
+        first = not (folder / STATE_NAME).exists()
         try:
+            folder.mkdir(parents=True, exist_ok=True)
             if first:
-                save_state(state, self.config.run)
-            self._write_generators(self.config.run)
+                save_state(state, folder)
+            self._write_generators(folder)
             if not first:
-                save_state(state, self.config.run)
+                save_state(state, folder)
         except (OSError, SafetensorError) as error:
             raise TrainingError(
-                f"The checkpoint could not be written to {self.config.run}: {error}. Free some space, then --resume."
+                f"The checkpoint could not be written to {folder}: {error}. Free some space, then --resume."
             ) from error
 
     def _write_generators(self, folder: Path, metrics: dict[str, float] | None = None) -> None:
@@ -313,7 +391,8 @@ class Trainer:
         )
         folder.mkdir(parents=True, exist_ok=True)
         for stem, (name, spec) in self.method.specs().items():
-            update = {"training": training, "producer": "ganlens.train", "metrics": metrics or {}}
+            update: dict[str, Any] = {"training": training, "producer": "ganlens.train", "metrics": metrics or {}}
+            update["licence"] = self.config.licence
             save_generator(self._saved(name), spec.model_copy(update=update), folder / f"{stem}.safetensors")
 
     def _begin_files(self) -> None:
@@ -406,6 +485,8 @@ class Trainer:
         if self._writer is not None:
             for name, value in values.items():
                 self._writer.add_scalar(name, value, self.step)
+        if self.config.track:
+            self.accelerator.log(values, step=self.step)
 
     def _saved(self, name: str) -> nn.Module:
         return self.method.assemble(name, {name: averaged.module for name, averaged in self.averaged.items()})
@@ -461,7 +542,11 @@ class Trainer:
             columns.append([image[0] for image in self.method.sample(one, networks)])
         if not columns or not columns[0]:
             return
-        grid = np.concatenate([np.concatenate([to_pixels(image) for image in row], axis=1) for row in columns], axis=0)
+        schedule = self.schedule
+        stage = "stage 1" if self.step < schedule.first_stage else ""
+        epoch = f"epoch {(self.step - schedule.first_stage) / schedule.steps_per_epoch:.3g}"
+        pictures = [[to_pixels(image) for image in row] for row in columns]
+        grid = make_sheet(pictures, self.method.captions(), f"step {self.step}, {stage or epoch}")
         folder = self.config.run / "samples"
         folder.mkdir(exist_ok=True)
         Image.fromarray(grid).save(folder / f"step-{self.step:07d}.png")
@@ -562,6 +647,38 @@ class _Bar:
         self._progress.update(task.id, advance=1, speed=speed)
 
 
+def split(batch: Batch, portions: int) -> list[Batch]:
+    """A batch in so many equal parts."""
+    if portions == 1:
+        return [batch]
+    return list(zip(*(part.chunk(portions) for part in batch), strict=True))
+
+
+def span(seconds: float) -> str:
+    """A time in the unit in which one would say it."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 90 * 60:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"
+
+
+def add_hyperparameters(writer: SummaryWriter, config: TrainConfig) -> None:
+    """The options, on TensorBoard's page of hyperparameters."""
+    values = {name: value for name, value in config.effective_values().items() if name not in ("out", "name", "note")}
+    plain = {
+        name: value if isinstance(value, bool | int | float | str) else str(value) for name, value in values.items()
+    }
+    for summary in hparams(plain, {}):  # type: ignore[no-untyped-call]
+        writer.file_writer.add_summary(summary)  # type: ignore[attr-defined]
+
+
+def start_tracker(accelerator: Accelerator, config: TrainConfig) -> None:
+    """Begin a run of the tracker that the configuration names."""
+    values = {name: value for name, value in config.effective_values().items() if name != "out"}
+    accelerator.init_trackers("ganlens", config=values, init_kwargs={config.track: {"name": config.model_name}})
+
+
 def memory_format(config: TrainConfig, device: torch.device, networks: Iterable[nn.Module]) -> torch.memory_format:
     """The layout of a run's pictures and weights: as asked for, or the faster one.
 
@@ -586,7 +703,7 @@ def take_generators(method: Method, config: TrainConfig) -> None:
         raise TrainingError(f"--start-from {config.start_from}: {config.method} does not start from a generator.")
     for stem, (name, spec) in files.items():
         generator, given = load_generator(Path(config.start_from) / f"{stem}.safetensors")
-        if given.attributes != spec.attributes:
+        if _labels(given) != _labels(spec):
             raise TrainingError(
                 f"--start-from {config.start_from}: its generator takes {_names(given)}; this run's takes "
                 f"{_names(spec)}. Give the same --attributes, in the same order."
@@ -598,6 +715,11 @@ def take_generators(method: Method, config: TrainConfig) -> None:
                 f"--start-from {config.start_from}: its {stem} is a {given.tier} network ({given.options}), this run's "
                 f"is {spec.tier} ({spec.options}). Give the same --tier, --shape, --norm and --activation."
             ) from error
+
+
+def _labels(spec: GeneratorSpec) -> AttributeInput | None:
+    """What a generator's network takes, whatever a user's value means."""
+    return spec.attributes.model_copy(update={"strengths": {}}) if spec.attributes else None
 
 
 def _names(spec: GeneratorSpec) -> str:
@@ -622,11 +744,17 @@ def refuse_used_folder(folder: Path) -> None:
         raise TrainingError(f"{folder} exists and is not empty. Choose another --out; nothing is overwritten.")
 
 
-def make_accelerator(precision: str) -> Accelerator:
-    """An Accelerator of this precision, also where the process has trained in another one before."""
+def make_accelerator(precision: str, track: str = "") -> Accelerator:
+    """An Accelerator of this precision, also where the process has trained in another one before.
+
+    Raises:
+        TrainingError: the tracker is not installed.
+    """
+    if track and find_spec(track) is None:
+        raise TrainingError(f"--track {track} needs the package {track}. Install it: pip install 'ganlens[{track}]'.")
     if AcceleratorState._shared_state and AcceleratorState().mixed_precision != precision:
         AcceleratorState._reset_state()
-    return Accelerator(mixed_precision=precision)
+    return Accelerator(mixed_precision=precision, log_with=track or None)
 
 
 @contextmanager
@@ -663,7 +791,8 @@ def catch_interrupt() -> Iterator[threading.Event]:
         event.set()
         logger.warning("stopping after this step; the run is saved and can be resumed")
 
-    previous = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    signals = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    previous = {number: signal.signal(number, handle) for number in signals}
     try:
         yield event
     finally:

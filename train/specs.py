@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from ganlens.engine.model.strengths import default_strengths
 from ganlens.engine.spec import AttributeInput, GeneratorSpec, ImageOutput, SizeRule, Training
 
 from .config import EditorConfig, TrainConfig
@@ -44,9 +45,14 @@ def image_to_image_spec(config: TrainConfig, name: str) -> GeneratorSpec:
 
 
 def attribute_spec(config: EditorConfig, *, mask: bool, complement: bool, border_px: int = 0) -> GeneratorSpec:
-    """The record of a generator that takes a picture and attributes and gives a picture, or segment and mask."""
+    """The record of a generator that takes a picture and attributes and gives a picture, or segment and mask.
+
+    With the complement, an attribute has a neutral value: there strengths are recorded, linear until ``engine relabel
+    --strengths`` has measured what an entry shows.
+    """
     names = config.attribute_names
     hair = tuple(names[column] for column in hair_columns(names))
+    port = AttributeInput(names=names, groups=(hair,) if len(hair) > 1 else (), complement=complement)
     options = network_options(config)
     if config.tier == "stargan":
         options = {"width": config.generator_width}
@@ -55,7 +61,7 @@ def attribute_spec(config: EditorConfig, *, mask: bool, complement: bool, border
         architecture=config.method,
         tier=config.tier,
         options=options,
-        attributes=AttributeInput(names=names, groups=(hair,) if len(hair) > 1 else (), complement=complement),
+        attributes=default_strengths(port) if complement else port,
         output=ImageOutput(kind="segment", mask="mask") if mask else ImageOutput(),
         size=SizeRule(
             multiple_of=GENERATORS[config.tier].multiple_of,

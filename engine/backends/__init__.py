@@ -15,7 +15,7 @@ from ..model import Model
 from ..spec import ValueRange
 from .auto import open_auto
 from .base import Array, Backend, BackendStatus, Choice, FunctionBackend, ModelBackend, Output
-from .registry import BACKENDS, BackendEntry, open_named, status, warm_up
+from .registry import BACKENDS, BackendEntry, is_remote, open_named, status, warm_up
 
 __all__ = [
     "AUTO",
@@ -59,7 +59,7 @@ def open_backend(
     Args:
         model: what :func:`ganlens.engine.model.open` gave; or the path of an ONNX file, the name of a shipped model,
             or the path of a TensorRT plan with its record beside it, which is opened as it is.
-        backend: one of :data:`BACKENDS`, or "auto".
+        backend: one of :data:`BACKENDS`, "auto", or the address of a Triton server: ``triton://HOST:PORT/NAME``.
         size: (height, width) it will run at, rounded up to what the model takes; the model's own size by default.
         threads: threads inside one operator; by default the CPUs that this process may use.
         spin: let idle threads of the library burn their core; see :class:`~.onnxruntime_backend.OnnxRuntimeCpu`.
@@ -75,7 +75,7 @@ def open_backend(
         ModelFileError, ShapeError: the file is not a model that the engine can run.
         MissingExtra, BackendUnavailable: the backend asked for, or every backend, cannot run here.
     """
-    if backend != AUTO and backend not in BACKENDS:
+    if backend != AUTO and backend not in BACKENDS and not is_remote(backend):
         raise OptionError(f"No backend is called {backend!r}. {did_you_mean(backend, [*BACKENDS, AUTO])}")
     if threads is not None and threads < 1:
         raise OptionError(f"threads: got {threads}, expected at least 1.")

@@ -6,11 +6,13 @@ import contextlib
 import ctypes
 import importlib.util
 import io
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..cancel import cancellable
 from ..cuda.driver import extra_for
 from ..errors import BackendError, BackendUnavailable, MissingExtra, ModelFileError
 from ..model import Model
@@ -122,6 +124,25 @@ class OnnxRuntimeCpu(ModelBackend):
     def _free(self) -> None:
         del self._session
 
+    def _call(self, run: Callable[[Any], Any], options: Any, failed: str) -> Any:
+        """Run the session; a signal that waits for its end can have it ended, see :mod:`~ganlens.engine.cancel`.
+
+        Args:
+            run: takes ``options``, ONNX Runtime's RunOptions.
+            failed: beginning of the error's message.
+
+        Raises:
+            BackendError: the library failed, or was told to end.
+        """
+        try:
+            with cancellable(lambda: setattr(options, "terminate", True)):
+                return run(options)
+        except Exception as error:  # the library raises classes of its own without a common base
+            if options.terminate:
+                options.terminate = False
+                raise BackendError(f"{self.title} was stopped while it ran.") from error
+            raise BackendError(f"{failed}: {_one_line(error)}") from error
+
 
 class OnnxRuntimeCuda(OnnxRuntimeCpu):
     """ONNX Runtime's CUDA provider, on a stream of ours where cuda-bindings is installed.
@@ -206,10 +227,13 @@ class _Binding:
         session = backend._session
         # The first run lets the library choose the output's shape; bound buffers would hide a wrong one.
         feeds = {name: np.zeros(shape, dtype) for (name, dtype), shape in zip(backend._inputs, shapes, strict=True)}
-        try:
-            came = session.run([name for name, _ in backend._outputs], feeds)
-        except Exception as error:
-            raise BackendError(f"{backend.library} failed on an input of {shapes[0]}: {_one_line(error)}") from error
+        self._options = backend._ort.RunOptions()
+        names = [name for name, _ in backend._outputs]
+        came = backend._call(
+            lambda options: session.run(names, feeds, options),
+            self._options,
+            f"{backend.library} failed on an input of {shapes[0]}",
+        )
         backend.check_outputs(tuple(array.shape for array in came), shapes)
         self._halves = [
             np.empty(shape, dtype) if dtype == np.float16 else None
@@ -231,10 +255,11 @@ class _Binding:
             if half is not None:
                 np.copyto(half, array, casting="same_kind")
             self._binding.bind_cpu_input(name, array if half is None else half)
-        try:
-            backend._session.run_with_iobinding(self._binding)
-        except Exception as error:
-            raise BackendError(f"{backend.library} failed on {backend.title}: {_one_line(error)}") from error
+        backend._call(
+            lambda options: backend._session.run_with_iobinding(self._binding, options),
+            self._options,
+            f"{backend.library} failed on {backend.title}",
+        )
         for raw, answer in zip(self._raw, self._answer, strict=True):
             if raw is not answer:
                 np.copyto(answer, raw)
@@ -286,10 +311,11 @@ class DeviceRun:
     def run(self) -> None:
         """Start the session on its own stream."""
         backend = self._backend
-        try:
-            backend._session.run_with_iobinding(self._binding, self._options)
-        except Exception as error:
-            raise BackendError(f"{backend.library} failed on {backend.title}: {_one_line(error)}") from error
+        backend._call(
+            lambda options: backend._session.run_with_iobinding(self._binding, options),
+            self._options,
+            f"{backend.library} failed on {backend.title}",
+        )
 
 
 def cpu_status() -> BackendStatus:

@@ -72,6 +72,8 @@ def open_named(
         OptionError: a GPU was given, and the backend runs on the CPU.
         MissingExtra, BackendUnavailable, ModelFileError, ShapeError: see :func:`~ganlens.engine.backends.open_backend`.
     """
+    if is_remote(name):
+        return _open_remote(name, model, device)
     entry = BACKENDS[name]
     cls = getattr(importlib.import_module(entry.module, __package__), entry.cls)
     if device is not None and not entry.on_gpu:
@@ -88,6 +90,24 @@ def open_named(
             opened.close()
             raise
     return opened
+
+
+def is_remote(name: str) -> bool:
+    """Whether a backend's name is the address of a server that runs the network."""
+    return name.startswith("triton://")
+
+
+def _open_remote(address: str, model: Model, device: int | None) -> ModelBackend:
+    from .triton_backend import Triton
+
+    if device is not None:
+        raise OptionError(f"got GPU {device}; {address} runs the network on the server. Leave the device out.")
+    if not model.sizes_known:
+        raise OptionError(
+            f"{model.name} has no ganlens record that says which sizes it takes, and {address} is not asked. Give it "
+            "one with engine relabel, or export it with engine export."
+        )
+    return Triton(address, model)
 
 
 def warm_up(backend: ModelBackend, size: tuple[int, int] | None, batch: int | None) -> None:

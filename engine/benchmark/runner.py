@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, get_args
 
@@ -24,6 +25,7 @@ from ..errors import BackendError, EngineError, ExportError, MissingExtra, Optio
 from ..media.uri import open_source
 from ..model import Model as OpenModel
 from ..model import open as open_model
+from ..model import read_model_spec
 from ..parity import Precision
 from ..spec import GeneratorSpec, ValueRange
 from ..timing import Histogram
@@ -87,6 +89,15 @@ class Plan:
     value_range: ValueRange | None = None
     also: tuple[str, ...] = ()
     """Models of which only the throughput is measured."""
+
+    @cached_property
+    def opened(self) -> dict[str, OpenModel]:
+        """All models by name, read once.
+
+        Raises:
+            UnknownModel, ModelFileError, OptionError: see :func:`ganlens.engine.model.open`.
+        """
+        return {name: open_model(name, self.value_range) for name in (*self.models, *self.also)}
 
 
 @dataclass(frozen=True)
@@ -230,7 +241,7 @@ class _Benchmark:
         return self.plan.sizes or (model.spec.size.fixed or model.spec.size.preferred,)
 
     def open_model(self, given: str, scenarios: tuple[Scenario, ...]) -> ModelFile:
-        opened = open_model(given, self.plan.value_range)
+        opened = self.plan.opened[given]
         path, spec = opened.path, opened.spec
         if opened.kind == "plan":
             raise OptionError(
@@ -356,7 +367,7 @@ class _Benchmark:
         key = (path, one.size)
         if key not in self.references:
             stored = str(self.folder / f"reference-{len(self.references)}.npz")
-            job = self.job(one, "reference", (), model=str(path), reference=stored)
+            job = self.job(one, "reference", (), model=str(path), sha256="", reference=stored)
             try:
                 answer = self.worker(job, 0.0)
             except BackendError as error:
@@ -381,6 +392,7 @@ class _Benchmark:
         values: dict[str, Any] = {
             "kind": kind,
             "model": str(one.model.path),
+            "sha256": one.model.opened.file.sha256,
             "backend": one.backend,
             "size": one.size,
             "threads": self.threads,
@@ -691,11 +703,11 @@ def _with_twins(models: Sequence[ModelFile]) -> list[ModelFile]:
     found = []
     for model in models:
         if model.reference is None and model.spec.weights_sha256:
-            others = [other.path for other in models if other.precision == "fp32"]
+            others = {other.path: other.spec for other in models if other.precision == "fp32"}
             beside = [path for path in sorted(model.path.parent.glob("*.onnx")) if path != model.path]
-            for path in [*others, *beside]:
+            for path in dict.fromkeys([*others, *beside]):
                 try:
-                    spec = open_model(path).spec
+                    spec = others.get(path) or read_model_spec(path)
                 except EngineError:
                     continue
                 if spec.precision == "fp32" and spec.weights_sha256 == model.spec.weights_sha256:

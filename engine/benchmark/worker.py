@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -22,7 +23,8 @@ import numpy as np
 from ..backends import available, open_backend
 from ..backends.base import Array, ModelBackend, Output
 from ..controls import Controls
-from ..errors import BackendUnavailable, EngineError, MissingExtra
+from ..errors import BackendUnavailable, EngineError, MissingExtra, ModelFileError
+from ..model import Model
 from ..model import open as open_model
 from ..model.attributes import attribute_vector, label_vectors
 from ..model.latents import draw, seeded
@@ -66,6 +68,20 @@ class Job:
     precision: str = "fp32"
     spawned: float = 0.0
     """``time.monotonic()`` of the parent when it started this process."""
+    sha256: str = ""
+    """SHA-256 of the model as the parent read it; empty: not compared."""
+
+    @cached_property
+    def opened(self) -> Model:
+        """The model, read once in this process.
+
+        Raises:
+            ModelFileError: it was replaced since the benchmark began.
+        """
+        model = open_model(self.model, self.value_range)
+        if self.sha256 not in ("", model.file.sha256):
+            raise ModelFileError(f"{self.model} was changed or replaced since the benchmark began. Start it again.")
+        return model
 
 
 class Opener(Protocol):
@@ -168,7 +184,7 @@ def run(job: Job, opener: Opener) -> dict[str, Any]:
 
 def open_subject(job: Job, scenario: str, in_flight: int, batch: int) -> OpenSubject:
     """The model on the backend, with frames for the scenario: pictures of its own size, or frames of a 720p camera."""
-    spec = open_model(job.model, job.value_range).spec
+    spec = job.opened.spec
     if spec.image is None:
         return NoiseSubject(job, batch)
     if scenario == "live":
@@ -178,13 +194,12 @@ def open_subject(job: Job, scenario: str, in_flight: int, batch: int) -> OpenSub
         frames = [Frame.from_rgb(picture) for picture in np.load(job.pictures)]
         framing = Framing("fit", size=None if spec.size.fixed else job.size)
     translator = Translator.open(
-        job.model,
+        job.opened,
         backend=job.backend,
         framing=framing,
         threads=job.threads,
         in_flight=in_flight,
         batch=batch if batch > 1 else None,
-        value_range=job.value_range,
         frame_size=frames[0].size,
         strict=True,
     )
@@ -236,7 +251,7 @@ class NoiseSubject:
     in_flight = 1
 
     def __init__(self, job: Job, batch: int) -> None:
-        self._backend = open_backend(job.model, job.backend, size=job.size, threads=job.threads, batch=batch)
+        self._backend = open_backend(job.opened, job.backend, size=job.size, threads=job.threads, batch=batch)
         self._inputs = network_inputs(self._backend.spec, job)
         self._times = StageTimes()
         self.batch = batch
@@ -299,21 +314,22 @@ def make_reference(job: Job) -> dict[str, Any]:
     """Write what ONNX Runtime's CPU provider computes without optimisations."""
     import onnxruntime
 
-    model = open_model(job.model, job.value_range)
-    spec = model.spec
+    spec = job.opened.spec
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.intra_op_num_threads = job.threads
     options.log_severity_level = 4
-    session = onnxruntime.InferenceSession(str(model.path), options, providers=["CPUExecutionProvider"])
+    source = job.opened.source()
+    given = source if isinstance(source, bytes) else str(source)
+    session = onnxruntime.InferenceSession(given, options, providers=["CPUExecutionProvider"])
     ports = [port.name for port in (spec.image, spec.attributes, spec.latent) if port is not None]
     outputs = [spec.output.name, *([spec.output.mask] if spec.output.mask else [])]
     dims = session.get_inputs()[0].shape[0]
     batch = dims if isinstance(dims, int) else 1
     answers: list[list[Array]] = []
     for inputs in network_inputs(spec, job):
-        given = [np.repeat(array, batch, axis=0) for array in inputs if array is not None]
-        answers.append([part[:1] for part in session.run(outputs, dict(zip(ports, given, strict=True)))])
+        arrays = [np.repeat(array, batch, axis=0) for array in inputs if array is not None]
+        answers.append([part[:1] for part in session.run(outputs, dict(zip(ports, arrays, strict=True)))])
     parts = {f"part{number}": np.stack(part) for number, part in enumerate(zip(*answers, strict=True))}
     np.savez(job.reference, **parts)  # type: ignore[arg-type]
     return {"reference": f"ONNX Runtime {onnxruntime.__version__}, CPU, fp32, no graph optimisation"}
@@ -323,9 +339,7 @@ def judge(job: Job) -> dict[str, Any]:
     """Compare the backend's pictures with the reference's."""
     with np.load(job.reference) as stored:
         reference = [stored[f"part{number}"] for number in range(len(stored.files))]
-    with open_backend(
-        job.model, job.backend, size=job.size, threads=job.threads, value_range=job.value_range
-    ) as backend:
+    with open_backend(job.opened, job.backend, size=job.size, threads=job.threads) as backend:
         rows = []
         for number, inputs in enumerate(network_inputs(backend.spec, job)):
             found = _run_one(backend, inputs)

@@ -1,5 +1,5 @@
-"""The command line: ``engine translate | live | generate | benchmark | models | info | backends | build | cache | train
-| export``.
+"""The command line: ``engine translate | live | generate | benchmark | evaluate | models | info | backends | build |
+cache | gstreamer | triton | train | export``.
 
 Only this package prints. What a command needs is imported when it runs, so that ``engine --help`` answers at once and
 ``engine`` works without the packages of the extras.
@@ -19,10 +19,12 @@ from typer.core import TyperGroup
 
 from ..errors import EngineError, MissingExtra, did_you_mean
 from .cache import app as cache_app
+from .gstreamer import app as gstreamer_app
 from .log import LogThatMayClose
 from .options import (
     BenchmarkOptions,
     BuildOptions,
+    EvaluateOptions,
     GenerateOptions,
     LiveOptions,
     Range,
@@ -30,6 +32,7 @@ from .options import (
     TranslateOptions,
     command,
 )
+from .triton import app as triton_app
 
 
 class _Commands(TyperGroup):
@@ -46,6 +49,7 @@ _OTHER_WORDS = {
     "run": "translate", "convert": "translate", "filter": "translate", "apply": "translate", "video": "translate",
     "process": "translate", "list": "models", "ls": "models", "devices": "backends", "gpus": "backends",
     "onnx": "export", "compile": "build", "trt": "build", "tensorrt": "build", "show": "info", "sample": "generate",
+    "gst": "gstreamer",
 }  # fmt: skip
 """What other programs call a command."""
 
@@ -118,6 +122,12 @@ def _benchmark(options: BenchmarkOptions) -> None:
     raise typer.Exit(run(options))
 
 
+def _evaluate(options: EvaluateOptions) -> None:
+    from .evaluate import run
+
+    raise typer.Exit(run(options))
+
+
 def _build(options: BuildOptions) -> None:
     from .build import build
 
@@ -134,6 +144,7 @@ app.command("translate", short_help="Translate videos and pictures.")(command(Tr
 app.command("live", short_help="Filter a camera or a stream live.")(command(LiveOptions, _live))
 app.command("generate", short_help="Make pictures from noise.")(command(GenerateOptions, _generate))
 app.command("benchmark", short_help="Measure speed and quality on this machine.")(command(BenchmarkOptions, _benchmark))
+app.command("evaluate", short_help="Judge a style by gates, on your pictures.")(command(EvaluateOptions, _evaluate))
 
 
 @app.command()
@@ -218,6 +229,8 @@ def _missing(what: str, error: ModuleNotFoundError, extra: str) -> Exception:
 
 
 app.add_typer(cache_app)
+app.add_typer(gstreamer_app)
+app.add_typer(triton_app)
 
 
 def main() -> None:

@@ -28,7 +28,6 @@ from ..benchmark.runner import (
     benchmark,
 )
 from ..errors import MediaError, OptionError, reason
-from ..model import open as open_model
 from ..model import shipped
 from ..model.description import parse_value_range
 from .interrupt import INTERRUPTED, terminate_as_interrupt
@@ -145,7 +144,7 @@ def parse_share(option: str, text: str) -> float:
 def _check_same_models(old: Result, plan: Plan, path: Path | None) -> None:
     """Refuse an old result of other models before anything is measured."""
     theirs = {model.sha256: model.name for model in old.models}
-    mine = [open_model(name, plan.value_range).file.sha256 for name in (*plan.models, *plan.also)]
+    mine = [model.file.sha256 for model in plan.opened.values()]
     if not any(digest in theirs for digest in mine):
         names = ", ".join(dict.fromkeys(theirs.values())) or "nothing"
         raise OptionError(

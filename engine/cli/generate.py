@@ -14,16 +14,15 @@ from rich.console import Console
 from .. import model as models
 from ..cpu_budget import ThreadBudget
 from ..errors import MediaError, OptionError
-from ..generator import Generator, Picture
-from ..media import CONTAINERS, FrameFormat, VideoSink
+from ..generator import Generator, Picture, WalkSource
+from ..media import CONTAINERS, VideoSink
 from ..media.contact_sheet import make_grid
 from ..media.pictures import IMAGE_SUFFIXES, check_target, write_image
 from ..model.attributes import groups_text
 from ..model.latents import read_latents
 from ..pixels.frame import Frame
+from ..session import Session
 from ..spec import GeneratorSpec
-from ..threads import Writer
-from ..timing import StageTimes
 from .interrupt import INTERRUPTED, terminate_as_interrupt
 from .options import GenerateOptions
 from .progress import FrameProgress, plan_progress
@@ -64,6 +63,8 @@ def run(job: GenerateOptions) -> int:
         for option, value in (("--fps", job.fps), ("--seconds", job.seconds)):
             if value is not None:
                 raise OptionError(f"{option} needs a video as output ({', '.join(CONTAINERS)}); {output} is not one.")
+    if kind != "grid" and not job.captions:
+        raise OptionError(f"--no-captions goes with a grid of pictures, not with {output}. Leave it out.")
     console = Console(stderr=True, quiet=job.quiet, highlight=False)
     with (
         terminate_as_interrupt(),
@@ -197,38 +198,16 @@ def _make_walk(job: GenerateOptions, generator: Generator, output: str, console:
     if not 0 < seconds < float("inf"):
         raise OptionError(f"--seconds: got {seconds:g}, expected a positive number.")
     total = round(seconds * fps)
-    frames = generator.walk(total, **draws)
     rate = Fraction(fps).limit_denominator(1001)
-    spec = generator.spec
-    size = spec.size.fixed or spec.size.preferred
-    format = FrameFormat(size, "rgb24", rate, time_base=1 / rate)
-    status = 0
-    times = generator.times
-    with VideoSink(output, format, overwrite=job.overwrite) as sink:
-        progress = FrameProgress(console, total, times, quiet=job.quiet)
-        try:
-            with progress, Writer(_encoder(sink, times)) as writer:
-                for number, pixels in enumerate(frames):
-                    writer.write(Frame.from_rgb(pixels, time=number / rate))
-                    progress.advance()
-        except KeyboardInterrupt:
-            status = INTERRUPTED
-        sink.close(complete=status == 0)
-        done = progress.seconds
-    notes = list(sink.notes)
-    if status == INTERRUPTED:
-        notes.append(f"Stopped after {progress.frames} frames; the file is finished there and plays.")
-    for note in notes:
+    source = WalkSource(generator, total, rate, **draws)
+    sink = VideoSink(output, source.format, overwrite=job.overwrite)
+    progress = FrameProgress(console, total, generator.times, quiet=job.quiet)
+    session = Session(source, None, sink, on_frame=lambda _: progress.advance(), times=generator.times)
+    with progress:
+        report = session.run()
+    for note in report.notes:
         console.print(f"note: {note}", soft_wrap=True, markup=False)
-    return Result(status, progress.frames, done, [])
-
-
-def _encoder(sink: VideoSink, times: StageTimes) -> Any:
-    def encode(frame: Frame) -> None:
-        with times.measure("encode"):
-            sink.write(frame)
-
-    return encode
+    return Result(INTERRUPTED if report.stopped else 0, report.frames, report.seconds, [])
 
 
 def _counted(pictures: Iterator[Picture], progress: FrameProgress) -> Iterator[Picture]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import sys
 import threading
 import time
@@ -28,15 +29,17 @@ from ..media.file.codecs import CONTAINERS
 from ..media.limits import allow
 from ..media.live.v4l2 import PixelLayout, capture_devices, output_devices
 from ..media.uri import SINKS, SOURCES, open_sink, open_source, scheme_of
+from ..model.attributes import parse_settings
 from .interrupt import terminate_as_interrupt
 from .options import DEFAULT_MODEL, LiveOptions
-from .parse import parse_settings, parse_size
+from .parse import parse_size
 from .report import write_record
 
 _DEFAULT_HOST, _DEFAULT_PORT, _PORTS = "127.0.0.1", 8000, 20
 _LOG_EVERY_S = 10.0
 _REFRESH_S = 0.25
 _STEP = 0.1
+_KEY = re.compile(r"\x1b[\[O].|.", re.DOTALL)
 _COMPARE = ("off", "split", "side")
 _KEYS = "1-9 model  ←→ attribute  ↑↓ value  c compare  m mirror  s snapshot  r record  space original  q quit"
 
@@ -292,7 +295,7 @@ def _log(session: LiveSession, console: Console, end: float | None) -> None:
     while not session.wait(_REFRESH_S) and not _over(end):
         state = session.state()
         source, model = state["source"], state["model"]
-        now = (source["state"], source["message"], model["running"], model["state"], model["message"])
+        now = (source["state"], source["message"], *(model[name] for name in ("running", "state", "message", "size")))
         if now != seen or time.monotonic() - logged > _LOG_EVERY_S:
             seen, logged = now, time.monotonic()
             stamp = time.strftime("%H:%M:%S")
@@ -387,10 +390,11 @@ class _Keys:
         while not self.quit.is_set():
             if not select.select([handle], [], [], 0.2)[0]:
                 continue
-            text = os.read(handle, 8).decode("utf-8", "replace")
+            text = os.read(handle, 1024).decode("utf-8", "replace")
             if not text:
                 return
-            self.press(text)
+            for key in _KEY.findall(text):  # a key that is held gives several at once
+                self.press(key.replace("\x1bO", "\x1b["))
 
     def press(self, key: str) -> None:
         """Do what a key means; an unknown one does nothing."""
@@ -409,7 +413,9 @@ class _Keys:
         """The attribute that the arrow keys change, and its value."""
         name = self._name()
         value = self._value(name)
-        bar = "█" * round(value * 20) + "░" * (20 - round(value * 20))
+        lowest, highest = self._bounds(name)
+        full = round((value - lowest) / (highest - lowest) * 20)
+        bar = "█" * full + "░" * (20 - full)
         return f"{name.replace('_', ' ').lower():<24} {bar} {value:.0%}"
 
     def _names(self) -> list[str]:
@@ -425,7 +431,11 @@ class _Keys:
         if name == "strength":
             return settings.opacity
         port = self._session.model.spec.attributes
-        return settings.attributes.get(name, 0.5 if port is not None and port.complement else 0.0)
+        return settings.attributes.get(name, port.rest(name) if port is not None else 0.0)
+
+    def _bounds(self, name: str) -> tuple[float, float]:
+        port = self._session.model.spec.attributes
+        return (0.0, 1.0) if name == "strength" or port is None else port.bounds(name)
 
     def _next_attribute(self, step: int) -> str:
         self._attribute = (self._attribute + step) % len(self._names())
@@ -433,7 +443,8 @@ class _Keys:
 
     def _turn(self, step: float) -> str:
         name = self._name()
-        value = round(min(1.0, max(0.0, self._value(name) + step)), 2)
+        lowest, highest = self._bounds(name)
+        value = round(min(highest, max(lowest, self._value(name) + step)), 2)
         if name == "strength":
             self._session.set_controls(opacity=value)
         else:

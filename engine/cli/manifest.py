@@ -20,7 +20,7 @@ NAME = "manifest.jsonl"
 
 _WITHOUT_EFFECT = """
 inputs video image images output name threads device in_flight batch encoder_threads decoder_threads spin strict
-json_output overwrite verbose quiet jobs shard resume manifest retries
+json_output overwrite verbose quiet jobs ray shard resume manifest retries
 """
 WITHOUT_EFFECT = frozenset(_WITHOUT_EFFECT.split())
 """Options that do not change what is in an output."""
@@ -75,6 +75,8 @@ class Manifest:
             if not isinstance(row, dict) or row.get("schema") != SCHEMA:
                 continue
             if row.get("settings") != json.loads(json.dumps(self._settings)):
+                if row.get("status") not in ("done", "stopped"):
+                    continue  # it made nothing
                 changed = _difference(row.get("settings"), self._settings)
                 raise OptionError(
                     f"{file} was made with another model or other options ({changed}). Give the same ones, or another "

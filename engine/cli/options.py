@@ -19,8 +19,32 @@ import typer
 DEFAULT_MODEL = "starry"
 """The shipped model that is used where none is named."""
 
+
+def complete_model(incomplete: str) -> list[str]:
+    """Names of shipped models, for the shell's completion."""
+    from importlib.resources import files
+
+    folder = files("ganlens.engine.model") / "shipped"
+    names = [entry.name.removesuffix(".onnx") for entry in folder.iterdir() if entry.name.endswith(".onnx")]
+    return sorted(name for name in names if name.startswith(incomplete))
+
+
+def complete_backend(incomplete: str) -> list[str]:
+    """Names of backends, for the shell's completion."""
+    from ..backends import AUTO, BACKENDS
+
+    return [name for name in (AUTO, *BACKENDS) if name.startswith(incomplete)]
+
+
 Model = Annotated[
-    str, typer.Option("--model", "-m", metavar="MODEL", help="A name that 'engine models' lists, or an ONNX file.")
+    str,
+    typer.Option(
+        "--model",
+        "-m",
+        metavar="MODEL",
+        help="A name that 'engine models' lists, or an ONNX file.",
+        autocompletion=complete_model,
+    ),
 ]
 Range = Annotated[
     str | None,
@@ -32,7 +56,11 @@ Range = Annotated[
 ]
 Backend = Annotated[
     str,
-    typer.Option(metavar="NAME", help="auto, or a name from 'engine backends'; a named backend never falls back."),
+    typer.Option(
+        metavar="NAME",
+        help="auto, a name from 'engine backends', or triton://HOST:8001/NAME; a named backend never falls back.",
+        autocompletion=complete_backend,
+    ),
 ]
 Strict = Annotated[
     bool, typer.Option("--backend-strict", help="Fail rather than fall back to the next backend, or to host memory.")
@@ -166,6 +194,14 @@ class TranslateOptions:
         int,
         option("--jobs", "-j", min=1, max=256, help="Several inputs: number of processes that work at the same time."),
     ] = 1
+    ray: Annotated[
+        str | None,
+        option(
+            metavar="ADDRESS|local",
+            help="Spread the inputs over a Ray cluster whose nodes see the same folders (extra 'ray'); --jobs inputs "
+            "at the same time, default: one per core.",
+        ),
+    ] = None
     resume: Annotated[bool, option("--resume", help="Several inputs: skip what the manifest lists as finished.")] = (
         False
     )
@@ -177,6 +213,14 @@ class TranslateOptions:
         str | None, option(metavar="I/N", help="Only every N-th input, starting at the I-th: one shard per machine.")
     ] = None
     retries: Annotated[int, option(min=0, max=100, help="Several inputs: number of retries after a failure.")] = 0
+    segment: Annotated[
+        str | None,
+        option(
+            metavar="TIME",
+            help="Long videos: keep each part of this length (60, 10:00) as soon as it is done; after a kill --resume "
+            "continues there. The parts become one file at the end.",
+        ),
+    ] = None
     codec: Annotated[
         str | None,
         option(metavar="NAME", help="h264, hevc, vp9, av1 or ffv1; default: the usual one of the container."),
@@ -403,6 +447,7 @@ class RelabelOptions:
 
     \b
     engine relabel face.onnx -o new.onnx --strengths faces/ --experimental young,male
+    engine relabel mine.onnx -o new.onnx --detail 0.5 --licence CC-BY-4.0
     engine info face.onnx --json > record.json      # edit it, then:
     engine relabel face.onnx -o new.onnx --record record.json
     """
@@ -424,6 +469,13 @@ class RelabelOptions:
     experimental: Annotated[
         str | None,
         option(metavar="A,B,...", help="Attributes with unreliable edits; 'translate --set' warns about them."),
+    ] = None
+    detail: Annotated[
+        float | None,
+        option(min=0, max=1, help="Fraction of the original's fine detail that the runtime adds back by default."),
+    ] = None
+    licence: Annotated[
+        str | None, option(metavar="TEXT", help="Licence of the weights, or what they may be used for.")
     ] = None
     backend: Backend = "auto"
     overwrite: Yes = False
@@ -543,6 +595,67 @@ class BenchmarkOptions:
         bool, option("--quick", help="Fewer and shorter runs: 2 seconds a row in 3 runs. For a first look.")
     ] = False
     as_json: Annotated[bool, option("--json", help="Print the result as JSON instead of the table.")] = False
+    quiet: Quiet = False
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluateOptions:
+    """Judge a style by gates: colour, contrast, detail, grid, frame line, flicker, size and cost.
+
+    \b
+    engine evaluate starry --photos photos/
+    engine evaluate mine.onnx --photos photos/ --target paintings/ --clip people.mp4 -o judged/
+    engine evaluate mine.onnx --photos photos/ --teacher filter:comic --card mine.md
+
+    Use pictures and clips that the model was not trained on. Status 1 if a gate fails.
+    """
+
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="A name that 'engine models' lists, or an ONNX file.")]
+    photos: Annotated[
+        str | None,
+        option(metavar="DIR|GLOB", help="Pictures to judge on; by default 16 parts of the shipped clip."),
+    ] = None
+    target: Annotated[
+        str | None,
+        option(metavar="DIR", help="What the style should look like: answers with the photos' names, or works."),
+    ] = None
+    teacher: Annotated[
+        str | None,
+        option(metavar="FILE.onnx|filter:NAME", help="Who answers the photos (needs the extra 'train')."),
+    ] = None
+    teacher_range: Annotated[
+        str | None, option(metavar="LOW..HIGH", help="Values of the teacher's pictures, if its file does not say.")
+    ] = None
+    teacher_input: Annotated[
+        str | None, option(metavar="NAME=VALUE", help="The teacher's further inputs; as in engine train paired.")
+    ] = None
+    teacher_scale: Annotated[float, option(help="Enlargement before the teacher; as in engine train paired.")] = 1.0
+    teacher_shifts: Annotated[
+        bool, option("--teacher-shifts", help="Average over shifts of the picture; as in engine train paired.")
+    ] = False
+    clip: Annotated[
+        list[str] | None, option(metavar="FILE", help="A video whose still parts should not flicker; repeat for more.")
+    ] = None
+    clip_frames: Annotated[int, option(min=2, help="Frames of each clip.")] = 60
+    against: Annotated[
+        list[str] | None, option(metavar="MODEL", help="Another model beside it on the contact sheet; repeat for more.")
+    ] = None
+    count: Annotated[int, option(min=1, max=10_000, help="Photos at most, evenly spread.")] = 40
+    size: Annotated[
+        str | None, option(metavar="WIDTHxHEIGHT", help="Size of the generator's image; by default the model's own.")
+    ] = None
+    backend: Backend = "cpu"
+    start: Annotated[bool, option("--start/--no-start", help="Measure how soon a first frame comes.")] = True
+    value_range: Range = None
+    output: Annotated[
+        Path | None,
+        option("--output", "-o", metavar="FOLDER", help="Write JSON and a contact sheet there."),
+    ] = None
+    card: Annotated[
+        Path | None, option(metavar="FILE.md", help="Put the table into a model's card, between its two marks.")
+    ] = None
+    as_json: Annotated[bool, option("--json", help="Print the result as JSON in place of the table.")] = False
+    yes: Yes = False
     quiet: Quiet = False
 
 

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable
 from fractions import Fraction
 from typing import Any
 
 from ..errors import OptionError
-from ..model.attributes import plain
 
 
 def parse_size(option: str, text: str) -> tuple[int, int]:
@@ -25,12 +23,12 @@ def parse_region(option: str, text: str) -> tuple[int, int, int, int]:
 
 
 def parse_time(option: str, text: str, *, positive: bool = False) -> float:
-    """Seconds, or ``[hours:]minutes:seconds``, each with decimals at its end: 62.5 or 1:02.5.
+    """Seconds, or ``[hours:]minutes:seconds``, each with decimals at its end: 62.5, 62.5s or 1:02.5.
 
     Args:
         positive: refuse 0.
     """
-    parts = text.strip().split(":")
+    parts = text.strip().removesuffix("s").split(":")
     try:
         if not 1 <= len(parts) <= 3 or any(not part.isdigit() for part in parts[:-1]):
             raise ValueError
@@ -44,22 +42,6 @@ def parse_time(option: str, text: str, *, positive: bool = False) -> float:
     if not math.isfinite(seconds) or seconds < 0 or (positive and seconds == 0):
         raise OptionError(f"{option} {text}: expected {'more than 0' if positive else '0 or more'} seconds.")
     return seconds
-
-
-def parse_settings(option: str, texts: Iterable[str]) -> dict[str, float]:
-    """``NAME=VALUE`` each, as values by name."""
-    values: dict[str, float] = {}
-    given: set[str] = set()
-    for text in texts:
-        name, _, number = text.partition("=")
-        try:
-            values[name.strip()] = float(number)
-        except ValueError:
-            raise OptionError(f"{option} {text}: expected NAME=VALUE with a number, such as smiling=1.") from None
-        if plain(name) in given:
-            raise OptionError(f"{option} {text}: {name.strip()} was given before; give each attribute once.")
-        given.add(plain(name))
-    return values
 
 
 def parse_raw(text: str) -> dict[str, Any]:

@@ -49,6 +49,7 @@ class FrameProgress:
         label: str = "",
     ) -> None:
         self.frames = 0
+        self._skipped = 0
         self._what = what
         self._label = label
         self._console = console
@@ -67,6 +68,11 @@ class FrameProgress:
         """Since the start."""
         return time.perf_counter() - self._began
 
+    def skip(self, frames: int) -> None:
+        """Count frames that were there already, which say nothing about the speed."""
+        self.frames += frames
+        self._skipped += frames
+
     def advance(self) -> None:
         """Count one frame; show it when it is time."""
         self.frames += 1
@@ -76,7 +82,7 @@ class FrameProgress:
         if now - self._shown < (_REFRESH_S if self._bar else _LINE_S):
             return
         self._shown = now
-        speed = self.frames / self.seconds
+        speed = (self.frames - self._skipped) / self.seconds
         if self._bar:
             self._bar.update(
                 self._task, completed=self.frames, speed=f"{speed:.1f} {_rate_of(self._what)}", shares=self._shares()

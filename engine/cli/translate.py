@@ -6,11 +6,9 @@ import os
 import signal
 import sys
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, wait
 from contextlib import closing, contextmanager
-from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 from rich.console import Console
@@ -18,14 +16,20 @@ from rich.table import Table
 
 from ..errors import EngineError, MediaError, OptionError
 from ..media.limits import allow
+from ..media.uri import SINKS, SOURCES, scheme_of
 from ..timing import StageTimes
+from . import cluster
 from .inputs import PIPE, Input, Kind, Work, find_inputs, plan_outputs
 from .interrupt import INTERRUPTED, terminate_as_interrupt
 from .manifest import NAME, Manifest, parse_shard, settings_of, shard
 from .options import TranslateOptions
 from .progress import FrameProgress
 from .report import write_record
+from .segmented import SegmentWorker
 from .worker import Done, Worker, make_folder
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 
 def run(options: TranslateOptions) -> int:
@@ -34,14 +38,16 @@ def run(options: TranslateOptions) -> int:
     works = plan_outputs(_inputs(options), options.output, options.model, options.name)
     _refuse_misplaced(options, works)
     single = len(works) == 1
-    worker = Worker(
+    worker = SegmentWorker(
         options,
         alone=single,
         pipe=any(PIPE in (work.input.address, work.output) for work in works),
         videos=any(work.input.kind == "video" for work in works),
     )
     with terminate_as_interrupt(), closing(worker):
-        if single and not (options.manifest or options.resume or options.shard):
+        if options.ray is not None:
+            cluster.check(works)
+        elif single and not (options.manifest or options.resume or options.shard):
             done = worker.translate(works[0])
             _report([done], worker, worker.times)
             return INTERRUPTED if done.stopped else 1 if done.error else 0
@@ -88,7 +94,7 @@ class _Many:
         done: list[Done] = []
         with self._ends_after_those_in_hand():
             try:
-                for one in self._in_processes() if self._options.jobs > 1 else self._one_by_one():
+                for one in self._translated():
                     done.append(one)
                     self._manifest.write(
                         one.work, one.status, frames=one.frames, seconds=round(one.seconds, 3), error=one.error
@@ -97,7 +103,12 @@ class _Many:
                 self._ending = True
         left = len(self._todo) - len(done)
         stopped = self._ending or any(each.stopped for each in done)
-        _report(done, self._worker, self._worker.times if self._options.jobs == 1 else None, skipped=self._skipped)
+        _report(
+            done,
+            self._worker,
+            self._worker.times if self._options.jobs == 1 and self._options.ray is None else None,
+            skipped=self._skipped,
+        )
         if left:
             self._console.print(f"{left} inputs are left; continue with --resume", markup=False)
         if stopped:
@@ -109,7 +120,7 @@ class _Many:
         """The first Ctrl-C finishes the current inputs, the second one aborts them."""
 
         def note(number: int, frame: Any) -> None:
-            if self._ending or len(self._todo) < 2:
+            if self._ending or len(self._todo) < 2 or self._options.ray is not None:
                 raise KeyboardInterrupt
             self._ending = True
             self._console.print("finishing the current inputs; press Ctrl-C again to stop at once", markup=False)
@@ -121,6 +132,37 @@ class _Many:
             yield
         finally:
             signal.signal(signal.SIGINT, before)
+
+    def _translated(self) -> Iterator[Done]:
+        if self._options.ray is not None:
+            return self._in_cluster()
+        return self._in_processes() if self._options.jobs > 1 else self._one_by_one()
+
+    def _in_cluster(self) -> Iterator[Done]:
+        todo = self._todo
+        progress = FrameProgress(self._console, len(todo), StageTimes(), quiet=self._options.quiet, what="files")
+        if not todo:
+            return
+        assert self._options.ray is not None
+        with cluster.RayCluster(self._options.ray, self._options) as ray, progress:
+            for tried in range(self._options.retries + 1):
+                last = tried == self._options.retries
+                given = []
+                for work in todo:
+                    # One that is made anew after its node was lost may replace what that node left.
+                    given.append((work, self._manifest.may_replace(work) or not os.path.lexists(work.output)))
+                    self._manifest.begin(work)
+                todo = []
+                for one in ray.translate(given):
+                    if one.status == "failed":
+                        _complain(str(one.error) + ("" if last else " Trying again."))
+                        if not last:
+                            todo.append(one.work)
+                            continue
+                    progress.advance()
+                    yield one
+                if not todo:
+                    return
 
     def _one_by_one(self) -> Iterator[Done]:
         pictures = sum(work.input.kind == "picture" for work in self._todo)
@@ -144,6 +186,9 @@ class _Many:
         return Done(work, error=problem)
 
     def _in_processes(self) -> Iterator[Done]:
+        from concurrent.futures import ProcessPoolExecutor, wait
+        from multiprocessing import get_context
+
         options, total = self._options, len(self._todo)
         jobs = min(options.jobs, max(total, 1))
         waiting = [(work, self._manifest.may_replace(work), options.retries) for work in reversed(self._todo)]
@@ -181,7 +226,7 @@ def _start_process(options: TranslateOptions, videos: bool, jobs: int) -> None:
     """In each process of ``--jobs``: ignore Ctrl-C; the first process handles it and finishes the current inputs."""
     global _process_worker
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _process_worker = Worker(options, alone=False, videos=videos, quiet=True, share=jobs)
+    _process_worker = SegmentWorker(options, alone=False, videos=videos, quiet=True, share=jobs)
 
 
 def _in_process(work: Work, may_replace: bool) -> Done:
@@ -268,13 +313,14 @@ def _refuse_misplaced(options: TranslateOptions, works: list[Work]) -> None:
     pipe_in = any(work.input.address == PIPE for work in works)
     pipe_out = any(work.output == PIPE for work in works)
     of_videos = (
-        "raw", "start", "duration", "codec", "crf", "in_flight", "encoder_threads", "decoder_threads",
+        "raw", "start", "duration", "segment", "codec", "crf", "in_flight", "encoder_threads", "decoder_threads",
     )  # fmt: skip
     misplaced: list[tuple[tuple[str, ...], str, bool]] = [
         (of_videos, "goes with videos, not with pictures", not videos),
         (("raw",), "describes standard input; it goes with '-' as input", not pipe_in),
         (("start", "duration"), "goes with a file, not with a pipe", pipe_in),
         (("codec", "crf"), "goes with a file, not with a pipe", pipe_out),
+        (("segment",), "goes from a file to a file, not with pipes and addresses", not _from_file_to_file(works)),
     ]
     for names, why, wrong in misplaced:
         for name in names:
@@ -286,6 +332,11 @@ def _refuse_misplaced(options: TranslateOptions, works: list[Work]) -> None:
     ):
         if coder not in ("auto", "cpu") and not used:
             raise OptionError(f"{option} {coder} goes with video files, not with pictures or pipes. Leave it out.")
+
+
+def _from_file_to_file(works: list[Work]) -> bool:
+    videos = [work for work in works if work.input.kind == "video"]
+    return all(scheme_of(each.input.address, SOURCES) == "" == scheme_of(each.output, SINKS) for each in videos)
 
 
 def _common_folder(outputs: list[str]) -> str:

@@ -20,7 +20,7 @@ from ..media.pictures import check_target, read_image, write_image
 from ..media.uri import open_sink, open_source
 from ..model import Model
 from ..model import open as open_model
-from ..model.attributes import attribute_vector, experimental_notes
+from ..model.attributes import attribute_vector, experimental_notes, parse_settings
 from ..model.description import parse_value_range
 from ..pixels.frame import side_by_side
 from ..pixels.framing import Framing
@@ -30,7 +30,7 @@ from ..timing import StageTimes
 from ..translator import Translator
 from .inputs import PIPE, Input, Work
 from .options import TranslateOptions
-from .parse import parse_raw, parse_region, parse_settings, parse_size, parse_time
+from .parse import parse_raw, parse_region, parse_size, parse_time
 from .progress import FrameProgress, plan_progress
 
 MOST_NOTES = 8
@@ -98,9 +98,9 @@ class Worker:
     ) -> None:
         self.options = options
         self.times = StageTimes()
-        self._quiet = quiet or options.quiet
+        self.quiet = quiet or options.quiet
         self._alone = alone
-        self.console = Console(stderr=True, quiet=self._quiet, highlight=False)
+        self.console = Console(stderr=True, quiet=self.quiet, highlight=False)
         self.start = None if options.start is None else parse_time("--start", options.start)
         self.duration = None if options.duration is None else parse_time("--duration", options.duration, positive=True)
         self.value_range = parse_value_range(options.value_range) if options.value_range else None
@@ -151,29 +151,27 @@ class Worker:
     def _video(self, work: Work, label: str, overwrite: bool) -> Done:
         given, output = work
         with ExitStack() as stack:
-            source: FrameSource = stack.enter_context(
-                closing(open_source(given.address, **self._source_options(given)))
-            )
+            source: FrameSource = stack.enter_context(closing(open_source(given.address, **self.source_options(given))))
             if self.start is not None and source.file is not None and source.file.duration == 0:
-                raise self._beyond_the_end(given)
-            translator = self._open_translator(source.format.size)
-            controls = self._controls()
+                raise self.beyond_the_end(given)
+            translator = self.open_translator(source.format.size)
+            controls = self.controls()
             format = output_format(source.format, controls.snapshot())
-            sink = open_sink(output, format, origin=source, **self._sink_options(output, overwrite))
+            sink = open_sink(output, format, origin=source, **self.sink_options(output, overwrite))
             stack.callback(sink.abort)
             decoder, encoder = getattr(source, "decoder", None), getattr(sink, "encoder", None)
             early = [*source.notes, *sink.notes, *experimental_notes(self.model.spec.attributes, self.attributes)]
-            self._say(translator, [coder.line for coder in (decoder, encoder) if coder])
+            self.say(translator, [coder.line for coder in (decoder, encoder) if coder])
             self.tell(early)
             faces = translator.frames_with_faces
-            progress = FrameProgress(self.console, source.frames, self.times, quiet=self._quiet, label=label)
+            progress = FrameProgress(self.console, source.frames, self.times, quiet=self.quiet, label=label)
             session = Session(source, translator, sink, controls, on_frame=lambda _: progress.advance())
             try:
                 with progress:
                     report = session.run()
             except MediaError:
                 if session.frames == 0 and self.start is not None and source.file is not None:
-                    raise self._beyond_the_end(given) from None
+                    raise self.beyond_the_end(given) from None
                 raise
         ended = "\0" if report.error is None else str(report.error)  # printed as an error at the end
         self.tell([note for note in report.notes if note not in early and not note.startswith(ended)])
@@ -186,7 +184,7 @@ class Worker:
             encoder.name if encoder else None,
             report.stopped,
             None if report.error is None else str(report.error),
-            _since(translator.frames_with_faces, faces),
+            since(translator.frames_with_faces, faces),
         )
 
     def _picture(self, work: Work, progress: FrameProgress | None, overwrite: bool) -> Done:
@@ -196,10 +194,10 @@ class Worker:
         began = time.perf_counter()
         with self.times.measure("decode"):
             frame = read_image(work.input.address, notes)
-        translator = self._open_translator(frame.size)
+        translator = self.open_translator(frame.size)
         if self._alone:
             self.tell(experimental_notes(self.model.spec.attributes, self.attributes))
-        self._say(translator, [])
+        self.say(translator, [])
         faces = translator.frames_with_faces
         result = translator(frame, attributes=self.attributes)
         with self.times.measure("encode"):
@@ -213,14 +211,15 @@ class Worker:
             progress.advance()
         notes += [note for note in translator.notes if note not in self._told]
         self._told.update(translator.notes)
-        found = _since(translator.frames_with_faces, faces)
+        found = since(translator.frames_with_faces, faces)
         return Done(work, 1, time.perf_counter() - began, notes, faces=found)
 
-    def _controls(self) -> Controls:
+    def controls(self) -> Controls:
         """The settings beside those that the translator was opened with."""
         return Controls(attributes=self.attributes, compare="side" if self.options.compare else "off")
 
-    def _source_options(self, given: Input) -> dict[str, Any]:
+    def source_options(self, given: Input) -> dict[str, Any]:
+        """Options of the source of an input."""
         options = self.options
         if given.address == PIPE:
             return parse_raw(options.raw) if options.raw else {}
@@ -235,7 +234,8 @@ class Worker:
             },
         }
 
-    def _sink_options(self, output: str, overwrite: bool) -> dict[str, Any]:
+    def sink_options(self, output: str, overwrite: bool) -> dict[str, Any]:
+        """Options of a sink; makes the folder of the output."""
         options = self.options
         if output != PIPE and not self._alone:
             make_folder(Path(output))
@@ -250,11 +250,11 @@ class Worker:
             },
         }
 
-    def _open_translator(self, frame_size: tuple[int, int]) -> Translator:
+    def open_translator(self, frame_size: tuple[int, int]) -> Translator:
         """The translator, opened for the first input and used for all."""
         if self._translator is None:
             options = self.options
-            with plan_progress(self.console, quiet=self._quiet):
+            with plan_progress(self.console, quiet=self.quiet):
                 self._translator = Translator.open(
                     self.model,
                     backend=options.backend,
@@ -273,7 +273,7 @@ class Worker:
             self._new = True
         return self._translator
 
-    def _say(self, translator: Translator, coders: list[str]) -> None:
+    def say(self, translator: Translator, coders: list[str]) -> None:
         """Which backend runs, in a line; with ``--verbose`` also why the others, and hardware coders, do not."""
         choice = translator.choice
         lines = list(choice.lines) if choice and self._new else []
@@ -291,7 +291,8 @@ class Worker:
         if len(notes) > most:
             self.console.print(f"note: {len(notes) - most} more of these; --json has them all", markup=False)
 
-    def _beyond_the_end(self, given: Input) -> MediaError:
+    def beyond_the_end(self, given: Input) -> MediaError:
+        """The error of an input that ends before ``--start``."""
         return MediaError(f"{given.address} has no frame at --start {self.options.start} or later: it is shorter.")
 
 
@@ -351,5 +352,6 @@ def make_folder(target: Path) -> None:
         raise MediaError(f"The folder {target.parent} cannot be made: {error.strerror}.") from error
 
 
-def _since(now: int | None, before: int | None) -> int | None:
+def since(now: int | None, before: int | None) -> int | None:
+    """What a count grew by; None where nothing is counted."""
     return None if now is None else now - (before or 0)

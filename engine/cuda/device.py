@@ -259,6 +259,15 @@ class Device(_Driver):
         array: NDArray[Any] = np.frombuffer(memory, kind, math.prod(shape)).reshape(shape)
         return array
 
+    def mapped(self, shape: tuple[int, ...], dtype: DTypeLike = np.uint8) -> tuple[NDArray[Any], DeviceArray]:
+        """One piece of page-locked memory as a host array and as a device array, without a copy between the two.
+
+        For GPUs that share memory with the host: others reach it over the bus, at each access anew.
+        """
+        host = self.pinned(shape, dtype)
+        pointer = int(self.call("cuMemHostGetDevicePointer", host.ctypes.data, 0))
+        return host, DeviceArray(self, pointer, host.shape, host.dtype, owner=host)
+
     # --- order --------------------------------------------------------------------------------------------------------
 
     def stream(self) -> Stream:

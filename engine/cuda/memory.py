@@ -119,6 +119,14 @@ class DeviceArray:
         """What ``__dlpack__`` is asked for, so that the producer makes ``stream`` wait for the content."""
         return {} if stream is None else {"stream": stream.handle}
 
+    @staticmethod
+    def _wait_for(device: Device, other: int, stream: Stream | None) -> None:
+        """Let ``stream``, if there is one, wait for what another library's stream has been given so far."""
+        if stream is not None:
+            event = device.event()
+            device.call("cuEventRecord", event.handle, other)
+            stream.wait(event)
+
     @classmethod
     def of(cls, device: Device, array: object, stream: Stream | None = None) -> DeviceArray:
         """A view of another library's array on the same GPU, without a copy.
@@ -139,7 +147,12 @@ class DeviceArray:
             where = tuple(int(number) for number in array.__dlpack_device__())  # type: ignore[attr-defined]
             if where != (device.kind, device.index):
                 raise ShapeError(f"got an array on DLPack device {where}, expected {(device.kind, device.index)}.")
-            tensor = dlpack.take(array.__dlpack__(**cls.take_options(stream)))
+            try:
+                capsule = array.__dlpack__(**cls.take_options(stream))
+            except NotImplementedError:  # PyAV: libav makes its frames on the default stream
+                cls._wait_for(device, DEFAULT_STREAM, stream)
+                capsule = array.__dlpack__()
+            tensor = dlpack.take(capsule)
             return cls(device, tensor.pointer, tensor.shape, tensor.dtype, strides=tensor.strides, owner=tensor)
         interface = getattr(array, "__cuda_array_interface__", None)
         if interface is None:
@@ -147,11 +160,8 @@ class DeviceArray:
                 f"got {type(array).__name__}, expected an array on the GPU, with __cuda_array_interface__ or "
                 "__dlpack__."
             )
-        if stream is not None:
-            # Who says nothing is taken to have worked on the default stream, as PyCUDA does.
-            event = device.event()
-            device.call("cuEventRecord", event.handle, interface.get("stream") or DEFAULT_STREAM)
-            stream.wait(event)
+        # Who says nothing is taken to have worked on the default stream, as PyCUDA does.
+        cls._wait_for(device, interface.get("stream") or DEFAULT_STREAM, stream)
         return cls(
             device,
             int(interface["data"][0]),

@@ -9,20 +9,20 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Literal
 
-import numpy as np
-
+from .. import model as models
 from ..controls import Controls, Settings
 from ..errors import EngineError, OptionError
 from ..faces.framing import FaceFraming
-from ..model import find_model, read_model_spec, shipped
+from ..model import Model
 from ..model.attributes import plain
-from ..pixels.frame import Frame, plane_shapes
+from ..pixels.frame import Frame, blank, kind_of
 from ..pixels.framing import Framing
 from ..spec import GeneratorSpec
 from ..translator import Translator
 
-AREAS = (1.0, 0.75, 0.56, 0.42, 0.32, 0.24, 0.18, 0.125)
-"""Shares of the network's full area among which a session chooses."""
+AREAS = (1.0, 0.75, 0.56, 0.42, 0.32, 0.25)
+"""Shares of the network's full area among which a session chooses. Below half of each side a picture is not worth
+looking at: a machine that is too slow for that shows fewer frames."""
 _DETECT_EVERY = (10, 15, 22, 30)
 """Frames from one search for faces to the next, from the best to the cheapest."""
 
@@ -34,8 +34,13 @@ class ModelChoice:
     """A model that may be chosen in a session."""
 
     name: str
-    path: str
-    spec: GeneratorSpec
+    file: Model
+    """Read once: every network of the session is opened from the same bytes."""
+
+    @property
+    def spec(self) -> GeneratorSpec:
+        """The generator's record."""
+        return self.file.spec
 
 
 @dataclass(frozen=True)
@@ -56,7 +61,8 @@ class FilterRequest:
     model: ModelChoice
     variant: Variant
     level: int = 0
-    backend: str = "auto"
+    backends: tuple[str, ...] = ("auto",)
+    """Tried in this order; what does not open the last one is the error."""
 
 
 def choices(named: list[str]) -> list[ModelChoice]:
@@ -68,19 +74,18 @@ def choices(named: list[str]) -> list[ModelChoice]:
     """
     result: dict[str, ModelChoice] = {}
     for given in named:
-        path = find_model(given)
-        spec = read_model_spec(path)
-        if spec.image is None:
-            raise OptionError(
-                f"Model '{given}' generates images from noise; a live filter needs a model that takes an image."
-            )
-        name = path.stem
-        while name in result and result[name].path != str(path):
+        model = models.open(given)
+        if model.spec.image is None:
+            raise OptionError(f"Model '{given}' makes images from noise; a live filter needs one that takes an image.")
+        name = model.path.stem
+        while name in result and result[name].file.path != model.path:
             name += "_"
-        result[name] = ModelChoice(name, str(path), spec)
-    for card in shipped():
-        if card.spec.image is not None:
-            result.setdefault(card.name, ModelChoice(card.name, str(card.path), card.spec))
+        result[name] = ModelChoice(name, model)
+    for path in models.shipped_paths():
+        if path.stem not in result:
+            model = models.open(path)
+            if model.spec.image is not None:
+                result[path.stem] = ModelChoice(path.stem, model)
     return list(result.values())
 
 
@@ -254,9 +259,17 @@ class _Running:
 
     @classmethod
     def open(cls, request: FilterRequest, frame: Frame | None, threads: int | None) -> _Running:
+        *first, last = request.backends
+        for backend in first:
+            with suppress(EngineError):
+                return cls._open(request, backend, frame, threads)
+        return cls._open(request, last, frame, threads)
+
+    @classmethod
+    def _open(cls, request: FilterRequest, backend: str, frame: Frame | None, threads: int | None) -> _Running:
         translator = Translator.open(
-            request.model.path,
-            backend=request.backend,
+            request.model.file,
+            backend=backend,
             framing=request.variant.framing,
             threads=threads,
             frame_size=None if frame is None else frame.size,
@@ -264,11 +277,7 @@ class _Running:
         running = cls(request, translator)
         try:
             if frame is not None:
-                warm = Frame(
-                    tuple(np.full(shape, 128, np.uint8) for shape in plane_shapes(frame.size, frame.format)),
-                    frame.format,
-                    frame.color,
-                )
+                warm = blank(*kind_of(frame))
                 for _ in range(2):
                     running(warm, Settings())
                 running._end_stream()

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import threading
 import time
-from collections import Counter, deque
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
 from ..pixels.frame import Frame
+from ..threads import Channel, Counts, End
 from .policy import SMOOTH_DEPTH, STALENESS_S, Policy, stale_count
 
 Clock = Callable[[], float]
@@ -42,50 +42,39 @@ class FrameQueue:
 
     def __init__(self, policy: Policy = "fresh", *, depth: int | None = None, clock: Clock = time.monotonic) -> None:
         self.policy = policy
-        self.dropped: Counter[str] = Counter()
+
+        def stale(items: Sequence[Captured]) -> int:
+            now = clock()
+            return stale_count([now - item.at for item in items], STALENESS_S)
+
+        self._counts = Counts()
+        self._channel: Channel[Captured] = Channel(
+            depth or {"fresh": 1, "smooth": SMOOTH_DEPTH, "every": 2}[policy],
+            "wait" if policy == "every" else "latest",
+            self._counts,
+            stale if policy == "smooth" else None,
+        )
+
+    @property
+    def dropped(self) -> Counter[str]:
         """Frames dropped, by cause: "newer" (replaced before it was taken), "full", "stale"."""
-        self._depth = depth or {"fresh": 1, "smooth": SMOOTH_DEPTH, "every": 2}[policy]
-        self._clock = clock
-        self._items: deque[Captured] = deque()
-        self._closed = False
-        self._changed = threading.Condition()
+        overtaken = "newer" if self.policy == "fresh" else "full"
+        return +Counter({overtaken: self._counts.dropped, "stale": self._counts.stale})
 
     def put(self, item: Captured) -> bool:
         """Leave a frame; False once the queue is closed."""
-        with self._changed:
-            if self.policy == "every":
-                while len(self._items) >= self._depth and not self._closed:
-                    self._changed.wait()
-            if self._closed:
-                return False
-            while len(self._items) >= self._depth:
-                self._items.popleft()
-                self.dropped["newer" if self.policy == "fresh" else "full"] += 1
-            self._items.append(item)
-            self._changed.notify_all()
-            return True
+        return self._channel.put(item)
 
     def take(self, timeout: float | None = None) -> Captured | None:
         """The next frame; None if there is none within ``timeout`` seconds, or the queue is closed and empty."""
-        with self._changed:
-            if not self._changed.wait_for(lambda: self._items or self._closed, timeout) or not self._items:
-                return None
-            if self.policy == "smooth":
-                now = self._clock()
-                for _ in range(stale_count([now - item.at for item in self._items], STALENESS_S)):
-                    self._items.popleft()
-                    self.dropped["stale"] += 1
-            item = self._items.popleft()
-            self._changed.notify_all()
-            return item
+        item = self._channel.get(timeout)
+        return None if isinstance(item, End) else item
 
     def close(self) -> None:
         """Accept nothing more and wake both ends; what is queued can still be taken."""
-        with self._changed:
-            self._closed = True
-            self._changed.notify_all()
+        self._channel.close(drop=False)
 
     @property
     def closed(self) -> bool:
         """Whether :meth:`close` was called."""
-        return self._closed
+        return self._channel.closed

@@ -28,6 +28,7 @@ from ..model.attributes import attribute_vector, plain
 from ..pixels.frame import Frame
 from ..pixels.framing import MODES, Framing
 from ..session import mirrored
+from ..spec import AttributeInput
 from .filter import FilterRequest, LiveFilter, ModelChoice, Variant, choices, variants
 from .outlet import OpenSink, Outlet
 from .policy import Policy, SizeState, backoff, choose_size, wait_limit
@@ -265,8 +266,10 @@ class LiveSession:
         if choice is None:
             raise OptionError(f"model: got {name!r}. {did_you_mean(str(name), self.models)}")
         with self._lock:
+            # The machine is as fast as before: a new model starts at the size that the last one had, not at the
+            # largest, which would stutter first.
             self._model = choice
-            self._size_state = SizeState()
+            self._size_state = SizeState(self._size_state.level)
             self._asked_for = None
         self.changed()
 
@@ -304,17 +307,19 @@ class LiveSession:
             full = known.get(plain(str(name)))
             if full is None:
                 raise OptionError(f"Unknown attribute '{name}'. {did_you_mean(str(name), known.values())}")
+            assert port is not None
+            lowest, highest = port.bounds(full)
             if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
-                raise OptionError(f"Attribute {full}: got {value!r}, expected 0 to 1.")
-            if value is not None and not 0 <= value <= 1:
-                raise OptionError(f"Attribute {full} must be between 0 and 1, got {value:g}.")
+                raise OptionError(f"Attribute {full}: got {value!r}, expected a number in {lowest:g}..{highest:g}.")
+            if value is not None and not lowest <= value <= highest:
+                raise OptionError(f"Attribute {full} must be in {lowest:g}..{highest:g}, got {value:g}.")
             result[full] = value
         if port is None:
             return result
         present = {name: value for name, value in self.controls.snapshot().attributes.items() if name in port.names}
         for group in port.groups:
-            new = sum(value or 0.0 for name, value in result.items() if name in group)
-            others = [name for name in group if name not in result and name in present]
+            new = sum(max(value or 0.0, 0.0) for name, value in result.items() if name in group)
+            others = [name for name in group if name not in result and present.get(name, 0.0) > 0]
             total = sum(present[name] for name in others)
             if new + total > 1 and total > 0:
                 share = max(0.0, 1 - new) / total
@@ -588,10 +593,14 @@ class LiveSession:
                 self.changed()
                 return
             level = min(self._size_state.level, len(self._variants) - 1)
-            running = self._filter.running
-            same = running is not None and running.model.name == model.name
-            backend = self._filter.backend if same else self.options.backend
-        self._filter.request(FilterRequest(model, self._variants[level], level, backend), frame)
+            if level != self._size_state.level:
+                self._size_state = SizeState(level)
+                self._asked_for = (*wanted[:3], level)
+            # "auto" would time the backends beside the running model, which slows that one down and misleads the
+            # timing: what was found to be fastest for it is taken first.
+            found = self._filter.backend if self.options.backend == "auto" else ""
+            backends = (found, "auto") if found else (self.options.backend,)
+        self._filter.request(FilterRequest(model, self._variants[level], level, backends), frame)
 
     def _adapt(self) -> None:
         now = self._clock()
@@ -692,14 +701,20 @@ def _wh(size: tuple[int, int] | None) -> list[int] | None:
     return None if size is None else [size[1], size[0]]
 
 
+def _attribute(port: AttributeInput, name: str) -> dict[str, Any]:
+    """What a slider needs: its ends, and where it stands while the attribute is not set."""
+    lowest, highest = port.bounds(name)
+    experimental = port.is_experimental(name)
+    return {"name": name, "lowest": lowest, "highest": highest, "rest": port.rest(name), "experimental": experimental}
+
+
 def _described(choice: ModelChoice) -> dict[str, Any]:
     port = choice.spec.attributes
     return {
         "name": choice.name,
         "architecture": choice.spec.architecture,
         "faces": bool(choice.spec.face_alignment),
-        "attributes": [] if port is None else list(port.names),
+        "attributes": [] if port is None else [_attribute(port, name) for name in port.names],
         "groups": [] if port is None else [list(group) for group in port.groups],
-        "neutral": 0.5 if port is not None and port.complement else 0.0,
         "note": choice.spec.training.note if choice.spec.training is not None else "",
     }

@@ -102,12 +102,17 @@ def check_decoder(path: Path, name: str) -> None:
         raise MediaError(f"{path} needs the decoder '{name}', which is not used by default. {_cure(name)}")
 
 
-def check_picture(path: Path, width: int, height: int) -> None:
+def check_picture(path: Path, width: int, height: int, most: int | None = None) -> None:
     """Refuse a picture that would fill the memory; ``GANLENS_LARGEST`` is another number of pixels to allow.
+
+    Args:
+        most: pixels above which it is refused without a cure, whatever else is allowed.
 
     Raises:
         MediaError: with the cure.
     """
+    if most is not None and width * height > most:
+        raise MediaError(f"{path} has {width}x{height} pixels; at most {most} are allowed.")
     if width * height > largest():
         raise MediaError(
             f"{path} has {width}x{height} pixels, more than {largest()}. If you trust it, allow as many "

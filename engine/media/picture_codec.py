@@ -31,7 +31,7 @@ _ENCODERS |= {".jpeg": _ENCODERS[".jpg"], ".tiff": _ENCODERS[".tif"]}
 IMAGE_SUFFIXES = tuple(sorted(_ENCODERS))
 
 
-def decode_still(path: Path, notes: list[str]) -> NDArray[np.uint8]:
+def decode_still(path: Path, notes: list[str], largest: int | None = None) -> NDArray[np.uint8]:
     """The picture of a file as stored, (H, W, 3) uint8 RGB; ``notes`` gets what was lost.
 
     Raises:
@@ -46,7 +46,7 @@ def decode_still(path: Path, notes: list[str]) -> NDArray[np.uint8]:
         if context.codec.name == "mjpeg":  # whose decoder paints what is missing from a cut file grey
             context.options = {"err_detect": "explode"}
         limits.check_decoder(path, context.codec.name)
-        limits.check_picture(path, context.width, context.height)
+        limits.check_picture(path, context.width, context.height, largest)
         if context.codec.name == "tiff":
             _check_compression(path)
         try:

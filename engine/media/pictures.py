@@ -32,7 +32,7 @@ _EXIF_ORIENTATIONS = {
 }
 
 
-def read_image(path: str | os.PathLike[str], notes: list[str] | None = None) -> Frame:
+def read_image(path: str | os.PathLike[str], notes: list[str] | None = None, *, largest: int | None = None) -> Frame:
     """Read a picture as an RGB frame, turned as its EXIF orientation says.
 
     Grey and palette pictures become RGB, 16 bit becomes 8, alpha is dropped.
@@ -40,13 +40,14 @@ def read_image(path: str | os.PathLike[str], notes: list[str] | None = None) -> 
     Args:
         path: a PNG, JPEG, WebP, BMP or TIFF file.
         notes: gets a sentence for each loss.
+        largest: pixels above which it is refused; None: :data:`~.picture_codec.LARGEST`, or as the environment says.
 
     Raises:
-        MediaError: missing, empty, damaged, or not a picture.
+        MediaError: missing, empty, damaged, too large, or not a picture.
     """
     path = Path(path)
     notes = [] if notes is None else notes
-    pixels = decode_still(path, notes)
+    pixels = decode_still(path, notes, largest)
     data = path.read_bytes()
     profile = read_profile(data)
     if profile is not None and not profile.is_srgb:

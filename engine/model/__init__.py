@@ -129,7 +129,12 @@ def shipped(folder: Path = FOLDER) -> list[ModelCard]:
     Raises:
         ModelFileError: a shipped file is damaged.
     """
-    return [ModelCard(path.stem, path, read_spec(path)) for path in sorted(folder.glob("*.onnx"))]
+    return [ModelCard(path.stem, path, read_spec(path)) for path in shipped_paths(folder)]
+
+
+def shipped_paths(folder: Path = FOLDER) -> list[Path]:
+    """The files of the shipped models by name, not read."""
+    return sorted(folder.glob("*.onnx"))
 
 
 def find_model(name_or_path: str | Path, folder: Path = FOLDER) -> Path:
@@ -144,7 +149,7 @@ def find_model(name_or_path: str | Path, folder: Path = FOLDER) -> Path:
     given = str(name_or_path)
     path = Path(given)
     suffix = path.suffix.lower()
-    names = {file.stem: file for file in sorted(folder.glob("*.onnx"))}
+    names = {file.stem: file for file in shipped_paths(folder)}
     try:
         exists, is_folder = given != "" and path.exists(), given != "" and path.is_dir()
     except (OSError, ValueError):  # too long a name, a NUL character

@@ -5,7 +5,7 @@ Names are matched without regard to case, underscores, hyphens and spaces.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,26 @@ NEUTRAL = 0.5
 FADE = 0.25
 """Below this share of the way from the neutral vector to a full edit, the change itself is faded out: at the neutral
 vector a network still changes a little, but strength 0 must leave the picture unchanged."""
+
+
+def parse_settings(option: str, texts: Iterable[str]) -> dict[str, float]:
+    """``NAME=VALUE`` each, as values by name.
+
+    Args:
+        option: what the texts were given to, for messages.
+    """
+    values: dict[str, float] = {}
+    given: set[str] = set()
+    for text in texts:
+        name, _, number = text.partition("=")
+        try:
+            values[name.strip()] = float(number)
+        except ValueError:
+            raise OptionError(f"{option} {text}: expected NAME=VALUE with a number, such as smiling=1.") from None
+        if plain(name) in given:
+            raise OptionError(f"{option} {text}: {name.strip()} was given before; give each attribute once.")
+        given.add(plain(name))
+    return values
 
 
 def attribute_vector(port: AttributeInput, values: Mapping[str, float]) -> Array:
@@ -183,9 +203,10 @@ def _pick(rows: Sequence[tuple[set[int], int]], where: float) -> set[int]:
 
 def _neutral(port: AttributeInput) -> Array:
     """The values of unset attributes, (C,)."""
-    unset = NEUTRAL if port.complement else 0.0
-    strengths = [port.strengths.get(name) for name in port.names]
-    return np.array([unset if strength is None else strength.neutral for strength in strengths], np.float32)
+    strengths = {name: port.strengths.get(name) for name in port.names}
+    return np.array(
+        [port.rest(name) if strength is None else strength.neutral for name, strength in strengths.items()], np.float32
+    )
 
 
 def _with_complement(port: AttributeInput, vectors: Array) -> Array:

@@ -128,6 +128,12 @@ def kind_of(frame: Frame) -> tuple[PixelFormat, tuple[int, int], Color]:
     return frame.format, frame.size, frame.color
 
 
+def blank(format: PixelFormat, size: tuple[int, int], color: Color) -> Frame:
+    """A grey frame of one kind, for warming up."""
+    planes = tuple(np.full(shape, 128, np.uint8) for shape in plane_shapes(size, format))
+    return Frame(planes, format, color)
+
+
 def not_a_frame(item: object) -> ShapeError:
     """The error for a stream of something else, most likely of arrays."""
     return ShapeError(

@@ -2,7 +2,8 @@
 
 With one frame in flight all of it is one CUDA graph on one stream: the shortest way for a single frame. With more, the
 copies have streams of their own, so that one frame's upload and another's download run beside a third one's network;
-marks in the streams keep the order. Several frames may share an inference call, which makes fewer and larger kernels
+marks in the streams keep the order. A GPU that shares memory with the host (Jetson) works on the host's own, without
+copies. Several frames may share an inference call, which makes fewer and larger kernels
 of it. Frames already in the GPU's memory are translated where they are.
 """
 
@@ -13,7 +14,7 @@ import ctypes
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
-from itertools import groupby
+from itertools import accumulate, groupby
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -78,7 +79,8 @@ class FramePipeline:
         self._module = load_kernels(device)
         self._compute = device.stream()
         self._up, self._down = (self._compute, self._compute) if in_flight == 1 else (device.stream(), device.stream())
-        self._routes: OrderedDict[Key, _Route] = OrderedDict()
+        self._geometries: OrderedDict[Key, Geometry] = OrderedDict()
+        self._routes: OrderedDict[tuple[Key, ...], _Route] = OrderedDict()
         self._networks: OrderedDict[Shapes, _Network] = OrderedDict()
         self._flying: list[_Flight] = []
         self._held: deque[tuple[Event, Sequence[DeviceArray]]] = deque()
@@ -100,8 +102,8 @@ class FramePipeline:
         self._network_for(self.compositor.layout(frame_size).size, self.batch).check(self.compositor.detail > 0)
 
     def key(self, item: Item) -> object:
-        """See :meth:`~.base.Way.key`: what the recorded launches depend on."""
-        return kind_of(item.frame)
+        """See :meth:`~.base.Way.key`: the size of the network's picture."""
+        return self.compositor.layout(item.frame.size).size if self.batch > 1 else None
 
     def begin(self, before: Way | None = None) -> None:
         """Any number of streams may be under way."""
@@ -130,25 +132,31 @@ class FramePipeline:
             if self._closed:
                 raise BackendError("The way over the GPU was closed; open it again.")
             self.device.use()
-            route = self._route_of(kind_of(frames[0]))
-            slots = self._slots(route, self._alone if len(frames) == 1 else self.batch)
+            kinds = [kind_of(frame) for frame in frames]
+            rows = list(range(len(frames)))
+            if len(set(kinds)) > 1:  # in one order, so that few mixtures are recorded
+                rows.sort(key=lambda index: str(kinds[index]))
+            room = self._alone if len(frames) == 1 else self.batch
+            route = self._route_of(tuple(kinds[index] for index in (*rows, *rows[-1:] * (room - len(rows)))))
+            ordered = [items[index] for index in rows]
             with self.times.measure("upload", len(frames)):
-                slot = slots.popleft()
+                slot = self._slot(route)
                 try:
                     slot.network.check(any(item.look.detail > 0 for item in items))
-                    for strength, item in zip(slot.strengths, items, strict=False):
-                        made = route.geometry.strength(item.look.opacity, item.look.detail)
+                    for geometry, strength, views, item in zip(
+                        route.geometries, slot.strengths, slot.views, ordered, strict=False
+                    ):
+                        made = geometry.strength(item.look.opacity, item.look.detail)
                         np.copyto(strength, np.frombuffer(made, np.uint8))
-                    for frame, views in zip(frames, slot.views, strict=False):
-                        for ours, theirs in zip(views, route.geometry.views(frame.planes), strict=True):
+                        for ours, theirs in zip(views, geometry.views(item.frame.planes), strict=True):
                             np.copyto(ours, theirs)
                     if slot.attributes is not None:
-                        for row, item in zip(slot.attributes, items, strict=False):
+                        for row, item in zip(slot.attributes, ordered, strict=False):
                             np.copyto(row, _vector(item.look), casting="same_kind")
                     for step in slot.steps:
                         step()
                     # While the GPU works: all that it does not change.
-                    flight = _Flight(self, route, slot, [frame.copy() for frame in frames])
+                    flight = _Flight(self, route, slot, [frame.copy() for frame in frames], rows)
                 except BaseException:
                     self._abandon()
                     raise
@@ -169,10 +177,10 @@ class FramePipeline:
                 self._abandon()
                 raise
             with self.times.measure("download", len(results)):
-                for result, views in zip(results, slot.views, strict=False):
-                    for theirs, ours in zip(route.geometry.views(result.planes), views, strict=True):
+                for geometry, views, index in zip(route.geometries, slot.views, flight.rows, strict=False):
+                    for theirs, ours in zip(geometry.views(results[index].planes), views, strict=True):
                         np.copyto(theirs, ours)
-            route.slots[len(slot.views)].append(slot)
+            route.slots.append(slot)
             return results
 
     def _drop(self, flight: _Flight) -> None:
@@ -186,7 +194,7 @@ class FramePipeline:
             except EngineError:  # the one that stopped the stream is on its way to the user
                 self._abandon()
             else:
-                flight.route.slots[len(flight.slot.views)].append(flight.slot)
+                flight.route.slots.append(flight.slot)
 
     def on_device(
         self,
@@ -213,17 +221,17 @@ class FramePipeline:
                     raise ShapeError("got a read-only array, expected writable planes to translate in place.")
             arrays = [DeviceArray.of(self.device, plane, stream) for plane in planes]
             size = check_planes(arrays, format)
-            route = self._route_of((format, size, color or Color()))
-            network = self._network_for(route.geometry.size, self._alone)
+            geometry = self._geometry_of((format, size, color or Color()))
+            network = self._network_for(geometry.size, self._alone)
             network.check(look.detail > 0)
-            strength = route.geometry.strength(look.opacity, look.detail)
+            strength = geometry.strength(look.opacity, look.detail)
             base = arrays[0].pointer
             places = [Place(array.pointer - base, array.strides[0]) for array in arrays]
             if network.extra is not None:
                 stream.to_device(network.extra, network.stage(_vector(look), stream))
-            route.geometry.prepare(stream, base, network.image, places)
+            geometry.prepare(stream, base, network.image, places)
             network.run(stream)
-            route.geometry.compose(stream, *network.answer(0), base, places, strength)
+            geometry.compose(stream, *network.answer(0), base, places, strength)
             self._hold(stream, arrays)
             return tuple(
                 DeviceArray(
@@ -257,6 +265,7 @@ class FramePipeline:
                 self.device.synchronize()
             self._held.clear()
             self._routes.clear()
+            self._geometries.clear()
             self._networks.clear()
             self.backend.close()
 
@@ -265,41 +274,54 @@ class FramePipeline:
         with contextlib.suppress(EngineError):
             self.device.synchronize()
         self._routes.clear()
+        self._geometries.clear()
 
-    def _make_room(self, kept: OrderedDict[Any, Any]) -> None:
+    def _make_room(self, kept: OrderedDict[Any, Any], most: int = MAX_GEOMETRIES) -> None:
         """Let the one go that was unused for longest, once nothing on the GPU needs its memory any more."""
-        if len(kept) >= MAX_GEOMETRIES:
+        if len(kept) >= most:
             self.device.synchronize()
             kept.popitem(last=False)
 
     # --- what is made once --------------------------------------------------------------------------------------------
 
-    def _slots(self, route: _Route, batch: int) -> deque[_Slot]:
-        """Those that are free, at least one: a second stream and single pictures may want more than are in flight."""
-        slots = route.slots.get(batch)
-        if slots is None:
-            slots = route.slots[batch] = deque(self._make_slot(route, batch) for _ in range(self.in_flight))
-        if not slots:
-            slots.append(self._make_slot(route, batch))
-        return slots
+    def _slot(self, route: _Route) -> _Slot:
+        """One that is free: a second stream and single pictures may want more than are in flight."""
+        if not route.slots:
+            route.slots.append(self._make_slot(route))
+        return route.slots.popleft()
 
-    def _route_of(self, key: Key) -> _Route:
-        route = self._routes.get(key)
+    def _route_of(self, kinds: tuple[Key, ...]) -> _Route:
+        """What frames of these kinds, in these rows, need to share an inference."""
+        route = self._routes.get(kinds)
         if route is None:
-            self._make_room(self._routes)
-            route = self._make_route(*key)
-            self._routes[key] = route
+            route = _Route(tuple(self._geometry_of(kind) for kind in kinds))
+            if len({geometry.size for geometry in route.geometries}) > 1:
+                raise ShapeError(
+                    "got frames that the network sees in several sizes, expected one size. Group them by key()."
+                )
+            # Where frames share an inference, a full group and a single frame have a route each.
+            self._make_room(self._routes, MAX_GEOMETRIES if self.batch == 1 else 2 * MAX_GEOMETRIES)
+            route.slots.extend(self._make_slot(route) for _ in range(self.in_flight))
+            self._routes[kinds] = route
         elif len(self._routes) > 1:
-            self._routes.move_to_end(key)
+            self._routes.move_to_end(kinds)
         return route
 
-    def _make_route(self, format: PixelFormat, size: tuple[int, int], color: Color) -> _Route:
+    def _geometry_of(self, key: Key) -> Geometry:
+        geometry = self._geometries.get(key)
+        if geometry is None:
+            self._make_room(self._geometries)
+            geometry = self._geometries[key] = self._make_geometry(*key)
+        elif len(self._geometries) > 1:
+            self._geometries.move_to_end(key)
+        return geometry
+
+    def _make_geometry(self, format: PixelFormat, size: tuple[int, int], color: Color) -> Geometry:
         layout = self.compositor.layout(size)
         if layout.tiles:
             raise OptionError("Frames cut into tiles cannot be translated inside the GPU; use another framing.")
         kernels = self.compositor.kernels(format, size, color, target="scalar")
-        geometry = Geometry(self.device, self._module, kernels.prepare, kernels.compose, kernels.options)
-        return _Route(geometry)
+        return Geometry(self.device, self._module, kernels.prepare, kernels.compose, kernels.options)
 
     def _network_for(self, size: tuple[int, int], batch: int) -> _Network:
         shapes: Shapes = ((batch, 3, *size),)
@@ -314,12 +336,14 @@ class FramePipeline:
             self._networks.move_to_end(shapes)
         return network
 
-    def _make_slot(self, route: _Route, batch: int) -> _Slot:
-        device, geometry = self.device, route.geometry
-        network = self._network_for(geometry.size, batch)
-        host = device.pinned((batch, geometry.block_bytes))
+    def _make_slot(self, route: _Route) -> _Slot:
+        device, geometries = self.device, route.geometries
+        batch = len(geometries)
+        network = self._network_for(geometries[0].size, batch)
+        *begins, total = accumulate((geometry.block_bytes for geometry in geometries), initial=0)
+        shared = device.info.integrated
+        host, block = device.mapped((total,)) if shared else (device.pinned((total,)), device.empty((total,), np.uint8))
         host.fill(0)
-        block = device.empty((batch, geometry.block_bytes), np.uint8)
         attributes = None if network.extra is None else device.pinned(network.extra.shape, network.extra.dtype)
 
         def upload() -> None:
@@ -328,15 +352,15 @@ class FramePipeline:
         def prepare() -> None:
             if network.extra is not None and attributes is not None:
                 self._compute.to_device(network.extra, attributes)
-            for index in range(batch):
-                geometry.prepare(self._compute, block.item(index).pointer, network.image.item(index))
+            for index, (geometry, begin) in enumerate(zip(geometries, begins, strict=True)):
+                geometry.prepare(self._compute, block.pointer + begin, network.image.item(index))
 
         def run() -> None:
             network.binding.enqueue(self._compute.handle)
 
         def compose() -> None:
-            for index in range(batch):
-                place = block.item(index).pointer
+            for index, (geometry, begin) in enumerate(zip(geometries, begins, strict=True)):
+                place = block.pointer + begin
                 strength = place + geometry.strength_at
                 geometry.compose(self._compute, *network.answer(index), place, strength=strength)
 
@@ -350,15 +374,23 @@ class FramePipeline:
             _Part(self._compute, compose, True),
             _Part(self._down, download, True),
         ]
+        if shared:  # the kernels read and write the host's own memory
+            parts = parts[1:-1]
         if attributes is not None:
             attributes.fill(0)
         for part in parts:  # all that is loaded on first use is loaded before anything is recorded
             part.work()
             part.stream.synchronize()
         done = device.event(blocking=not self._spin)
-        steps = [*record(device, parts), lambda: _mark(self._down, done)]
-        views = [geometry.block_views(part) for part in host]
-        strengths = host[:, geometry.strength_at : geometry.strength_at + ctypes.sizeof(Strength)]
+        steps = [*record(device, parts), _bind(_mark, parts[-1].stream, done)]
+        blocks = [
+            host[begin : begin + geometry.block_bytes] for geometry, begin in zip(geometries, begins, strict=True)
+        ]
+        views = [geometry.block_views(part) for geometry, part in zip(geometries, blocks, strict=True)]
+        strengths = [
+            part[geometry.strength_at : geometry.strength_at + ctypes.sizeof(Strength)]
+            for geometry, part in zip(geometries, blocks, strict=True)
+        ]
         return _Slot(host, views, strengths, block, network, attributes, tuple(steps), done)
 
 
@@ -479,10 +511,10 @@ class _Slot(NamedTuple):
     """The memory of one group of frames under way, and what starts it."""
 
     host: NDArray[np.uint8]
-    """(batch, bytes of a frame)"""
+    """The blocks of all frames, one after the other."""
     views: list[list[NDArray[np.uint8]]]
     """Windows of the planes of each frame, inside ``host``."""
-    strengths: NDArray[np.uint8]
+    strengths: list[NDArray[np.uint8]]
     """Strength of each frame, inside ``host``."""
     block: DeviceArray
     network: _Network
@@ -493,22 +525,25 @@ class _Slot(NamedTuple):
 
 
 class _Route:
-    """What frames of one size, format and colour need."""
+    """What frames need that share an inference, each of one size, format and colour."""
 
-    def __init__(self, geometry: Geometry) -> None:
-        self.geometry = geometry
-        self.slots: dict[int, deque[_Slot]] = {}
-        """By the number of frames that share a run: those that are free."""
+    def __init__(self, geometries: tuple[Geometry, ...]) -> None:
+        self.geometries = geometries
+        """By row; those that no frame takes are filled up."""
+        self.slots: deque[_Slot] = deque()
+        """Those that are free."""
 
 
 class _Flight:
     """Frames under way."""
 
-    def __init__(self, way: FramePipeline, route: _Route, slot: _Slot, results: list[Frame]) -> None:
+    def __init__(self, way: FramePipeline, route: _Route, slot: _Slot, results: list[Frame], rows: list[int]) -> None:
         self._way = way
         self.route = route
         self.slot = slot
         self.results = results
+        self.rows = rows
+        """Which of the results each row of the slot holds."""
 
     def finish(self) -> list[Frame]:
         return self._way._land(self)

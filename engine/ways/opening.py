@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -11,6 +13,7 @@ from ..backends.base import Backend, Choice, ModelBackend
 from ..errors import BackendError, BackendUnavailable, MissingExtra, OptionError
 from ..faces.face_compositor import FaceCompositor
 from ..faces.framing import FaceFraming
+from ..faces.tracker import Follower
 from ..model import Model
 from ..pixels.compositor import Compositor
 from ..pixels.framing import Framing, Mode
@@ -22,63 +25,77 @@ from .host import HostWay
 AnyFraming = Mode | Framing | FaceFraming | Literal["faces"]
 
 
-def open_way(
-    model: str | Path | Model,
-    *,
-    backend: str = "auto",
-    framing: AnyFraming | None = None,
-    detail: float | None = None,
-    opacity: float = 1.0,
-    threads: int | None = None,
-    in_flight: int = 1,
-    spin: bool = False,
-    strict: bool = False,
-    value_range: ValueRange | None = None,
-    frame_size: tuple[int, int] | None = None,
-    batch: int | None = None,
-    device: int | None = None,
-) -> Way:
-    """Open a model, warmed up; arguments and errors as of :meth:`ganlens.engine.Translator.open`."""
-    for option, number in (("in_flight", in_flight), ("batch", batch), ("threads", threads)):
+@dataclass(frozen=True)
+class OpenOptions:
+    """How a model is opened; each is explained at :meth:`ganlens.engine.Translator.open`."""
+
+    backend: str = "auto"
+    framing: AnyFraming | None = None
+    detail: float | None = None
+    opacity: float = 1.0
+    threads: int | None = None
+    in_flight: int = 1
+    spin: bool = False
+    strict: bool = False
+    value_range: ValueRange | None = None
+    frame_size: tuple[int, int] | None = None
+    batch: int | None = None
+    device: int | None = None
+
+
+def open_way(model: str | Path | Model, options: OpenOptions) -> Way:
+    """Open a model, warmed up; errors as of :meth:`ganlens.engine.Translator.open`."""
+    for name in ("in_flight", "batch", "threads"):
+        number = getattr(options, name)
         if number is not None and number < 1:
-            raise OptionError(f"{option}: got {number}, expected 1 or more.")
+            raise OptionError(f"{name}: got {number}, expected 1 or more.")
     if not isinstance(model, Model):
-        model = models.open(model, value_range)
-    chosen = choose_framing(framing, model.spec)
+        model = models.open(model, options.value_range)
+    batch, in_flight, frame_size = options.batch, options.in_flight, options.frame_size
+    chosen = choose_framing(options.framing, model.spec)
     faces = isinstance(chosen, FaceFraming)
     size = None
     if isinstance(chosen, Framing) and model.spec.image is not None and frame_size is not None:
         layout = chosen.layout(frame_size, model.spec.size)
         size = layout.tile_size or layout.size
-    share = max(1, (threads or default_threads()) // in_flight)
-    # Faces come in any number; runs of one are always among them.
-    options: dict[str, Any] = {
+    of_backend: dict[str, Any] = {
         "size": size,
-        "threads": share,
-        "spin": spin,
-        "batch": None if faces else batch,
-        "device": device,
+        "threads": max(1, (options.threads or default_threads()) // in_flight),
+        "spin": options.spin,
+        "batch": None if faces else batch,  # faces are any number; runs of one are always among them
+        "device": options.device,
     }
-    opened = open_backend(model, backend, strict=strict, **options)
+    opened = open_backend(model, options.backend, strict=options.strict, **of_backend)
     try:
         opened.check_batch(batch)
         known = model if model.sizes_known else model.with_sizes(opened.spec.size)
 
         def another() -> Backend:
-            return open_backend(known, opened.name, **options)
+            return open_backend(known, opened.name, **of_backend)
 
         more = [another] * (in_flight - 1)
-        if detail is None:
-            detail = opened.spec.detail
+        detail = opened.spec.detail if options.detail is None else options.detail
         if isinstance(chosen, FaceFraming):
-            blending = {"detail": 1.0 if detail is None else detail, "opacity": opacity}
-            return FacesWay(opened, FaceCompositor(opened.spec, chosen, **blending), more, batch)
-        compositor = Compositor(opened.spec, chosen, detail=detail or 0.0, opacity=opacity)
-        way = _over_gpu(opened, compositor, frame_size, in_flight, spin, strict, batch or opened.batch or 1)
-        return way or HostWay(opened, compositor, more, batch)
+            blending = {"detail": 1.0 if detail is None else detail, "opacity": options.opacity}
+            return way_over(opened, FaceCompositor(opened.spec, chosen, **blending), more, batch)
+        compositor = Compositor(opened.spec, chosen, detail=detail or 0.0, opacity=options.opacity)
+        return _over_gpu(opened, compositor, options) or way_over(opened, compositor, more, batch)
     except BaseException:
         opened.close()
         raise
+
+
+def way_over(
+    backend: Backend,
+    compositor: Compositor | FaceCompositor | None = None,
+    more: Sequence[Callable[[], Backend]] = (),
+    batch: int | None = None,
+    follower: Follower | None = None,
+) -> Way:
+    """The way over a backend in host memory that suits the compositor."""
+    if isinstance(compositor, FaceCompositor):
+        return FacesWay(backend, compositor, more, batch, follower)
+    return HostWay(backend, compositor, more, batch)
 
 
 def choose_framing(framing: AnyFraming | None, spec: GeneratorSpec) -> Framing | FaceFraming:
@@ -90,15 +107,7 @@ def choose_framing(framing: AnyFraming | None, spec: GeneratorSpec) -> Framing |
     return framing if isinstance(framing, Framing | FaceFraming) else Framing(framing)
 
 
-def _over_gpu(
-    backend: ModelBackend,
-    compositor: Compositor,
-    frame_size: tuple[int, int] | None,
-    in_flight: int,
-    spin: bool,
-    strict: bool,
-    batch: int,
-) -> Way | None:
+def _over_gpu(backend: ModelBackend, compositor: Compositor, options: OpenOptions) -> Way | None:
     """The way of frames over the GPU, if the backend runs on one and offers it; a line of ``choice`` if it fails."""
     if not hasattr(backend, "bind_device"):
         return None
@@ -109,12 +118,13 @@ def _over_gpu(
         if compositor.framing.mode == "tile":
             raise OptionError("framing 'tile' puts tiles together there")
         gpu = cast(DeviceBackend, backend).gpu
-        way = FramePipeline(gpu, backend, compositor, in_flight=in_flight, spin=spin, batch=batch)
-        if frame_size is not None:
-            way.warm_up(frame_size)
+        batch = options.batch or backend.batch or 1
+        way = FramePipeline(gpu, backend, compositor, in_flight=options.in_flight, spin=options.spin, batch=batch)
+        if options.frame_size is not None:
+            way.warm_up(options.frame_size)
         return way
     except (MissingExtra, BackendUnavailable, BackendError, OptionError) as error:
-        if strict:
+        if options.strict:
             raise
         line = f"{backend.name}: frames go through host memory: {error}"
         backend.choice = Choice(backend.choice.name, (*backend.choice.lines, line))

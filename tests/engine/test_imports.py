@@ -70,3 +70,11 @@ def test_floors(floor: str, above: tuple[str, ...]) -> None:
         if found.startswith(above)
     ]
     assert not wrong
+
+
+def test_the_translator_stays_small() -> None:
+    tree = ast.parse(MODULES["engine.translator"].read_text())
+    (found,) = (node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == "Translator")
+    assert found.end_lineno is not None and found.end_lineno - found.lineno < 200, (
+        "see engine/ways for what it is made of"
+    )

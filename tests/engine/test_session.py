@@ -170,6 +170,28 @@ def test_an_error_reaches_who_waits():
         session.wait(10)
 
 
+def test_a_live_source_keeps_its_pace_and_the_newest_frames_are_translated():
+    class Slow(AddHundred):
+        def stream(self, frames, *, controls):
+            for frame in super().stream(frames, controls=controls):
+                time.sleep(0.02)
+                yield frame
+
+    source, sink = Source(100, pace=0.001), Sink()
+    source.live = True
+    report = Session(source, Slow(), sink).run()
+    assert report.dropped > 0 and report.frames + report.dropped == 100
+    assert sink.values == sorted(sink.values) and sink.values[-1] == 199, "in order, up to the last one"
+    assert any(f"{report.dropped} frames of the live source were dropped" in note for note in report.notes)
+
+
+def test_a_file_drops_nothing_however_slow_the_translation():
+    source, sink = Source(20), Sink()
+    sink.write = lambda frame, write=sink.write: (time.sleep(0.005), write(frame))
+    report = Session(source, AddHundred(), sink).run()
+    assert (report.frames, report.dropped) == (20, 0)
+
+
 def test_a_session_runs_once():
     session = Session(Source(2), None, Sink())
     session.run()

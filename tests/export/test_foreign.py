@@ -78,7 +78,7 @@ def test_wrapped_and_safetensors_checkpoints(tmp_path: Path) -> None:
 
 def test_what_is_not_recognised_is_said_with_its_names(tmp_path: Path) -> None:
     torch.save(nn.Sequential(nn.Conv2d(3, 3, 3), nn.Linear(2, 2)).state_dict(), tmp_path / "other.pth")
-    with pytest.raises(ModelFileError, match="no known generator: its first weights are 0.weight, 0.bias, 1.weight"):
+    with pytest.raises(ModelFileError, match="not a known generator: its first weights are 0.weight, 0.bias, 1.weight"):
         load_foreign(tmp_path / "other.pth")
     state = ResnetGenerator(2, "instance", False, 6).state_dict()
     del state["model.13.conv_block.5.bias"]

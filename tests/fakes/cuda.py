@@ -223,6 +223,9 @@ class FakeCuda:
             return CAPTURE_UNSUPPORTED, 0
         return 0, self._allocate(self._pinned, size)
 
+    def cuMemHostGetDevicePointer(self, pointer: int, flags: int) -> tuple[int, int]:
+        return 0, pointer
+
     def cuMemFreeHost(self, pointer: int) -> tuple[int]:
         return self._release(self._pinned, pointer)
 

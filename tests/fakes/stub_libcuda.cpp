@@ -128,7 +128,11 @@ int put(uintptr_t stream, Action action) {
     return kSuccess;
 }
 
-int copy(uintptr_t to, uintptr_t from, size_t bytes) {
+enum { kUp, kDown, kWithin, kLaunches };
+long long counts[4];
+
+int copy(int kind, uintptr_t to, uintptr_t from, size_t bytes) {
+    counts[kind] += (long long)bytes;
     memcpy(reinterpret_cast<void*>(to), reinterpret_cast<void*>(from), bytes);
     return kSuccess;
 }
@@ -149,6 +153,12 @@ int drop(std::set<uintptr_t>& where, uintptr_t handle) {
 }
 
 }  // namespace
+
+// What has been done so far: bytes from the host, to the host and within the device, and launched kernels.
+extern "C" __attribute__((visibility("default"))) void stub_counts(long long* out) {
+    std::lock_guard<std::recursive_mutex> lock(mutex);
+    memcpy(out, counts, sizeof counts);
+}
 
 API cuInit(unsigned) { return kSuccess; }
 API cuDriverGetVersion(int* out) { return *out = setting("STUB_VERSION", 13000), kSuccess; }
@@ -213,32 +223,36 @@ API cuMemHostAlloc(uintptr_t* out, size_t bytes, unsigned) {
     NEED_CONTEXT;
     return spoil() ? kCaptureUnsupported : allocate(pinned, out, bytes);
 }
+API cuMemHostGetDevicePointer_v2(uintptr_t* out, uintptr_t at, unsigned flags) {
+    NEED_CONTEXT;
+    return *out = at, !flags && holds(pinned, at, 1) ? kSuccess : kInvalidValue;
+}
 API cuMemFreeHost(uintptr_t at) {
     NEED_CONTEXT;
     return release(pinned, at);
 }
 API cuMemcpyHtoD_v2(uintptr_t to, uintptr_t from, size_t bytes) {
     NEED_CONTEXT;
-    return holds(device, to, bytes) ? copy(to, from, bytes) : kInvalidValue;
+    return holds(device, to, bytes) ? copy(kUp, to, from, bytes) : kInvalidValue;
 }
 API cuMemcpyDtoH_v2(uintptr_t to, uintptr_t from, size_t bytes) {
     NEED_CONTEXT;
-    return holds(device, from, bytes) ? copy(to, from, bytes) : kInvalidValue;
+    return holds(device, from, bytes) ? copy(kDown, to, from, bytes) : kInvalidValue;
 }
 API cuMemcpyHtoDAsync_v2(uintptr_t to, uintptr_t from, size_t bytes, uintptr_t stream) {
     NEED_CONTEXT;
     if (!holds(device, to, bytes) || !holds(pinned, from, bytes)) return kInvalidValue;
-    return put(stream, [=] { copy(to, from, bytes); });
+    return put(stream, [=] { copy(kUp, to, from, bytes); });
 }
 API cuMemcpyDtoHAsync_v2(uintptr_t to, uintptr_t from, size_t bytes, uintptr_t stream) {
     NEED_CONTEXT;
     if (!holds(device, from, bytes) || !holds(pinned, to, bytes)) return kInvalidValue;
-    return put(stream, [=] { copy(to, from, bytes); });
+    return put(stream, [=] { copy(kDown, to, from, bytes); });
 }
 API cuMemcpyDtoDAsync_v2(uintptr_t to, uintptr_t from, size_t bytes, uintptr_t stream) {
     NEED_CONTEXT;
     if (!holds(device, to, bytes) || !holds(device, from, bytes)) return kInvalidValue;
-    return put(stream, [=] { copy(to, from, bytes); });
+    return put(stream, [=] { copy(kWithin, to, from, bytes); });
 }
 
 API cuStreamCreate(uintptr_t* out, unsigned) {
@@ -366,6 +380,7 @@ API cuLaunchKernel(uintptr_t function, unsigned gx, unsigned gy, unsigned gz, un
     return put(stream, [=]() mutable {
         void* table[16];
         for (int i = 0; i < count; ++i) table[i] = &copies[size_t(i)][0];
+        ++counts[kLaunches];
         const unsigned grid[] = {gx, gy, gz}, block[] = {bx, by, bz};
         host_launch(name.c_str(), grid, block, table);
     });

@@ -49,7 +49,7 @@ def test_the_page(runs: list[Path], tmp_path: Path) -> None:
 def test_what_is_refused(runs: list[Path], tmp_path: Path) -> None:
     page = tmp_path / "page.html"
     assert "at least two run folders, got 1" in compare(runs[0], "-o", page)[1]
-    assert "no run folder" in compare(runs[0], tmp_path, "-o", page)[1]
+    assert "not a run folder" in compare(runs[0], tmp_path, "-o", page)[1]
     page.write_text("precious")
     code, output = compare(*runs, "-o", page)
     assert code == 1 and "exists; pass -y" in output and page.read_text() == "precious"

@@ -102,6 +102,52 @@ def test_batch_norm_is_the_same_on_both_processes(faces: Path, tmp_path: Path, m
 
 
 @pytest.mark.slow
+def test_synchronised_batch_norm_makes_two_processes_equal_one_with_twice_the_batch(
+    make_config: Callable[..., CycleGANConfig], tmp_path: Path
+) -> None:
+    options = {"norm": "bn", "pool": 0, "steps": 2, "decay_steps": 1, "log_every": 1, "sync_batch_norm": True}
+    two = make_config(out=str(tmp_path / "two"), batch=1, **options)
+    run_two(TRAIN_AND_RESUME, str(save_config(two, tmp_path)))
+    one = make_config(out=str(tmp_path / "one"), batch=2, **options)
+    train(one)
+    train(one.model_copy(update={"steps": 3}), resume=True)
+    losses = read_losses(tmp_path / "two")
+    for name, values in read_losses(tmp_path / "one").items():
+        assert losses[name] == pytest.approx(values, rel=LOSS_TOLERANCE, abs=1e-6), name
+    together, alone = load_state(tmp_path / "two")["networks"], load_state(tmp_path / "one")["networks"]
+    for name, value in alone["to_painting"].items():
+        if "running" in name:
+            assert torch.allclose(together["to_painting"][name], value, rtol=1e-3, atol=1e-4), name
+
+
+@pytest.mark.slow
+def test_the_torchrun_line_of_the_docs_trains_with_two_processes(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "training.md").read_text(encoding="utf-8")
+    line = next(line for line in text.splitlines() if line.startswith("ACCELERATE_USE_CPU=true torchrun"))
+    words = line.partition("#")[0].split()[2:]
+    places = {"PHOTOS": str(folders[0]), "PAINTINGS": str(folders[1]), "RUN": str(tmp_path / "run")}
+    small = [
+        "--tier",
+        "nano",
+        "--size",
+        "32",
+        "--load-size",
+        "36",
+        "--steps",
+        "2",
+        "--discriminator-width",
+        "8",
+        "--samples",
+        "1",
+    ]
+    command = [sys.executable, "-m", "torch.distributed.run", *(places.get(word, word) for word in words), *small]
+    environment = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "2 processes, 2 steps of 2 pictures" in (tmp_path / "run" / "log.txt").read_text(encoding="utf-8")
+
+
+@pytest.mark.slow
 def test_two_processes_equal_one_with_twice_the_batch(
     make_config: Callable[..., CycleGANConfig], tmp_path: Path
 ) -> None:

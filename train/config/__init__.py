@@ -6,6 +6,7 @@ Nothing here imports PyTorch: ``engine train --help`` is made from these classes
 from __future__ import annotations
 
 from .base import Activation, NetworkShape, Norm, Positive, TrainConfig, VGGScaling, Weight
+from .critic import AUGMENTATION_NAMES, CriticConfig
 from .dcgan import DCGANConfig
 from .editors import PENALTY_OF_LOSS, ACLGANConfig, EditorConfig, StarGANConfig
 from .faces import DEFAULT_ATTRIBUTES, AttributeConfig, ClassifierConfig, FacesConfig
@@ -20,12 +21,13 @@ from .file import (
     read_values,
     save_config,
 )
-from .marks import NotWith, With, flag
+from .marks import Alias, NotWith, With, flag
 from .paired import PairedConfig
 from .psc_gan import PSCGANConfig
 from .unpaired import SEMANTIC_WEIGHTS, CycleGANConfig, DistillConfig, SemanticDistance, SemanticLayer, UnpairedConfig
 
 __all__ = [
+    "AUGMENTATION_NAMES",
     "CONFIG_FORMAT",
     "CONFIG_NAME",
     "DEFAULT_ATTRIBUTES",
@@ -34,8 +36,10 @@ __all__ = [
     "SEMANTIC_WEIGHTS",
     "ACLGANConfig",
     "Activation",
+    "Alias",
     "AttributeConfig",
     "ClassifierConfig",
+    "CriticConfig",
     "CycleGANConfig",
     "DCGANConfig",
     "DistillConfig",

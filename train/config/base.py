@@ -109,7 +109,7 @@ class TrainConfig(BaseModel):
 
     log_every: Annotated[Positive, MayChange] = Field(50, description="Steps between log lines and TensorBoard points.")
     sample_every: Annotated[int, Field(ge=0), MayChange] = Field(
-        500, description="Steps between sample grids; 0: none."
+        500, description="Steps between sample grids; 0: none but those of --sample-epochs."
     )
     samples: Positive = Field(4, description="Pictures of each domain in a sample grid.")
     metric_every: Annotated[int, Field(ge=0), MayChange] = Field(
@@ -122,10 +122,29 @@ class TrainConfig(BaseModel):
     )
     metric_pictures: Annotated[int, Field(ge=2), MayChange] = Field(200, description="Pictures per measurement.")
     keep_every: Annotated[int, Field(ge=0), MayChange] = Field(
-        0, description="Steps between generators saved in snapshots/; 0: none."
+        0, description="Steps between snapshots, generators and state, to which engine train rollback returns; 0: none."
     )
     clip_gradients: Annotated[float, Field(ge=0), MayChange] = Field(
         0.0, description="Gradient clipping: largest global norm of the gradients of a phase. 0: no limit."
+    )
+    accumulate: Annotated[Positive, MayChange] = Field(
+        1,
+        description="Parts in which a step goes through its --batch, gradients added up: a part's memory for the whole "
+        "batch. Batch norm sees parts.",
+    )
+    compile: Annotated[bool, MayChange] = Field(
+        False,
+        description="torch.compile for the generators: minutes at the start, then faster steps on a GPU. Needs a C++ "
+        "compiler.",
+    )
+    sync_batch_norm: Annotated[bool, MayChange] = Field(
+        False, description="With several processes: batch norm by the statistics of all their pictures together."
+    )
+    sample_epochs: Annotated[str, MayChange] = Field(
+        "", description="Epochs after which a sample grid is written too, for example 0,5,10,30."
+    )
+    track: Annotated[Literal["", "wandb", "trackio"], MayChange] = Field(
+        "", description="Also report to wandb or trackio; pip install 'ganlens[wandb]' or 'ganlens[trackio]'."
     )
     checkpoint_minutes: Annotated[float, Field(gt=0), MayChange] = Field(
         3.0, description="Minutes between checkpoints."
@@ -136,6 +155,9 @@ class TrainConfig(BaseModel):
     )
     data_licence: Annotated[str, MayChange] = Field(
         "not stated", description="Licence of the training data, for the record."
+    )
+    licence: Annotated[str, MayChange] = Field(
+        "", description="Licence of the weights, or what they may be used for, for the record."
     )
     note: Annotated[str, MayChange] = Field("", description="Notes for users of the model, for the record.")
 
@@ -156,6 +178,10 @@ class TrainConfig(BaseModel):
             raise ValueError(f"size must be a multiple of 8, got {self.size}")
         if self.load_size and self.load_size < self.size:
             raise ValueError(f"load_size {self.load_size} is smaller than the crop, size {self.size}")
+        if self.batch % self.accumulate:
+            raise ValueError(f"accumulate {self.accumulate} does not divide batch {self.batch}")
+        if not all(part.strip().isdigit() for part in self.sample_epochs.split(",") if self.sample_epochs):
+            raise ValueError(f"sample_epochs takes numbers with commas, for example 0,5,10; got '{self.sample_epochs}'")
         if self.decay_steps and self.decay_steps > self.steps:
             raise ValueError(f"decay_steps {self.decay_steps} is more than steps {self.steps}")
         return self
@@ -186,6 +212,11 @@ class TrainConfig(BaseModel):
         """The values as JSON, without the options that have no effect here: their defaults may change one day."""
         names = {name for name in type(self).model_fields if self._no_effect(name)}
         return self.model_dump(mode="json", exclude=names)
+
+    @property
+    def sampled_epochs(self) -> tuple[int, ...]:
+        """The epochs after which a grid is written."""
+        return tuple(int(part) for part in self.sample_epochs.split(",") if self.sample_epochs)
 
     @property
     def resize_px(self) -> int:

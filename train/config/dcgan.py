@@ -7,21 +7,24 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from .base import Positive, Weight
+from .critic import CriticConfig
 from .faces import AttributeConfig
 from .marks import MayChange, With
 
 
-class DCGANConfig(AttributeConfig):
+class DCGANConfig(AttributeConfig, CriticConfig):
     """DCGAN from noise, the common test bed of seven adversarial losses."""
 
     method: Literal["dcgan"] = "dcgan"
     tier: Literal["dcgan"] = Field("dcgan", description="Generator network; only one exists.")  # type: ignore[assignment]
     without_effect = frozenset({"tier", "shape", "norm", "activation"})
-    loss: Literal["gan", "cgan", "wgan", "wgan-gp", "ebgan", "began", "lsgan"] = Field(
-        "gan", description="Adversarial loss: gan, cgan, wgan, wgan-gp, ebgan, began or lsgan."
+    loss: Literal["gan", "cgan", "wgan", "wgan-gp", "ebgan", "began", "lsgan", "hinge", "attribute"] = Field(
+        "gan",
+        description="Adversarial loss: gan, cgan, wgan, wgan-gp, ebgan, began, lsgan, hinge, or attribute, ACL-GAN's.",
     )
-    attributes: Annotated[str, With("loss", ("cgan",))] = Field(
-        "Male,Smiling", description="Columns whose combinations are the classes of cgan."
+    attributes: Annotated[str, With("loss", ("cgan", "attribute"))] = Field(
+        "Male,Smiling",
+        description="Columns whose combinations are the classes of cgan; with attribute, the attributes.",
     )
     size: Annotated[int, Field(ge=16)] = Field(64, description="Side of the pictures: 16, 32, 64, 128 or 256.")
     width: Positive = Field(
@@ -74,6 +77,9 @@ class DCGANConfig(AttributeConfig):
     gamma: Annotated[float, Field(gt=0, le=1), With("loss", ("began",))] = Field(
         0.5, description="began: target ratio of fake to real error (gamma); lower gives less variety."
     )
+    exponent: Annotated[Literal[1, 2], With("loss", ("began",))] = Field(
+        1, description="began: exponent of the reconstruction error, 1 as published or 2."
+    )
     lambda_k: Annotated[Weight, With("loss", ("began",))] = Field(0.001, description="began: speed of the balance k.")
     patience: Annotated[int, Field(ge=0), With("loss", ("began",))] = Field(
         0,
@@ -86,7 +92,7 @@ class DCGANConfig(AttributeConfig):
     @property
     def needs_labels(self) -> bool:
         """Whether the data must have an attribute table."""
-        return self.loss == "cgan"
+        return self.loss in ("cgan", "attribute")
 
     @property
     def label_names(self) -> tuple[str, ...]:
@@ -116,6 +122,10 @@ class DCGANConfig(AttributeConfig):
             raise ValueError(f"lsgan_targets takes three numbers a,b,c, got '{self.lsgan_targets}'") from error
         if a == b:
             raise ValueError(f"lsgan_targets gives fakes and real pictures the same label, {a:g}")
+        if self.r1 and self.loss == "attribute":
+            raise ValueError("r1 has no effect with attribute; leave it out")
+        if self.loss == "began" and self.accumulate > 1:
+            raise ValueError("began weighs the errors of whole batches; leave accumulate out")
         if self.pulling_away and self.batch < 2:
             raise ValueError("pulling_away compares pictures of a batch; it needs a batch of 2 or more")
         return self

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from .base import Positive, Weight
+from .critic import CriticConfig
 from .faces import AttributeConfig
 from .marks import MayChange, NotWith, With
 
@@ -50,17 +51,26 @@ class EditorConfig(AttributeConfig):
         return self
 
 
-PENALTY_OF_LOSS = {"lsgan": "none", "wgan-gp": "mean", "logistic": "active_r1"}
+PENALTY_OF_LOSS = {"lsgan": "none", "wgan-gp": "mean", "logistic": "active_r1", "hinge": "none"}
 """ACL-GAN's attribute loss → the gradient penalty that it needs by default."""
 
 
-class ACLGANConfig(EditorConfig):
+class ACLGANConfig(EditorConfig, CriticConfig):
     """ACL-GAN: attribute editing with one attribute loss and one content loss, inside a mask and a frame."""
 
     method: Literal["acl-gan"] = "acl-gan"
-    loss: Literal["lsgan", "wgan-gp", "logistic"] = Field("lsgan", description="Adversarial loss of each attribute.")
+    without_effect = frozenset({"r1"})  # its own is --penalty active_r1
+    loss: Literal["lsgan", "wgan-gp", "logistic", "hinge"] = Field(
+        "lsgan", description="Adversarial loss of each attribute."
+    )
+    expectation: Annotated[Literal["batch", "attribute"], NotWith("loss", ("logistic",))] = Field(
+        "batch",
+        description="Means of the attribute loss: batch, one mean over all pictures, as the paper rewrites it; "
+        "attribute, for each attribute the mean over the pictures that have it, as it first writes it: there a rare "
+        "attribute weighs as much as a frequent one.",
+    )
     penalty: Literal["", "none", "mean", "per_attribute", "active_r1"] = Field(
-        "", description="Gradient penalty; default: none with lsgan, mean with wgan-gp, active_r1 with logistic."
+        "", description="Gradient penalty; default: mean with wgan-gp, active_r1 with logistic, else none."
     )
     penalty_every: Positive = Field(
         1,
@@ -159,12 +169,20 @@ class ACLGANConfig(EditorConfig):
         return self
 
 
+STARGAN_ATTRIBUTES = ("Black_Hair", "Blond_Hair", "Brown_Hair", "Male", "Young")
+"""Those of the paper and its public code."""
+
+
 class StarGANConfig(EditorConfig):
     """StarGAN, the baseline: WGAN-GP, a class loss and a reconstruction; no mask."""
 
     method: Literal["stargan"] = "stargan"
     tier: Literal["nano", "mobile", "light", "edge", "resnet6", "resnet9", "stargan", "growing"] = Field(
         "stargan", description="Generator network."
+    )
+    attributes: str = Field(
+        ",".join(STARGAN_ATTRIBUTES),
+        description="Columns of the table, separated by commas; default: the published five.",
     )
     lambda_cls: Annotated[Weight, MayChange] = Field(1.0, description="Weight of the class loss.")
     lambda_rec: Annotated[Weight, MayChange] = Field(10.0, description="Weight of the reconstruction loss.")

@@ -89,7 +89,9 @@ class ClassifierConfig(AttributeConfig):
     """A classifier of attributes, trained on real faces; it judges editors and is never trained against."""
 
     method: Literal["classifier"] = "classifier"
-    without_effect = frozenset({"tier", "shape", "norm", "activation", "start_from", "sample_every", "samples"})
+    without_effect = frozenset(
+        {"tier", "shape", "norm", "activation", "start_from", "sample_every", "sample_epochs", "samples"}
+    )
 
     size: Annotated[int, Field(ge=32)] = Field(64, description="Side of the pictures that it sees, in pixels.")
     load_size: int = Field(72, description="Side to which the central square is resized before a random crop.")

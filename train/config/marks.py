@@ -34,6 +34,12 @@ class NotWith(NamedTuple):
         return f"has no effect with {flag(self.option)} {value}" if value in self.values else ""
 
 
+class Alias(NamedTuple):
+    """Mark of an option with another name on the command line."""
+
+    option: str
+
+
 def flag(option: str) -> str:
     """How an option is written on the command line."""
     return "--" + option.replace("_", "-")

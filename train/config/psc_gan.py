@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from ..data.label_groups import LabelLayout, load_layout
 from .base import Positive, Weight
+from .critic import CriticConfig
 from .faces import FacesConfig
 from .marks import MayChange, With, flag
 
@@ -17,11 +18,19 @@ STAGE1_OPTIONS = ("rec", "lambda_1", "stage1_epochs", "stage1_steps", "stage1_le
 
 STAGE2_OPTIONS = (
     *("loss", "n_critic", "lambda_2", "map_init", "epochs", "decay_epochs", "steps", "decay_steps", "beta1"),
-    *("discriminator_learning_rate", "instance_noise", "discriminator_shift"),
+    *(
+        "discriminator_learning_rate",
+        "instance_noise",
+        "discriminator_shift",
+        "augment",
+        "r1",
+        "spectral_norm",
+        "minimax",
+    ),
 )
 
 
-class PSCGANConfig(FacesConfig):
+class PSCGANConfig(FacesConfig, CriticConfig):
     """PSC-GAN: faces from noise and labels. An autoencoder first; then its halves start and steer a GAN."""
 
     method: Literal["psc-gan"] = "psc-gan"
@@ -42,7 +51,10 @@ class PSCGANConfig(FacesConfig):
     width: Positive = Field(64, description="Channels of the first layers; 32 is a quarter of the work.")
     latent: Positive = Field(100, description="Length of the noise.")
     rec: Literal["mse", "l1"] = Field("mse", description="Reconstruction loss of stage 1.")
-    loss: str = Field("gan", description="Adversarial loss of stage 2: gan, lsgan or wgan-gp.")
+    loss: str = Field("gan", description="Adversarial loss of stage 2: gan, lsgan, wgan-gp or hinge.")
+    minimax: Annotated[bool, With("loss", ("gan",))] = Field(
+        False, description="The generator minimises formula 4 as it is printed (min-max), which stalls early."
+    )
     n_critic: Annotated[int, Field(ge=0)] = Field(
         0, description="Discriminator steps for each of the generator; 0: 5 with wgan-gp, else 1."
     )
@@ -76,6 +88,10 @@ class PSCGANConfig(FacesConfig):
     )
     discriminator_shift: Annotated[int, Field(ge=0), MayChange] = Field(
         0, description="Pixels by which all that the discriminator sees is shifted at random. Not in the paper."
+    )
+
+    sample_epochs: Annotated[str, MayChange] = Field(
+        "0,5,10,30", description="Epochs of stage 2 after which a sample grid is written too; the paper's figures."
     )
 
     @property

@@ -6,16 +6,25 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from .base import Positive, TrainConfig, VGGScaling, Weight, last_part
-from .marks import MayChange, With
+from .base import Positive, VGGScaling, Weight, last_part
+from .critic import CriticConfig
+from .marks import Alias, MayChange, With
 
 
-class UnpairedConfig(TrainConfig):
+class UnpairedConfig(CriticConfig):
     """What the methods share that learn a translation from two folders of unpaired pictures."""
 
-    photos: Annotated[str, MayChange] = Field(description="Folder or quoted glob of the source pictures.")
-    paintings: Annotated[str, MayChange] = Field(description="Folder or quoted glob of the target pictures.")
-    loss: str = Field("lsgan", description="Adversarial loss: lsgan, gan or wgan-gp.")
+    photos: Annotated[str, MayChange, Alias("source")] = Field(
+        description="Folder or quoted glob of the source pictures, of whatever kind."
+    )
+    paintings: Annotated[str, MayChange, Alias("target")] = Field(
+        description="Folder or quoted glob of the target pictures, of whatever kind."
+    )
+    names: str = Field(
+        "photo,painting",
+        description="What the two folders show, two words: for captions and the record, for example horse,zebra.",
+    )
+    loss: str = Field("lsgan", description="Adversarial loss: lsgan, gan, wgan-gp or hinge.")
     n_critic: Annotated[int, Field(ge=0)] = Field(
         0, description="Discriminator steps for each of the generator; 0: 5 with wgan-gp, else 1."
     )
@@ -35,6 +44,19 @@ class UnpairedConfig(TrainConfig):
     painting_zoom: Annotated[float, Field(ge=1), MayChange] = Field(
         1.0, description="Enlargement of the paintings over the photos: 2 doubles the width of a stroke."
     )
+
+    @property
+    def domains(self) -> tuple[str, str]:
+        """Names of the source and of the target."""
+        source, target = (name.strip() for name in self.names.split(","))
+        return source, target
+
+    @model_validator(mode="after")
+    def _two_domains(self) -> UnpairedConfig:
+        names = [name.strip() for name in self.names.split(",")]
+        if len(names) != 2 or not all(names) or names[0] == names[1]:
+            raise ValueError(f"names takes two different words, for example horse,zebra; got '{self.names}'")
+        return self
 
     @property
     def data_words(self) -> str:

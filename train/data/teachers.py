@@ -21,7 +21,6 @@ from ganlens.engine.model.description import parse_value_range
 from ganlens.engine.spec import GeneratorSpec, ValueRange
 
 from .filters import find_filter
-from .pictures import to_rgb
 
 Pixels = NDArray[np.uint8]
 Values = NDArray[np.float32]
@@ -242,6 +241,8 @@ def parse_inputs(text: str, shapes: Mapping[str, tuple[int, ...]], threads: int 
 
 def _answer_to(file: Path, picture: Path, threads: int) -> Values:
     """What a network that reads one picture in 0..1 says of it (a style vector)."""
+    from .pictures import to_rgb  # brings torch, which teachers do without
+
     session = _open(file, threads)
     (entry,) = session.get_inputs()
     try:

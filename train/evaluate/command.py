@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,19 +11,19 @@ from rich.console import RenderableType
 from rich.table import Table
 
 from ganlens.engine.errors import OptionError
-from ganlens.engine.files import replace_file
-from ganlens.engine.spec import GeneratorSpec
+from ganlens.engine.model import read_model_spec
 
-from ..checkpoint import GENERATOR_NAME, load_generator, read_generator_file, save_generator
-from ..config import CONFIG_NAME, read_values
+from ..checkpoint import GENERATOR_NAME, read_generator_file
+from ..config import CONFIG_NAME, VGGScaling, read_values
 from ..methods import METHODS
 from .classifier import load_classifier, measure
 from .device import measuring_device
-from .edits import EditEvaluation, evaluate_edit_files, held_out_faces
+from .edits import EditEvaluation, Editor, edit_sheet, evaluate_edit_files, held_out_faces
 from .extractors import open_extractor
 from .generated import evaluate_generated, real_pictures
 from .labels import LabelAccuracy, LabelEvaluation, evaluate_label_files
 from .metrics import Figure
+from .subject import ONNX, open_subject, write_json
 from .translation import Evaluation, evaluate_files
 
 MOST_GENERATED = 2000
@@ -48,6 +47,9 @@ class EvaluateOptions:
     data: str = ""
     holdout: int | None = None
     count: int = 0
+    changes: tuple[str, ...] = ()
+    lpips: Path | None = None
+    vgg_scaling: VGGScaling = "caffe"
 
     @property
     def has_features(self) -> bool:
@@ -65,13 +67,16 @@ def evaluate_run(model: Path, options: EvaluateOptions) -> list[RenderableType]:
 
 
 def kind_of(model: Path) -> str:
-    """The evaluation that fits: by the method of the run folder, else by the record of the checkpoint."""
+    """The evaluation that fits: by the method of the run folder, else by the record of the checkpoint or ONNX file."""
     folder = model if model.is_dir() else model.parent
-    if (folder / CONFIG_NAME).is_file():
+    if (folder / CONFIG_NAME).is_file() and model.suffix.lower() != ONNX:
         method = str(read_values(folder).get("method", ""))
         if method in METHODS:
             return METHODS[method].evaluation
-    spec = read_generator_file(model / GENERATOR_NAME if model.is_dir() else model)[0]
+    if model.suffix.lower() == ONNX:
+        spec = read_model_spec(model)
+    else:
+        spec = read_generator_file(model / GENERATOR_NAME if model.is_dir() else model)[0]
     if spec.image is None:
         return "generated"
     return "edits" if spec.attributes else "translation"
@@ -100,6 +105,17 @@ def _translation(model: Path, options: EvaluateOptions) -> list[RenderableType]:
 
 
 def _edits(model: Path, options: EvaluateOptions) -> list[RenderableType]:
+    shown: list[RenderableType] = []
+    if options.grid is not None:
+        subject = open_subject(model)
+        editor = Editor(subject.generator, subject.spec)
+        faces = held_out_faces(
+            model, editor.attributes.names, data=options.data, holdout=options.holdout, count=options.grid_rows
+        )
+        edit_sheet(editor, faces, options.changes).save(options.grid)
+        shown = [f"Written: {options.grid}"]
+        if options.classifier is None:
+            return shown
     if options.classifier is None:
         given = " --photos and --paintings belong to translators." if options.photos or options.paintings else ""
         raise OptionError(
@@ -117,7 +133,7 @@ def _edits(model: Path, options: EvaluateOptions) -> list[RenderableType]:
         result=options.result,
         record=options.record,
     )
-    return list(_tell_edits(found))
+    return [*_tell_edits(found), *shown]
 
 
 def _labels(model: Path, options: EvaluateOptions) -> list[RenderableType]:
@@ -129,6 +145,8 @@ def _labels(model: Path, options: EvaluateOptions) -> list[RenderableType]:
         count=options.count or 1000,
         weights=options.weights,
         inception=options.inception,
+        lpips=options.lpips,
+        vgg_scaling=options.vgg_scaling,
         result=options.result,
         record=options.record,
     )
@@ -144,14 +162,13 @@ def _generated(model: Path, options: EvaluateOptions) -> list[RenderableType]:
         raise OptionError(f"{model} does not state which pictures it was trained on. Give --data.")
     tables = {name: str(values.get(name, "")) if not options.data else "" for name in ("table", "identities")}
     holdout = int(values.get("holdout", 0)) if options.holdout is None else options.holdout
-    generator, spec = load_generator(model)
+    subject = open_subject(model, record=options.record)
     real, which = real_pictures(data, tables["table"], tables["identities"], holdout)
-    device = measuring_device()
-    extractor = open_extractor(options.inception, options.weights).to(device)
+    extractor = open_extractor(options.inception, options.weights, options.vgg_scaling).to(measuring_device())
     count = options.count or min(len(real), MOST_GENERATED)
-    found = evaluate_generated(generator.to(device), spec, real[:MOST_GENERATED], extractor, count)
-    _write(model, spec, found.to_dict(), found.metrics(), options)
-    return [f"{figure} Real pictures: {which}." for figure in (found.frechet, found.kernel)]
+    found = evaluate_generated(subject.generator, subject.spec, real[:MOST_GENERATED], extractor, count)
+    subject.report(found.to_dict(), found.metrics(), result=options.result, record=options.record)
+    return [f"{figure} Real pictures: {which}." for figure in found.figures]
 
 
 def _classifier(model: Path, options: EvaluateOptions) -> list[RenderableType]:
@@ -164,7 +181,7 @@ def _classifier(model: Path, options: EvaluateOptions) -> list[RenderableType]:
     faces = held_out_faces(model, names, data=options.data, holdout=options.holdout, count=options.count)
     accuracy, balanced = measure(judge.to(measuring_device()), faces, names)
     if options.result is not None:
-        _write_json(options.result, {"faces": len(faces.paths), "accuracy": accuracy, "balanced_accuracy": balanced})
+        write_json(options.result, {"faces": len(faces.paths), "accuracy": accuracy, "balanced_accuracy": balanced})
     return [_accuracy_table(f"{len(faces.paths)} faces of people never seen", accuracy, balanced)]
 
 
@@ -181,21 +198,6 @@ EVALUATIONS: dict[str, Callable[[Path, EvaluateOptions], list[RenderableType]]] 
 def _values(model: Path) -> dict[str, Any]:
     folder = model if model.is_dir() else model.parent
     return read_values(folder) if (folder / CONFIG_NAME).is_file() else {}
-
-
-def _write(
-    model: Path, spec: GeneratorSpec, values: dict[str, Any], metrics: dict[str, float], options: EvaluateOptions
-) -> None:
-    if options.result is not None:
-        _write_json(options.result, {"model": spec.name, "weights_sha256": spec.weights_sha256, **values})
-    if options.record:
-        file = model / GENERATOR_NAME if model.is_dir() else model
-        generator, _ = load_generator(file)
-        save_generator(generator, spec.model_copy(update={"metrics": {**spec.metrics, **metrics}}), file)
-
-
-def _write_json(path: Path, values: dict[str, Any]) -> None:
-    replace_file(path, json.dumps(values, indent=2, ensure_ascii=False) + "\n")
 
 
 # --- what is printed -------------------------------------------------------------------------------------------------

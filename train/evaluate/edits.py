@@ -7,29 +7,30 @@ The same figures for the unedited faces are the floor of the first and the ceili
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
-from ganlens.engine.errors import OptionError
-from ganlens.engine.files import replace_file
+from ganlens.engine.errors import OptionError, did_you_mean
 from ganlens.engine.spec import GeneratorSpec
 
-from ..checkpoint import GENERATOR_NAME, load_generator, save_generator
 from ..config import CONFIG_NAME, read_values
 from ..data.attribute_table import Faces, find_faces, split_faces
-from ..data.target_labels import flip_each
+from ..data.pictures import to_pixels
+from ..data.target_labels import flip_each, hair_columns
 from ..losses.attribute import with_complement
 from ..networks.composition import Edit, edit
+from ..sample_sheet import make_sheet
 from .classifier import Classifier, load_classifier, load_faces
 from .device import device_of, measuring_device
 from .extractors import Extractor, open_extractor
 from .metrics import Features, Figure, SetDistance
+from .subject import open_subject
 
 BATCH = 32
 DEFAULT_HOLDOUT = 2000
@@ -87,7 +88,10 @@ class Editor:
     def __init__(self, generator: nn.Module, spec: GeneratorSpec) -> None:
         if spec.attributes is None or spec.image is None:
             raise OptionError(f"'{spec.name}' takes no attributes. Compare it with paintings: give --paintings.")
+        self.name = spec.name
         self.generator = generator
+        self.composed = spec.output.kind == "image" and spec.output.mask is not None
+        """The generator composes by itself, as exported ones do, and also gives the mask."""
         self.attributes = spec.attributes
         self.size = spec.size.preferred[0]
         self.border_px = spec.frame_border_px
@@ -97,8 +101,12 @@ class Editor:
         """(N, 3, H, W) in [-1, 1] and target labels (N, C)."""
         device = device_of(self.generator)
         condition = with_complement(att) if self.attributes.complement else att
-        made = edit(self.generator, x.to(device), condition.to(device), self.border_px)
-        return Edit(made.image.to(x.device), None if made.mask is None else made.mask.to(x.device))
+        if self.composed:
+            image, mask = self.generator(x.to(device), condition.to(device))
+            made = Edit(image, mask)
+        else:
+            made = edit(self.generator, x.to(device), condition.to(device), self.border_px)
+        return Edit(*(None if part is None else part.to(x.device) for part in made))  # type: ignore[arg-type]
 
 
 def evaluate_edits(
@@ -143,6 +151,58 @@ def evaluate_edits(
         border_error=border_error,
         frechet=frechet,
     )
+
+
+def parse_change(text: str, names: Sequence[str]) -> dict[int, float | None]:
+    """``Smiling,Young=0`` as column → value; None: the opposite of what the face has.
+
+    Raises:
+        OptionError: an unknown attribute or value.
+    """
+    found: dict[int, float | None] = {}
+    for part in text.split(","):
+        name, given, value = (word.strip() for word in part.partition("="))
+        known = {other.lower(): column for column, other in enumerate(names)}
+        if name.lower() not in known:
+            raise OptionError(f"--change names '{name}'. {did_you_mean(name, names)}")
+        if given and value not in ("0", "1"):
+            raise OptionError(f"--change {part.strip()}: a value is 0 or 1, got '{value}'.")
+        found[known[name.lower()]] = float(value) if given else None
+    return found
+
+
+def edit_sheet(editor: Editor, faces: Faces, changes: Sequence[str] = ()) -> Image.Image:
+    """The paper's figure 4: a row for each face, with the original and, for each change, result, mask and segment
+    (an exported generator has composed its segment already: it is left out).
+
+    Args:
+        faces: labels in the editor's order.
+        changes: each as :func:`parse_change` has it, several attributes at once with commas; none: the first two
+            attributes, alone and together.
+    """
+    names = editor.attributes.names
+    shown = list(changes) or list(dict.fromkeys([*names[:2], ",".join(names[:2])]))
+    hair = hair_columns(names)
+    x, att = load_faces(faces.paths, editor.size), torch.from_numpy(faces.labels)
+    columns, captions = [x], ["original"]
+    for text in shown:
+        wish = att.clone()
+        for column, value in parse_change(text, names).items():
+            wish[:, column] = 1 - att[:, column] if value is None else value
+            if column in hair:  # one colour in the place of the others
+                others = [other for other in hair if other != column]
+                wish[:, others] = torch.where(wish[:, column, None] > 0, 0.0, wish[:, others])
+        made = editor(x, wish)
+        columns.append(made.image)
+        captions.append(text.replace(",", " "))
+        if made.mask is not None:
+            columns.append(2 * made.mask.expand(-1, 3, -1, -1) - 1)
+            captions.append("mask")
+        if made.segment is not None:
+            columns.append(made.segment)
+            captions.append("segment")
+    rows = [[to_pixels(column[row]) for column in columns] for row in range(len(x))]
+    return Image.fromarray(make_sheet(rows, captions, f"{editor.name}: original, result, mask, segment"))
 
 
 class _Tally:
@@ -230,23 +290,17 @@ def evaluate_edit_files(
     """The command: read the files, measure, write what was asked for.
 
     Args:
-        model: checkpoint or run folder of an attribute method.
+        model: checkpoint, run folder or ONNX file of an attribute method.
         classifier: file or run folder of ``engine train classifier``.
         weights, inception: files of feature networks, for a Fréchet distance; see :func:`.extractors.open_extractor`.
         result: JSON to write.
         record: put the figures into the checkpoint's own record.
     """
-    generator, spec = load_generator(model)
-    editor = Editor(generator, spec)
+    subject = open_subject(model, record=record)
+    editor = Editor(subject.generator, subject.spec)
     faces = held_out_faces(model, editor.attributes.names, data=data, holdout=holdout, count=count)
     device = measuring_device()
-    generator.to(device)
     extractor = open_extractor(inception, weights).to(device) if weights or inception else None
     evaluation = evaluate_edits(editor, faces, load_classifier(classifier).to(device), extractor)
-    if result is not None:
-        report = {"model": spec.name, "weights_sha256": spec.weights_sha256, **evaluation.to_dict()}
-        replace_file(result, json.dumps(report, indent=2, ensure_ascii=False) + "\n")
-    if record:
-        file = model / GENERATOR_NAME if model.is_dir() else model
-        save_generator(generator, spec.model_copy(update={"metrics": {**spec.metrics, **evaluation.metrics()}}), file)
+    subject.report(evaluation.to_dict(), evaluation.metrics(), result=result, record=record)
     return evaluation

@@ -17,6 +17,7 @@ from torch.nn.functional import interpolate
 
 from ganlens.engine.errors import TrainingError
 
+from ..config import VGGScaling
 from ..networks.inception import CLASSES, FEATURES, SIZE, FIDInception
 from ..networks.vgg16 import VGG16
 from .device import device_of
@@ -91,7 +92,7 @@ class FIDFeatures(Extractor):
             resize=f"bilinear (PyTorch, no antialiasing) to {SIZE} px before the network",
         )
         self.network = FIDInception()
-        found = _read_state(weights)
+        found = read_state(weights, "the FID Inception")
         needed = {name: value for name, value in self.network.state_dict().items() if "num_batches" not in name}
         wrong = [name for name, value in needed.items() if name not in found or found[name].shape != value.shape]
         if wrong:
@@ -153,12 +154,15 @@ class Mixed5Features(Extractor):
         return torch.from_numpy(np.concatenate(rows)).to(x.device)
 
 
-def open_extractor(inception: Path | None = None, vgg: Path | None = None) -> Extractor:
-    """The best features that the given files allow.
+def open_extractor(
+    inception: Path | None = None, vgg: Path | None = None, vgg_scaling: VGGScaling = "caffe"
+) -> Extractor:
+    """The best features that the files given allow.
 
     Args:
         inception: FID Inception weights, or an ONNX Inception with ``mixed5_gap`` (by its suffix ``.onnx``).
         vgg: VGG16 weights, used where there is no ``inception``.
+        vgg_scaling: input that they were trained for.
 
     Raises:
         TrainingError: neither is given, or the file is not what it should be.
@@ -170,12 +174,20 @@ def open_extractor(inception: Path | None = None, vgg: Path | None = None) -> Ex
             "A distance between pictures needs features: the FID Inception's weights or an ONNX Inception "
             "(--inception), or VGG16's convolutions (--weights)."
         )
-    return VGGFeatures(VGG16.load(vgg))
+    return VGGFeatures(VGG16.load(vgg, scaling=vgg_scaling))
 
 
-def _read_state(path: Path) -> dict[str, Tensor]:
+def read_state(path: Path, what: str) -> dict[str, Tensor]:
+    """A state dict from a PyTorch file or safetensors; no code of the file runs.
+
+    Args:
+        what: it should hold, for messages.
+
+    Raises:
+        TrainingError: the file is missing or unreadable.
+    """
     if not path.is_file():
-        raise TrainingError(f"There is no file {path}. Give the FID Inception's weights (.pth or .safetensors).")
+        raise TrainingError(f"There is no file {path}. Give the weights of {what} (.pth or .safetensors).")
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
@@ -183,5 +195,5 @@ def _read_state(path: Path) -> dict[str, Tensor]:
     except Exception as error:  # on foreign bytes PyTorch's unpickler stumbles over whatever comes first
         raise TrainingError(f"{path} is not a readable file of weights ({type(error).__name__}).") from error
     if not isinstance(found, dict):
-        raise TrainingError(f"{path} holds a {type(found).__name__}; expected a state dict of the FID Inception.")
+        raise TrainingError(f"{path} holds a {type(found).__name__}; expected a state dict of {what}.")
     return found

@@ -6,17 +6,20 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from ganlens.engine.errors import OptionError
+from ganlens.engine.model.attributes import label_vectors
 from ganlens.engine.spec import GeneratorSpec
 
 from ..data.attribute_table import find_faces, has_table, picture_folder, split_faces
 from ..data.pictures import centre, list_pictures, read_picture, to_tensor
+from ..losses.attribute import with_complement
 from .device import device_of
 from .extractors import Extractor
-from .metrics import Features, Figure, SetDistance, in_batches
+from .metrics import Features, Figure, SetDistance, in_batches, inception_score
 
 BATCH = 32
 RESIZE = "central square of the shorter side, bicubic (Pillow)"
@@ -27,21 +30,28 @@ class GeneratedEvaluation(NamedTuple):
 
     frechet: Figure
     kernel: Figure
+    inception: Figure | None = None
+    """Inception Score, on the FID Inception."""
+
+    @property
+    def figures(self) -> list[Figure]:
+        """Those that were measured."""
+        return [figure for figure in self if figure is not None]
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
-        return {"frechet": self.frechet.to_dict(), "kernel": self.kernel.to_dict()}
+        return {name: figure.to_dict() for name, figure in self._asdict().items() if figure is not None}
 
     def metrics(self) -> dict[str, float]:
         """For the record of a generator."""
         return {
             f"{f.name} {f.features}, {f.generated} generated / {f.real} real, {f.size[1]} px": f.value
-            for f in (self.frechet, self.kernel)
+            for f in self.figures
         }
 
 
 def generate(generator: nn.Module, spec: GeneratorSpec, count: int, seed: int = 0) -> Iterator[Tensor]:
-    """Batches (N, 3, H, W) in [-1, 1], on the CPU; with classes, each as often as the others.
+    """Batches (N, 3, H, W) in [-1, 1], on the CPU; with classes, each as often as the others; attributes by coin.
 
     Args:
         generator: in eval mode, on any device.
@@ -53,7 +63,7 @@ def generate(generator: nn.Module, spec: GeneratorSpec, count: int, seed: int = 
         raise OptionError(f"'{spec.name}' does not generate from noise.")
     device = device_of(generator)
     source = torch.Generator().manual_seed(seed)
-    classes = spec.attributes.length if spec.attributes else 0
+    attributes = spec.attributes
     for start in range(0, count, BATCH):
         rows = min(BATCH, count - start)
         if spec.latent.distribution == "uniform":
@@ -61,8 +71,15 @@ def generate(generator: nn.Module, spec: GeneratorSpec, count: int, seed: int = 
         else:
             z = torch.randn(rows, spec.latent.dim, generator=source)
         inputs = [z.to(device)]
-        if classes:
-            inputs.append(torch.eye(classes)[torch.arange(start, start + rows) % classes].to(device))
+        if attributes is not None and attributes.complement:
+            chosen = torch.randint(0, 2, (rows, len(attributes.names)), generator=source).float()
+            inputs.append(with_complement(chosen).to(device))
+        elif attributes is not None and len(attributes.groups) > 1:
+            randoms = [np.random.default_rng((seed, number)) for number in range(start, start + rows)]
+            inputs.append(torch.from_numpy(label_vectors(attributes, [], randoms)).to(device))
+        elif attributes is not None:
+            numbers = torch.arange(start, start + rows) % attributes.length
+            inputs.append(torch.eye(attributes.length)[numbers].to(device))
         with torch.no_grad():
             yield generator(*inputs).cpu()
 
@@ -87,4 +104,5 @@ def evaluate_generated(
     size = spec.size.preferred[0]
     squares = (to_tensor(centre(read_picture(path, size), size)) for path in real)
     distance = SetDistance(extractor, Features.of(extractor, in_batches(squares, BATCH)), resize=RESIZE)
-    return GeneratedEvaluation(*distance(generate(generator, spec, count)))
+    score = inception_score(extractor, generate(generator, spec, count), count, resize=RESIZE)
+    return GeneratedEvaluation(*distance(generate(generator, spec, count)), score)

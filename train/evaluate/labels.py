@@ -7,7 +7,6 @@ judge says of real faces: its own accuracy, which no generator has to exceed.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -19,10 +18,9 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from ganlens.engine.errors import OptionError, TrainingError
-from ganlens.engine.files import replace_file
 
-from ..checkpoint import GENERATOR_NAME, load_generator, load_state, save_generator
-from ..config import PSCGANConfig, load_config
+from ..checkpoint import load_state
+from ..config import PSCGANConfig, VGGScaling, load_config
 from ..data.attribute_table import Faces, split_faces
 from ..data.faces import faces_of
 from ..data.label_groups import LabelLayout
@@ -31,7 +29,19 @@ from ..networks.vgg16 import VGG16
 from .classifier import Classifier, load_classifier, load_faces
 from .device import device_of, measuring_device
 from .extractors import Extractor, open_extractor
-from .metrics import Figure, SetDistance, class_score, draw_pairs, in_batches, joint_logits, perceptual_distance
+from .metrics import (
+    Figure,
+    Linear,
+    SetDistance,
+    class_score,
+    draw_pairs,
+    in_batches,
+    inception_score,
+    joint_logits,
+    load_linear,
+    perceptual_distance,
+)
+from .subject import open_subject
 
 BATCH = 64
 ALL = "all"
@@ -79,6 +89,8 @@ class ConditionRow(NamedTuple):
     """LPIPS of random pairs, generated and real, of the same condition; lower is closer."""
     class_score: Figure | None
     """For the row of all conditions: the score of Inception Score's formula, on the judge's label combinations."""
+    inception: Figure | None = None
+    """For the row of all conditions: the Inception Score, where the FID Inception is given."""
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -112,7 +124,7 @@ class LabelEvaluation(NamedTuple):
             if accuracy is not None:
                 found[f"slot accuracy by {who}, {where}"] = accuracy.slot
                 found[f"exact accuracy by {who}, {where}"] = accuracy.exact
-        for figure in (row.frechet, row.kernel, row.perceptual, row.class_score):
+        for figure in (row.frechet, row.kernel, row.perceptual, row.class_score, row.inception):
             if figure is not None:
                 counts = f"{figure.generated} generated, {figure.real} real, {self.size} px"
                 found[f"{figure.name} ({figure.features}; {counts})"] = figure.value
@@ -152,6 +164,8 @@ class Measures(NamedTuple):
     own: Reader | None = None
     extractor: Extractor | None = None
     vgg: VGG16 | None = None
+    linear: Linear | None = None
+    """Learned weights of LPIPS; None: unweighted."""
     pairs: int = 1000
     """Pairs of a perceptual distance."""
 
@@ -239,7 +253,7 @@ def _row(
         drawn = draw_pairs([_key(row) for row in labels], [_key(row) for row in real_labels], measures.pairs)
         batches = (drawn[start : start + 16] for start in range(0, len(drawn), 16))
         pairs = ((made[[one for one, _ in batch]], real[[other for _, other in batch]]) for batch in batches)
-        perceptual = perceptual_distance(measures.vgg, pairs, resize=RESIZE)
+        perceptual = perceptual_distance(measures.vgg, pairs, resize=RESIZE, linear=measures.linear)
     if measures.judge is not None and target is None:
         judge = measures.judge
         groups = [list(range(part.start, part.stop)) for part in layout.slices]
@@ -259,6 +273,9 @@ def _row(
         kernel=kernel,
         perceptual=perceptual,
         class_score=score,
+        inception=None
+        if target is not None
+        else inception_score(measures.extractor, in_batches(made, BATCH), count, resize=RESIZE),
     )
 
 
@@ -310,6 +327,8 @@ def evaluate_label_files(
     seed: int = 0,
     weights: Path | None = None,
     inception: Path | None = None,
+    lpips: Path | None = None,
+    vgg_scaling: VGGScaling = "caffe",
     result: Path | None = None,
     record: bool = False,
 ) -> LabelEvaluation:
@@ -321,6 +340,8 @@ def evaluate_label_files(
         data, holdout: as in training; by default the run's.
         weights, inception: files of feature networks, see :func:`.extractors.open_extractor`; ``weights`` also serve
             the perceptual distance.
+        lpips: learned weights of LPIPS; they belong to torchvision's VGG16.
+        vgg_scaling: input that ``weights`` were trained for.
         result: JSON to write.
         record: put the figures into the checkpoint's own record.
 
@@ -334,18 +355,19 @@ def evaluate_label_files(
     config = config.model_copy(
         update={"data": data or config.data, "holdout": config.holdout if holdout is None else holdout}
     )
-    generator, spec = load_generator(folder)
+    subject = open_subject(folder)
+    generator, spec = subject.generator, subject.spec
     held_out = split_faces(faces_of(config), config.holdout)[1]
     if len(held_out.paths) < 2:
         raise OptionError("No faces were held out, so nothing can be measured. Give --holdout.")
     conditional = spec.attributes is not None
     layout, device = config.layout, measuring_device()
-    generator.to(device)
     measures = Measures(
         judge=judge_reader(load_classifier(classifier).to(device), layout.names) if classifier else None,
         own=own_reader(load_state(folder), config, device) if config.baseline != "vanilla" else None,
-        extractor=open_extractor(inception, weights).to(device) if weights or inception else None,
-        vgg=VGG16.load(weights).to(device) if weights else None,
+        extractor=open_extractor(inception, weights, vgg_scaling).to(device) if weights or inception else None,
+        vgg=VGG16.load(weights, scaling=vgg_scaling).to(device) if weights else None,
+        linear=load_linear(lpips, vgg_scaling) if lpips else None,
         pairs=count,
     )
     evaluation = evaluate_labels(
@@ -357,10 +379,5 @@ def evaluate_label_files(
         count=count,
         conditional=conditional,
     )
-    if result is not None:
-        report = {"model": spec.name, "weights_sha256": spec.weights_sha256, **evaluation.to_dict()}
-        replace_file(result, json.dumps(report, indent=2, ensure_ascii=False) + "\n")
-    if record:
-        metrics = {**spec.metrics, **evaluation.metrics()}
-        save_generator(generator.cpu(), spec.model_copy(update={"metrics": metrics}), folder / GENERATOR_NAME)
+    subject.report(evaluation.to_dict(), evaluation.metrics(), result=result, record=record)
     return evaluation

@@ -10,6 +10,7 @@ import itertools
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -20,8 +21,9 @@ from torchmetrics.image.kid import KernelInceptionDistance
 
 from ganlens.engine.errors import TrainingError
 
+from ..networks.inception import CLASSES
 from ..networks.vgg16 import VGG16
-from .extractors import Extractor
+from .extractors import Extractor, FIDFeatures, read_state
 
 KERNEL_SUBSETS = 100
 KERNEL_SUBSET = 1000
@@ -204,24 +206,73 @@ def joint_logits(logits: Tensor, groups: Sequence[Sequence[int]]) -> Tensor:
     return joint
 
 
-def lpips(network: VGG16, first: Tensor, second: Tensor) -> Tensor:
-    """LPIPS without the learned weights of channels ("LPIPS-VGG-unweighted"), for each pair.
+def inception_score(
+    extractor: Extractor | None, pictures: Iterable[Tensor], count: int, *, resize: str
+) -> Figure | None:
+    """The Inception Score (1606.03498) by the FID Inception's own logits, without their bias as the reference has them;
+    None on other features, and for fewer than four pictures.
+
+    Args:
+        pictures: batches (N, 3, H, W) in [-1, 1], ``count`` in all.
+    """
+    if not isinstance(extractor, FIDFeatures) or count < 4:
+        return None
+    splits = max(2, min(10, count // 100))
+    classes, whole = f"FID Inception (2015-12-05), {CLASSES} classes", f"{resize}; {extractor.resize}"
+    return class_score(extractor.class_logits, pictures, classes=classes, resize=whole, name="IS", splits=splits)
+
+
+Linear = Sequence[Tensor]
+"""LPIPS's learned weights, (C,) for each layer of :data:`LPIPS_LAYERS`."""
+
+
+def load_linear(path: Path, scaling: str) -> Linear:
+    """The published weights of LPIPS on VGG16 (``lin0.model.1.weight`` … of version 0.1, .pth or .safetensors).
+
+    Raises:
+        TrainingError: the file holds something else, or VGG16's weights are not torchvision's.
+    """
+    if scaling != "torchvision":
+        raise TrainingError(
+            "--lpips: the learned weights belong to torchvision's VGG16; the channels of others mean other things. "
+            "Give torchvision's with --weights, and --vgg-scaling torchvision."
+        )
+    found = read_state(path, "LPIPS's linear layers")
+    channels = [64, 128, 256, 512, 512]
+    linear = []
+    for number, count in enumerate(channels):
+        weight = found.get(f"lin{number}.model.1.weight")
+        if weight is None or weight.numel() != count:
+            raise TrainingError(
+                f"{path} does not hold LPIPS's linear layers for VGG16: lin{number}.model.1.weight is missing or "
+                "misshapen."
+            )
+        linear.append(weight.float().flatten())
+    return linear
+
+
+def lpips(network: VGG16, first: Tensor, second: Tensor, linear: Linear | None = None) -> Tensor:
+    """LPIPS for each pair; without the learned weights of channels it is "LPIPS-VGG-unweighted".
 
     For each layer every position's channel vector is divided by its length, the squared differences are added over
-    channels and averaged over positions; the layers are added (1801.03924, its unweighted baseline). The published
-    weights of channels belong to another VGG16, whose channels mean other things.
+    channels, with their weights where there are any, and averaged over positions; the layers are added (1801.03924).
+    The published weights belong to torchvision's VGG16; the channels of others mean other things.
 
     Args:
         network: with all layers up to relu5_3; it scales its input itself.
         first, second: (N, 3, H, W) in [-1, 1].
+        linear: :func:`load_linear`; None: all weights are 1.
 
     Returns:
         (N,) float64.
     """
     total = torch.zeros(len(first), dtype=torch.float64, device=network.mean.device)
     pairs = zip(network.activations(first, LPIPS_LAYERS), network.activations(second, LPIPS_LAYERS), strict=True)
-    for a, b in pairs:
-        total += (_unit(a) - _unit(b)).square().sum(dim=1).mean(dim=(1, 2)).double()
+    for number, (a, b) in enumerate(pairs):
+        squares = (_unit(a) - _unit(b)).square()
+        if linear is not None:
+            squares = squares * linear[number].to(squares)[:, None, None]
+        total += squares.sum(dim=1).mean(dim=(1, 2)).double()
     return total
 
 
@@ -229,7 +280,9 @@ def _unit(h: Tensor) -> Tensor:
     return h / (h.square().sum(dim=1, keepdim=True).sqrt() + 1e-10)
 
 
-def perceptual_distance(network: VGG16, pairs: Iterable[tuple[Tensor, Tensor]], *, resize: str) -> Figure:
+def perceptual_distance(
+    network: VGG16, pairs: Iterable[tuple[Tensor, Tensor]], *, resize: str, linear: Linear | None = None
+) -> Figure:
     """Mean of :func:`lpips` over pairs of (generated, real) batches (N, 3, H, W) in [-1, 1]: lower is closer.
 
     Raises:
@@ -238,14 +291,16 @@ def perceptual_distance(network: VGG16, pairs: Iterable[tuple[Tensor, Tensor]], 
     found, size = [], (0, 0)
     with torch.no_grad():
         for generated, real in pairs:
-            found.append(lpips(network, generated, real).cpu())
+            found.append(lpips(network, generated, real, linear).cpu())
             size = (generated.shape[2], generated.shape[3])
     if not found:
         raise TrainingError("A perceptual distance needs at least one pair of pictures, got none.")
     values = torch.cat(found)
     spread = float(values.std(unbiased=False))
-    layers = f"VGG16 {', '.join(LPIPS_LAYERS)}, channels unweighted"
-    return Figure("LPIPS-VGG-unweighted", float(values.mean()), spread, layers, len(values), len(values), size, resize)
+    weighted = "unweighted" if linear is None else "with the learned weights of version 0.1"
+    layers = f"VGG16 {', '.join(LPIPS_LAYERS)}, channels {weighted}"
+    name = "LPIPS-VGG-unweighted" if linear is None else "LPIPS"
+    return Figure(name, float(values.mean()), spread, layers, len(values), len(values), size, resize)
 
 
 def draw_pairs(

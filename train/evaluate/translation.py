@@ -6,7 +6,6 @@ compare rows of one table, never papers.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,14 +16,13 @@ from PIL import Image
 from torch import Tensor, nn
 
 from ganlens.engine.errors import OptionError
-from ganlens.engine.files import replace_file
 
-from ..checkpoint import GENERATOR_NAME, load_generator, save_generator
 from ..data.pictures import centre, list_pictures, read_picture, to_pixels, to_tensor
 from .colour_transfer import ColourTransfer, Pixels
 from .device import device_of, measuring_device
 from .extractors import Extractor, open_extractor
 from .metrics import Figure, SetDistance, in_batches
+from .subject import open_subject
 
 Translate = Callable[[Pixels], Pixels]
 
@@ -156,14 +154,15 @@ def evaluate_files(
     """The command: read the files, measure, write what was asked for.
 
     Args:
-        model: checkpoint or run folder.
+        model: checkpoint, run folder or ONNX file.
         photos: folders or globs; taken together.
         weights, inception: files of feature networks, see :func:`.extractors.open_extractor`.
         grid: PNG to write, rows spread evenly over the photos.
         result: JSON to write.
         record: put the distances into the checkpoint's own record.
     """
-    generator, spec = load_generator(model)
+    subject = open_subject(model, record=record)
+    generator, spec = subject.generator, subject.spec
     if spec.image is None or spec.attributes is not None:
         takes = ", ".join(spec.attributes.names) if spec.attributes else "noise only"
         raise OptionError(
@@ -171,19 +170,10 @@ def evaluate_files(
         )
     photo_paths = [path for source in photos for path in list_pictures(source)]
     painting_paths = list_pictures(paintings)
-    device = measuring_device()
-    generator.to(device)
-    extractor = open_extractor(inception, weights).to(device)
+    extractor = open_extractor(inception, weights).to(measuring_device())
     evaluation = evaluate(generator, photo_paths, painting_paths, extractor, size=size)
     if grid is not None:
         chosen = np.linspace(0, len(photo_paths) - 1, min(grid_rows, len(photo_paths))).round().astype(int)
         make_grid(generator, [photo_paths[i] for i in chosen], painting_paths, size=size).save(grid)
-    if result is not None:
-        report = {"model": spec.name, "weights_sha256": spec.weights_sha256, **evaluation.to_dict()}
-        replace_file(result, json.dumps(report, indent=2, ensure_ascii=False) + "\n")
-    if record:
-        file = model / GENERATOR_NAME if model.is_dir() else model
-        generator.cpu()
-        metrics = {**spec.metrics, **evaluation.metrics()}
-        save_generator(generator, spec.model_copy(update={"metrics": metrics}), file)
+    subject.report(evaluation.to_dict(), evaluation.metrics(), result=result, record=record)
     return evaluation

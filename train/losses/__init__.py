@@ -6,12 +6,26 @@ from collections.abc import Callable
 
 from ganlens.engine.errors import OptionError, did_you_mean
 
-from .disturb import add_noise, shift_randomly
-from .families import BEGAN, CGAN, EBGAN, GAN, LSGAN, WGAN, WGANGP, AdversarialLoss, OptimizerDefaults, pulling_away
-from .penalty import mix, slope_penalty, slopes
+from .disturb import AUGMENTATIONS, add_noise, disturb, shift_randomly
+from .families import (
+    BEGAN,
+    CGAN,
+    EBGAN,
+    GAN,
+    LSGAN,
+    WGAN,
+    WGANGP,
+    AdversarialLoss,
+    AttributeGAN,
+    Hinge,
+    OptimizerDefaults,
+    pulling_away,
+)
+from .penalty import mix, r1_penalty, slope_penalty, slopes
 from .shift import shift_loss
 
 __all__ = [
+    "AUGMENTATIONS",
     "BEGAN",
     "CGAN",
     "EBGAN",
@@ -22,11 +36,15 @@ __all__ = [
     "WGAN",
     "WGANGP",
     "AdversarialLoss",
+    "AttributeGAN",
+    "Hinge",
     "OptimizerDefaults",
     "add_noise",
     "adversarial_loss",
+    "disturb",
     "mix",
     "pulling_away",
+    "r1_penalty",
     "score_loss",
     "shift_loss",
     "shift_randomly",
@@ -45,21 +63,26 @@ FAMILIES: dict[str, Callable[..., AdversarialLoss]] = {
 }
 """Name → family, in the survey's order. Keyword arguments are the family's own options."""
 
+LOSSES: dict[str, Callable[..., AdversarialLoss]] = {**FAMILIES, "hinge": Hinge, "attribute": AttributeGAN}
+"""All that can be trained with: the survey's, and what has come after it."""
+
 LEAST_SQUARES = LSGAN(generator_weight=1.0)
-"""LSGAN with the factors of CycleGAN: 1/2 around D, none in G."""
+"""LSGAN with the factors of CycleGAN: 1/2 around D, none in G. It has no state."""
 
 SCORE_LOSSES: dict[str, Callable[[], AdversarialLoss]] = {
-    "lsgan": lambda: LEAST_SQUARES,
+    "lsgan": lambda: LSGAN(generator_weight=1.0),
     "gan": GAN,
     "wgan-gp": WGANGP,
+    "hinge": Hinge,
 }
 """Name → the loss as methods play it that have other losses beside it: on scores, with Adam, without labels."""
 
 NO_SCORE_LOSSES = {
     "cgan": "it conditions both networks on a label",
-    "wgan": "it clips weights, which needs an optimiser without momentum, and this method trains with Adam; use wgan-gp",
+    "wgan": "it clips weights, which needs an optimiser without momentum, and this method uses Adam; use wgan-gp",
     "ebgan": "it needs an autoencoder as discriminator, and this method has a critic that outputs scores",
     "began": "it needs an autoencoder as discriminator, and this method has a critic that outputs scores",
+    "attribute": "it has a head for each attribute",
 }
 
 
@@ -69,15 +92,16 @@ def adversarial_loss(name: str, **options: float) -> AdversarialLoss:
     Raises:
         OptionError: there is none.
     """
-    if name not in FAMILIES:
-        raise OptionError(f"No adversarial loss is called '{name}'. {did_you_mean(name, FAMILIES)}")
-    return FAMILIES[name](**options)
+    if name not in LOSSES:
+        raise OptionError(f"No adversarial loss is called '{name}'. {did_you_mean(name, LOSSES)}")
+    return LOSSES[name](**options)
 
 
-def score_loss(name: str, *, no_cgan: str = "two folders of pictures have no labels") -> AdversarialLoss:
+def score_loss(name: str, *, r1: float = 0.0, no_cgan: str = "two folders have no labels") -> AdversarialLoss:
     """The loss of that name for a method whose critic gives scores and that trains with Adam.
 
     Args:
+        r1: weight of the R1 penalty; 0: none.
         no_cgan: why that method does not take CGAN, which tells both networks a label.
 
     Raises:
@@ -91,4 +115,6 @@ def score_loss(name: str, *, no_cgan: str = "two folders of pictures have no lab
         )
     if name not in SCORE_LOSSES:
         raise OptionError(f"No adversarial loss is called '{name}'. {did_you_mean(name, SCORE_LOSSES)}")
-    return SCORE_LOSSES[name]()
+    loss = SCORE_LOSSES[name]()
+    loss.r1 = r1
+    return loss

@@ -32,6 +32,9 @@ class AttributeLoss(NamedTuple):
     summed: bool = False
     """What the functions are applied to: False: each active head's score, then summed; True: the sum of the active
     heads' scores, one number for each sample."""
+    each: bool = False
+    """Means: False: over the batch, the paper's second form; True: for each attribute over the samples that have it,
+    its first form (:func:`mean_of_each`)."""
 
     def discriminator_loss(self, real: Tensor, att: Tensor, fake: Tensor, target: Tensor) -> Tensor:
         """``E[real(D(x)) · att] + E[fake(D(x')) · att']``.
@@ -49,6 +52,8 @@ class AttributeLoss(NamedTuple):
     def _mean(self, function: Score, scores: Tensor, att: Tensor) -> Tensor:
         if self.summed:
             return function((scores.float() * att).sum(dim=1)).mean()
+        if self.each:
+            return mean_of_each(function(scores.float()), att)
         return active_sum(function(scores.float()), att)
 
 
@@ -57,24 +62,35 @@ def active_sum(values: Tensor, att: Tensor) -> Tensor:
     return (values * att).sum(dim=1).mean()
 
 
+def mean_of_each(values: Tensor, att: Tensor) -> Tensor:
+    """For each attribute the mean over the samples that have it, ``E_{x | att_c = 1}``, summed; both (N, A).
+
+    With a share p of samples that have an attribute, its samples weigh 1 / p times what they weigh in
+    :func:`active_sum`: all attributes count alike, and the gradient of a rare one has the variance of few samples. An
+    attribute that no sample of the batch has counts nothing.
+    """
+    return ((values * att).sum(dim=0) / att.sum(dim=0).clamp(min=1)).sum()
+
+
 ATTRIBUTE_LOSSES = {
     "lsgan": AttributeLoss(lambda s: (s - 1).square(), torch.square, lambda s: (s - 1).square(), 1),
     "wgan-gp": AttributeLoss(torch.neg, lambda s: s, torch.neg, 5),
+    "hinge": AttributeLoss(lambda s: (1 - s).relu(), lambda s: (1 + s).relu(), torch.neg, 1),
     "logistic": AttributeLoss(lambda s: softplus(-s), softplus, lambda s: softplus(-s), 1, summed=True),
 }
 """Name → base loss. "lsgan" is written out in the paper; "wgan-gp" follows the same construction. "logistic" is the
 author's later form (CAGAN code, 2024): one score ``D(x) · att`` for each sample, the one that "active_r1" penalises."""
 
 
-def attribute_loss(name: str) -> AttributeLoss:
-    """The loss of that name.
+def attribute_loss(name: str, *, each: bool = False) -> AttributeLoss:
+    """The loss of that name; ``each``: with a mean for each attribute, see :class:`AttributeLoss`.
 
     Raises:
         OptionError: there is none.
     """
     if name not in ATTRIBUTE_LOSSES:
         raise OptionError(f"No attribute loss is called '{name}'. {did_you_mean(name, ATTRIBUTE_LOSSES)}")
-    return ATTRIBUTE_LOSSES[name]
+    return ATTRIBUTE_LOSSES[name]._replace(each=each)
 
 
 def with_complement(att: Tensor) -> Tensor:

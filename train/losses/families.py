@@ -1,4 +1,4 @@
-"""The seven adversarial losses of the survey, one small object each.
+"""The seven adversarial losses of the survey and the hinge loss, one small object each.
 
 ``real`` and ``fake`` are raw scores of any shape (N, …), or, for the two with an autoencoder as critic, its energies
 (N,); means run over all of it. Both losses are minimised. No probability is ever formed: ``softplus(-s)`` is
@@ -19,7 +19,7 @@ from ganlens.engine.errors import TrainingError
 
 from ..config import Norm
 from ..processes import mean_over_processes
-from .penalty import slope_penalty
+from .penalty import r1_penalty, slope_penalty
 
 Critic = Callable[[Tensor], Tensor]
 
@@ -45,6 +45,10 @@ class AdversarialLoss(ABC):
     """Norm of the critic."""
     conditional: ClassVar[bool] = False
     """Whether both networks are conditioned on a label."""
+    heads: ClassVar[bool] = False
+    """Whether the critic has a head for each label, in place of being conditioned on it."""
+    r1: float = 0.0
+    """Weight of the R1 penalty, for losses without a penalty of their own."""
 
     @abstractmethod
     def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:
@@ -55,8 +59,8 @@ class AdversarialLoss(ABC):
         """Scores or energies of generated pictures → scalar."""
 
     def penalty(self, critic: Critic, real: Tensor, fake: Tensor) -> Tensor | None:
-        """Weighted penalty on the critic itself, at pictures; None: this loss has none."""
-        return None
+        """Weighted penalty on the critic itself, at pictures; None: there is none."""
+        return self.r1 * r1_penalty(critic, real) if self.r1 else None
 
     def after_discriminator_step(self, critic: nn.Module) -> None:  # noqa: B027
         """What happens to the critic when its optimiser has moved it."""
@@ -310,6 +314,35 @@ class LSGAN(AdversarialLoss):
     def generator(self, fake: Tensor) -> Tensor:
         """``1/2 E[(D(G(z)) - c)^2]``."""
         return self.generator_weight * (wide(fake) - self.c).square().mean()
+
+
+class AttributeGAN(AdversarialLoss):
+    """ACL-GAN's attribute loss in LSGAN form, for pictures from noise: the critic has a head for each attribute and for
+    each absence, and ``real`` and ``fake`` are the scores (N, A) of the heads that hold, A of them for every picture.
+    """
+
+    conditional = True
+    heads: ClassVar[bool] = True
+
+    def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:
+        """``E[sum_c att_c (D_c(x) - 1)^2] + E[sum_c att'_c D_c(x')^2]``."""
+        return (wide(real) - 1).square().sum(dim=1).mean() + wide(fake).square().sum(dim=1).mean()
+
+    def generator(self, fake: Tensor) -> Tensor:
+        """``E[sum_c att'_c (D_c(x') - 1)^2]``."""
+        return (wide(fake) - 1).square().sum(dim=1).mean()
+
+
+class Hinge(AdversarialLoss):
+    """Hinge loss (Lim & Ye 2017, 1705.02894; with spectral norm Miyato et al. 2018, 1802.05957). Not in the survey."""
+
+    def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:
+        """``E[max(0, 1 - D(x))] + E[max(0, 1 + D(G(z)))]``."""
+        return (1 - wide(real)).relu().mean() + (1 + wide(fake)).relu().mean()
+
+    def generator(self, fake: Tensor) -> Tensor:
+        """``-E D(G(z))``."""
+        return -wide(fake).mean()
 
 
 def pulling_away(codes: Tensor) -> Tensor:

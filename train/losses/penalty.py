@@ -25,3 +25,11 @@ def slope_penalty(critic: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor
     mixed = mix(real, fake)
     scores = critic(mixed).reshape(len(mixed), -1).mean(dim=1)
     return (slopes(scores, mixed) - 1).square().mean()
+
+
+def r1_penalty(critic: Callable[[Tensor], Tensor], real: Tensor) -> Tensor:
+    """``1/2 E[|∇D(x)|^2]`` at real pictures (Mescheder et al. 2018, 1801.04406); a map of scores counts by its mean."""
+    leaf = real.detach().requires_grad_(True)
+    scores = critic(leaf).reshape(len(leaf), -1).mean(dim=1)
+    gradient = torch.autograd.grad(scores.sum(), leaf, create_graph=True)[0]
+    return gradient.float().square().flatten(1).sum(dim=1).mean() / 2

@@ -7,7 +7,7 @@ all numbers are completed here. See :mod:`ganlens.train.losses.attribute` and :m
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -21,11 +21,12 @@ from ..config import ACLGANConfig
 from ..data.faces import FaceDataset
 from ..data.target_labels import draw_targets, flip_each
 from ..evaluate.classifier import judge_of, training_accuracy
-from ..losses import add_noise, shift_loss, shift_randomly
+from ..losses import disturb, shift_loss
 from ..losses.attribute import PENALTIES, AttributeLoss, attribute_loss, with_complement
 from ..networks import AttributeDiscriminator, GrowingDiscriminator, GrowingGenerator, make_generator
 from ..networks.composition import Edit, compose, edit, frame_mask, total_variation
 from ..networks.growing import Growing, growth
+from ..networks.layers import normalise_spectrally
 from ..specs import attribute_spec
 from .base import Batch, Method, Parts, Phase, adam, measures
 
@@ -52,9 +53,9 @@ class Goal(NamedTuple):
     """The heads that count: 0 is "don't care"."""
 
 
-def disturb(images: Tensor, config: ACLGANConfig) -> Tensor:
-    """What the discriminator gets to see of real pictures and of edits: shifted and noisy, where that is asked for."""
-    return add_noise(shift_randomly(images, config.discriminator_shift), config.instance_noise)
+def seen(images: Tensor, config: ACLGANConfig) -> Tensor:
+    """What the discriminator gets to see of real pictures and of edits."""
+    return disturb(images, shift=config.discriminator_shift, noise=config.instance_noise, augment=config.augmentations)
 
 
 def generator_loss(
@@ -75,7 +76,7 @@ def generator_loss(
     edited = edit(generator, x, target, border)
 
     # attribute: the edit must pass as a real picture with each target attribute
-    attribute = loss.generator_loss(discriminator(disturb(edited.image, config)), active)
+    attribute = loss.generator_loss(discriminator(seen(edited.image, config)), active)
 
     # content: what was not asked for stays
     if config.content == "translation":
@@ -148,7 +149,7 @@ def discriminator_loss(
     Real and fake go through in one batch, of each half, which is the paper's neighbours' "mixed batch"; there is no
     batch norm here that would care.
     """
-    real_scores, fake_scores = discriminator(disturb(torch.cat([x, fake]), config)).chunk(2)
+    real_scores, fake_scores = discriminator(seen(torch.cat([x, fake]), config)).chunk(2)
     total = loss.discriminator_loss(real_scores, att, fake_scores, target)
     with torch.no_grad():
         parts = {
@@ -174,11 +175,12 @@ class ACLGAN(Method):
     """The method: networks ``generator`` and ``discriminator``, and two phases."""
 
     averaged: tuple[str, ...] = ("generator",)
+    carried = ("_made",)
 
     def __init__(self, config: ACLGANConfig) -> None:
         self.config = config
         self._images = 0
-        self.loss = attribute_loss(config.loss)
+        self.loss = attribute_loss(config.loss, each=config.expectation == "attribute")
         heads = len(config.attribute_names) * (2 if config.complement else 1)
         discriminator: AttributeDiscriminator | GrowingDiscriminator
         if config.tier == "growing":
@@ -189,6 +191,8 @@ class ACLGAN(Method):
             )
         if config.discriminator_init == "he":
             discriminator.initialise()
+        if config.spectral_norm:
+            normalise_spectrally(discriminator)
         self.networks: dict[str, nn.Module] = {
             "generator": make_generator(self._spec()),
             "discriminator": discriminator,
@@ -285,6 +289,10 @@ class ACLGAN(Method):
         border = self.config.border_at(x.shape[-1])
         targets = flip_each(att, self.config.attribute_names)
         return [x] + [edit(generator, x, self._condition(target), border).image for target in targets]
+
+    def captions(self) -> Sequence[str]:
+        """What is edited."""
+        return ["face", *(f"other {name}" for name in self.config.attribute_names)]
 
     def state_dict(self) -> dict[str, Any]:
         """For how many steps the masks have been closed, and how far it has grown."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -72,6 +72,9 @@ class Method:
     fixed: Mapping[str, nn.Module] = MappingProxyType({})
     """Networks that are used but never trained nor saved (a teacher, a feature extractor); moved to the device."""
 
+    carried: tuple[str, ...] = ()
+    """Attributes in which one phase leaves to the next what belongs to the same pictures."""
+
     def __init__(self, config: Any) -> None:
         """Build the networks and phases of a configuration."""
 
@@ -115,6 +118,10 @@ class Method:
     def sample(self, batch: Batch, networks: Mapping[str, nn.Module]) -> list[Tensor]:
         """Columns of a sample grid, each (N, 3, H, W); called without grad, with the averaged networks. May be none."""
         return []
+
+    def captions(self) -> Sequence[str]:
+        """Over the columns of :meth:`sample`, as it is now; none: the grid has no captions."""
+        return ()
 
     def compared(self, batch: Batch, networks: Mapping[str, nn.Module]) -> tuple[Tensor, Tensor] | None:
         """What a metric compares, (made, real) pictures (N, 3, H, W); called without grad, with the averaged networks

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -12,12 +12,13 @@ from torch.nn.functional import l1_loss
 
 from ganlens.engine.spec import GeneratorSpec
 
-from ..config import CycleGANConfig
+from ..config import CycleGANConfig, UnpairedConfig
 from ..data.datasets import UnpairedDataset
-from ..losses import AdversarialLoss, add_noise, score_loss, shift_loss
+from ..losses import AdversarialLoss, disturb, score_loss, shift_loss
 from ..losses.semantic import random_piece, semantic_loss
 from ..losses.style import STYLE_LAYERS, style_loss
 from ..networks import PatchGAN, make_generator
+from ..networks.layers import normalise_spectrally
 from ..networks.vgg16 import VGG16
 from ..specs import image_to_image_spec
 from .base import Batch, Method, Parts, Phase, adam
@@ -29,6 +30,11 @@ class Fakes(NamedTuple):
 
     painting: Tensor
     photo: Tensor
+
+
+def seen(images: Tensor, config: UnpairedConfig | None) -> Tensor:
+    """What the discriminators get to see of real and translated pictures; without a configuration, all as it is."""
+    return images if config is None else disturb(images, noise=config.instance_noise, augment=config.augmentations)
 
 
 def generator_loss(
@@ -46,9 +52,8 @@ def generator_loss(
     cycled_photo, cycled_painting = to_photo(fake_painting), to_painting(fake_photo)
 
     # adversarial: each fake must pass for real
-    noise = config.instance_noise
-    adv_painting = loss.generator(networks["judge_painting"](add_noise(fake_painting, noise)))
-    adv_photo = loss.generator(networks["judge_photo"](add_noise(fake_photo, noise)))
+    adv_painting = loss.generator(networks["judge_painting"](seen(fake_painting, config)))
+    adv_photo = loss.generator(networks["judge_photo"](seen(fake_photo, config)))
 
     # cycle: there and back is where it started
     cycle = l1_loss(cycled_photo, photo) + l1_loss(cycled_painting, painting)
@@ -106,14 +111,14 @@ def discriminator_loss(
     painting: Tensor,
     fakes: Fakes,
     loss: AdversarialLoss,
-    noise: float = 0.0,
+    config: CycleGANConfig | None = None,
 ) -> tuple[Tensor, Parts]:
     """Both discriminators; ``fakes`` come detached, from the pools."""
     judge_painting, judge_photo = networks["judge_painting"], networks["judge_photo"]
-    real_painting, fake_painting = add_noise(painting, noise), add_noise(fakes.painting, noise)
+    real_painting, fake_painting = seen(painting, config), seen(fakes.painting, config)
     real_as_painting, fake_as_painting = judge_painting(real_painting), judge_painting(fake_painting)
     loss_painting = loss.discriminator(real_as_painting, fake_as_painting)
-    real_photo, fake_photo = add_noise(photo, noise), add_noise(fakes.photo, noise)
+    real_photo, fake_photo = seen(photo, config), seen(fakes.photo, config)
     loss_photo = loss.discriminator(judge_photo(real_photo), judge_photo(fake_photo))
     parts = {
         "judge_painting": loss_painting,
@@ -138,16 +143,20 @@ class CycleGAN(Method):
     """The method: networks ``to_painting``, ``to_photo``, ``judge_painting``, ``judge_photo`` and two phases."""
 
     averaged: tuple[str, ...] = ("to_painting", "to_photo")
+    carried = ("_fakes",)
 
     def __init__(self, config: CycleGANConfig) -> None:
         self.config = config
-        self.loss = score_loss(config.loss)
+        self.loss = score_loss(config.loss, r1=config.r1)
         self.networks: dict[str, nn.Module] = {
             "to_painting": make_generator(image_to_image_spec(config, config.model_name)),
             "to_photo": make_generator(image_to_image_spec(config, f"{config.model_name}-reverse")),
             "judge_painting": PatchGAN(config.discriminator_width),
             "judge_photo": PatchGAN(config.discriminator_width),
         }
+        if config.spectral_norm:
+            for name in ("judge_painting", "judge_photo"):
+                normalise_spectrally(self.networks[name])
         self.pools = {
             "painting": ImagePool(config.pool, seed=config.seed + 1),
             "photo": ImagePool(config.pool, seed=config.seed + 2),
@@ -202,7 +211,7 @@ class CycleGAN(Method):
                 self._fakes = Fakes(self.networks["to_painting"](photo), self.networks["to_photo"](painting))
         assert self._fakes is not None, "the generator phase runs first"
         pooled = Fakes(self.pools["painting"](self._fakes.painting), self.pools["photo"](self._fakes.photo))
-        return discriminator_loss(self.networks, photo, painting, pooled, self.loss, self.config.instance_noise)
+        return discriminator_loss(self.networks, photo, painting, pooled, self.loss, self.config)
 
     def specs(self) -> dict[str, tuple[str, GeneratorSpec]]:
         """Both directions; ``generator`` is photo to painting."""
@@ -222,6 +231,11 @@ class CycleGAN(Method):
         fake_painting, fake_photo = networks["to_painting"](photo), networks["to_photo"](painting)
         photo_again, painting_again = networks["to_photo"](fake_painting), networks["to_painting"](fake_photo)
         return [photo, fake_painting, photo_again, painting, fake_photo, painting_again]
+
+    def captions(self) -> Sequence[str]:
+        """The two domains, by their names."""
+        photo, painting = self.config.domains
+        return [photo, f"as {painting}", "and back", painting, f"as {photo}", "and back"]
 
     def state_dict(self) -> dict[str, Any]:
         """The image pools."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import zlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +24,10 @@ from ..data.attribute_table import has_table, picture_folder
 from ..data.datasets import TrainingData, UnpairedDataset
 from ..data.faces import FaceDataset
 from ..data.pictures import Pictures
-from ..losses import BEGAN, EBGAN, AdversarialLoss, OptimizerDefaults, adversarial_loss, pulling_away
+from ..losses import BEGAN, EBGAN, AdversarialLoss, OptimizerDefaults, adversarial_loss, disturb, pulling_away
+from ..losses.attribute import with_complement
 from ..networks import AutoencoderCritic, ScoreCritic, make_generator
+from ..networks.layers import normalise_spectrally
 from .base import Batch, Method, Parts, Phase, adam
 
 SHOWN = 7
@@ -44,7 +46,9 @@ def loss_of(config: DCGANConfig) -> AdversarialLoss:
         "began": {"gamma": config.gamma, "lambda_k": config.lambda_k, "patience": config.patience},
         "lsgan": {"a": a, "b": b, "c": c},
     }
-    return adversarial_loss(config.loss, **options[config.loss])
+    loss = adversarial_loss(config.loss, **options.get(config.loss, {}))
+    loss.r1 = config.r1
+    return loss
 
 
 def optimizer_of(config: DCGANConfig, loss: AdversarialLoss) -> OptimizerDefaults:
@@ -69,8 +73,10 @@ def make_critic(config: DCGANConfig, loss: AdversarialLoss, classes: int) -> nn.
     """The critic that the loss needs."""
     norm = config.critic_norm or loss.norm
     if loss.critic == "autoencoder":
-        power = 1 if isinstance(loss, BEGAN) else 2
+        power = config.exponent if isinstance(loss, BEGAN) else 2
         return AutoencoderCritic(config.size, config.width, norm, power, config.code)
+    if loss.heads:
+        return ScoreCritic(config.size, config.width, norm, heads=2 * len(config.attribute_names))
     return ScoreCritic(config.size, config.width, norm, classes)
 
 
@@ -97,11 +103,13 @@ class DCGAN(Method):
     def __init__(self, config: DCGANConfig) -> None:
         self.config = config
         self.loss = loss_of(config)
-        self.classes = class_names(config.attribute_names) if self.loss.conditional else ()
+        self.classes = class_names(config.attribute_names) if self.loss.conditional and not self.loss.heads else ()
         self.networks: dict[str, nn.Module] = {
             "generator": make_generator(self._spec()),
             "critic": make_critic(config, self.loss, len(self.classes)),
         }
+        if config.spectral_norm:
+            normalise_spectrally(self.networks["critic"])
         settings = optimizer_of(config, self.loss)
         self.phases: tuple[Phase, ...] = (
             Phase(
@@ -133,13 +141,13 @@ class DCGAN(Method):
 
     def critic_step(self, batch: Batch, step: int) -> tuple[Tensor, Parts]:
         """Loss of the critic, and its penalty if there is one."""
-        x = batch[0]
+        x, labels = batch[0], self._classes(batch)
         with torch.no_grad():
             fake, wanted = self._generate(batch)
-        real_scores, fake_scores = self._judge(x, self._classes(batch)), self._judge(fake, wanted)
+        real_scores, fake_scores = self._judge(self._seen(x), labels), self._judge(self._seen(fake), wanted)
         total = self.loss.discriminator(real_scores, fake_scores)
         parts = {"judge": total, "real_score": real_scores.mean(), "fake_score": fake_scores.mean()}
-        penalty = self.loss.penalty(self.networks["critic"], x, fake)
+        penalty = self.loss.penalty(lambda pictures: self._judge(pictures, labels), x, fake)
         if penalty is not None:
             total, parts["penalty"] = total + penalty, penalty
         return total, parts
@@ -150,10 +158,10 @@ class DCGAN(Method):
         if isinstance(self.loss, EBGAN) and self.loss.pulling_away:
             critic = self.networks["critic"]
             assert isinstance(critic, AutoencoderCritic)
-            energies, codes = critic.energy_and_code(fake)
+            energies, codes = critic.energy_and_code(self._seen(fake))
             adversarial, apart = self.loss.generator(energies), pulling_away(codes)
             return adversarial + self.loss.pulling_away * apart, {"adversarial": adversarial, "pulling_away": apart}
-        adversarial = self.loss.generator(self._judge(fake, wanted))
+        adversarial = self.loss.generator(self._judge(self._seen(fake), wanted))
         return adversarial, {"adversarial": adversarial, **self.loss.measures()}
 
     def draw(self, count: int, device: torch.device) -> Tensor:
@@ -175,16 +183,28 @@ class DCGAN(Method):
         # Noise from the picture: another for each row, always the same, and the run's own random state stays untouched.
         source = torch.Generator().manual_seed(zlib.crc32(x.cpu().numpy().tobytes()))
         made = []
-        for number in range(len(self.classes) or SHOWN):
-            if not number or not self.classes:
+        wishes = self._shown_labels()
+        for number in range(len(wishes) or SHOWN):
+            if not number or not len(wishes):
                 z = draw_noise(len(x), self.config.latent, self.config.noise, source).to(x.device)
-            if self.classes:
-                labels = torch.zeros(len(x), len(self.classes), device=x.device)
-                labels[:, number] = 1
-                made.append(networks["generator"](z, labels))
+            if len(wishes):
+                made.append(networks["generator"](z, wishes[number].to(x.device).expand(len(x), -1)))
             else:
                 made.append(networks["generator"](z))
         return [x, *made]
+
+    def captions(self) -> Sequence[str]:
+        """The classes or attributes."""
+        if self.loss.heads:
+            return ["real", "none", *self.config.attribute_names]
+        return ["real", *(self.classes or [f"noise {number + 1}" for number in range(SHOWN)])]
+
+    def _shown_labels(self) -> Tensor:
+        """A row for each column of a sample grid: each class, or no attribute and each attribute alone; else none."""
+        count = len(self.config.attribute_names)
+        if self.loss.heads:
+            return with_complement(torch.cat([torch.zeros(1, count), torch.eye(count)]))
+        return torch.eye(len(self.classes)) if self.classes else torch.zeros(0)
 
     def state_dict(self) -> dict[str, Any]:
         """The loss's own state."""
@@ -204,9 +224,19 @@ class DCGAN(Method):
 
     def _judge(self, x: Tensor, labels: Tensor | None) -> Tensor:
         critic = self.networks["critic"]
-        return critic(x) if labels is None else critic(x, labels)  # type: ignore[no-any-return]
+        if labels is None:
+            return critic(x)  # type: ignore[no-any-return]
+        if self.loss.heads:  # of each attribute either its head counts or that of its absence
+            return critic(x)[labels > 0].unflatten(0, (len(labels), -1))  # type: ignore[no-any-return]
+        return critic(x, labels)  # type: ignore[no-any-return]
+
+    def _seen(self, x: Tensor) -> Tensor:
+        """What the critic gets to see of real and generated pictures."""
+        return disturb(x, augment=self.config.augmentations)
 
     def _classes(self, batch: Batch) -> Tensor | None:
+        if self.loss.heads:
+            return with_complement(batch[1])
         return classes_of(batch[1]) if self.loss.conditional else None
 
     def _rate_factor(self) -> float:
@@ -214,7 +244,12 @@ class DCGAN(Method):
 
     def _spec(self) -> GeneratorSpec:
         config = self.config
-        names = class_names(config.attribute_names) if self.loss.conditional else ()
+        attributes = None
+        if self.loss.heads:
+            attributes = AttributeInput(name="y", names=config.attribute_names, complement=True)
+        elif self.loss.conditional:
+            names = class_names(config.attribute_names)
+            attributes = AttributeInput(name="y", names=names, groups=(names,), exactly_one=True)
         return GeneratorSpec(
             name=config.model_name,
             architecture="dcgan",
@@ -222,7 +257,7 @@ class DCGAN(Method):
             options={"width": config.width, "loss": config.loss},
             image=None,
             latent=LatentInput(dim=config.latent, distribution=config.noise),
-            attributes=AttributeInput(name="y", names=names, groups=(names,), exactly_one=True) if names else None,
+            attributes=attributes,
             size=SizeRule(fixed=(config.size, config.size), preferred=(config.size, config.size)),
         )
 

@@ -6,7 +6,7 @@ end of the body, and P_k are 1x1 convolutions that train along and are thrown aw
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -19,10 +19,12 @@ from ganlens.engine.spec import GeneratorSpec
 from ..checkpoint import load_generator
 from ..config import DistillConfig
 from ..data.datasets import UnpairedDataset
-from ..losses import AdversarialLoss, add_noise, score_loss
+from ..losses import AdversarialLoss, score_loss
 from ..networks import MobileGenerator, PatchGAN, RealTimeGenerator, ResNetGenerator, make_generator
+from ..networks.layers import normalise_spectrally
 from ..specs import image_to_image_spec
 from .base import Batch, Method, Parts, Phase, adam
+from .cyclegan import seen
 from .image_pool import ImagePool
 
 
@@ -35,7 +37,7 @@ def student_loss(
     painting, features = networks["student"].forward_features(photo)  # type: ignore[operator]
 
     # adversarial: the same game as the teacher's
-    adversarial = loss.generator(networks["judge"](add_noise(painting, config.instance_noise)))
+    adversarial = loss.generator(networks["judge"](seen(painting, config)))
 
     # output: paint what the teacher paints
     output = l1_loss(painting, target)
@@ -53,10 +55,11 @@ class Distillation(Method):
     """The method: networks ``student``, ``judge`` and ``projections``, and a fixed ``teacher``."""
 
     averaged: tuple[str, ...] = ("student",)
+    carried = ("_fake",)
 
     def __init__(self, config: DistillConfig) -> None:
         self.config = config
-        self.loss = score_loss(config.loss)
+        self.loss = score_loss(config.loss, r1=config.r1)
         teacher, teacher_spec = load_generator(config.teacher)
         if (
             teacher_spec.attributes is not None
@@ -79,6 +82,8 @@ class Distillation(Method):
                 for own, other in zip(student.feature_channels, teacher.feature_channels, strict=True)
             ),
         }
+        if config.spectral_norm:
+            normalise_spectrally(self.networks["judge"])
         self.pool = ImagePool(config.pool, seed=config.seed + 1)
         judge_rate = config.discriminator_learning_rate or config.learning_rate
         self.phases: tuple[Phase, ...] = (
@@ -111,8 +116,8 @@ class Distillation(Method):
             with torch.no_grad():
                 self._fake = self.networks["student"](photo)
         assert self._fake is not None, "the generator phase runs first"
-        judge, noise = self.networks["judge"], self.config.instance_noise
-        real, fake = add_noise(painting, noise), add_noise(self.pool(self._fake), noise)
+        judge, config = self.networks["judge"], self.config
+        real, fake = seen(painting, config), seen(self.pool(self._fake), config)
         total = self.loss.discriminator(judge(real), judge(fake))
         parts = {"judge_painting": total}
         penalty = self.loss.penalty(judge, real, fake)
@@ -132,6 +137,10 @@ class Distillation(Method):
         """Photo, the teacher's painting, the student's."""
         photo, _ = batch
         return [photo, self.fixed["teacher"](photo), networks["student"](photo)]
+
+    def captions(self) -> Sequence[str]:
+        """Who made what."""
+        return [self.config.domains[0], "teacher", "student"]
 
     def state_dict(self) -> dict[str, Any]:
         """The image pool, and which teacher it was."""

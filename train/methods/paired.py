@@ -90,6 +90,7 @@ class Paired(Method):
     """The method: network ``generator``, and ``critic`` where there is an adversarial loss."""
 
     averaged: tuple[str, ...] = ("generator",)
+    carried = ("_fake",)
 
     def __init__(self, config: PairedConfig) -> None:
         self.config = config

@@ -10,7 +10,7 @@ The baselines and the ablation of its tables are this method with parts taken aw
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +27,9 @@ from ..checkpoint import load_state
 from ..config import PSCGANConfig, load_config
 from ..data.datasets import TrainingData
 from ..data.faces import FaceDataset
-from ..losses import AdversarialLoss, add_noise, score_loss, shift_randomly
+from ..losses import GAN, AdversarialLoss, disturb, score_loss
 from ..networks.latent_map import CodeMoments, fit_map
+from ..networks.layers import normalise_spectrally
 from ..networks.psc_gan import (
     CodeClassifier,
     Discriminator,
@@ -77,8 +78,8 @@ def generator_loss(
     generator, discriminator = networks["generator"], networks["discriminator"]
     fake = generator(z, labels if generator.labels else None)
 
-    # adversarial (formula 4): non-saturating, because the printed form stalls early
-    adversarial = loss.generator(discriminator(disturb(fake, config), *seen_labels(labels, config)))
+    # adversarial (formula 4): non-saturating, because the printed form stalls early; --minimax is that
+    adversarial = loss.generator(discriminator(seen(fake, config), *seen_labels(labels, config)))
     total, values = adversarial, {"adv": adversarial}
 
     # condition (formula 5): gradients flow through the frozen encoder and classifier
@@ -99,7 +100,7 @@ def discriminator_loss(
     def judge(faces: Tensor) -> Tensor:
         return discriminator(faces, *seen_labels(labels, config))  # type: ignore[no-any-return]
 
-    real_scores, fake_scores = judge(disturb(x, config)), judge(disturb(fake, config))
+    real_scores, fake_scores = judge(seen(x, config)), judge(seen(fake, config))
     total = loss.discriminator(real_scores, fake_scores)
     with torch.no_grad():
         parts = {
@@ -112,9 +113,9 @@ def discriminator_loss(
     return total, parts
 
 
-def disturb(images: Tensor, config: PSCGANConfig) -> Tensor:
-    """What the discriminator gets to see of real and generated faces: shifted and noisy, where that is asked for."""
-    return add_noise(shift_randomly(images, config.discriminator_shift), config.instance_noise)
+def seen(images: Tensor, config: PSCGANConfig) -> Tensor:
+    """What the discriminator gets to see of real and generated faces."""
+    return disturb(images, shift=config.discriminator_shift, noise=config.instance_noise, augment=config.augmentations)
 
 
 def seen_labels(labels: Tensor, config: PSCGANConfig) -> tuple[Tensor, ...]:
@@ -126,11 +127,14 @@ class PSCGAN(Method):
     """The method: networks ``encoder``, ``classifier``, ``generator`` (map and decoder) and ``discriminator``."""
 
     averaged: tuple[str, ...] = ("generator",)
+    carried = ("_made",)
 
     def __init__(self, config: PSCGANConfig) -> None:
         self.config = config
         self.layout = config.layout
-        self.loss = score_loss(config.loss, no_cgan="--baseline cgan_d is that")
+        self.loss = score_loss(config.loss, r1=config.r1, no_cgan="--baseline cgan_d is that")
+        if isinstance(self.loss, GAN):
+            self.loss.minimax = config.minimax
         count, size, width = len(self.layout.names), config.size, config.width
         self.conditional = config.baseline not in ("vanilla", "pretrained")
         self.networks: dict[str, nn.Module] = {
@@ -139,6 +143,8 @@ class PSCGAN(Method):
             "generator": LabelledGenerator(size, count if self.conditional else 0, config.latent, width),
             "discriminator": Discriminator(size, width, count if config.baseline == "cgan_d" else 0, self.loss.norm),
         }
+        if config.spectral_norm:
+            normalise_spectrally(self.networks["discriminator"])
         self.moments = CodeMoments(count, code_length(width))
         self.combinations: tuple[Combination, ...] = ()
         self.phases: tuple[Phase, ...] = ()
@@ -319,6 +325,16 @@ class PSCGAN(Method):
                 columns += [x, face(x, labels), *(face(x, target) for target in targets)]
         encoder.train(training)
         return columns
+
+    def captions(self) -> Sequence[str]:
+        """What each column was asked for."""
+        if not self._adversarial:
+            return ["face", "through the autoencoder"]
+        wishes = [" ".join(values) for values in self.layout.conditions.values()] or ["labels of the face"]
+        if self.config.baseline != "psc":
+            return [wish if self.conditional else "without labels" for wish in wishes]
+        own = ["own labels", *(self.layout.conditions or ["labels of the face"])]
+        return [*wishes, "face", *(f"face, {name}" for name in own)]
 
     def state_dict(self) -> dict[str, Any]:
         """The codes' moments, and which labels they belong to."""

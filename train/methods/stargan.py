@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -90,6 +90,7 @@ class StarGAN(Method):
     """The method: networks ``generator`` and ``discriminator``; the generator moves in every fifth step."""
 
     averaged: tuple[str, ...] = ("generator",)
+    carried = ("_target",)
 
     def __init__(self, config: StarGANConfig) -> None:
         self.config = config
@@ -151,6 +152,10 @@ class StarGAN(Method):
         """The face, then an edit for each attribute (flipped; a hair colour set in place of the others)."""
         x, att = batch
         return [x] + [networks["generator"](x, target) for target in flip_each(att, self.config.attribute_names)]
+
+    def captions(self) -> Sequence[str]:
+        """What is edited."""
+        return ["face", *(f"other {name}" for name in self.config.attribute_names)]
 
     def _spec(self) -> GeneratorSpec:
         return attribute_spec(self.config, mask=False, complement=False)

@@ -21,6 +21,8 @@ class Edit(NamedTuple):
     """(N, 1, H, W) in [0, 1], 0 in the border; None from a generator without one."""
     raw_mask: Tensor | None = None
     """The same before the border was set to 0, ``m``."""
+    segment: Tensor | None = None
+    """(N, 3, H, W) in [-1, 1], what is composed over the picture; None from a generator without mask."""
 
 
 def frame_mask(mask: Tensor, border_px: int) -> Tensor:
@@ -51,7 +53,7 @@ def edit(generator: nn.Module, x: Tensor, condition: Tensor, border_px: int = 0)
         return Edit(answer, None)
     segment, mask = answer
     framed = frame_mask(mask, border_px)
-    return Edit(compose(x, segment, framed), framed, mask)
+    return Edit(compose(x, segment, framed), framed, mask, segment)
 
 
 def total_variation(image: Tensor) -> Tensor:

@@ -112,20 +112,22 @@ class ScoreCritic(nn.Module):
         classes: length of the class vector, which enters as constant planes beside the picture; 0: none.
         size, width: see the module's text.
         norm: of all layers but the first.
+        heads: scores for each picture; more than one: (N, heads).
     """
 
-    def __init__(self, size: int = 64, width: int = 64, norm: Norm = "bn", classes: int = 0) -> None:
+    def __init__(self, size: int = 64, width: int = 64, norm: Norm = "bn", classes: int = 0, *, heads: int = 1) -> None:
         super().__init__()
         self.trunk = Trunk(3 + classes, size, width, norm)
-        self.score = nn.Conv2d(self.trunk.channels, 1, START_PX)
+        self.score = nn.Conv2d(self.trunk.channels, heads, START_PX)
         _initialise(self, norm)
 
     def forward(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
-        """(N, 3, size, size), and labels (N, classes) where there are classes, to scores (N,)."""
+        """(N, 3, size, size), and labels (N, classes) where there are classes, to scores (N,) or (N, heads)."""
         if labels is not None:
             planes = labels[:, :, None, None].expand(-1, -1, x.shape[2], x.shape[3])
             x = torch.cat([x, planes], dim=1)  # (N, 3 + classes, H, W)
-        return self.score(self.trunk(x)).flatten()  # type: ignore[no-any-return]
+        scores: Tensor = self.score(self.trunk(x)).flatten(1)
+        return scores[:, 0] if scores.shape[1] == 1 else scores
 
 
 class AutoencoderCritic(nn.Module):

@@ -7,6 +7,7 @@ import math
 from abc import abstractmethod
 
 from torch import nn
+from torch.nn.utils.parametrizations import spectral_norm
 
 from ..config import Activation, Norm
 
@@ -56,6 +57,13 @@ def initialise_without_norm(module: nn.Module) -> None:
         nn.init.normal_(layer.weight, 0.0, math.sqrt(2 / (inputs * taps)))
         if layer.bias is not None:
             nn.init.zeros_(layer.bias)
+
+
+def normalise_spectrally(network: nn.Module) -> None:
+    """Spectral norm (1802.05957) of all convolutions and linear layers, in place: none enlarges its input."""
+    for layer in list(network.modules()):
+        if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
+            spectral_norm(layer)
 
 
 class Foldable:

@@ -33,6 +33,7 @@ except ModuleNotFoundError as error:
 
 from .broadcast import Broadcast, Viewer
 from .thumbnails import Thumbnails
+from .translate import PictureTranslator
 
 STATIC = Path(__file__).parent / "static"
 DEFAULT_PORT = 8000
@@ -84,10 +85,12 @@ class WebServer:
         self._broadcast: Broadcast | None = None
         self._viewers: set[Viewer] = set()
         self._thumbnails = Thumbnails(session)
+        self._pictures = PictureTranslator(session)
         config = uvicorn.Config(
             Guard(self._app(), self.token, local_only=self.address.local),
             ws="wsproto",
             ws_max_size=MOST_MESSAGE,
+            ws_per_message_deflate=False,  # pictures are compressed already: it would cost CPU time and memory only
             ws_ping_interval=20.0,
             log_level="critical",
             access_log=False,
@@ -133,6 +136,7 @@ class WebServer:
         if self._thread.ident is not None:
             self._thread.join(5.0)
         self._thumbnails.close()
+        self._pictures.close()
         self._socket.close()
 
     def __enter__(self) -> WebServer:
@@ -154,6 +158,7 @@ class WebServer:
             Route("/api/record", self._record, methods=["POST"]),
             Route("/api/recordings/{name}", self._recording),
             Route("/api/models/{name}/thumbnail", self._thumbnail),
+            Route("/api/translate", self._pictures.answer, methods=["POST"]),
             Route("/api/openapi.json", self._openapi),
             Route("/metrics", self._metrics),
             WebSocketRoute("/ws", self._socket_of_page),

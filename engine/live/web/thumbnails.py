@@ -44,7 +44,7 @@ class Thumbnails:
         try:
             small = _shrunk(frame)
             # The cheap CPU backend, whatever runs the session: a plan or a kernel cache is not built for a thumbnail.
-            with Translator.open(choice.path, backend="cpu", threads=1, frame_size=small.size) as translator:
+            with Translator.open(choice.file, backend="cpu", threads=1, frame_size=small.size) as translator:
                 picture = translator(small)
             self._made[name] = JpegEncoder(SIZE, quality=5).encode(picture).data
         except (EngineError, OSError, RuntimeError):

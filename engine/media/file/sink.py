@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Iterable
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import get_args
+from typing import Any, get_args
 
 import av
 import numpy as np
 from av.codec.context import Flags as CodecFlags
+from av.container import OutputContainer
 from av.video.reformatter import VideoReformatter
 
 from ...errors import BackendUnavailable, MediaError, OptionError, did_you_mean, reason
@@ -86,16 +88,10 @@ class VideoSink:
             raise OptionError(f"encoder is {encoder!r}; expected one of {', '.join(get_args(EncoderName))}")
         if crf is not None and not 0 <= crf <= CODECS[name].largest_crf:
             raise OptionError(f"crf is {crf:g}; {name} takes 0 (best) to {CODECS[name].largest_crf}.")
-        self._file = OutputFile(self.path, overwrite=overwrite)
+        self._file = self._open_file(overwrite)
         self._copies: CopiedStreams | None = None
         try:
-            self._output = av.open(
-                self._file,
-                "w",
-                format=kind.format,
-                buffer_size=1 << 18,
-                container_options=_movie_options(format.time_base) if kind.format in ("mp4", "mov") else None,
-            )
+            self._output = self._open_output(kind)
             self.encoder, chosen = self._choose_encoder(encoder, name, crf, preset)
             self._stream = self._add_video(chosen, kind, crf, preset, threads)
             file = origin if origin is None or isinstance(origin, FileInfo) else origin.file
@@ -109,10 +105,25 @@ class VideoSink:
             self.abort()
             raise
         self._last: int | None = None
+        self._last_dts: int | None = None
+        self._flush = True
         self._offset = Fraction(0)
         self._end = Fraction(0)
         self._pools: dict[tuple[int, int, str], FramePool] = {}
         self._reformatter = VideoReformatter()
+
+    def _open_file(self, overwrite: bool) -> OutputFile:
+        return OutputFile(self.path, overwrite=overwrite)
+
+    def _open_output(self, kind: ContainerKind) -> OutputContainer:
+        movie = kind.format in ("mp4", "mov")
+        return av.open(
+            self._file,
+            "w",
+            format=kind.format,
+            buffer_size=1 << 18,
+            container_options=_movie_options(self.format.time_base) if movie else None,
+        )
 
     def _choose_encoder(
         self,
@@ -230,6 +241,52 @@ class VideoSink:
         self._end = (pts + (duration or self._step())) * self.format.time_base
         self.frames += 1
 
+    def write_encoded(
+        self,
+        packets: Iterable[av.Packet[Any]],
+        frames: int,
+        first: Fraction,
+        end: Fraction,
+        parameters: tuple[str, str],
+    ) -> None:
+        """Take frames that an encoder like this sink's has encoded already, from a key frame on.
+
+        Args:
+            packets: in decoding order, with times in ticks of the format's time base.
+            frames: how many there are.
+            first, end: time of the first one, and end of the last one, in seconds.
+            parameters: name of the encoder, and its parameter sets in hexadecimal.
+
+        Raises:
+            MediaError: they were encoded otherwise.
+        """
+        context = self._stream.codec_context
+        try:
+            if not context.is_open:
+                context.open(strict=False)
+            own = context.codec.name, (context.extradata or b"").hex()
+            if own != parameters:
+                raise MediaError(
+                    f"{self.path}: the segments were encoded with other options, or another version of "
+                    f"{parameters[0]}. Begin again without --resume."
+                )
+            if self._copies is not None and self._last_dts is None:
+                self._offset = self._copies.start_at(first)
+            shift = round(self._offset / self.format.time_base)
+            for packet in packets:
+                assert packet.pts is not None and packet.dts is not None
+                pts, dts = packet.pts - shift, packet.dts - shift
+                if self._last_dts is not None and dts <= self._last_dts:  # at a seam of uneven frame times
+                    dts = self._last_dts + 1
+                packet.pts, packet.dts, packet.time_base, packet.stream = pts, dts, self.format.time_base, self._stream
+                self._last_dts = dts
+                self._mux([packet])
+        except av.FFmpegError as error:
+            raise self._failed(error) from error
+        self._flush = False
+        self._end = end - self._offset
+        self.frames += frames
+
     def _step(self) -> int:
         return max(1, round(1 / ((self.format.rate or 25) * self.format.time_base)))
 
@@ -289,7 +346,8 @@ class VideoSink:
         try:
             if not self.frames:
                 raise MediaError(f"{self.path}: no frame was written.")
-            self._mux(self._stream.encode(None))
+            if self._flush:
+                self._mux(self._stream.encode(None))
             if self._copies is not None:
                 self._copies.finish(None if complete else self._end)
             self._output.close()

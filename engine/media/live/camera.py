@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
-from collections.abc import Iterator
 from fractions import Fraction
-from itertools import chain
 from pathlib import Path
-from types import TracebackType
 
 import av
 
 from ...errors import MediaError, reason
-from ..av_frames import VideoFrame
-from ..base import FileInfo, FrameFormat, Notes
-from .decoding import FrameMaker, decoded, described
+from .decoding import LiveInput
 from .v4l2 import capture_devices
 
 DEFAULT_SIZE = (720, 1280)
@@ -25,7 +19,7 @@ _LARGE = 640 * 480
 """Pixels above which uncompressed pictures do not fit through USB 2 at 30 frames a second: MJPEG is asked for first."""
 
 
-class CameraSource:
+class CameraSource(LiveInput):
     """Frames of a camera, as they are captured; their times are of the clock of :func:`time.monotonic`.
 
     Args:
@@ -43,30 +37,14 @@ class CameraSource:
     live = True
     monotonic = True
     """Times are of the clock of :func:`time.monotonic`."""
-    file: FileInfo | None = None
-    frames: int | None = None
 
     def __init__(
         self, device: str | int = 0, *, size: tuple[int, int] | None = None, rate: float | Fraction | None = None
     ) -> None:
-        self.notes = Notes()
         self.device = _device(device)
         wanted_size = size or DEFAULT_SIZE
         wanted_rate = DEFAULT_RATE if rate is None else Fraction(str(rate))
-        self._container = self._open(wanted_size, wanted_rate)
-        try:
-            self._stream = self._container.streams.video[0]
-            self._make = FrameMaker(self._stream.codec_context.codec.name)
-            self._pictures = decoded(self._container, self._stream)
-            first = self._next()
-            if first is None:
-                raise MediaError(f"{self.device} was opened, but gives no picture.")
-            self._first: VideoFrame | None = first
-            rate = self._stream.average_rate or None
-            self.format: FrameFormat = described(first, rate, Fraction(1, 1_000_000))
-        except BaseException:
-            self._container.close()
-            raise
+        super().__init__(self._open(wanted_size, wanted_rate), self.device, Fraction(1, 1_000_000))
         self._say_differences(wanted_size if size else None, wanted_rate)
 
     def _open(self, size: tuple[int, int], rate: Fraction) -> av.container.InputContainer:
@@ -101,34 +79,6 @@ class CameraSource:
                 f"{self.device} gives {float(self.format.rate):g} frames/s at {width}x{height}; {float(rate):g} was "
                 "asked for. A smaller --size may be faster"
             )
-
-    def _next(self) -> VideoFrame | None:
-        try:
-            picture = next(self._pictures, None)
-        except (av.FFmpegError, OSError) as error:
-            raise MediaError(f"{self.device} was lost ({reason(error)}).") from error
-        if picture is None:
-            return None
-        time = None if picture.pts is None or picture.time_base is None else picture.pts * picture.time_base
-        return self._make(picture, time)
-
-    def __iter__(self) -> Iterator[VideoFrame]:
-        """Frames until the camera is lost."""
-        first, self._first = self._first, None
-        yield from chain(() if first is None else (first,), iter(self._next, None))
-
-    def close(self) -> None:
-        """Release the camera."""
-        with contextlib.suppress(av.FFmpegError):
-            self._container.close()
-
-    def __enter__(self) -> CameraSource:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def _device(device: str | int) -> str:

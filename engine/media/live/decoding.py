@@ -2,18 +2,87 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from fractions import Fraction
+from itertools import chain
+from types import TracebackType
 
 import av
 from av.video.reformatter import VideoReformatter
 
+from ...errors import MediaError, reason
 from ...pixels.frame import Color, PixelFormat, Siting
 from ..av_frames import BEST, FULL_RANGE, FramePool, VideoFrame, plane_views
-from ..base import ColorTags, FrameFormat
+from ..base import ColorTags, FileInfo, FrameFormat, Notes
 from ..file.source import MATRICES, NATIVE_FORMATS, target_format
 
 _CENTER_SITED = {"mjpeg", "vp8"}
+
+
+class LiveInput:
+    """Frames of an open live input of libav, until it is lost. What cameras and network streams share.
+
+    Args:
+        container: the open input; closed here if it gives no picture.
+        name: the input, as messages say it.
+        time_base: of the frames' times; None: the stream's.
+
+    Raises:
+        MediaError: it has no video, or none that can be decoded.
+    """
+
+    file: FileInfo | None = None
+    frames: int | None = None
+
+    def __init__(self, container: av.container.InputContainer, name: str, time_base: Fraction | None = None) -> None:
+        self.notes = Notes()
+        self._name = name
+        self._container = container
+        try:
+            if not container.streams.video:
+                raise MediaError(f"{name} has no video.")
+            stream = container.streams.video[0]
+            stream.codec_context.thread_count = 1  # frame threads would each hold a picture back
+            self._make = FrameMaker(stream.codec_context.codec.name)
+            self._pictures = decoded(container, stream)
+            first = self._next()
+            if first is None:
+                raise MediaError(f"{name} was opened, but no picture of it can be decoded.")
+            self._first: VideoFrame | None = first
+            rate = stream.average_rate or stream.guessed_rate or None
+            self.format: FrameFormat = described(first, rate, time_base or stream.time_base or Fraction(1, 90_000))
+        except BaseException:
+            container.close()
+            raise
+
+    def _next(self) -> VideoFrame | None:
+        try:
+            picture = next(self._pictures, None)
+        except (av.FFmpegError, OSError) as error:
+            raise MediaError(f"{self._name} was lost ({reason(error)}).") from error
+        if picture is None:
+            return None
+        time = None if picture.pts is None or picture.time_base is None else picture.pts * picture.time_base
+        return self._make(picture, time)
+
+    def __iter__(self) -> Iterator[VideoFrame]:
+        """Frames until the input is lost."""
+        first, self._first = self._first, None
+        yield from chain(() if first is None else (first,), iter(self._next, None))
+
+    def close(self) -> None:
+        """Release the input."""
+        with contextlib.suppress(av.FFmpegError):
+            self._container.close()
+
+    def __enter__(self) -> LiveInput:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
 
 
 class FrameMaker:

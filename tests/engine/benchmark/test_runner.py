@@ -20,8 +20,9 @@ from ganlens.engine.benchmark.report import markdown, sentence
 from ganlens.engine.benchmark.report import table as result_table
 from ganlens.engine.benchmark.result import Result, json_schema, read_result
 from ganlens.engine.benchmark.runner import Plan, benchmark, run_worker
-from ganlens.engine.benchmark.worker import Job
+from ganlens.engine.benchmark.worker import Job, work
 from ganlens.engine.errors import BackendError, OptionError
+from ganlens.engine.model import find_model
 
 SCHEMA_FILE = Path(runner.__file__).with_name("schema.json")
 PLAN = Plan(models=("psc",), backends=("cpu",), scenarios=("latency", "throughput"), seconds=2.0)
@@ -338,3 +339,16 @@ def test_a_real_process_measures_a_real_model() -> None:
         assert row.library.startswith("ONNX Runtime") and len(row.runs) == 2 and row.n > 0
         assert row.cold_ms > 100 and row.peak_mib > 20
         assert row.quality is not None and row.quality.ok and row.quality.psnr_db[0] > 100
+
+
+def test_a_model_replaced_during_the_benchmark_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    path.write_bytes(find_model("comic").read_bytes())
+    plan = Plan(models=(str(path),))
+    digest = plan.opened[str(path)].file.sha256
+    job = Job(kind="run", model=str(path), backend="cpu", size=(64, 64), threads=1, sha256=digest)
+    assert job.opened is job.opened and job.opened.data == path.read_bytes()
+    path.write_bytes(find_model("wave").read_bytes())
+    assert plan.opened[str(path)].file.sha256 == digest, "read once"
+    answer = work(replace(job, scenarios=(("latency", 0.1),)))
+    assert "was changed or replaced since the benchmark began" in answer["error"]

@@ -488,3 +488,32 @@ def test_an_existing_output_is_kept_without_yes(engine, clip, model, tmp_path):
     assert (tmp_path / "o.mp4").read_text() == "precious"
     assert engine("translate", "--video", clip, "-m", model, "-o", "o.mp4", "-y")[0] == 0
     assert len(decode(tmp_path / "o.mp4")) == 12
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("engine transl", ["translate"]),
+        ("engine translate --framing n", ["native"]),
+        ("engine translate --model st", ["starry"]),
+        ("engine generate --backend open", ["openvino"]),
+    ],
+)
+def test_the_shell_completes_commands_choices_models_and_backends(words, expected):
+    environment = os.environ | {
+        "_ENGINE_COMPLETE": "complete_bash",
+        "COMP_WORDS": words,
+        "COMP_CWORD": str(words.count(" ")),
+    }
+    code = "from ganlens.engine.cli import app; app(prog_name='engine')"
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert done.stdout.split() == expected, done.stderr
+
+
+def test_interrupts_work_without_sighup_as_on_windows(monkeypatch):
+    from ganlens.engine.cli.interrupt import terminate_as_interrupt
+
+    monkeypatch.delattr(signal, "SIGHUP")
+    with pytest.raises(KeyboardInterrupt), terminate_as_interrupt():
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(1)

@@ -110,7 +110,8 @@ def test_other_options_or_another_model_are_refused(engine, clips, model, tmp_pa
 def test_killed_in_the_middle_and_resumed_it_is_as_if_nothing_had_happened(clips, model, tmp_path, jobs):
     for number in range(10):  # long enough to be killed among them
         write_clip(clips / f"clip{number}.mp4", 400, 10 * number)
-    command = [*ENGINE, "translate", "in/clip*.mp4", "-m", model, "-q", "--backend", "cpu"]
+    # Of x264's presets ultrafast and superfast are repeatable to the byte: docs/scale.md.
+    command = [*ENGINE, "translate", "in/clip*.mp4", "-m", model, "-q", "--backend", "cpu", "--preset", "ultrafast"]
     subprocess.run([*command, "-o", "whole", *jobs], cwd=tmp_path, check=True)
     process = subprocess.Popen([*command, "-o", "out", *jobs], cwd=tmp_path, start_new_session=True)
     end = time.monotonic() + 60
@@ -121,9 +122,7 @@ def test_killed_in_the_middle_and_resumed_it_is_as_if_nothing_had_happened(clips
     made = len(list((tmp_path / "out").glob("clip*.mp4")))
     assert made >= 3
     subprocess.run([*command, "-o", "out", "--resume", *jobs], cwd=tmp_path, check=True)
-    assert sorted(content(tmp_path / "out")) == sorted(content(tmp_path / "whole"))
-    for name in content(tmp_path / "whole"):
-        assert frames_of(tmp_path / "out" / name) == frames_of(tmp_path / "whole" / name)
+    assert content(tmp_path / "out") == content(tmp_path / "whole")
 
 
 def test_the_first_interrupt_finishes_what_is_in_hand(clips, model, tmp_path):

@@ -6,8 +6,9 @@ from fractions import Fraction
 
 import pytest
 
-from ganlens.engine.cli.parse import parse_raw, parse_region, parse_settings, parse_size, parse_time
+from ganlens.engine.cli.parse import parse_raw, parse_region, parse_size, parse_time
 from ganlens.engine.errors import OptionError
+from ganlens.engine.model.attributes import parse_settings
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ versions of cuda-bindings (``pip install --target``), separated by colons, as ``
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -123,3 +124,33 @@ def test_a_driver_for_cuda_12_is_named_with_the_cure() -> None:
     )
     assert "it supports CUDA 12.6" in said and "pip install 'cuda-bindings<13'" in said
     assert said.splitlines()[-1] == "(12, 6) cuda12 tensorrt-cu12 rtx-cu12"
+
+
+@pytest.mark.parametrize(
+    ("integrated", "expected"),
+    [
+        (
+            False,
+            {
+                "nv12 fit host": [1382656, 1382656, 0, 2],
+                "nv12 crop host": [407040, 407040, 0, 2],
+                "rgb24 fit host": [2765056, 2765056, 0, 2],
+                "nv12 fit device": [0, 0, 0, 2],
+            },
+        ),
+        (True, {"nv12 fit host": [0, 0, 0, 2], "nv12 crop host": [0, 0, 0, 2]}),
+    ],
+    ids=["own memory", "shared memory"],
+)
+def test_bytes_over_the_bus_for_a_frame(integrated: bool, expected: dict[str, list[int]]) -> None:
+    """The table of docs/gpu.md: bytes from and to the host, within the device, and kernels, for a 720p frame."""
+    environment = stub_environment(capability=87 if integrated else 90, integrated=integrated)
+    done = subprocess.run(
+        [sys.executable, str(Path(__file__).with_name("traffic.py")), *expected],
+        env={**os.environ, **environment, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == expected

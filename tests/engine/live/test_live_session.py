@@ -8,17 +8,23 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from dataclasses import replace
 from fractions import Fraction
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from ganlens.engine.errors import MediaError, OptionError
+from ganlens.engine.cli.live import _Keys
+from ganlens.engine.errors import BackendError, MediaError, OptionError
+from ganlens.engine.live.policy import SizeState
 from ganlens.engine.live.presets import Presets
 from ganlens.engine.live.session import LiveSession, SessionOptions
 from ganlens.engine.media.base import FrameFormat, Notes
 from ganlens.engine.pixels.frame import Frame
-from tests.kit.models import identity_model, invert_model
+from ganlens.engine.spec import AttributeInput, Strength
+from ganlens.engine.translator import Translator
+from tests.kit.models import attribute_model, identity_model, invert_model, make_spec
 
 SIZE = (48, 64)
 
@@ -169,6 +175,60 @@ def test_presets_are_kept_in_a_file(models, tmp_path):
     path.write_text("[]")
     with pytest.raises(MediaError, match="not a presets file"):
         Presets(path)
+
+
+def test_attributes_have_the_range_and_the_rest_of_the_record(tmp_path):
+    strengths = {"smiling": Strength(points=((-1.0, 0.1), (0.0, 0.5), (1.0, 0.9)), experimental=True)}
+    port = AttributeInput(names=("smiling", "young"), strengths=strengths, complement=True)
+    spec = make_spec((16, 24)).model_copy(update={"attributes": port})
+    session = session_of([str(attribute_model(tmp_path / "model.onnx"))])
+    (choice, *_) = session.models.values()
+    session.models["model"] = session._model = replace(choice, file=SimpleNamespace(spec=spec))
+    described = session.state()["models"][0]["attributes"]
+    assert described == [
+        {"name": "smiling", "lowest": -1.0, "highest": 1.0, "rest": 0.0, "experimental": True},
+        {"name": "young", "lowest": 0.0, "highest": 1.0, "rest": 0.5, "experimental": False},
+    ]
+    session.set_controls(attributes={"smiling": -1.0})
+    assert session.controls.snapshot().attributes == {"smiling": -1.0}
+    with pytest.raises(OptionError, match="0..1, got -1"):
+        session.set_controls(attributes={"young": -1.0})
+    keys = _Keys(session, tmp_path)
+    assert "strength" in keys.attribute_line(session.state())
+    keys.press("\x1b[C")
+    keys.press("\x1b[B")
+    assert session.controls.snapshot().attributes["smiling"] == -1.0, "the end of the range"
+    session.set_controls(attributes={"smiling": None})
+    assert keys.attribute_line(session.state()).endswith("█" * 10 + "░" * 10 + " 0%")
+    keys.press("\x1b[B")
+    assert session.controls.snapshot().attributes == {"smiling": -0.1}
+
+
+def test_a_new_model_runs_on_the_backend_of_the_last_one_and_on_another_if_it_cannot(models, monkeypatch):
+    opened = []
+    really = Translator.open
+
+    def note(path, **options):
+        opened.append(options["backend"])
+        if opened.count("cpu") > 1 and options["backend"] == "cpu":
+            raise BackendError("cpu cannot run it.")
+        return really(path, **{**options, "backend": "cpu"})
+
+    monkeypatch.setattr(Translator, "open", note)
+    with LiveSession(Grey, models=models, options=SessionOptions(threads=1, adaptive=False)) as session:
+        until(lambda: session.state()["model"]["running"] == "invert")
+        session.choose_model("same")
+        until(lambda: session.state()["model"]["running"] == "same")
+        session.choose_model("invert")
+        until(lambda: session.state()["model"]["running"] == "invert")
+    assert opened == ["auto", "cpu", "cpu", "auto"]
+
+
+def test_a_new_model_starts_at_the_size_of_the_last_one(models):
+    session = session_of(models)
+    session._size_state = SizeState(3)
+    session.choose_model("same")
+    assert session._size_state.level == 3
 
 
 # --- the server ------------------------------------------------------------------------------------------------------

@@ -34,12 +34,19 @@ class Machine:
         return self.work * AREAS[self.state.level]
 
 
-@pytest.mark.parametrize("work", [1.0, 1.3, 2.0, 3.0, 5.0])
+@pytest.mark.parametrize("work", [1.0, 1.3, 2.0, 3.0])
 def test_too_large_a_size_is_left_within_two_seconds_for_one_that_fits(work):
     machine = Machine(work)
     machine.run(2.0)
     assert machine.load <= SizeLimits().high
     assert len(machine.changes) == 1, "the right size is chosen at once, not step by step"
+
+
+def test_no_size_is_smaller_than_half_of_each_side():
+    machine = Machine(8.0)
+    machine.run(60.0)
+    assert AREAS[machine.state.level] == min(AREAS) == 0.25
+    assert len(machine.changes) == 1
 
 
 def test_a_size_that_fits_stays():

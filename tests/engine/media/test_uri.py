@@ -7,11 +7,13 @@ import time
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
 
 from ganlens.engine import open_sink, open_source
+from ganlens.engine.cli import main
 from ganlens.engine.errors import MediaError, MissingExtra, OptionError
 from ganlens.engine.media import RawSink, VideoSink, VideoSource, uri
 from ganlens.engine.media.base import FileInfo, FrameFormat, FrameSource, Notes
@@ -70,6 +72,29 @@ def test_a_source_and_a_sink_are_one_row_each() -> None:
     for frame in source:
         sink.write(frame)
     assert sink.means == [107.0, 107.0, 107.0]
+
+
+class CountingSink(MeanSink):
+    """The same, for a test that does not hold it."""
+
+    written: ClassVar[list[float]] = []
+
+    def close(self, *, complete: bool = True) -> None:
+        CountingSink.written = self.means
+
+
+@pytest.mark.usefixtures("rows")
+def test_the_command_line_knows_them_from_the_table(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(SINKS, "mean", Entry(__name__, "CountingSink"))
+    command = "engine translate flat:100 -o mean: --model comic --backend cpu --threads 1 --size 64x64 --opacity 0.5"
+    monkeypatch.setattr(sys, "argv", command.split())
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 0, capsys.readouterr().err
+    assert len(CountingSink.written) == 3
+    assert all(0 < mean < 255 and mean != 100 for mean in CountingSink.written)
 
 
 def test_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

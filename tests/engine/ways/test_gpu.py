@@ -208,6 +208,18 @@ def test_masks_detail_and_opacity(in_flight: int, capturable: bool) -> None:
         assert_same(answer, on_cpu(masked, frame, FRAMINGS["crop"], record, detail=0.7, opacity=0.8))
 
 
+@pytest.mark.parametrize("in_flight", [1, 2])
+def test_memory_shared_with_the_host_is_not_copied(in_flight: int) -> None:
+    """On an integrated GPU the kernels work on the host's own memory, one graph a frame."""
+    fake = FakeCuda(integrated=True)
+    pipeline = make(FunctionNetwork(fake, negative), FRAMINGS["crop"], in_flight=in_flight)
+    given = frames("nv12", (48, 66), 5)
+    for frame, answer in zip(given, pipeline.stream(given), strict=True):
+        assert_same(answer, on_cpu(negative, frame, FRAMINGS["crop"], spec()))
+    assert not [name for name in fake.calls if name.startswith("cuMemcpy") and name.endswith("Async")]
+    assert fake.calls["cuGraphLaunch"] == 5
+
+
 @pytest.mark.parametrize("in_flight", [1, 3])
 def test_attributes_reach_their_frame(in_flight: int) -> None:
     """Those of frames under way do not change when the next frame has others."""
@@ -409,6 +421,44 @@ def test_torch_gives_and_takes_frames_without_a_copy(monkeypatch: pytest.MonkeyP
     assert np.array_equal(whole.numpy(), np.concatenate([plane.reshape(-1, 64) for plane in expected.planes]))
 
 
+class HardwarePlane:
+    """A plane of PyAV, which refuses to wait for a stream where its frame is the GPU's."""
+
+    def __init__(self, plane: Any) -> None:
+        self._plane = plane
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return self._plane.__dlpack_device__()
+
+    def __dlpack__(self, *, stream: int | None = None) -> object:
+        if stream is not None:
+            raise NotImplementedError("CUDA stream synchronization is not supported. Pass stream=None")
+        return self._plane.__dlpack__()
+
+
+def test_pyav_gives_and_takes_frames_without_a_copy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The example of docs/gpu.md, on memory of the host, which is what the fake GPU's is."""
+    av = pytest.importorskip("av")
+    monkeypatch.setattr(Device, "kind", dlpack.CPU)
+    fake = FakeCuda()
+    pipeline = make(FunctionNetwork(fake, negative))
+    (frame,) = frames("nv12", (48, 64), 1)
+    decoded = av.VideoFrame.from_ndarray(
+        np.concatenate([plane.reshape(-1, 64) for plane in frame.planes]), format="nv12"
+    )
+    if not hasattr(decoded.planes[0], "__dlpack__"):
+        pytest.skip("this PyAV's planes have no DLPack")
+    before = fake.calls.copy()
+    painted = pipeline.on_device([HardwarePlane(plane) for plane in decoded.planes], "nv12")
+    after = fake.calls - before
+    assert after["cuStreamWaitEvent"] >= 2 and not [name for name in after if "Async" in name]
+    encoded = av.VideoFrame.from_dlpack(painted, format="nv12")
+    pipeline.device.synchronize()
+    assert [plane.buffer_ptr for plane in encoded.planes] == [plane.buffer_ptr for plane in decoded.planes]
+    expected = on_cpu(negative, frame, Framing(), spec())
+    assert np.array_equal(encoded.to_ndarray(), np.concatenate([plane.reshape(-1, 64) for plane in expected.planes]))
+
+
 def test_wrong_planes_on_the_gpu_are_named() -> None:
     pipeline = make(FunctionNetwork(FakeCuda(), negative))
     upload = pipeline.device.upload
@@ -601,6 +651,58 @@ def test_frames_of_another_size_begin_a_run_of_their_own() -> None:
     given = [*frames("rgb24", (40, 40), 2), *frames("rgb24", (32, 48), 4), *frames("nv12", (40, 40), 2)]
     for frame, answer in zip(given, pipeline.stream(given), strict=True):
         assert_same(answer, on_cpu(negative, frame, Framing(), spec()))
+
+
+@pytest.mark.parametrize("in_flight", [1, 2])
+def test_frames_of_different_size_format_and_clip_share_a_run(in_flight: int) -> None:
+    """Each answer is that of the frame alone, whatever order they arrive in, and few mixtures are recorded."""
+    fixed = spec(
+        size=SizeRule(fixed=(24, 32), preferred=(24, 32)),
+        attributes=AttributeInput(names=("brighter", "darker")),
+    )
+    clips = [
+        frames("yuv420p", (48, 66), 3, Color("bt709")),
+        frames("nv12", (30, 40), 3),
+        frames("rgb24", (40, 40), 3, Color(full_range=True)),
+    ]
+    given = [frame for together in zip(*clips, strict=True) for frame in together]
+    looks = [Look(np.array([[n / 8, 0.25]], np.float32), 1 - n / 16, (n % 3) / 2) for n in range(9)]
+    for order in (list(range(9)), [2, 1, 0, 5, 3, 4, 7, 6, 8]):
+        network = FunctionNetwork(FakeCuda(), shifted_each)
+        pipeline = make(network, None, fixed, in_flight=in_flight, batch=3)
+        under_way = [pipeline.start([Item(given[n], looks[n]) for n in order[at : at + 3]]) for at in (0, 3, 6)]
+        answers = [frame for pending in under_way for frame in pending.finish()]
+        for n, answer in zip(order, answers, strict=True):
+            look = looks[n]
+            expected = on_cpu(
+                shifted_each,
+                given[n],
+                Framing(),
+                fixed,
+                look.attributes,
+                opacity=look.opacity,
+                detail=look.detail,
+            )
+            assert_same(answer, expected)
+        assert [shapes[0][0] for shapes in network.bound] == [3], "all nine in three runs of three"
+        assert len(pipeline._routes) == 1, "one mixture, whatever the order"
+        pipeline.close()
+
+
+def test_two_clips_come_out_as_if_each_had_run_alone() -> None:
+    fixed = spec(size=SizeRule(fixed=(24, 32), preferred=(24, 32)))
+    pipeline = make(FunctionNetwork(FakeCuda(), negative), record=fixed, in_flight=2, batch=4)
+    long, short = frames("yuv420p", (48, 66), 7), frames("rgb24", (40, 40), 4)
+    given = [frame for pair in zip(long, short, strict=False) for frame in pair] + long[4:]
+    for frame, answer in zip(given, pipeline.stream(given), strict=True):
+        assert_same(answer, on_cpu(negative, frame, Framing(), fixed))
+
+
+def test_frames_that_the_network_sees_in_several_sizes_share_no_run() -> None:
+    pipeline = make(FunctionNetwork(FakeCuda(), negative), Framing("native"), batch=2)
+    both = [frames("rgb24", size, 1)[0] for size in ((40, 40), (32, 48))]
+    with pytest.raises(ShapeError, match="expected one size"):
+        pipeline.start([Item(frame, pipeline.look()) for frame in both])
 
 
 def test_a_frame_on_the_gpu_goes_alone_beside_runs_of_several() -> None:

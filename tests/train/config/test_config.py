@@ -96,7 +96,7 @@ FACES = {"data": "faces", "out": "run"}
         ("cyclegan", {"vgg": "weights"}, "--vgg has no effect without"),
         ("cyclegan", {"vgg_scaling": "torchvision"}, "--vgg-scaling has no effect without --vgg"),
         ("dcgan", {"norm": "bn"}, "--norm has no effect with dcgan"),
-        ("dcgan", {"attributes": "Male"}, "--attributes belongs to --loss cgan, not to gan"),
+        ("dcgan", {"attributes": "Male"}, "--attributes belongs to --loss cgan and attribute, not to gan"),
         ("dcgan", {"loss": "wgan", "margin": 2.0}, "--margin belongs to --loss ebgan, not to wgan"),
         ("classifier", {"activation": "leaky"}, "--activation has no effect with classifier"),
         ("classifier", {"labels": "faces", "attributes": "Male"}, "--attributes has no effect with --labels"),

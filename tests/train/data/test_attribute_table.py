@@ -99,7 +99,7 @@ def test_without_identities_a_warning(tmp_path: Path, caplog: pytest.LogCaptureF
 
 
 def test_nothing_usable(tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match="no folder"):
+    with pytest.raises(TrainingError, match="does not exist"):
         find_faces(tmp_path / "nowhere", ("Male",))
     put_pictures(tmp_path, "8.png")
     with pytest.raises(TrainingError, match="no attribute table. Expected one of attributes.csv, .* with --table"):
@@ -143,5 +143,5 @@ def test_holding_out_everybody_is_refused(crowd: Callable[[], Faces]) -> None:
 
 def test_an_attribute_of_one_class_is_refused() -> None:
     labels = np.array([[1, 0], [1, 1]], dtype=np.float32)
-    with pytest.raises(TrainingError, match="Male is 1 in all 2 training pictures.*Take it out of --attributes"):
+    with pytest.raises(TrainingError, match="Male is 1 in all 2 training pictures.*Remove it from --attributes"):
         require_both_classes(labels, ("Male", "Smiling"))

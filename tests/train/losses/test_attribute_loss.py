@@ -145,3 +145,26 @@ def test_penalties_teach_the_discriminator(name: str, pictures: tuple[Tensor, Te
 def test_unknown_loss() -> None:
     with pytest.raises(OptionError, match="Did you mean lsgan"):
         attribute_loss("lsgans")
+
+
+def test_the_literal_form_lets_a_rare_attribute_weigh_as_much_as_a_frequent_one() -> None:
+    """Of 100 samples 4 have the one attribute and 50 the other: the weight of a sample's score, in closed form."""
+    att = torch.zeros(100, 2)
+    att[:4, 0], att[:50, 1] = 1, 1
+    weights = {}
+    for each in (False, True):
+        loss = attribute_loss("lsgan", each=each)
+        scores = torch.zeros(100, 2, requires_grad=True)
+        (gradient,) = torch.autograd.grad(loss.generator_loss(scores, att), scores)
+        assert float(gradient[att == 0].abs().sum()) == 0  # "don't care"
+        weights[each] = gradient[0] / -2  # of (s - 1)^2 at 0
+        assert gradient.sum(dim=0).tolist() == pytest.approx([-2, -2] if each else [-0.08, -1])
+    assert weights[False].tolist() == pytest.approx([1 / 100, 1 / 100])
+    assert weights[True].tolist() == pytest.approx([1 / 4, 1 / 50])
+
+
+def test_the_literal_form_leaves_out_an_attribute_that_nobody_has() -> None:
+    loss = attribute_loss("lsgan", each=True)
+    att = torch.tensor([[1.0, 0.0], [1.0, 0.0]])
+    scores = torch.tensor([[0.0, 9.0], [2.0, 9.0]])
+    assert loss.discriminator_loss(scores, att, scores, att) == pytest.approx((1 + 1) / 2 + (0 + 4) / 2)

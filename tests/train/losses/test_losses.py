@@ -307,14 +307,16 @@ def test_unknown_losses_name_the_known() -> None:
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
-        ("cgan", "two folders of pictures have no labels"),
-        ("wgan", "no optimiser with momentum, and this method trains with Adam"),
-        ("ebgan", "the critic here gives scores and reconstructs nothing"),
-        ("began", "the critic here gives scores and reconstructs nothing"),
+        ("cgan", "two folders have no labels"),
+        ("wgan", "an optimiser without momentum, and this method uses Adam"),
+        ("ebgan", "this method has a critic that outputs scores"),
+        ("began", "this method has a critic that outputs scores"),
     ],
 )
 def test_losses_that_make_no_sense_beside_other_losses_are_refused_with_the_reason(name: str, reason: str) -> None:
-    with pytest.raises(OptionError, match=f"{reason}.*Use one of lsgan, gan, wgan-gp; engine train dcgan takes {name}"):
+    with pytest.raises(
+        OptionError, match=f"{reason}.*Use one of lsgan, gan, wgan-gp, hinge; engine train dcgan takes {name}"
+    ):
         score_loss(name)
 
 

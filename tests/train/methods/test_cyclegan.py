@@ -175,5 +175,5 @@ def test_losses_with_a_critic_train_the_generators_in_every_fifth_step_only(
 
 
 def test_a_loss_that_does_not_fit_is_refused(make_config: Callable[..., CycleGANConfig]) -> None:
-    with pytest.raises(OptionError, match="--loss began does not fit: it judges by the error of an autoencoder"):
+    with pytest.raises(OptionError, match="--loss began does not fit: it needs an autoencoder as discriminator"):
         CycleGAN(make_config(loss="began"))

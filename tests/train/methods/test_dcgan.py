@@ -191,7 +191,7 @@ def test_options_reach_the_losses(dcgan_config: Config) -> None:
     assert options("gan", minimax=True)["minimax"]
     assert options("wgan", clip=0.5)["clip"] == 0.5
     assert options("wgan-gp", lambda_gp=3)["weight"] == 3
-    assert options("ebgan", margin=4, pulling_away=0.1) == {"margin": 4, "pulling_away": 0.1}
+    assert options("ebgan", margin=4, pulling_away=0.1) == {"margin": 4, "pulling_away": 0.1, "r1": 0}
     balanced = options("began", gamma=0.7, lambda_k=0.1, patience=5)
     assert (balanced["gamma"], balanced["lambda_k"], balanced["patience"]) == (0.7, 0.1, 5)
     squares = options("lsgan", lsgan_targets="-1,1,0")
@@ -208,7 +208,7 @@ def test_options_reach_the_losses(dcgan_config: Config) -> None:
         ({"loss": "lsgan", "lsgan_targets": "0,1"}, "three numbers a,b,c, got '0,1'"),
         ({"loss": "lsgan", "lsgan_targets": "1,1,1"}, "the same label, 1"),
         ({"loss": "ebgan", "pulling_away": 0.1, "batch": 1}, "needs a batch of 2 or more"),
-        ({"loss": "hinge"}, "--loss: .*'lsgan'.*got 'hinge'"),
+        ({"loss": "square"}, "--loss: .*'lsgan'.*got 'square'"),
     ],
 )
 def test_options_that_do_not_fit_are_refused_with_the_reason(options: dict[str, Any], message: str) -> None:
@@ -269,7 +269,7 @@ def test_run_folder(dcgan_config: Config, tmp_path: Path, loss: str) -> None:
         assert spec.attributes is None
     assert generator(torch.randn(2, 5), *labels).shape == (2, 3, 16, 16)
     with Image.open(tmp_path / "run" / "samples" / "step-0000004.png") as grid:
-        assert grid.size == ((5 if loss == "cgan" else 8) * 16, 2 * 16)
+        assert grid.size == ((5 if loss == "cgan" else 8) * 16, 4 * 9 + 2 + 2 * 16)  # a title and captions
 
 
 def test_sample_grids_leave_the_random_state_alone(dcgan_config: Config) -> None:
@@ -281,3 +281,29 @@ def test_sample_grids_leave_the_random_state_alone(dcgan_config: Config) -> None
     assert len(one) == 8
     assert not torch.equal(one[1], one[2])
     assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+def test_the_attribute_loss_asks_of_each_picture_the_heads_that_hold(dcgan_config: Config) -> None:
+    method = DCGAN(dcgan_config("attribute", attributes="Smiling,Young"))
+    method.networks["critic"].eval()
+    x, labels = torch.randn(3, 3, 16, 16), torch.tensor([[1.0, 0, 0, 1], [0, 1, 1, 0], [1, 1, 0, 0]])
+    scores = method.networks["critic"](x)
+    assert scores.shape == (3, 4)  # both attributes, both absences
+    expected = torch.stack([scores[0, [0, 3]], scores[1, [1, 2]], scores[2, [0, 1]]])
+    assert torch.equal(method._judge(x, labels), expected)
+    real, fake = torch.tensor([[1.0, 0.0]]), torch.tensor([[2.0, 1.0]])
+    assert float(method.loss.discriminator(real, fake)) == 1 + 5
+    assert float(method.loss.generator(fake)) == 1
+
+
+def test_a_run_with_the_attribute_loss_ships_a_generator_with_attributes(dcgan_config: Config) -> None:
+    config = dcgan_config("attribute", attributes="Smiling,Young", steps=2)
+    assert train(config)
+    generator, spec = load_generator(config.run)
+    assert spec.attributes is not None and spec.attributes.complement and spec.attributes.names == ("Smiling", "Young")
+    assert generator(torch.randn(2, 5), torch.tensor([[1.0, 0, 0, 1]] * 2)).shape == (2, 3, 16, 16)
+
+
+def test_began_may_square_its_errors(dcgan_config: Config) -> None:
+    critics = [DCGAN(dcgan_config("began", exponent=exponent)).networks["critic"] for exponent in (1, 2)]
+    assert [critic.power for critic in critics] == [1, 2]

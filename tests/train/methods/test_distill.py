@@ -99,7 +99,7 @@ def test_a_run_and_its_resume(make_distill: Callable[..., DistillConfig], tmp_pa
     assert load_generator(tmp_path / "run")[1].tier == "nano"
     assert train(make_distill(steps=3), resume=True)
     other = make_distill("mobile", steps=4)
-    with pytest.raises(TrainingError, match="other weights than when the run began"):
+    with pytest.raises(TrainingError, match="changed since the run began"):
         train(other, resume=True)
 
 

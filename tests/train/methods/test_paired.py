@@ -225,7 +225,7 @@ def test_wrong_inputs_are_named(inputs: str, message: str) -> None:
 
 
 def test_teachers_that_cannot_teach(tmp_path: Path) -> None:
-    with pytest.raises(OptionError, match="--range is needed: n.onnx does not say"):
+    with pytest.raises(OptionError, match="--range is needed: n.onnx does not state"):
         OnnxTeacher(negative(tmp_path / "n.onnx"))
     with pytest.raises(ModelFileError, match="There is no file"):
         open_teacher(str(tmp_path / "nowhere.onnx"))
@@ -288,10 +288,10 @@ def test_answers_that_are_files_stay_aligned(config: Make, folders: tuple[Path, 
     pairs = make_pair_dataset(config(teacher="", range="", answers=str(answers), varied=2)).pairs
     assert np.abs(pairs.answers.astype(int) - (255 - pairs.pictures.astype(int))).max() <= 1
     (answers / "3.png").unlink()
-    with pytest.raises(TrainingError, match="has no answer to 3.png"):
+    with pytest.raises(TrainingError, match="has no target for 3.png"):
         make_pair_dataset(config(teacher="", range="", answers=str(answers), pairs=str(tmp_path / "other")))
     Image.new("RGB", (40, 80)).save(answers / "3.png")
-    with pytest.raises(TrainingError, match="3.png and its answer have different shapes: 40x40 and 40x80"):
+    with pytest.raises(TrainingError, match="3.png and its target have different shapes: 40x40 and 40x80"):
         make_pair_dataset(config(teacher="", range="", answers=str(answers), pairs=str(tmp_path / "other")))
 
 
@@ -381,7 +381,7 @@ def test_a_recipe_is_a_configuration(config: Make, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"teacher": ""}, "give either --teacher, who answers the photos, or --answers"),
+        ({"teacher": ""}, "give either --teacher, which translates the photos, or --answers"),
         ({"answers": "a"}, "give either --teacher"),
         ({"lambda_gram": 1.0}, "lambda_gram needs --vgg"),
         ({"crop": 20}, "crop must be a multiple of 8 and at most size 32, got 20"),

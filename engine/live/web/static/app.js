@@ -16,6 +16,8 @@ const connection = new Connection(address);
 const player = new Player(connection, $("picture"), new URLSearchParams(location.search).get("codec") ?? undefined);
 const camera = new Camera(connection);
 const change = controls => connection.change({ controls });
+/** For what is the opposite or the next of the present value: a second press may come before the server's answer. */
+const turn = (name, value) => { state.controls[name] = value; change({ [name]: value }); };
 const models = new Models(name => connection.change({ model: name }));
 const sliders = new Sliders(change);
 const compare = new Segments("compare", value => change({ compare: value }));
@@ -96,8 +98,9 @@ function press(id, on) { $(id).setAttribute("aria-pressed", on); }
 function showChips() {
   const chip = $("source-chip");
   const { source, timing } = state ?? {};
-  const word = !online ? "no connection" : source.state === "live" ? source.connection : source.state;
-  const kind = !online ? "bad" : source.state === "live" ? GOOD[source.connection] : source.state === "waiting" || source.state === "opening" ? "" : "bad";
+  const known = online && source;
+  const word = !known ? "no connection" : source.state === "live" ? source.connection : source.state;
+  const kind = !known ? "bad" : source.state === "live" ? GOOD[source.connection] : source.state === "waiting" || source.state === "opening" ? "" : "bad";
   chip.className = `chip ${kind}`;
   chip.querySelector("use").setAttribute("href", kind === "bad" ? "#i-lost" : kind === "middling" ? "#i-warn" : "#i-camera");
   $("source-word").textContent = word;
@@ -186,8 +189,8 @@ async function snapshot() {
 }
 
 const record = () => post("api/record", { action: state.recording.active ? "stop" : "start" }).catch(error => say(`Recording: ${error.message}`));
-const toggle = name => state && change({ [name]: !state.controls[name] });
-const nextCompare = () => state && change({ compare: COMPARE[(COMPARE.indexOf(state.controls.compare) + 1) % COMPARE.length] });
+const toggle = name => state && turn(name, !state.controls[name]);
+const nextCompare = () => state && turn("compare", COMPARE[(COMPARE.indexOf(state.controls.compare) + 1) % COMPARE.length]);
 const fullscreen = () => document.fullscreenElement ? document.exitFullscreen() : $("stage").requestFullscreen?.();
 
 $("bypass").addEventListener("click", () => toggle("bypass"));

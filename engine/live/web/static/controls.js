@@ -109,9 +109,9 @@ export class Sliders {
     const { controls } = state;
     this.#show("opacity", controls.opacity, controls.opacity !== 1);
     this.#show("detail", controls.detail ?? (model.faces ? 1 : 0), controls.detail !== null);
-    for (const name of model.attributes) {
+    for (const { name, rest } of model.attributes) {
       const value = controls.attributes[name];
-      this.#show(`attribute ${name}`, value ?? model.neutral, value !== undefined);
+      this.#show(`attribute ${name}`, value ?? rest, value !== undefined);
     }
   }
 
@@ -120,23 +120,26 @@ export class Sliders {
     const rows = [];
     const grouped = new Set(model.groups.flat());
     const slider = (...given) => rows.push(this.#slider(...given));
-    for (const name of model.attributes.filter(name => !grouped.has(name))) slider(`attribute ${name}`, words(name), model.neutral, value => this.#set(name, value));
-    model.groups.forEach(group => {
-      rows.push(element("p", { className: "group-name" }, model.exactlyOne ? "One of these" : "At most one of these"));
-      for (const name of group) slider(`attribute ${name}`, words(name), model.neutral, value => this.#set(name, value));
-    });
-    slider("opacity", "Strength", 0, value => this.change({ opacity: value ?? 1 }));
-    slider("detail", "Detail of the original", 0, value => this.change({ detail: value }));
+    const share = { lowest: 0, highest: 1, rest: 0 };
+    const attribute = port => slider(`attribute ${port.name}`, words(port.name) + (port.experimental ? " (experimental)" : ""), port, value => this.#set(port.name, value));
+    for (const port of model.attributes) if (!grouped.has(port.name)) attribute(port);
+    for (const group of model.groups) {
+      rows.push(element("p", { className: "group-name" }, "At most one of these"));
+      for (const port of model.attributes) if (group.includes(port.name)) attribute(port);
+    }
+    slider("opacity", "Strength", share, value => this.change({ opacity: value ?? 1 }));
+    slider("detail", "Detail of the original", share, value => this.change({ detail: value }));
     $("sliders").replaceChildren(...rows);
   }
 
   #set(name, value) { this.change({ attributes: { [name]: value } }); }
 
-  #slider(key, name, from, set) {
+  #slider(key, name, { lowest, highest, rest }, set) {
     const id = `slider-${key.replaceAll(" ", "-")}`;
     const output = element("output", { htmlFor: id });
-    const input = element("input", { type: "range", id, min: 0, max: 1, step: 0.01 });
-    input.style.setProperty("--from", `${100 * from}%`);
+    const input = element("input", { type: "range", id, min: lowest, max: highest, step: 0.01 });
+    const place = value => `${100 * (value - lowest) / (highest - lowest)}%`;
+    input.style.setProperty("--from", place(rest));
     const row = element("div", { className: "slider" },
       element("div", { className: "slider-head" }, element("label", { htmlFor: id }, name), output,
         element("button", { title: `Reset ${name.toLowerCase()}`, "aria-label": `Reset ${name.toLowerCase()}`, onclick: () => set(null) }, icon("reset"))),
@@ -147,7 +150,7 @@ export class Sliders {
       this.#draw(key, Number(input.value), true);
       if (!sending) sending = requestAnimationFrame(() => { sending = 0; set(Number(input.value)); });
     });
-    this.#sliders.set(key, { row, input, output, from });
+    this.#sliders.set(key, { row, input, output, rest, place });
     return row;
   }
 
@@ -160,9 +163,9 @@ export class Sliders {
     const slider = this.#sliders.get(key);
     if (!slider) return;
     slider.input.value = value;
-    slider.input.style.setProperty("--fill", `${100 * value}%`);
+    slider.input.style.setProperty("--fill", slider.place(value));
     slider.row.classList.toggle("set", isSet);
-    slider.output.textContent = slider.from === 0.5 && !isSet ? "as it is" : `${Math.round(100 * value)} %`;
+    slider.output.textContent = slider.rest !== 0 && !isSet ? "as it is" : `${Math.round(100 * value)} %`;
   }
 }
 

@@ -1,0 +1,107 @@
+"""The GStreamer element ``ganlens``, and how GStreamer finds it.
+
+GStreamer runs elements written in Python inside its own interpreter, the system's. The file that :func:`install` writes
+into a folder of plugins adds this installation's packages to that interpreter's path, and takes the element from there.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import site
+import subprocess
+import sys
+from pathlib import Path
+
+from ..errors import BackendUnavailable, MediaError, reason
+from ..files import replace_file
+
+FILE = "ganlens_element.py"
+PACKAGES = "gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-python3-plugin-loader python3-gst-1.0"
+"""What Debian and Ubuntu call GStreamer with its loader for Python elements."""
+
+_TEMPLATE = '''\
+"""Lets GStreamer find the element "ganlens"; written by: engine gstreamer install."""
+
+import site
+import sys
+
+PYTHON = {python!r}
+PACKAGES = {packages!r}
+
+if sys.version_info[:2] != PYTHON:
+    raise ImportError(
+        "ganlens is installed for Python %d.%d, but GStreamer runs its elements with Python %d.%d. Install ganlens for "
+        "that one (python%d.%d -m venv) and run there: engine gstreamer install" % (PYTHON + sys.version_info[:2] * 2)
+    )
+before = list(sys.path)
+for folder in PACKAGES:
+    site.addsitedir(folder)  # its .pth files too
+sys.path[:] = [folder for folder in sys.path if folder not in before] + before
+
+from ganlens.engine.gstreamer.element import Ganlens
+
+__gstelementfactory__ = ("ganlens", 0, Ganlens)
+'''
+
+
+def default_folder() -> Path:
+    """The user's own folder of GStreamer plugins, which GStreamer searches without being told."""
+    return Path.home() / ".gstreamer-1.0" / "plugins"
+
+
+def install(folder: Path) -> Path:
+    """Write the file by which GStreamer finds the element; an earlier one is replaced.
+
+    Args:
+        folder: of plugins; the file goes into ``python`` below it, where the loader for Python elements looks.
+
+    Raises:
+        MediaError: the file cannot be written, or is there and not ours.
+    """
+    path = folder / "python" / FILE
+    if path.exists() and "engine gstreamer install" not in path.read_text(errors="replace"):
+        raise MediaError(f"{path} is not of ganlens; it was left as it is. Give another folder with --folder.")
+    packages = [entry for entry in sys.path if Path(entry).name in ("site-packages", "dist-packages")]
+    packages = packages or site.getsitepackages()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise MediaError(f"The folder {path.parent} cannot be made ({reason(error)}).") from error
+    replace_file(path, _TEMPLATE.format(python=sys.version_info[:2], packages=packages))
+    return path
+
+
+def check(folder: Path) -> str:
+    """What GStreamer says of the element once it is installed, in one line.
+
+    Raises:
+        BackendUnavailable: GStreamer or its loader for Python elements is missing, or the element does not load.
+    """
+    program = shutil.which("gst-inspect-1.0")
+    if program is None:
+        raise BackendUnavailable(
+            f"GStreamer is not installed (no gst-inspect-1.0). On Debian and Ubuntu: apt install {PACKAGES}"
+        )
+    environment = {**os.environ, "GST_PLUGIN_PATH": os.pathsep.join(filter(None, _searched(folder)))}
+
+    def inspect(name: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([program, name], env=environment, capture_output=True, text=True, timeout=120)
+
+    found = inspect("ganlens")  # before anything else, which would note the result and not repeat what was wrong
+    if found.returncode != 0:
+        if inspect("python").returncode != 0:
+            raise BackendUnavailable(
+                f"GStreamer has no loader for Python elements. On Debian and Ubuntu: apt install {PACKAGES}"
+            )
+        said = [line for line in found.stderr.splitlines() if "Error" in line]
+        why = said[-1].strip() if said else "gst-inspect-1.0 ganlens finds nothing"
+        raise BackendUnavailable(f"GStreamer does not load the element: {why}")
+    version = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=60).stdout.splitlines()
+    return version[-2] if len(version) > 1 else "GStreamer"
+
+
+def _searched(folder: Path) -> list[str]:
+    """What GST_PLUGIN_PATH must name for a folder to be searched."""
+    given = os.environ.get("GST_PLUGIN_PATH", "")
+    return [given] if folder == default_folder() else [str(folder), given]
