@@ -7,8 +7,9 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 SOURCES := pyproject.toml CMakeLists.txt constraints.txt $(shell find engine train export -type f -not -name '*.pyc' -not -name '*.so')
 PINNED_EXTRAS := cpu openvino faces live browser benchmark train export test lint docs
 DEMO_VIDEO := out/demo.mp4
+KERNEL_TESTS := tests/engine/pixels tests/engine/faces/test_warp.py
 
-.PHONY: help demo test test-live test-ray test-triton test-arm test-docs test-wheel lint format fuzz docs bench train-demo wheels constraints clean
+.PHONY: help demo test test-live test-ray test-triton test-arm test-docs test-wheel lint format fuzz torture kill sanitize docs bench train-demo wheels constraints clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */  make \1\t/' | expand -t 20
@@ -58,6 +59,19 @@ test-docs: $(VENV)/installed-test ## the tutorials, notebooks and examples, bloc
 
 test-camera: $(VENV)/installed-test ## cameras and virtual cameras in a guest with vivid and v4l2loopback (QEMU, Debian 12, minutes)
 	tests/camera/guest.sh $(BIN)/python
+
+torture: $(VENV)/installed-test ## let the n-th open, read, write, mux, encode and inference fail, for every n
+	$(BIN)/python -m tests.torture $(TORTURE_ARGS)
+
+kill: $(VENV)/installed-test ## signals at random moments of translate, export, train and build
+	$(BIN)/python -m tests.kill $(KILL_ARGS)
+
+sanitize: $(VENV)/installed-test ## the kernels' tests with the address and undefined behaviour sanitizers
+	rm -rf build/sanitize
+	$(PIP) --no-deps --target build/sanitize --config-settings cmake.define.GANLENS_SANITIZE=ON .
+	ASAN_OPTIONS=detect_leaks=0 PYTHONPATH=build/sanitize \
+	  LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libstdc++.so)" \
+	  $(BIN)/python -m pytest -q -p no:cacheprovider $(KERNEL_TESTS)
 
 bench: $(VENV)/installed-test ## measure everything on this machine and write benchmarks/results
 	$(BIN)/python -m benchmarks $(BENCH_ARGS)

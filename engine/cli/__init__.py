@@ -20,6 +20,7 @@ from typer.core import TyperGroup
 from ..errors import EngineError, MissingExtra, did_you_mean
 from .cache import app as cache_app
 from .gstreamer import app as gstreamer_app
+from .interrupt import terminate_as_interrupt
 from .log import LogThatMayClose
 from .options import (
     BenchmarkOptions,
@@ -131,7 +132,8 @@ def _evaluate(options: EvaluateOptions) -> None:
 def _build(options: BuildOptions) -> None:
     from .build import build
 
-    build(options)
+    with terminate_as_interrupt():
+        build(options)
 
 
 def _relabel(options: RelabelOptions) -> None:
@@ -202,7 +204,8 @@ def export(ctx: typer.Context) -> None:
     try:
         from ganlens.export.cli import app as export_app
 
-        export_app(args=ctx.args, prog_name="engine export")
+        with terminate_as_interrupt():
+            export_app(args=ctx.args, prog_name="engine export")
     except ModuleNotFoundError as error:
         raise _missing("engine export", error, "export") from error
 
@@ -218,7 +221,8 @@ def import_(ctx: typer.Context) -> None:
     try:
         from ganlens.export.import_cli import app as import_app
 
-        import_app(args=ctx.args, prog_name="engine import")
+        with terminate_as_interrupt():
+            import_app(args=ctx.args, prog_name="engine import")
     except ModuleNotFoundError as error:
         raise _missing("engine import", error, "export") from error
 

@@ -1,0 +1,60 @@
+"""``python -m tests.kill``: signals at random moments of translate, export, train and build, and what is left.
+
+    python -m tests.kill --moments 3 --json out/kill.json
+    python -m tests.kill --works translate,train --seed 7
+
+Clean: every output is the old file or a whole one, nothing is left behind after the next run, and that run succeeds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+from tests.kill.works import SIGNALS, WORKS, kill, make_rows, time_of
+
+
+def main() -> int:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--works", default=",".join(work.name for work in WORKS))
+    parser.add_argument("--moments", type=int, default=3, help="for each signal and command")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--json", type=Path, help="file for the result")
+    options = parser.parse_args()
+    works = [work for work in WORKS if work.name in options.works.split(",")]
+    rows, cases, clean = [], 0, 0
+    print(f"{'command':<11}" + "".join(f"{number.name:>10}" for number in SIGNALS))
+    for index, work in enumerate(works):
+        with tempfile.TemporaryDirectory() as home:
+            os.environ["GANLENS_CACHE"] = f"{home}/cache"
+            (Path(home) / "first").mkdir()
+            whole = time_of(work, Path(home) / "first")
+            good: dict[str, list[bool]] = {number.name: [] for number in SIGNALS}
+            for case, (number, fraction) in enumerate(make_rows(options.seed + index, options.moments)):
+                folder = Path(home) / str(case)
+                folder.mkdir()
+                outcome = kill(work, folder, number, fraction, whole)
+                good[number.name].append(not outcome.problems)
+                rows.append({"command": work.name, "signal": number.name, "seconds": round(outcome.after, 2)})
+                rows[-1] |= {"status": outcome.status, "problems": outcome.problems}
+                cases, clean = cases + 1, clean + (not outcome.problems)
+        line = "".join(f"{f'{sum(each)} of {len(each)}':>10}" for each in good.values())
+        print(f"{work.name:<11}{line}", flush=True)
+    for row in rows:
+        for problem in row["problems"]:  # type: ignore[attr-defined]
+            print(f"{row['command']} {row['signal']} after {row['seconds']} s: {problem}")
+    print(f"{clean} of {cases} clean")
+    if options.json:
+        options.json.parent.mkdir(parents=True, exist_ok=True)
+        record = {"seed": options.seed, "cases": cases, "clean": clean, "rows": rows}
+        options.json.write_text(json.dumps(record, indent=1) + "\n")
+    return 0 if clean == cases else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
