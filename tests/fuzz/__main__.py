@@ -3,7 +3,8 @@
     python -m tests.fuzz --minutes 30 --json out/fuzz.json
     python -m tests.fuzz --targets video,model --seed 7 --keep out/findings
 
-A finding is a traceback, a signal, a hang of more than 20 s, more than 1.5 GiB, or a file that is left behind.
+A finding is a traceback, a signal, a hang of more than 20 s, more than 1.5 GiB, a file that is left behind, or an old
+file that was damaged.
 """
 
 from __future__ import annotations
@@ -92,8 +93,8 @@ class Result:
         return sum(sum(counter.values()) for counter in self.counts.values())
 
 
-def fuzz(names: list[str], seconds: float, seed: int, keep: Path | None = None) -> Result:
-    """Feed the targets in turns until the time is over."""
+def fuzz(names: list[str], seconds: float, seed: int, keep: Path | None = None, least: int = 0) -> Result:
+    """Feed the targets in turns until the time is over, and with ``least`` cases or more."""
     result = Result()
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
@@ -106,7 +107,7 @@ def fuzz(names: list[str], seconds: float, seed: int, keep: Path | None = None) 
             result.counts[name] = Counter()
         number = 0
         try:
-            while time.monotonic() - began < seconds or number == 0:
+            while time.monotonic() - began < seconds or number <= least:
                 for name in names:
                     for _ in range(1 if name == "video" else 5):
                         suffix, data = seeds[name][number % len(seeds[name])]
@@ -130,7 +131,7 @@ def fuzz(names: list[str], seconds: float, seed: int, keep: Path | None = None) 
 
 def table(result: Result) -> str:
     """The counts, a line for each target."""
-    columns = ("cases", "clean", "refused", "traceback", "signal", "hang", "memory", "file left")
+    columns = ("cases", "clean", "refused", "traceback", "signal", "hang", "memory", "file left", "old lost")
     lines = ["target    " + "".join(f"{column:>11}" for column in columns)]
     for name, counter in result.counts.items():
         values = [sum(counter.values()), *(counter[column] for column in columns[1:])]
@@ -142,12 +143,13 @@ def main() -> int:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=2.0)
+    parser.add_argument("--cases", type=int, default=0, help="go on until there are so many")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--targets", default=",".join(TARGETS))
     parser.add_argument("--keep", type=Path, help="folder for the files of findings")
     parser.add_argument("--json", type=Path, help="file for the result")
     options = parser.parse_args()
-    result = fuzz(options.targets.split(","), 60 * options.minutes, options.seed, options.keep)
+    result = fuzz(options.targets.split(","), 60 * options.minutes, options.seed, options.keep, options.cases)
     print(table(result))
     for found in result.findings[:20]:
         print(f"\n{found['target']} seed {found['seed']} case {found['case']}: {found['outcome']}\n{found.get('what')}")

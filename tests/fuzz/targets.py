@@ -15,6 +15,11 @@ import numpy as np
 from ganlens.engine.errors import EngineError
 
 MOST_FRAMES = 40
+OLD = b"what was there before"
+
+
+class OldFileLost(Exception):
+    """A file that should have stayed was changed."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +75,7 @@ def _read_video(path: Path) -> None:
     source = open_source(path)
     try:
         target = path.with_name("out.mkv")
+        target.write_bytes(OLD)
         sink = open_sink(str(target), source.format, origin=source, codec="ffv1", overwrite=True)
 
         class Few:
@@ -82,6 +88,11 @@ def _read_video(path: Path) -> None:
 
         try:
             Session(Few(), None, sink).run()
+        except EngineError as error:
+            sink.abort()
+            if target.read_bytes() != OLD:
+                raise OldFileLost("the video was refused, and the old file is damaged") from error
+            raise
         finally:
             sink.abort()
     finally:

@@ -16,7 +16,7 @@ MEMORY = 1536 * 2**20
 
 def main() -> None:
     """Serve the target that the command line names."""
-    from tests.fuzz.targets import TARGETS, outcome
+    from tests.fuzz.targets import TARGETS, OldFileLost, outcome
 
     target = TARGETS[sys.argv[1]]
     answers = os.fdopen(os.dup(1), "w")
@@ -30,6 +30,8 @@ def main() -> None:
         before = set(path.parent.iterdir())
         try:
             answer = {"outcome": outcome(target, path)}
+        except OldFileLost as error:
+            answer = {"outcome": "old lost", "what": str(error)}
         except BaseException as error:
             trace = traceback.format_exception(error)
             answer = {"outcome": "traceback", "what": "".join(trace)[-3000:], "kind": type(error).__name__}
