@@ -9,7 +9,7 @@ PINNED_EXTRAS := cpu openvino faces live browser benchmark train export test lin
 DEMO_VIDEO := out/demo.mp4
 KERNEL_TESTS := tests/engine/pixels tests/engine/faces/test_warp.py
 
-.PHONY: help demo test test-live test-ray test-triton test-arm test-docs test-wheel lint format fuzz torture kill sanitize docs bench train-demo wheels constraints clean
+.PHONY: help demo test test-live test-ray test-triton test-arm test-docs test-wheel lint format fuzz torture kill faults sanitize docs bench train-demo wheels constraints clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */  make \1\t/' | expand -t 20
@@ -65,6 +65,9 @@ torture: $(VENV)/installed-test ## let the n-th open, read, write, mux, encode a
 
 kill: $(VENV)/installed-test ## signals at random moments of translate, export, train and build
 	$(BIN)/python -m tests.kill $(KILL_ARGS)
+
+faults: $(VENV)/installed-test ## damaged files, failing calls and signals in one table; FAULTS_ARGS="--cases 5000"
+	$(BIN)/python -m tests.faults $(FAULTS_ARGS)
 
 sanitize: $(VENV)/installed-test ## the kernels' tests with the address and undefined behaviour sanitizers
 	rm -rf build/sanitize

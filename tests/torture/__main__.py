@@ -38,6 +38,7 @@ def main() -> int:
                 outcome, problems = bench.fail(kind, number)
                 row[outcome] += 1
                 row["faults"] += len(problems)
+                row["bad"] += bool(problems)
                 findings += [f"{kind} {number} of {calls}: {problem}" for problem in problems]
             print(f"{kind:<10}{calls:>8}{row['refused']:>9}{row['finished']:>10}{row['faults']:>8}", flush=True)
     for finding in findings:
