@@ -21,6 +21,7 @@ from ..spec import GeneratorSpec, ValueRange
 from .base import Way
 from .faces import FacesWay
 from .host import HostWay
+from .memory import check_memory
 
 AnyFraming = Mode | Framing | FaceFraming | Literal["faces"]
 
@@ -58,6 +59,8 @@ def open_way(model: str | Path | Model, options: OpenOptions) -> Way:
     if isinstance(chosen, Framing) and model.spec.image is not None and frame_size is not None:
         layout = chosen.layout(frame_size, model.spec.size)
         size = layout.tile_size or layout.size
+        if chosen.mode in ("native", "tile"):
+            check_memory(chosen.mode, layout, batch or 1, in_flight, 4 if model.spec.output.mask else 3)
     of_backend: dict[str, Any] = {
         "size": size,
         "threads": max(1, (options.threads or default_threads()) // in_flight),
