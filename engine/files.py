@@ -219,11 +219,13 @@ class OutputFile(io.RawIOBase):
         return 0 if self._partial is None or self.done else self._partial.file.tell()
 
     def check(self) -> None:
-        """Raise the error that a write met.
+        """Raise the error that a write met, or that the file is gone.
 
         Raises:
-            MediaError: the disk is full, for example.
+            MediaError: the disk is full, or the folder was removed, for example.
         """
+        if self._error is None and not self.done and not os.path.lexists(self.name):
+            self._error = FileNotFoundError(errno.ENOENT, "the unfinished file was removed", self.name)
         if self._error is not None:
             raise cannot_write(self.path, self._error) from self._error
 
