@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import av
 import numpy as np
+from av.sidedata.sidedata import SideDataContainer
 from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
 from numpy.typing import NDArray
 
@@ -130,7 +131,9 @@ class Orientation(NamedTuple):
     def of(cls, picture: av.VideoFrame) -> Orientation:
         """The orientation that a decoded picture's display matrix asks for; upright if it has none."""
         try:
-            side_data: Any = picture.side_data
+            # Not picture.side_data, which keeps the list in the picture: the circle would hold the picture, and with it
+            # all pictures of the decoder's pool, until the garbage collector runs.
+            side_data: Any = SideDataContainer(picture)
             matrix = np.frombuffer(bytes(side_data["DISPLAYMATRIX"]), np.int32).reshape(3, 3)
         except KeyError:
             return cls()

@@ -3,7 +3,9 @@
     python -m tests.kill --moments 3 --json out/kill.json
     python -m tests.kill --works translate,train --seed 7
 
-Clean: every output is the old file or a whole one, nothing is left behind after the next run, and that run succeeds.
+Clean: every output is the old file or a whole one, nothing is left behind after the next run, and that run succeeds (or
+says that there is nothing left to do). The status is 0, 1, 130, or the signal itself where it comes before the program
+handles it; a traceback or a crash is a fault.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import datetime
 import hashlib
 import importlib.metadata
@@ -289,24 +290,37 @@ def _in_thread(work: Callable[[], Any], progress: Progress, device: Device | Non
     """Run the build beside the main thread, which can then see Ctrl-C; the library lets go of Python's lock."""
     answer: list[Any] = []
     failure: list[BaseException] = []
+    began, finished = threading.Event(), threading.Event()
 
     def run() -> None:
+        began.set()
         try:
             if device is not None:
                 device.use()
             answer.append(work())
         except BaseException as error:
             failure.append(error)
+        finally:
+            finished.set()
 
-    thread = threading.Thread(target=run, name="build", daemon=True)
-    thread.start()
+    # Not Thread.start, which waits for the thread: an interrupt of that wait would leave while the library works, and
+    # the program's end would crash in it.
+    started = False
     interrupt: KeyboardInterrupt | None = None
-    while thread.is_alive():
+    while True:
         try:
-            thread.join(0.1)
+            if not started:
+                _thread.start_new_thread(run, ())
+                started = True
+            while not finished.wait(0.1):
+                pass
+            break
         except KeyboardInterrupt as error:
             interrupt = error
             progress.cancel()
+            started = started or began.wait(1.0)
+            if not started:
+                raise
     if interrupt is not None:
         raise interrupt
     if failure:

@@ -62,7 +62,11 @@ def write_plan(path: Path, content: bytes, record: PlanRecord, *, mode: int = 0o
     """
     record_path(path).unlink(missing_ok=True)  # between the two writes there is a plan without a record: none
     _write(path, content, mode)
-    _write(record_path(path), (record.model_dump_json(indent=1) + "\n").encode(), mode)
+    try:
+        _write(record_path(path), (record.model_dump_json(indent=1) + "\n").encode(), mode)
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
     return Plan(path, record, content)
 
 

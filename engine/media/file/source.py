@@ -489,6 +489,7 @@ class VideoSource:
 
     def close(self) -> None:
         """Close the file; frames already given stay valid."""
+        self._decoded, self._waiting = iter(()), None  # the generator holds this object, and decoded pictures
         self._container.close()
 
     def __enter__(self) -> VideoSource:
