@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import av
 import numpy as np
@@ -133,7 +133,7 @@ class Orientation(NamedTuple):
         try:
             # Not picture.side_data, which keeps the list in the picture: the circle would hold the picture, and with it
             # all pictures of the decoder's pool, until the garbage collector runs.
-            side_data: Any = SideDataContainer(picture)
+            side_data = cast(Any, SideDataContainer)(picture)
             matrix = np.frombuffer(bytes(side_data["DISPLAYMATRIX"]), np.int32).reshape(3, 3)
         except KeyError:
             return cls()

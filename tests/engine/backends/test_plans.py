@@ -195,9 +195,7 @@ def test_plan_and_record_are_never_of_two_builds(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "replace", crash)
     with pytest.raises(PlanError, match=r"cannot be written \(no space left on device\)"):
         write_plan(path, b"new", make_record(b"new", profile()))
-    with pytest.raises(PlanError, match="no readable record"):
-        read_plan(path)
-    assert [entry.name for entry in tmp_path.iterdir()] == ["face.plan"]  # no rest of the second write
+    assert list(tmp_path.iterdir()) == []  # no rest of either write
 
 
 def test_a_failed_build_leaves_nothing(cache):

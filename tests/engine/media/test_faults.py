@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import os
 import struct
@@ -216,3 +217,26 @@ def test_names_to_allow(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("GANLENS_LARGEST", wrong)
         with pytest.raises(OptionError, match="expected a number of pixels"):
             limits.largest()
+
+
+def test_files_that_were_read_leave_no_pictures(tmp_path: Path) -> None:
+    """A circle of references would hold pictures of megabytes until the garbage collector happens to run."""
+    clip = clip_of(tmp_path / "c.mp4", "libx264")
+
+    def pictures() -> int:
+        return sum(isinstance(found, av.VideoFrame) for found in gc.get_objects())
+
+    gc.collect()
+    gc.disable()
+    try:
+        before = pictures()
+        for number in range(5):
+            with open_source(clip) as source:
+                if number % 2:
+                    next(iter(source))
+                else:
+                    list(source)
+        del source
+        assert pictures() <= before
+    finally:
+        gc.enable()
