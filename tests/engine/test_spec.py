@@ -104,7 +104,8 @@ def test_groups_must_name_known_attributes():
 
 
 @pytest.mark.parametrize(
-    ("row", "says"), [(("bald",), "not among the attributes"), (("a", "b"), "not exactly one"), ((), "not exactly one")]
+    ("row", "says"),
+    [(("bald",), "not among the attributes"), (("a", "b"), "not have exactly one"), ((), "not have exactly one")],
 )
 def test_combinations_fit_the_groups(row, says):
     with pytest.raises(ValidationError, match=says):
@@ -119,7 +120,7 @@ def test_a_generator_needs_an_input():
 
 
 def test_value_range_must_rise():
-    with pytest.raises(ValidationError, match="value_range must rise"):
+    with pytest.raises(ValidationError, match="value_range must increase"):
         GeneratorSpec(name="x", architecture="onnx", value_range=(1.0, 0.0))
 
 
