@@ -56,6 +56,9 @@ test-docs: $(VENV)/installed-test ## the tutorials, notebooks and examples, bloc
 	$(PIP) '.[cpu,faces,docs]' nbclient nbformat ipykernel fastapi httpx python-multipart
 	GANLENS_TEST_DOCS=1 $(BIN)/python -m pytest tests/docs tests/examples tests/integrations
 
+test-camera: $(VENV)/installed-test ## cameras and virtual cameras in a guest with vivid and v4l2loopback (QEMU, Debian 12, minutes)
+	tests/camera/guest.sh $(BIN)/python
+
 bench: $(VENV)/installed-test ## measure everything on this machine and write benchmarks/results
 	$(BIN)/python -m benchmarks $(BENCH_ARGS)
 

@@ -22,7 +22,7 @@ from .errors import ModelFileError
 
 METADATA_KEY = "ganlens.spec"
 FORMAT_VERSION = 2
-"""Rises when a record may hold what an older runtime would misread. 2: strengths of attributes, detail, teacher."""
+"""Rises when a record may hold what an older runtime would misread. 2: strengths, detail, teacher, licence."""
 
 Size = tuple[Annotated[int, Field(gt=0)], Annotated[int, Field(gt=0)]]
 ValueRange = tuple[float, float]
@@ -274,6 +274,8 @@ class GeneratorSpec(Record):
     parity: Parity | None = None
     metrics: dict[str, float] = {}
     """Measured quality, by a name that says the features and the set sizes."""
+    licence: str = ""
+    """Licence of the weights, or what they may be used for; empty: not stated."""
     weights_sha256: str = ""
     producer: str = ""
 

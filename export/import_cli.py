@@ -51,8 +51,11 @@ def import_checkpoint(
     dynamic: Annotated[bool, typer.Option("--dynamic", help="Free batch, height and width.")] = False,
     data: Annotated[str, typer.Option(metavar="TEXT", help="What it was trained on, for the record.")] = "not stated",
     data_licence: Annotated[
-        str, typer.Option(metavar="TEXT", help="Licence of that data, and of the weights, for the record.")
+        str, typer.Option(metavar="TEXT", help="Licence of that data, for the record.")
     ] = "not stated",
+    licence: Annotated[
+        str, typer.Option(metavar="TEXT", help="Licence of the weights, or what they may be used for, for the record.")
+    ] = "",
     note: Annotated[str, typer.Option(metavar="TEXT", help="Notes for users, for the record.")] = "",
     force: Annotated[bool, typer.Option("--yes", "-y", "--force", help="Replace an existing output.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the verdict as JSON.")] = False,
@@ -77,7 +80,7 @@ def import_checkpoint(
         size=found.spec.size.preferred,
         note=" ".join(filter(None, (f"Imported from {checkpoint.name}: {found.family}.", note))),
     )
-    spec = found.spec.model_copy(update={"training": training, "producer": "ganlens.export"})
+    spec = found.spec.model_copy(update={"training": training, "licence": licence, "producer": "ganlens.export"})
     console = Console(stderr=True)
     with tempfile.TemporaryDirectory() as folder, console.status(f"Exporting {spec.name} …"):
         source = str(images) if images is not None else str(make_demo_data(Path(folder))[0])

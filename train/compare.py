@@ -23,7 +23,7 @@ from .history import Point, read_history
 
 COLOURS = ("#1f77b4", "#d62728", "#2ca02c", "#9467bd", "#ff7f0e", "#17becf", "#8c564b", "#7f7f7f")
 """Colours of the runs, in order; they repeat for more runs."""
-WIDTH, HEIGHT, LEFT, BOTTOM = 420, 220, 62, 26
+WIDTH, HEIGHT, LEFT, BOTTOM = 420, 220, 76, 26
 WIDEST_SAMPLE = 1600
 """Width of a sample grid in the page, px."""
 NOT_COMPARED = ("out", "name")

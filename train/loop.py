@@ -391,7 +391,8 @@ class Trainer:
         )
         folder.mkdir(parents=True, exist_ok=True)
         for stem, (name, spec) in self.method.specs().items():
-            update = {"training": training, "producer": "ganlens.train", "metrics": metrics or {}}
+            update: dict[str, Any] = {"training": training, "producer": "ganlens.train", "metrics": metrics or {}}
+            update["licence"] = self.config.licence
             save_generator(self._saved(name), spec.model_copy(update=update), folder / f"{stem}.safetensors")
 
     def _begin_files(self) -> None:

@@ -41,13 +41,13 @@ def show_models(as_json: bool) -> None:
         console.print("No model is shipped with this build. Give a file: engine translate --model model.onnx ...")
         return
     table = Table(box=None, pad_edge=False)
-    for column in ("name", "architecture", "made from", "size", "trained on"):
-        narrow = 16 if console.width < 120 and column in ("made from", "size") else None  # room for the last one
+    for column in ("name", "architecture", "made from", "licence", "trained on"):
+        narrow = 16 if console.width < 120 and column in ("made from", "licence") else None  # room for the last one
         table.add_column(column, overflow="fold", max_width=narrow)
     for card in cards:
         spec = card.spec
         data = spec.training.data if spec.training else ""
-        table.add_row(card.name, spec.architecture, _inputs(spec), str(spec.size), _shown(data))
+        table.add_row(card.name, spec.architecture, _inputs(spec), _shown(spec.licence or "not stated"), _shown(data))
     console.print(table)
 
 
@@ -121,6 +121,8 @@ def _rows(spec: GeneratorSpec) -> list[tuple[str, str]]:
             )
         )
     rows += [("metric", f"{value:.4g}  {name}") for name, value in spec.metrics.items()]
+    if spec.licence:
+        rows.append(("licence", spec.licence))
     if spec.weights_sha256:
         rows.append(("weights", f"sha256 {spec.weights_sha256}"))
     if spec.producer:

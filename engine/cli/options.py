@@ -447,6 +447,7 @@ class RelabelOptions:
 
     \b
     engine relabel face.onnx -o new.onnx --strengths faces/ --experimental young,male
+    engine relabel mine.onnx -o new.onnx --detail 0.5 --licence CC-BY-4.0
     engine info face.onnx --json > record.json      # edit it, then:
     engine relabel face.onnx -o new.onnx --record record.json
     """
@@ -468,6 +469,13 @@ class RelabelOptions:
     experimental: Annotated[
         str | None,
         option(metavar="A,B,...", help="Attributes with unreliable edits; 'translate --set' warns about them."),
+    ] = None
+    detail: Annotated[
+        float | None,
+        option(min=0, max=1, help="Fraction of the original's fine detail that the runtime adds back by default."),
+    ] = None
+    licence: Annotated[
+        str | None, option(metavar="TEXT", help="Licence of the weights, or what they may be used for.")
     ] = None
     backend: Backend = "auto"
     overwrite: Yes = False

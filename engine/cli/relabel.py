@@ -36,8 +36,9 @@ def run(options: RelabelOptions) -> None:
         raise ModelFileError(
             f"{model.path} is a TensorRT plan; expected an ONNX file. Build the plan again afterwards."
         )
-    if options.record is None and options.strengths is None and options.experimental is None:
-        raise OptionError("nothing to change: give --record, --strengths or --experimental.")
+    changes = (options.record, options.strengths, options.experimental, options.detail, options.licence)
+    if all(change is None for change in changes):
+        raise OptionError("nothing to change: give --record, --strengths, --experimental, --detail or --licence.")
     if options.output.exists() and not options.overwrite:
         raise MediaError(f"{options.output} exists; pass -y to overwrite it.")
     console = Console(stderr=True, quiet=options.quiet, highlight=False)
@@ -50,6 +51,10 @@ def run(options: RelabelOptions) -> None:
     if options.experimental is not None:
         names = [name.strip() for name in options.experimental.split(",") if name.strip()]
         spec = spec.model_copy(update={"attributes": mark_experimental(_attributes(spec), names)})
+    if options.detail is not None:
+        spec = spec.model_copy(update={"detail": options.detail})
+    if options.licence is not None:
+        spec = spec.model_copy(update={"licence": options.licence})
     spec = spec.model_copy(update={"format_version": FORMAT_VERSION})
     data = with_record(model.data, spec)
     spec_of(parse_onnx(model.path, data))  # the record must fit the graph

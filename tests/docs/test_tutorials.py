@@ -1,4 +1,4 @@
-"""The commands and programs of the tutorials run as they are written, in order, in a folder with a clip and photos.
+"""The tutorials' commands and programs run as written, one after the other, in a folder with a clip and photos.
 
 A block after a comment "<!-- not run here: reason -->" is left out.
 """

@@ -71,7 +71,7 @@ def test_a_stop_leaves_the_signal_handlers_as_they_were(make_config: MakeConfig)
 
 
 def test_run_folder(make_config: MakeConfig, tmp_path: Path) -> None:
-    config = make_config(sample_every=2, data_licence="made up", note="a test")
+    config = make_config(sample_every=2, data_licence="made up", licence="CC0", note="a test")
     assert train(config)
     run = tmp_path / "run"
     assert load_config(run) == config
@@ -82,6 +82,7 @@ def test_run_folder(make_config: MakeConfig, tmp_path: Path) -> None:
     assert spec.size.multiple_of == 8
     assert spec.training is not None
     assert (spec.training.steps, spec.training.images_seen, spec.training.size) == (4, 4, (32, 32))
+    assert spec.licence == "CC0"
     assert (spec.training.data, spec.training.data_licence, spec.training.note) == (
         "photos to paintings",
         "made up",

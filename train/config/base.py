@@ -156,6 +156,9 @@ class TrainConfig(BaseModel):
     data_licence: Annotated[str, MayChange] = Field(
         "not stated", description="Licence of the training data, for the record."
     )
+    licence: Annotated[str, MayChange] = Field(
+        "", description="Licence of the weights, or what they may be used for, for the record."
+    )
     note: Annotated[str, MayChange] = Field("", description="Notes for users of the model, for the record.")
 
     @model_validator(mode="before")

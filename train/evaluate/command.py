@@ -11,8 +11,9 @@ from rich.console import RenderableType
 from rich.table import Table
 
 from ganlens.engine.errors import OptionError
-from ganlens.engine.model import read_checkpoint_spec, read_model_spec
+from ganlens.engine.model import read_model_spec
 
+from ..checkpoint import GENERATOR_NAME, read_generator_file
 from ..config import CONFIG_NAME, VGGScaling, read_values
 from ..methods import METHODS
 from .classifier import load_classifier, measure
@@ -72,7 +73,10 @@ def kind_of(model: Path) -> str:
         method = str(read_values(folder).get("method", ""))
         if method in METHODS:
             return METHODS[method].evaluation
-    spec = read_model_spec(model) if model.suffix.lower() == ONNX else read_checkpoint_spec(model)
+    if model.suffix.lower() == ONNX:
+        spec = read_model_spec(model)
+    else:
+        spec = read_generator_file(model / GENERATOR_NAME if model.is_dir() else model)[0]
     if spec.image is None:
         return "generated"
     return "edits" if spec.attributes else "translation"

@@ -90,6 +90,8 @@ class Editor:
             raise OptionError(f"'{spec.name}' takes no attributes. Compare it with paintings: give --paintings.")
         self.name = spec.name
         self.generator = generator
+        self.composed = spec.output.kind == "image" and spec.output.mask is not None
+        """The generator composes by itself, as exported ones do, and also gives the mask."""
         self.attributes = spec.attributes
         self.size = spec.size.preferred[0]
         self.border_px = spec.frame_border_px
@@ -99,7 +101,11 @@ class Editor:
         """(N, 3, H, W) in [-1, 1] and target labels (N, C)."""
         device = device_of(self.generator)
         condition = with_complement(att) if self.attributes.complement else att
-        made = edit(self.generator, x.to(device), condition.to(device), self.border_px)
+        if self.composed:
+            image, mask = self.generator(x.to(device), condition.to(device))
+            made = Edit(image, mask)
+        else:
+            made = edit(self.generator, x.to(device), condition.to(device), self.border_px)
         return Edit(*(None if part is None else part.to(x.device) for part in made))  # type: ignore[arg-type]
 
 
@@ -166,7 +172,8 @@ def parse_change(text: str, names: Sequence[str]) -> dict[int, float | None]:
 
 
 def edit_sheet(editor: Editor, faces: Faces, changes: Sequence[str] = ()) -> Image.Image:
-    """The paper's figure 4: a row for each face, with the original and, for each change, result, mask and segment.
+    """The paper's figure 4: a row for each face, with the original and, for each change, result, mask and segment
+    (an exported generator has composed its segment already: it is left out).
 
     Args:
         faces: labels in the editor's order.
@@ -188,9 +195,12 @@ def edit_sheet(editor: Editor, faces: Faces, changes: Sequence[str] = ()) -> Ima
         made = editor(x, wish)
         columns.append(made.image)
         captions.append(text.replace(",", " "))
-        if made.mask is not None and made.segment is not None:
-            columns += [2 * made.mask.expand(-1, 3, -1, -1) - 1, made.segment]
-            captions += ["mask", "segment"]
+        if made.mask is not None:
+            columns.append(2 * made.mask.expand(-1, 3, -1, -1) - 1)
+            captions.append("mask")
+        if made.segment is not None:
+            columns.append(made.segment)
+            captions.append("segment")
     rows = [[to_pixels(column[row]) for column in columns] for row in range(len(x))]
     return Image.fromarray(make_sheet(rows, captions, f"{editor.name}: original, result, mask, segment"))
 

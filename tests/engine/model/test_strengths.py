@@ -222,6 +222,12 @@ def test_the_command_takes_a_whole_record_only_if_it_fits(engine, file, tmp_path
     assert "nothing to change" in engine("relabel", file, "-o", "b.onnx")[2]
 
 
+def test_the_command_records_licence_and_detail(engine, file):
+    assert engine("relabel", file, "-o", "a.onnx", "--licence", "CC-BY-4.0", "--detail", "0.5")[0] == 0
+    assert (read_spec("a.onnx").licence, read_spec("a.onnx").detail) == ("CC-BY-4.0", 0.5)
+    assert "CC-BY-4.0" in engine("info", "a.onnx")[1]
+
+
 def test_the_shipped_face_model_says_what_its_values_mean():
     port = read_spec(find_model("face")).attributes
     assert port is not None

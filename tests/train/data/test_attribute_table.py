@@ -99,7 +99,7 @@ def test_without_identities_a_warning(tmp_path: Path, caplog: pytest.LogCaptureF
 
 
 def test_nothing_usable(tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match="no folder"):
+    with pytest.raises(TrainingError, match="does not exist"):
         find_faces(tmp_path / "nowhere", ("Male",))
     put_pictures(tmp_path, "8.png")
     with pytest.raises(TrainingError, match="no attribute table. Expected one of attributes.csv, .* with --table"):

@@ -93,7 +93,7 @@ def test_a_value_without_a_picture_is_named() -> None:
         ({"groups": [{"name": "a", "rule": "first", "values": []}]}, "groups.0.rule: .*first_match"),
         ({"groups": [{**TWO_GROUPS["groups"][0], "rule": "first_match"}]}, "its last value, and no other"),
         ({"groups": [{**TWO_GROUPS["groups"][1], "rule": "exactly_one"}]}, "dark needs any_of"),
-        ({"groups": [TWO_GROUPS["groups"][0]] * 2}, "long, round stands for more than one value"),
+        ({"groups": [TWO_GROUPS["groups"][0]] * 2}, "long, round names more than one value"),
         ({**TWO_GROUPS, "conditions": {"a": ["round", "long"]}}, "condition a needs exactly one value of each group"),
         ({**TWO_GROUPS, "colour": "red"}, "colour: Extra inputs"),
     ],

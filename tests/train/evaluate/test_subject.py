@@ -52,7 +52,7 @@ def test_an_exported_editor_answers_as_its_run(editor_run: Path, faces: Path, tm
     done = CliRunner().invoke(app, [*words, "--change", "Smiling,Young=1"])
     assert done.exit_code == 0 and "Written" in done.output, done.output
     with Image.open(sheet) as picture:
-        assert picture.width == 4 * 32  # original, result, mask, segment
+        assert picture.width == 3 * 32  # original, result, mask: the graph has composed the segment
 
 
 def test_figure_4(editor_run: Path) -> None:

@@ -307,7 +307,7 @@ def test_unknown_losses_name_the_known() -> None:
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
-        ("cgan", "two folders of pictures have no labels"),
+        ("cgan", "two folders have no labels"),
         ("wgan", "an optimiser without momentum, and this method uses Adam"),
         ("ebgan", "this method has a critic that outputs scores"),
         ("began", "this method has a critic that outputs scores"),

@@ -177,7 +177,7 @@ def test_acl_generator_loss_is_the_weighted_sum(edit_config: EditConfig) -> None
     x, att = torch.rand(2, 3, 32, 32), with_complement(torch.tensor([[1.0, 0.0], [0.0, 0.0]]))
     total, parts, made = acl_gan.generator_loss(method.networks, x, att, att, config, method.loss)
     with torch.no_grad():
-        image, mask, raw = edit(method.networks["generator"], x, att, config.border_px)
+        image, mask, raw, _ = edit(method.networks["generator"], x, att, config.border_px)
         scores = method.networks["discriminator"](image)
     assert mask is not None and raw is not None
     assert config.border_px and not torch.equal(mask, raw)
@@ -224,7 +224,7 @@ def test_run_folder(edit_config: EditConfig, tmp_path: Path, method: str, tier: 
     with Image.open(run / "samples" / "step-0000005.png") as grid:
         assert grid.size == (
             3 * 32,
-            3 * 9 + 2 + 2 * 32,
+            4 * 9 + 2 + 2 * 32,
         )  # title, captions, two people
         assert np.asarray(grid).std() > 1
 

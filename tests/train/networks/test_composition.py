@@ -24,7 +24,7 @@ def test_the_border_equals_the_input_bit_for_bit(tier: str, border: int) -> None
         output=ImageOutput(kind="segment", mask="mask"),
     )
     x = torch.rand(2, 3, 32, 40) * 2 - 1
-    image, mask, raw = edit(make_generator(spec), x, torch.tensor([[1.0, 0.0], [0.0, 1.0]]), border)
+    image, mask, raw, _ = edit(make_generator(spec), x, torch.tensor([[1.0, 0.0], [0.0, 1.0]]), border)
     assert mask is not None and raw is not None
     inside = torch.zeros(32, 40, dtype=torch.bool)
     inside[border : 32 - border, border : 40 - border] = True
@@ -52,7 +52,7 @@ def test_a_generator_without_mask_passes_through() -> None:
     spec = GeneratorSpec(name="g", architecture="stargan", tier="nano", attributes=AttributeInput(names=("Male",)))
     generator = make_generator(spec)
     x, att = torch.rand(1, 3, 16, 16), torch.ones(1, 1)
-    image, mask, _ = edit(generator, x, att)
+    image, mask, _, _ = edit(generator, x, att)
     assert mask is None
     assert torch.equal(image, generator(x, att))
 
