@@ -54,7 +54,7 @@ test-triton: $(VENV)/installed-test ## model repositories on the real Triton ser
 
 docs: $(VENV)/installed-test ## the documentation as a site in out/site; a broken link is an error
 	$(PIP) '.[docs]'
-	$(BIN)/python -m mkdocs build --quiet
+	$(BIN)/python -m mkdocs build
 
 test-docs: $(VENV)/installed-test ## the tutorials, notebooks and examples, block by block (minutes)
 	$(PIP) '.[cpu,faces,docs]' nbclient nbformat ipykernel fastapi httpx python-multipart
