@@ -8,7 +8,7 @@ SOURCES := pyproject.toml CMakeLists.txt constraints.txt $(shell find engine tra
 PINNED_EXTRAS := cpu openvino faces live browser benchmark train export test lint docs
 DEMO_VIDEO := out/demo.mp4
 
-.PHONY: help demo test test-engine test-live test-ray test-triton test-arm test-docs test-wheel lint format fuzz docs bench train-demo wheels constraints clean
+.PHONY: help demo test test-engine test-pythons test-live test-ray test-triton test-arm test-docs test-wheel lint format fuzz docs bench train-demo wheels constraints clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */  make \1\t/' | expand -t 20
@@ -23,6 +23,9 @@ test: $(VENV)/installed-test ## install with all that the tests need, and run th
 test-engine: $(BIN)/python $(SOURCES) ## the engine's tests without PyTorch, as for another Python: make test-engine PYTHON=python3.10 VENV=.venv-3.10
 	$(PIP) '.[cpu,openvino,live,faces,test]'
 	$(BIN)/python -m pytest tests/engine $(PYTEST_ARGS)
+
+test-pythons: ## test-engine on every Python that is here (some six minutes each)
+	packaging/test_pythons.sh
 
 test-live: $(VENV)/installed-test ## the page in Chromium and an RTSP server of GStreamer; what is missing is a failure
 	$(PIP) '.[browser]'
