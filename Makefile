@@ -9,7 +9,7 @@ PINNED_EXTRAS := cpu openvino faces live browser benchmark train export test lin
 DEMO_VIDEO := out/demo.mp4
 KERNEL_TESTS := tests/engine/pixels tests/engine/faces/test_warp.py
 
-.PHONY: help demo test test-live test-ray test-triton test-arm test-docs test-wheel lint format fuzz torture kill faults sanitize docs bench train-demo wheels constraints clean
+.PHONY: help demo test test-engine test-pythons test-live test-ray test-triton test-arm test-docs test-wheel lint format fuzz torture kill faults sanitize docs bench train-demo wheels constraints clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */  make \1\t/' | expand -t 20
@@ -20,6 +20,13 @@ demo: $(VENV)/installed-demo ## install, translate the shipped clip with the usu
 
 test: $(VENV)/installed-test ## install with all that the tests need, and run them against the installed package
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+test-engine: $(BIN)/python $(SOURCES) ## the engine's tests without PyTorch, as for another Python: make test-engine PYTHON=python3.10 VENV=.venv-3.10
+	$(PIP) '.[cpu,openvino,live,faces,test]'
+	$(BIN)/python -m pytest tests/engine $(PYTEST_ARGS)
+
+test-pythons: ## test-engine on every Python that is here (some six minutes each)
+	packaging/test_pythons.sh
 
 test-live: $(VENV)/installed-test ## the page in Chromium and an RTSP server of GStreamer; what is missing is a failure
 	$(PIP) '.[browser]'
@@ -51,7 +58,7 @@ test-triton: $(VENV)/installed-test ## model repositories on the real Triton ser
 
 docs: $(VENV)/installed-test ## the documentation as a site in out/site; a broken link is an error
 	$(PIP) '.[docs]'
-	$(BIN)/python -m mkdocs build --quiet
+	$(BIN)/python -m mkdocs build
 
 test-docs: $(VENV)/installed-test ## the tutorials, notebooks and examples, block by block (minutes)
 	$(PIP) '.[cpu,faces,docs]' nbclient nbformat ipykernel fastapi httpx python-multipart

@@ -47,13 +47,14 @@ def test_attribute_runs(kind: type[EditorConfig], tier: str, photos: Path, tmp_p
     assert record.attributes.groups == (("Black_Hair", "Blond_Hair", "Brown_Hair"),)
     assert record.architecture == config.method
     assert record.output.kind == "image"
+    count = len(config.attribute_names)
     shapes = {entry.name: entry.shape for entry in (*session.get_inputs(), *session.get_outputs())}
-    expected = {"x": [1, 3, 32, 32], "att": [1, 14 if acl else 7], "y": [1, 3, 32, 32]}
+    expected = {"x": [1, 3, 32, 32], "att": [1, 2 * count if acl else count], "y": [1, 3, 32, 32]}
     assert shapes == (expected | {"mask": [1, 1, 32, 32]} if acl else expected)
 
     random = np.random.default_rng(0)
     x = random.uniform(-1, 1, (1, 3, 32, 32)).astype(np.float32)
-    wishes = np.eye(7, dtype=np.float32)[:2, None]
+    wishes = np.eye(count, dtype=np.float32)[:2, None]
     first, second = (
         session.run(None, {"x": x, "att": np.concatenate([wish, 1 - wish], axis=1) if acl else wish})[0]
         for wish in wishes

@@ -143,7 +143,8 @@ class VideoSource:
     def _choose_decoder(self, wanted: DecoderName) -> Coder:
         """Choose the decoder: the requested one, or the first that works. It is open afterwards."""
         context = self._stream.codec_context
-        self._stored_format = context.pix_fmt or ""
+        # Not pix_fmt: PyAV 17, the newest for Python 3.10, crashes there if the file does not state the format.
+        self._stored_format = context.format.name if context.format is not None else ""
         if wanted == "cpu":
             return Coder("cpu")
         problem = hardware.nvdec_problem(context.codec) or self._try_hardware()

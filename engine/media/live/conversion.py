@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import av
 import numpy as np
-from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
+from av.video.reformatter import ColorRange, VideoReformatter
 
 from ...pixels.frame import Frame
 from ..av_frames import FULL_RANGE, FramePool, VideoFrame, plane_views
 
-_MATRICES = {"bt601": Colorspace.ITU601, "bt709": Colorspace.ITU709, "bt2020": Colorspace.BT2020}
+_MATRICES = {"bt601": 5, "bt709": 1, "bt2020": 9}
+"""libswscale's numbers (SWS_CS_*); the enumeration of PyAV 17, the newest for Python 3.10, lacks BT.2020."""
 _TAGS = {"bt601": 6, "bt709": 1, "bt2020": 9}
 
 

@@ -76,7 +76,11 @@ def test_an_endless_network_is_told_to_end(
     sink.close()
     options = f"--model {endless} --range=-1..1 --backend cpu --threads 1 --in-flight {in_flight} -o out.mkv"
     process = subprocess.Popen(
-        [*ENGINE, "translate", "in.mkv", *options.split()], cwd=tmp_path, stderr=subprocess.PIPE, text=True
+        [*ENGINE, "translate", "in.mkv", *options.split()],
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a job in the background ignores it
     )
     try:
         deadline = time.monotonic() + 60

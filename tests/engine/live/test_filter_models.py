@@ -19,7 +19,7 @@ def test_a_model_is_read_once_for_the_whole_session(tmp_path: Path) -> None:
     frame = Frame.from_rgb(np.full((64, 64, 3), 90, np.uint8))
     live = LiveFilter(threads=1)
     try:
-        request = FilterRequest(chosen, Variant(Framing("fit", size=(64, 64)), (64, 64), 1.0), backend="cpu")
+        request = FilterRequest(chosen, Variant(Framing("fit", size=(64, 64)), (64, 64), 1.0), backends=("cpu",))
         live.request(request, frame)
         for _ in range(2000):
             shown = live(frame, Settings())

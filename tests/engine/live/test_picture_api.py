@@ -69,7 +69,7 @@ def test_the_answer_is_what_a_direct_call_gives(server, photo, tmp_path):
     status, kind, answer = post(server, "", photo)
     assert (status, kind) == (200, "image/png")
     original = pixels_of(photo, tmp_path / "photo.png")
-    with Translator.open(next(iter(server._session.models.values())).path) as translator:
+    with Translator.open(next(iter(server._session.models.values())).file) as translator:
         expected = translator(original)
     assert (expected != original).any()
     np.testing.assert_array_equal(pixels_of(answer, tmp_path / "answer.png"), expected)
