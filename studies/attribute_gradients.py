@@ -39,7 +39,7 @@ STARTS = {
 
 
 class Norms(NamedTuple):
-    """Of the gradient at a point, mean over points; over three parts of the run."""
+    """The gradient at a point: mean over points, over three parts of the run."""
 
     first: float
     middle: float

@@ -11,7 +11,6 @@ from __future__ import annotations
 import sys
 import threading
 import traceback
-from collections.abc import Generator, Iterator
 from concurrent.futures import Future
 from typing import Any
 
@@ -29,6 +28,7 @@ from ..errors import EngineError, OptionError  # noqa: E402
 from ..model import find_model  # noqa: E402
 from ..model.attributes import attribute_vector, parse_settings  # noqa: E402
 from ..pixels.frame import Color, Frame, Matrix, PixelFormat, plane_shapes  # noqa: E402
+from ..pushed import PushedStream  # noqa: E402
 from ..translator import Translator  # noqa: E402
 
 _FORMATS: dict[Any, PixelFormat] = {
@@ -102,8 +102,7 @@ class Ganlens(GstBase.BaseTransform):  # type: ignore[misc]
         self._opening = False
         self._controls = Controls()
         self._translator: Translator | None = None
-        self._stream: Generator[Frame, None, None] | None = None
-        self._frame: Frame | None = None
+        self._stream: PushedStream | None = None
         self._info: Any = None
         self._color = Color()
         self.set_in_place(True)
@@ -216,13 +215,16 @@ class Ganlens(GstBase.BaseTransform):  # type: ignore[misc]
                 self._translator = Translator.open(
                     self._values["model"], frame_size=(info.height, info.width), **self._options()
                 )
+                self._stream = PushedStream(self._translator, self._controls)
                 self._opened(dict(self._values))
             except EngineError as error:
                 return self._fail(Gst.LibraryError.quark(), Gst.LibraryError.INIT, error)
         return True
 
     def do_stop(self) -> bool:
-        self._end_stream()
+        stream, self._stream = self._stream, None
+        if stream is not None:
+            stream.close()
         translator, self._translator = self._translator, None
         if translator is not None:
             translator.close()
@@ -240,7 +242,8 @@ class Ganlens(GstBase.BaseTransform):  # type: ignore[misc]
             return Gst.FlowReturn.ERROR
         try:
             planes = self._planes(buffer, memory.data)
-            result = self._translated(Frame(planes, _FORMATS[self._info.finfo.format], self._color))
+            assert self._stream is not None
+            result = self._stream(Frame(planes, _FORMATS[self._info.finfo.format], self._color))
             for ours, theirs in zip(planes, result.planes, strict=True):
                 if ours is not theirs:
                     np.copyto(ours, theirs)
@@ -263,31 +266,6 @@ class Ganlens(GstBase.BaseTransform):  # type: ignore[misc]
             steps = (stride, 1) if len(shape) == 2 else (stride, shape[2], 1)
             planes.append(np.ndarray(shape, np.uint8, data, offset, steps))
         return tuple(planes)
-
-    def _translated(self, frame: Frame) -> Frame:
-        assert self._translator is not None
-        if self._stream is None:
-            self._stream = self._translator.stream(self._frames(), controls=self._controls)
-        self._frame = frame
-        try:
-            return next(self._stream)
-        except BaseException:
-            self._end_stream()
-            raise
-        finally:
-            self._frame = None
-
-    def _frames(self) -> Iterator[Frame]:
-        """One frame each time that the stream asks for one."""
-        while self._frame is not None:
-            frame, self._frame = self._frame, None
-            yield frame
-            del frame
-
-    def _end_stream(self) -> None:
-        stream, self._stream = self._stream, None
-        if stream is not None:
-            stream.close()
 
     # --- messages -----------------------------------------------------------------------------------------------------
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -17,6 +17,7 @@ from ..model import Model
 from ..model.attributes import plain
 from ..pixels.frame import Frame, blank, kind_of
 from ..pixels.framing import Framing
+from ..pushed import PushedStream
 from ..spec import GeneratorSpec
 from ..translator import Translator
 
@@ -252,9 +253,8 @@ class _Running:
         self.translator = translator
         port = request.model.spec.attributes
         self._known = {plain(name): name for name in port.names} if port is not None else {}
-        self._frame: Frame | None = None
-        self._stream: Generator[Frame, None, None] | None = None
         self._controls = Controls()
+        self.stream = PushedStream(translator, self._controls)
         self._under: Settings | None = None
 
     @classmethod
@@ -280,7 +280,7 @@ class _Running:
                 warm = blank(*kind_of(frame))
                 for _ in range(2):
                     running(warm, Settings())
-                running._end_stream()
+                running.stream.close()
         except BaseException:
             translator.close()
             raise
@@ -296,32 +296,10 @@ class _Running:
             attributes = {**left_out, **self.attributes(settings.attributes)}
             self._controls.set(attributes=attributes, opacity=settings.opacity, detail=settings.detail)
             self._under = settings
-        if self._stream is None:
-            self._stream = self.translator.stream(self._frames(), controls=self._controls)
-        self._frame = frame
-        try:
-            return next(self._stream)
-        except BaseException:
-            self._end_stream()
-            raise
-        finally:
-            self._frame = None
-
-    def _frames(self) -> Iterator[Frame]:
-        while self._frame is not None:
-            frame = self._frame
-            self._frame = None
-            yield frame
-            del frame
-
-    def _end_stream(self) -> None:
-        stream, self._stream = self._stream, None
-        if stream is not None:
-            with suppress(EngineError, RuntimeError):
-                stream.close()
+        return self.stream(frame)
 
     def close(self) -> None:
-        self._end_stream()
+        self.stream.close()
         self.translator.close()
 
 

@@ -20,8 +20,8 @@ from ganlens.train.loop import train
 from ganlens.train.methods import METHODS
 
 TOLERANCE = 2e-6
-"""Of the mean difference, where a weight moves by about 5e-4. Sums over the batch are grouped differently, and where a
-gradient is nothing but rounding (a bias before an instance norm) Adam makes full steps of it."""
+"""Mean difference of weights that move by about 5e-4. Sums over the batch are grouped differently, and where a gradient
+is nothing but rounding (a bias before an instance norm) Adam makes full steps of it."""
 
 LOSS_TOLERANCE = 1e-4
 """Relative, of each logged loss in each of three steps: the mean over two halves is the mean over the whole batch."""

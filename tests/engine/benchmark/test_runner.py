@@ -26,7 +26,7 @@ from ganlens.engine.model import find_model
 
 SCHEMA_FILE = Path(runner.__file__).with_name("schema.json")
 PLAN = Plan(models=("psc",), backends=("cpu",), scenarios=("latency", "throughput"), seconds=2.0)
-"""Of a model that needs no pictures: quick to prepare."""
+"""For a model that needs no pictures: quick to prepare."""
 DEFAULT = replace(PLAN, seconds=runner.DEFAULT_SECONDS, runs=runner.DEFAULT_RUNS)
 
 

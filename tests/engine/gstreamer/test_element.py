@@ -46,7 +46,7 @@ pipelines = pytest.mark.skipif(bool(MISSING), reason=MISSING)
 
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """Of programs that find the element, and know nothing of the user's own."""
+    """Environment of a program that finds the element and none of the user's own."""
     folder = tmp_path_factory.mktemp("gstreamer")
     install(folder)
     own = {"GST_PLUGIN_PATH": str(folder), "GST_REGISTRY": str(folder / "registry"), "HOME": str(folder)}

@@ -581,7 +581,7 @@ def shifted_each(image: NDArray[np.float32], attributes: NDArray[np.float32]) ->
 @pytest.mark.parametrize("in_flight", [1, 2])
 @pytest.mark.parametrize("format", FORMATS)
 def test_frames_that_share_a_run_are_those_of_the_cpu(format: str, in_flight: int, capturable: bool) -> None:
-    """The last run is not full; what lies in its other places must not show."""
+    """The last run is not full; what is left in its other places must not show."""
     record = spec(output=ImageOutput(kind="segment", mask="mask"))
     network = FunctionNetwork(FakeCuda(), masked, outputs=2, capturable=capturable)
     pipeline = make(network, FRAMINGS["crop"], record, in_flight=in_flight, batch=3, detail=0.7)
