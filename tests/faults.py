@@ -1,8 +1,8 @@
 """``python -m tests.faults``: damaged files, failing calls and signals, and one table: cases, clean, other.
 
     python -m tests.faults                          minutes
-    python -m tests.faults --cases 5000 --json docs/results/faults.json
-    python -m tests.faults --show docs/results/faults.json
+    python -m tests.faults --cases 5000 --json tests/fuzz/results.json
+    python -m tests.faults --show tests/fuzz/results.json
 
 Clean: the file was read or refused with a reason, the command failed without damage, nothing was left behind.
 """
