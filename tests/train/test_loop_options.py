@@ -1,7 +1,8 @@
 """Options of the loop: accumulation, compilation, the estimate, captions, epochs to sample, domain names, trackers."""
 
-from __future__ import logging
+from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Callable
 from pathlib import Path
