@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..errors import MediaError, OptionError, reason
-from ..files import replace_file
+from ..files import read_json, replace_file
 from ..media.base import FrameSource
 from ..media.file.segments import NUMBERED, SegmentHeader, SegmentSink, check_output, join, read_header
 from ..media.file.sink import VideoSink
@@ -153,7 +153,7 @@ def _prepare_folder(worker: SegmentWorker, work: Work) -> Path:
 
 def _settings_in(folder: Path) -> Any:
     try:
-        settings = json.loads((folder / SETTINGS).read_text())
+        settings = read_json(folder / SETTINGS)
     except (OSError, ValueError):
         return None
     return settings if isinstance(settings, dict) and settings.get("schema") == SCHEMA else None

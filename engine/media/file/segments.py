@@ -19,7 +19,7 @@ import av
 from av.container import OutputContainer
 
 from ...errors import MediaError, reason
-from ...files import OutputFile, cannot_write
+from ...files import OutputFile, cannot_write, parse_json
 from ..base import FrameFormat
 from .codecs import ContainerKind
 from .sink import VideoSink
@@ -122,7 +122,7 @@ def read_header(path: Path) -> SegmentHeader | None:
             file.seek(end - length - len(_END))
             if file.read(len(_END)) != _END:
                 return None
-            values = json.loads(file.read(length))
+            values = parse_json(file.read(length))
             first = None if values["first"] is None else Fraction(values["first"])
             return SegmentHeader(
                 str(values["encoder"]),
