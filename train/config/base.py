@@ -105,7 +105,7 @@ class TrainConfig(BaseModel):
         0.999,
         description="Decay of the moving average of the weights, which is exported; lower in the first steps.",
     )
-    seed: int = Field(0, description="Seed of all random numbers.")
+    seed: Annotated[int, Field(ge=-(2**63), le=2**63 - 2)] = Field(0, description="Seed of all random numbers.")
 
     precision: Literal["no", "fp16", "bf16"] = Field("no", description="Mixed precision: no, fp16 or bf16.")
     threads: Annotated[int, Field(ge=0, le=MOST_THREADS), MayChange] = Field(
