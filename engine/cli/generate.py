@@ -26,7 +26,7 @@ from ..spec import GeneratorSpec
 from .interrupt import INTERRUPTED, terminate_as_interrupt
 from .options import GenerateOptions
 from .progress import FrameProgress, plan_progress
-from .report import write_record
+from .report import check_record, write_record
 
 PICTURES = 16
 """Unless asked for another number."""
@@ -65,6 +65,7 @@ def run(job: GenerateOptions) -> int:
                 raise OptionError(f"{option} needs a video as output ({', '.join(CONTAINERS)}); {output} is not one.")
     if kind != "grid" and not job.captions:
         raise OptionError(f"--no-captions goes with a grid of pictures, not with {output}. Leave it out.")
+    check_record(job.json_output)
     console = Console(stderr=True, quiet=job.quiet, highlight=False)
     with (
         terminate_as_interrupt(),

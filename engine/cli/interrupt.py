@@ -26,8 +26,8 @@ AT_ONCE = 3
 def terminate_as_interrupt() -> Iterator[None]:
     """Let SIGTERM, and SIGHUP of a closed terminal, end the work as Ctrl-C does: the file is finished and plays.
 
-    A network that does not come to its end by itself is told to, after a while or at the second signal. The third signal
-    ends the program at once, whatever it is in.
+    A network that does not come to its end by itself is told to, after a while or at the second signal. The third
+    signal ends the program at once, whatever it is in.
     """
     on_terminal = sys.stderr.isatty()
     hang_up = getattr(signal, "SIGHUP", None)  # not on Windows

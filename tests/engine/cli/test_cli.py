@@ -445,6 +445,8 @@ CASES = {
     "two inputs into one file": (["a.mp4", "b.mp4", "-o", "o.mp4"], 1, "cannot become one file"),
     "name of a picture too long": (["{shots}/shot2.png", "-o", "n" * 252 + ".png"], 1, "name too long"),
     "name of a video too long": (["{clip}", "-o", "n" * 252 + ".mp4"], 1, "name too long"),
+    "report in a missing folder": (["{clip}", "-o", "o.mp4", "-m", "{model}", "--json", "no/r"], 1, "create it first"),
+    "report that is a folder": (["{clip}", "-o", "o.mp4", "-m", "{model}", "--json", "/tmp"], 1, "is a folder"),
     "name of a report too long": (["{clip}", "-o", "o.mp4", "-m", "{model}", "--json", "n" * 300], 1, "name too long"),
     "unknown option": (["--vidoe", "a.mp4"], 2, "--vidoe"),
     "threads 0": (["--video", "{clip}", "--threads", "0"], 2, "threads"),
