@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from ganlens.engine.backends.tensorrt import gpu_for, load, make_plan
 from ganlens.engine.cli.build import plan_lines, plan_values
+from ganlens.engine.cli.console import make_console
 from ganlens.engine.cli.progress import plan_progress
 from ganlens.engine.errors import ExportError, OptionError
 from ganlens.engine.spec import Parity, Size
@@ -111,14 +111,14 @@ def export(
     )
     checkpoint = load_run(run)
     pictures = pictures_of(checkpoint, images)
-    console = Console(stderr=as_json)
+    console = make_console(stderr=as_json, highlight=True)
     with console.status(f"Exporting {checkpoint.spec.name} …"):
         report = export_onnx(checkpoint.generator, checkpoint.spec, output, pictures, options)
     values = as_record(report)
     if not as_json:
         console.print(verdict_table(report))
     if report.passed and tensorrt:
-        with plan_progress(Console(stderr=True, highlight=False)):
+        with plan_progress(make_console(stderr=True)):
             made = make_plan(report.path)
         values["plan"] = plan_values(made)
         for line in [] if as_json else plan_lines(made):

@@ -12,9 +12,9 @@ from typing import Annotated, Any
 
 import typer
 from pydantic.fields import FieldInfo
-from rich.console import Console
 from rich.logging import RichHandler
 
+from ganlens.engine.cli.console import make_console
 from ganlens.engine.errors import EngineError, OptionError, TrainingError
 
 from .config import Alias, CycleGANConfig, TrainConfig, make_config, read_values
@@ -28,7 +28,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
-_console = Console(stderr=True)
+_console = make_console(stderr=True, highlight=True)
 
 
 def run(method: str, context: typer.Context, given: dict[str, Any]) -> None:
@@ -45,7 +45,7 @@ def run(method: str, context: typer.Context, given: dict[str, Any]) -> None:
         finished = train(config, resume=resume, console=_console)
         told = entry.load().finish(config) if finished else []
     for part in told:
-        Console().print(part, soft_wrap=True)
+        make_console(highlight=True).print(part, soft_wrap=True)
     _tell_end(finished, config)
 
 
@@ -230,7 +230,7 @@ def rollback(
         if to is None:
             for snapshot in list_snapshots(folder):
                 note = "" if snapshot.complete else "  (generators only)"
-                Console().print(f"{snapshot.step}{note}", highlight=False)
+                make_console(highlight=True).print(f"{snapshot.step}{note}", highlight=False)
             return
         before = roll_back(folder, to)
     out = shlex.quote(str(folder))
@@ -344,4 +344,4 @@ def evaluate(
             ),
         )
     for part in told:
-        Console().print(part, soft_wrap=True, markup=False, highlight=False)
+        make_console(highlight=True).print(part, soft_wrap=True, markup=False, highlight=False)

@@ -241,9 +241,10 @@ def main() -> None:
     """Run the command line; errors of the user end in one line and status 1, wrong usage in status 2."""
     # What the imports make lives to the end. To look for garbage among it takes a tenth of the start, and as long again
     # at exit.
-    gc.set_threshold(50_000)
+    gc.set_threshold(200_000)
     sys.stderr = cast(TextIO, LogThatMayClose(sys.stderr))
     atexit.register(gc.freeze)
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "1")  # to look for plugins is to read every installed package
     if sys.argv[1:2] not in (["train"], ["export"]):
         # The engine computes nothing with BLAS, whose threads would be started with NumPy: a sixth of its import time
         # on two cores.

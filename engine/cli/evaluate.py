@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
 
 from ..benchmark.pictures import SHIPPED_CLIP, fitted, load_pictures
 from ..benchmark.processes import ENGINE, run_pipeline
@@ -27,6 +26,7 @@ from ..model.description import parse_value_range
 from ..pixels.frame import Frame
 from ..pixels.framing import Framing
 from ..translator import Translator
+from .console import make_console
 from .options import EvaluateOptions
 from .parse import parse_size
 
@@ -36,7 +36,7 @@ BEGIN, END = "<!-- evaluate:begin (written by `engine evaluate --card`) -->", "<
 
 def run(options: EvaluateOptions) -> int:
     """Measure, print and write; returns the exit status."""
-    console = Console(stderr=True, quiet=options.quiet, highlight=False)
+    console = make_console(stderr=True, quiet=options.quiet)
     if options.target and options.teacher:
         raise OptionError("Give --target or --teacher, not both: a style has one target.")
     if not options.teacher and (options.teacher_input or options.teacher_range or options.teacher_shifts):

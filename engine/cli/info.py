@@ -8,7 +8,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
@@ -17,11 +16,12 @@ from ..errors import EngineError, printable
 from ..model import find_model, is_checkpoint, read_checkpoint_spec, read_model_spec, shipped
 from ..model.description import parse_value_range
 from ..spec import AttributeInput, GeneratorSpec
+from .console import make_console
 
 if TYPE_CHECKING:
     from ..cuda.device import DeviceInfo
 
-console = Console(highlight=False)
+console = make_console()
 if not (console.is_terminal or "COLUMNS" in os.environ):
     console.width = 10_000  # a line is a line for grep and less
 

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 from pydantic import ValidationError
-from rich.console import Console
 
 from ..backends import open_backend
 from ..errors import MediaError, ModelFileError, OptionError, reason
@@ -21,6 +20,7 @@ from ..model.relabel import with_record
 from ..model.strengths import calibrate, default_strengths, mark_experimental, network_change
 from ..pixels.compositor import Compositor
 from ..spec import FORMAT_VERSION, AttributeInput, GeneratorSpec
+from .console import make_console
 from .info import settable_lines
 from .options import RelabelOptions
 
@@ -41,7 +41,7 @@ def run(options: RelabelOptions) -> None:
         raise OptionError("nothing to change: give --record, --strengths, --experimental, --detail or --licence.")
     if options.output.exists() and not options.overwrite:
         raise MediaError(f"{options.output} exists; pass -y to overwrite it.")
-    console = Console(stderr=True, quiet=options.quiet, highlight=False)
+    console = make_console(stderr=True, quiet=options.quiet)
     spec = model.spec if options.record is None else _read_record(options.record)
     if options.strengths is not None:
         port = default_strengths(_attributes(spec))

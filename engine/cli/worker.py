@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from ..controls import Controls
 from ..cpu_budget import ThreadBudget
 from ..errors import MediaError, OptionError
@@ -28,6 +26,7 @@ from ..session import Session, output_format
 from ..spec import GeneratorSpec
 from ..timing import StageTimes
 from ..translator import Translator
+from .console import make_console
 from .inputs import PIPE, Input, Work
 from .options import TranslateOptions
 from .parse import parse_raw, parse_region, parse_size, parse_time
@@ -100,7 +99,7 @@ class Worker:
         self.times = StageTimes()
         self.quiet = quiet or options.quiet
         self._alone = alone
-        self.console = Console(stderr=True, quiet=self.quiet, highlight=False)
+        self.console = make_console(stderr=True, quiet=self.quiet)
         self.start = None if options.start is None else parse_time("--start", options.start)
         self.duration = None if options.duration is None else parse_time("--duration", options.duration, positive=True)
         self.value_range = parse_value_range(options.value_range) if options.value_range else None
