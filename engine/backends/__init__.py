@@ -90,12 +90,13 @@ def open_backend(
             )
         opened = open_named("tensorrt", model, threads=threads, spin=spin, device=device, size=size)
         warm_up(opened, size, batch)
-        opened.choice = Choice("tensorrt", (f"tensorrt: runs on {opened.library}",))
+        opened.choice = Choice("tensorrt", (opened.runs_on,))
         return opened
     if backend == AUTO:
         return open_auto(model, size, threads, spin, strict, batch, device)
     opened = open_named(backend, model, threads=threads, spin=spin, device=device, size=size)
     warm_up(opened, size, batch)
+    opened.choice = Choice(backend, (opened.runs_on,))
     return opened
 
 

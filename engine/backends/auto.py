@@ -104,7 +104,7 @@ def open_auto(
             except (MissingExtra, BackendUnavailable, BackendError, ModelFileError) as error:
                 problem = str(error)
             else:
-                opened.choice = Choice(name, (*lines, f"{name}: runs on {opened.library}"))
+                opened.choice = Choice(name, (*lines, opened.runs_on))
                 return opened
         if strict and missing is None:
             raise BackendUnavailable(
@@ -171,7 +171,7 @@ def _open_on_cpu(
         if name != taken:
             how = "slower" if seconds >= timings[taken] else "hardly faster"
             lines.append(f"{name}: {how}, {seconds * 1e3:.1f} against {timings[taken] * 1e3:.1f} {unit}")
-    chosen.choice = Choice(taken, (*lines, f"{taken}: runs on {chosen.library}"))
+    chosen.choice = Choice(taken, (*lines, chosen.runs_on))
     return chosen
 
 

@@ -114,6 +114,8 @@ class ModelBackend(ABC):
     """Threads that the network runs on."""
     library: str
     """Name and version of the library that runs the network."""
+    precision = ""
+    """What the library computes in where it is not what the file says: OpenVINO on a CPU with AMX takes "bf16"."""
     batch: int | None
     usual_batch = 1
 
@@ -145,6 +147,12 @@ class ModelBackend(ABC):
     @abstractmethod
     def _free(self) -> None:
         """Let the library's objects go."""
+
+    @property
+    def runs_on(self) -> str:
+        """The line of a :class:`Choice` for a backend that runs."""
+        lowered = f", computing in {self.precision}" if self.precision not in ("", "f32") else ""
+        return f"{self.name}: runs on {self.library}{lowered}"
 
     def run(self, image: Array | None, attributes: Array | None = None, latent: Array | None = None) -> Output:
         """See :meth:`Backend.run`."""
