@@ -238,7 +238,10 @@ app.add_typer(triton_app)
 
 
 def main() -> None:
-    """Run the command line; errors of the user end in one line and status 1, wrong usage in status 2."""
+    """Run the command line; errors of the user end in one line and status 1, wrong usage in status 2.
+
+    The command ``engine`` gets here through ``__main__.py``.
+    """
     # What the imports make lives to the end. To look for garbage among it takes a tenth of the start, and as long again
     # at exit.
     gc.set_threshold(200_000)
@@ -254,5 +257,3 @@ def main() -> None:
     except EngineError as error:
         typer.echo(f"error: {error}", err=True)
         sys.exit(1)
-    except KeyboardInterrupt:
-        sys.exit(130)

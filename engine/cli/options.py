@@ -73,7 +73,11 @@ Device = Annotated[
         help="GPU that runs the network, by the numbers of engine backends; default: the first, or the CPU.",
     ),
 ]
-Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads for the network; default: all cores.")]
+MOST_THREADS = 1024
+"""Of one kind; more are a mistake, and would take the memory of the whole machine."""
+Threads = Annotated[
+    int | None, typer.Option(min=1, max=MOST_THREADS, help="CPU threads for the network; default: all cores.")
+]
 Allow = Annotated[
     list[str] | None,
     typer.Option(
@@ -259,6 +263,7 @@ class TranslateOptions:
         int | None,
         option(
             min=1,
+            max=MOST_THREADS,
             help="Frames translated in parallel, sharing the network's threads; default: chosen for this machine, 1 "
             "for pipes (low latency).",
         ),
@@ -267,12 +272,13 @@ class TranslateOptions:
         int | None,
         option(
             min=1,
+            max=4096,
             help="Batch size: frames, tiles or faces per inference call; frames then wait for each other. The model "
             "must have a free batch dimension.",
         ),
     ] = None
-    encoder_threads: Annotated[int | None, option(min=1, help="Threads of the encoder.")] = None
-    decoder_threads: Annotated[int | None, option(min=1, help="Threads of the decoder.")] = None
+    encoder_threads: Annotated[int | None, option(min=1, max=MOST_THREADS, help="Threads of the encoder.")] = None
+    decoder_threads: Annotated[int | None, option(min=1, max=MOST_THREADS, help="Threads of the decoder.")] = None
     spin: Annotated[
         bool, option("--spin", help="Let idle network threads spin: lower latency, but less CPU time for the encoder.")
     ] = False
