@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from ganlens.engine.cli.console import make_console
+from ganlens.engine.cli.interrupt import terminate_as_interrupt
 from ganlens.engine.errors import ExportError, TrainingError
 from ganlens.engine.spec import Training
 from ganlens.train.data.demo import make_demo_data
@@ -28,6 +29,7 @@ app = typer.Typer(
 
 
 @app.command()
+@terminate_as_interrupt()
 def import_checkpoint(
     checkpoint: Annotated[
         Path, typer.Argument(metavar="CHECKPOINT", help="latest_net_G.pth, 200000-G.ckpt, or a .safetensors file.")

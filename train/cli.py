@@ -8,7 +8,7 @@ import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import typer
 from pydantic.fields import FieldInfo
@@ -132,14 +132,29 @@ def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
         None if field.is_required() else field.default,
         field.description or "",
         other,
+        choices=tuple(str(choice) for choice in get_args(field.annotation) if choice != "")
+        if get_origin(field.annotation) is Literal
+        else (),
     )
 
 
-def _option(name: str, kind: Any, default: Any, text: str, other: str = "") -> inspect.Parameter:
+def _option(
+    name: str, kind: Any, default: Any, text: str, other: str = "", choices: tuple[str, ...] = ()
+) -> inspect.Parameter:
     flag = "--" + name.replace("_", "-")
     declaration = f"{flag}/--no-{name.replace('_', '-')}" if kind is bool and default else flag
     declarations = (declaration, f"--{other}") if other else (declaration,)
-    option = typer.Option(*declarations, help=text, show_default=default not in (None, ""))
+
+    def complete(incomplete: str) -> list[str]:
+        return [choice for choice in choices if choice.startswith(incomplete)]
+
+    option = typer.Option(
+        *declarations,
+        help=text,
+        show_default=default not in (None, ""),
+        metavar="|".join(choices) or None,
+        autocompletion=complete if choices else None,
+    )
     return inspect.Parameter(
         name, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=default, annotation=Annotated[kind, option]
     )

@@ -16,6 +16,7 @@ import numpy as np
 from ..errors import BackendError, BackendUnavailable, EngineError, MissingExtra, ModelFileError
 from ..files import cache_folder, make_private_folder, read_private, replace_file
 from ..model import Model
+from ..spec import format_size
 from . import registry
 from .base import Array, Choice, ModelBackend, zero_inputs
 from .registry import BACKENDS, open_named, warm_up
@@ -166,7 +167,7 @@ def _open_on_cpu(
         if name != taken:
             backend.close()
     chosen = opened[taken]
-    unit = f"ms a picture of {at[0]}x{at[1]} on {threads} thread{'s' * (threads > 1)}, {source}"
+    unit = f"ms a picture of {format_size(at)} on {threads} thread{'s' * (threads > 1)}, {source}"
     for name, seconds in timings.items():
         if name != taken:
             how = "slower" if seconds >= timings[taken] else "hardly faster"

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import BackendError, OptionError, ShapeError
-from ..spec import GeneratorSpec, SizeRule
+from ..spec import GeneratorSpec, SizeRule, format_size
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -272,7 +272,7 @@ def check_inputs(
             raise ShapeError(f"got an image batch of shape {image.shape}, expected (N, 3, height, width).")
         if not spec.size.accepts((image.shape[2], image.shape[3])):
             raise ShapeError(
-                f"got an image of {image.shape[2]}x{image.shape[3]} (height x width); {spec.name} takes {spec.size}."
+                f"got an image of {format_size(image.shape[2:])} (width x height); {spec.name} takes {spec.size}."
             )
     if attributes is not None and spec.attributes is not None and attributes.shape[1] != spec.attributes.length:
         raise ShapeError(

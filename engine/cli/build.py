@@ -15,6 +15,7 @@ from ..backends.tensorrt import (
     THIS_GPU,
     BuildOptions,
     Entry,
+    Extent,
     MadePlan,
     PlanCache,
     PlanKey,
@@ -26,6 +27,7 @@ from ..errors import OptionError
 from ..model.description import parse_value_range
 from .console import make_console
 from .options import BuildOptions as BuildCommand
+from .parse import order_note
 from .progress import plan_progress
 
 UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
@@ -34,10 +36,12 @@ UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 def build(options: BuildCommand) -> None:
     """``engine build``."""
     console = make_console(stderr=True, highlight=True)
-    shapes = {
-        name: parse_extent(f"--{option}", getattr(options, option)) if getattr(options, option) else None
-        for name, option in (("smallest", "min"), ("fastest", "opt"), ("largest", "max"))
-    }
+    shapes: dict[str, Extent] = {}
+    for name, option in (("smallest", "min"), ("fastest", "opt"), ("largest", "max")):
+        if text := getattr(options, option):
+            shapes[name] = extent = parse_extent(f"--{option}", text)
+            if (note := order_note(f"--{option}", (extent.height, extent.width))) and not options.quiet:
+                console.print(note, markup=False, highlight=False, soft_wrap=True)
     with plan_progress(console, quiet=options.quiet):
         made = make_plan(
             options.model,
@@ -129,8 +133,8 @@ def show_cache(as_json: bool) -> None:
 
 
 def _short(shape: tuple[int, ...]) -> str:
-    """(batch, 3, height, width) as users give it: ``4x256x256``."""
-    return "x".join(map(str, (shape[0], *shape[2:]) if len(shape) == 4 else shape))
+    """(batch, 3, height, width) as users give it: ``4x512x288``."""
+    return str(Extent(shape[0], *shape[2:])) if len(shape) == 4 else "x".join(map(str, shape))
 
 
 def prune_cache(older_than: str, max_size: str, everything: bool, dry_run: bool, as_json: bool) -> None:

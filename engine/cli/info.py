@@ -15,7 +15,7 @@ from ..backends import BackendStatus, available
 from ..errors import EngineError, printable
 from ..model import find_model, is_checkpoint, read_checkpoint_spec, read_model_spec, shipped
 from ..model.description import parse_value_range
-from ..spec import AttributeInput, GeneratorSpec
+from ..spec import AttributeInput, GeneratorSpec, format_size
 from .console import make_console
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def _rows(spec: GeneratorSpec) -> list[tuple[str, str]]:
         ("name", spec.name),
         ("architecture", " ".join(part for part in (spec.architecture, spec.tier, spec.precision) if part)),
         ("made from", f"{_inputs(spec)} (engine {'translate' if spec.image else 'generate'})"),
-        ("sizes", f"{spec.size}; made for {spec.size.preferred[0]}x{spec.size.preferred[1]}"),
+        ("sizes", f"{spec.size}; made for {format_size(spec.size.preferred)}"),
         ("values", f"{low:g}..{high:g}, {spec.channel_order}"),
     ]
     if spec.latent:
@@ -105,7 +105,7 @@ def _rows(spec: GeneratorSpec) -> list[tuple[str, str]]:
             ("data licence", t.data_licence),
             (
                 "training",
-                f"{t.images_seen:,} images in {t.steps:,} steps at {t.size[0]}x{t.size[1]}"
+                f"{t.images_seen:,} images in {t.steps:,} steps at {format_size(t.size)}"
                 f"{f', {t.seconds / 60:.0f} minutes' if t.seconds else ''}{f' on {t.hardware}' if t.hardware else ''}",
             ),
         ]

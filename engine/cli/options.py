@@ -503,9 +503,9 @@ class BuildOptions:
         Path | None,
         option("--output", "-o", metavar="FILE.plan", help="Write the plan to this file instead of the cache."),
     ] = None
-    min: Annotated[str, option(metavar="[N]xHxW", help="Smallest batch and size; default: the model's.")] = ""
-    opt: Annotated[str, option(metavar="[N]xHxW", help="Batch and size to optimise for; default: the model's.")] = ""
-    max: Annotated[str, option(metavar="[N]xHxW", help="Largest batch and size; default: 4 x twice its size.")] = ""
+    min: Annotated[str, option(metavar="[Nx]WxH", help="Smallest batch and size; default: the model's.")] = ""
+    opt: Annotated[str, option(metavar="[Nx]WxH", help="Batch and size to optimise for; default: the model's.")] = ""
+    max: Annotated[str, option(metavar="[Nx]WxH", help="Largest batch and size; default: 4 x twice its size.")] = ""
     target: Annotated[
         str,
         option(help="RTX: portable, sm_75, sm_80, ... TensorRT: ampere (and newer) or same (compute capability)."),

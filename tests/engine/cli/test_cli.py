@@ -415,7 +415,7 @@ CASES = {
     "unknown framing": (["--video", "{clip}", "-m", "{model}", "--framing", "tiles"], 2, "'tile'"),
     "region outside": (["--video", "{clip}", "-m", "{model}", "--framing", "crop", "--region", "0,0,99,9"], 1, "64x48"),
     "region of words": (["--video", "{clip}", "-m", "{model}", "--framing", "crop", "--region", "a,b"], 1, "X,Y,W,H"),
-    "wrong size": (["--video", "{clip}", "-m", "{fixed}", "--size", "64x64"], 1, "16x24"),
+    "wrong size": (["--video", "{clip}", "-m", "{fixed}", "--size", "64x64"], 1, "24x16"),
     "native fixed": (["--video", "{clip}", "-m", "{fixed}", "--framing", "native"], 1, "--dynamic"),
     "set without attributes": (["--video", "{clip}", "-m", "{model}", "--set", "smiling=1"], 1, "no attributes"),
     "unknown attribute": (["--video", "{clip}", "-m", "{attributes}", "--set", "smilng=1"], 1, "smilng"),
@@ -502,6 +502,12 @@ def test_an_existing_output_is_kept_without_yes(engine, clip, model, tmp_path):
         ("engine translate --framing n", ["native"]),
         ("engine translate --model st", ["starry"]),
         ("engine generate --backend open", ["openvino"]),
+        ("engine train cy", ["cyclegan"]),
+        ("engine train cyclegan --tie", ["--tier"]),
+        ("engine train cyclegan --tier na", ["nano"]),
+        ("engine export --half-w", ["--half-weights"]),
+        ("engine export runs/mine --precision i", ["int8"]),
+        ("engine import --attr", ["--attributes"]),
     ],
 )
 def test_the_shell_completes_commands_choices_models_and_backends(words, expected):
