@@ -15,6 +15,12 @@ class PairedConfig(TrainConfig):
     """A real-time tier that learns from aligned pairs: pictures, and a teacher's answers or a folder of them."""
 
     method: Literal["paired"] = "paired"
+
+    @property
+    def has_own_metrics(self) -> bool:
+        """The gates of styles."""
+        return True
+
     photos: Annotated[str, MayChange] = Field(
         description="Pictures to learn on: folders, quoted globs and video clips, separated by commas."
     )
