@@ -148,7 +148,7 @@ class Broadcast:
                     self._encoders.pop(codec, None)
 
     def _encode(self, codec: Codec, item: Captured, number: int) -> None:
-        size = _page_size(item.frame.size)
+        size = page_size(item.frame.size)
         encoder = self._encoders.get(codec)
         if encoder is None or encoder.size != size:
             encoder = self._encoders[codec] = H264Encoder(size) if codec == "h264" else JpegEncoder(size)
@@ -184,7 +184,8 @@ class Broadcast:
                 viewer.show(picture, number, data)
 
 
-def _page_size(size: tuple[int, int]) -> tuple[int, int]:
+def page_size(size: tuple[int, int]) -> tuple[int, int]:
+    """(height, width) in which pages get pictures of ``size``: even, and at most :data:`MOST_WIDTH` wide."""
     height, width = size
     if width > MOST_WIDTH:
         height, width = round(height * MOST_WIDTH / width), MOST_WIDTH

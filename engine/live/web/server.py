@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from ...errors import EngineError, MediaError, MissingExtra, OptionError, reason
 from ...media.live.browser import BrowserSource
@@ -35,6 +35,10 @@ from .broadcast import Broadcast, Viewer
 from .thumbnails import Thumbnails
 from .translate import PictureTranslator
 
+if TYPE_CHECKING:
+    from .rtc import Peers
+
+Transport = Literal["socket", "webrtc"]
 STATIC = Path(__file__).parent / "static"
 DEFAULT_PORT = 8000
 MOST_CLIENTS = 16
@@ -69,20 +73,30 @@ class WebServer:
     Args:
         session: what the page shows and changes.
         address: a port of 0 takes a free one.
+        transport: how pictures reach pages. "webrtc" needs the extra of that name; a page that cannot connect by it
+            says so, and takes them over its socket.
 
     Raises:
+        MissingExtra: the packages of the transport are not installed.
         MediaError: the address is taken, or not one of this machine.
         OptionError: the certificate cannot be used.
     """
 
-    def __init__(self, session: LiveSession, address: Address | None = None) -> None:
+    def __init__(self, session: LiveSession, address: Address | None = None, transport: Transport = "socket") -> None:
+        self._make_peers: type[Peers] | None = None
+        if transport == "webrtc":
+            from .rtc import Peers
+
+            self._make_peers = Peers
         self._session = session
+        self.transport = transport
         self.address = address or Address()
         self.token = "" if self.address.local else new_token()
         self._socket = _listen(self.address)
         self.port = int(self._socket.getsockname()[1])
         self._ready = threading.Event()
         self._broadcast: Broadcast | None = None
+        self._peers: Peers | None = None
         self._viewers: set[Viewer] = set()
         self._thumbnails = Thumbnails(session)
         self._pictures = PictureTranslator(session)
@@ -158,6 +172,7 @@ class WebServer:
             Route("/api/record", self._record, methods=["POST"]),
             Route("/api/recordings/{name}", self._recording),
             Route("/api/models/{name}/thumbnail", self._thumbnail),
+            Route("/api/webrtc", self._webrtc, methods=["POST"]),
             Route("/api/translate", self._pictures.answer, methods=["POST"]),
             Route("/api/openapi.json", self._openapi),
             Route("/metrics", self._metrics),
@@ -172,16 +187,23 @@ class WebServer:
 
     @contextlib.asynccontextmanager
     async def _lifespan(self, _: Starlette) -> AsyncIterator[None]:
-        broadcast = self._broadcast = Broadcast(asyncio.get_running_loop())
-        unview = self._session.view(broadcast.give)
+        loop = asyncio.get_running_loop()
+        broadcast = self._broadcast = Broadcast(loop)
+        unview = [self._session.view(broadcast.give)]
+        if self._make_peers is not None:
+            self._peers = self._make_peers(loop)
+            unview.append(self._session.view(self._peers.give))
         telling = asyncio.create_task(self._tell())
         self._ready.set()
         try:
             yield
         finally:
             telling.cancel()
-            unview()
+            for end in unview:
+                end()
             broadcast.close()
+            if self._peers is not None:
+                await self._peers.close()
 
     # --- state ------------------------------------------------------------------------------------------------------
 
@@ -201,6 +223,8 @@ class WebServer:
         )
         state["pages"] = {
             "open": len(self._viewers),
+            "transport": self.transport,
+            "webrtc": 0 if self._peers is None else self._peers.open,
             "encode_ms": 0.0
             if broadcast is None or not broadcast.encoded
             else round(1000 * broadcast.encode_s / broadcast.encoded, 2),
@@ -291,6 +315,11 @@ class WebServer:
         if data is None:
             return Response(status_code=204)
         return Response(data, media_type="image/jpeg", headers={"cache-control": "no-store"})
+
+    async def _webrtc(self, request: Request) -> Response:
+        if self._peers is None:
+            return JSONResponse({"error": "pictures go over the socket here; see engine live --web-transport"}, 409)
+        return await self._peers.answer(request)
 
     async def _metrics(self, _: Request) -> Response:
         return PlainTextResponse(_prometheus(self._state()))
