@@ -31,7 +31,7 @@ try:
 except ModuleNotFoundError as error:
     raise MissingExtra("The page of engine live", (error.name or "").partition(".")[0], "live") from error
 
-from .broadcast import Broadcast, Viewer
+from .broadcast import Broadcast, Viewer, state_message
 from .thumbnails import Thumbnails
 from .translate import PictureTranslator
 
@@ -45,6 +45,10 @@ MOST_CLIENTS = 16
 MOST_MESSAGE = 4 << 20
 """Bytes of one message of a page: a 4K JPEG of its camera."""
 MOST_TEXT = 64 << 10
+MOST_WAITING = 64
+"""Messages that wait for a page to take them."""
+SILENT_S = 20.0
+"""A connection whose other end takes nothing for so long is cut."""
 _TICK_S = 0.05
 _STATISTICS_S = 1.0
 UPLOAD = struct.Struct("<BBHd")
@@ -240,9 +244,9 @@ class WebServer:
             if not self._viewers or (self._session.version == version and now - sent < _STATISTICS_S):
                 continue
             version, sent = self._session.version, now
-            state = self._state()
+            message = state_message(self._state())
             for viewer in self._viewers:
-                viewer.say({"type": "state", "state": state})
+                viewer.tell(message)
 
     def _change(self, body: Any) -> None:
         """Apply a PATCH: all of it, or an error."""
@@ -333,7 +337,7 @@ class WebServer:
         viewer = Viewer(self._broadcast.ask_for_key)
         self._viewers.add(viewer)
         self._broadcast.viewers.add(viewer)
-        viewer.say({"type": "state", "state": self._state()})
+        viewer.tell(state_message(self._state()))
         sending = asyncio.create_task(_send(socket, viewer))
         try:
             while True:
@@ -347,6 +351,8 @@ class WebServer:
                     problem = self._said(viewer, text)
                     if problem:
                         viewer.say({"type": "error", "message": problem})
+                while viewer.waiting >= MOST_WAITING:  # a page that takes no answers is not read from either
+                    await asyncio.sleep(_TICK_S)
         except (WebSocketDisconnect, RuntimeError):
             pass
         finally:
@@ -356,7 +362,6 @@ class WebServer:
             source = self._session.source
             if isinstance(source, BrowserSource):
                 source.detach(viewer)
-            viewer.outgoing.put_nowait(None)
             sending.cancel()
 
     def _said(self, viewer: Viewer, text: str) -> str:
@@ -452,9 +457,7 @@ async def _json_body(request: Request) -> Any:
 async def _send(socket: WebSocket, viewer: Viewer) -> None:
     with contextlib.suppress(WebSocketDisconnect, RuntimeError, OSError):
         while True:
-            message = await viewer.outgoing.get()
-            if message is None:
-                return
+            message = await viewer.next()
             if isinstance(message, str):
                 await socket.send_text(message)
             else:
@@ -470,12 +473,15 @@ def _whole(name: str, value: Any) -> int:
 def _listen(address: Address) -> socket.socket:
     family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
     try:
-        return socket.create_server((address.host, address.port), family=family, backlog=64)
+        listening = socket.create_server((address.host, address.port), family=family, backlog=64)
     except socket.gaierror as error:
         raise MediaError(f"{address.host} is not an address of this machine ({reason(error)}).") from error
     except OSError as error:
         cure = "Choose another with --web HOST:PORT, or stop the program that uses it."
         raise MediaError(f"{address.host}:{address.port} cannot be listened on ({reason(error)}). {cure}") from error
+    if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux; connections take it over
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(1000 * SILENT_S))
+    return listening
 
 
 def _own_address() -> str:
