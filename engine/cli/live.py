@@ -195,7 +195,7 @@ def open_server(options: LiveOptions, session: LiveSession) -> Any:
     problem: MediaError | None = None
     for number in ports:
         try:
-            return WebServer(session, Address(host, number, options.cert, options.key))
+            return WebServer(session, Address(host, number, options.cert, options.key), options.web_transport)
         except MediaError as error:
             problem = problem or error
     assert problem is not None

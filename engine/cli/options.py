@@ -377,6 +377,13 @@ class LiveOptions:
         option(metavar="[HOST:]PORT", help="Address of the page; default: 127.0.0.1:8000, or the next free port."),
     ] = None
     no_web: Annotated[bool, option("--no-web", help="Serve no page.")] = False
+    web_transport: Annotated[
+        Literal["socket", "webrtc"],
+        option(
+            help="How pictures reach the page. socket: least delay. webrtc: for networks that lose packets (needs the "
+            "extra 'webrtc')."
+        ),
+    ] = "socket"
     host: Annotated[
         str | None,
         option(
