@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import os
+import select
+import threading
+import time
 from fractions import Fraction
 from pathlib import Path
 
@@ -14,7 +19,17 @@ from .v4l2 import capture_devices
 
 DEFAULT_SIZE = (720, 1280)
 DEFAULT_RATE = Fraction(30)
-_OPEN_TIMEOUT_S, _READ_TIMEOUT_S = 3.0, 2.0
+_OPEN_TIMEOUT_S = 3.0
+_OPTIONS = {"fflags": "+4", "fpsprobesize": "0", "max_ts_probe": "0"}
+"""+4 is AVFMT_FLAG_NONBLOCK, which has no name among libav's options. Otherwise libav waits in the driver, where neither
+a timeout nor an interrupt reaches it: a camera that hangs would hold the thread for ever. The others: no picture is
+read to find out what the driver has told already."""
+_SILENT_S, _SILENT_PERIODS = 2.0, 10
+"""A camera is lost when it gives no picture for the longer of these."""
+_OTHER_CLOCK_S = 5.0
+"""Age from which a time stamp is taken to be of another clock."""
+_CHECK_S = 3.0
+"""How long the rate is measured before it is compared with the camera's claim."""
 _LARGE = 640 * 480
 """Pixels above which uncompressed pictures do not fit through USB 2 at 30 frames a second: MJPEG is asked for first."""
 
@@ -28,7 +43,7 @@ class CameraSource(LiveInput):
         size: (height, width) to ask for; the camera's nearest is taken. None: 1280x720.
         rate: frames per second to ask for; None: 30.
 
-    ``notes`` lists the requested settings that the camera did not apply.
+    ``notes`` lists the requested settings that the camera did not apply, and a rate that it claims but does not keep.
 
     Raises:
         MediaError: there is no such camera, it is in use, or it gives no picture.
@@ -44,13 +59,75 @@ class CameraSource(LiveInput):
         self.device = _device(device)
         wanted_size = size or DEFAULT_SIZE
         wanted_rate = DEFAULT_RATE if rate is None else Fraction(str(rate))
-        super().__init__(self._open(wanted_size, wanted_rate), self.device, Fraction(1, 1_000_000))
+        self._claimed: Fraction | None = None
+        self._interrupted = threading.Event()
+        self._offset = Fraction(0)
+        self._arrived = self._checked = time.monotonic()
+        self._count = self._waits = 0
+        before = _descriptors(self.device)
+        container = self._open(wanted_size, wanted_rate)
+        self._poll = select.poll()
+        self._watched = _descriptors(self.device) - before
+        for handle in self._watched:
+            self._poll.register(handle, select.POLLIN)
+        super().__init__(container, self.device, Fraction(1, 1_000_000), self._wait)
+        self._claimed = self.format.rate
         self._say_differences(wanted_size if size else None, wanted_rate)
+
+    def interrupt(self) -> None:
+        """End the iteration within 0.1 s; may be called by any thread."""
+        self._interrupted.set()
+
+    def _wait(self) -> bool:
+        """Wait until the driver has a picture; False after :meth:`interrupt`."""
+        period = 1 / float(self._claimed or DEFAULT_RATE)
+        limit = max(_SILENT_S, _SILENT_PERIODS * period)
+        self._waits += 1
+        while not self._interrupted.is_set():
+            events = self._poll.poll(100) if self._watched else []
+            if any(event & select.POLLIN for _, event in events):
+                return True
+            silent = time.monotonic() - self._arrived
+            if silent > limit:
+                raise MediaError(f"{self.device} gave no picture for {silent:.1f} s.")
+            if events or not self._watched:  # an error of the device: the next read tells which
+                self._interrupted.wait(0.002)
+                return True
+        return False
+
+    def _time(self, stamp: Fraction | None) -> Fraction:
+        """When a frame was captured, by the clock of :func:`time.monotonic`.
+
+        Drivers stamp with that clock as a rule. Some have one of their own, or the time of day; then the first frame
+        is taken to be captured when it arrives. Some state the end of an exposure before it is over.
+        """
+        self._arrived = time.monotonic()
+        now = Fraction(round(self._arrived * 1_000_000), 1_000_000)
+        if stamp is None:
+            return now
+        if abs(now - stamp - self._offset) > _OTHER_CLOCK_S:
+            self._offset = Fraction(0) if abs(now - stamp) <= _OTHER_CLOCK_S else now - stamp
+        self._check_rate()
+        return min(stamp + self._offset, now)
+
+    def _check_rate(self) -> None:
+        """Say so when the camera gives fewer frames than it claims. Only a reader that waits for them can tell."""
+        self._count += 1
+        seconds = self._arrived - self._checked
+        if seconds < _CHECK_S:
+            return
+        rate, waited = self._count / seconds, self._waits / self._count
+        if self._claimed is not None and rate < 0.8 * self._claimed and waited > 0.8:
+            self.notes.add(
+                f"{self.device} claims {float(self._claimed):g} frames/s and gives {rate:.1f}. In the dark many cameras "
+                "expose longer: more light, or a fixed exposure, may help"
+            )
+        self._checked, self._count, self._waits = self._arrived, 0, 0
 
     def _open(self, size: tuple[int, int], rate: Fraction) -> av.container.InputContainer:
         """Open the device with the settings nearest to those requested."""
         ask = {"video_size": f"{size[1]}x{size[0]}", "framerate": str(float(rate))}
-        attempts = [ask, {"video_size": ask["video_size"]}, {"framerate": ask["framerate"]}, {}]
+        attempts: list[dict[str, str]] = [ask, {"video_size": ask["video_size"]}, {"framerate": ask["framerate"]}, {}]
         if size[0] * size[1] > _LARGE:
             attempts.insert(0, {**ask, "input_format": "mjpeg"})
         problem: BaseException | None = None
@@ -60,8 +137,8 @@ class CameraSource(LiveInput):
                     self.device,
                     "r",
                     format="video4linux2,v4l2",
-                    options=options,
-                    timeout=(_OPEN_TIMEOUT_S, _READ_TIMEOUT_S),
+                    options={**options, **_OPTIONS},
+                    timeout=(_OPEN_TIMEOUT_S, None),
                 )
             except (av.FFmpegError, OSError) as error:
                 problem = error
@@ -96,6 +173,17 @@ def _device(device: str | int) -> str:
     return cameras[number].path
 
 
+def _descriptors(device: str) -> set[int]:
+    """This process's descriptors of a device. libav does not tell the one that it opened."""
+    found = set()
+    with contextlib.suppress(OSError):  # without /proc, pictures are asked for every 2 ms
+        for name in os.listdir("/proc/self/fd"):
+            with contextlib.suppress(OSError):  # closed meanwhile
+                if os.path.samefile(f"/proc/self/fd/{name}", device):
+                    found.add(int(name))
+    return found
+
+
 def _known() -> str:
     names = [camera.path for camera in capture_devices()]
     if names:
@@ -105,6 +193,8 @@ def _known() -> str:
 
 def _why(error: BaseException) -> str:
     number = getattr(error, "errno", None)
+    if isinstance(error, av.error.ExitError):
+        return f"it gave no picture within {_OPEN_TIMEOUT_S:g} s. Unplug it and connect it again."
     if number == errno.EBUSY:
         return "another program uses it. Close that program, or choose another camera (engine live --list)."
     if number in (errno.EACCES, errno.EPERM):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from itertools import chain
 from types import TracebackType
@@ -27,6 +27,7 @@ class LiveInput:
         container: the open input; closed here if it gives no picture.
         name: the input, as messages say it.
         time_base: of the frames' times; None: the stream's.
+        wait: called while the input has no packet yet, if it does not block; False ends the iteration.
 
     Raises:
         MediaError: it has no video, or none that can be decoded.
@@ -35,7 +36,13 @@ class LiveInput:
     file: FileInfo | None = None
     frames: int | None = None
 
-    def __init__(self, container: av.container.InputContainer, name: str, time_base: Fraction | None = None) -> None:
+    def __init__(
+        self,
+        container: av.container.InputContainer,
+        name: str,
+        time_base: Fraction | None = None,
+        wait: Callable[[], bool] | None = None,
+    ) -> None:
         self.notes = Notes()
         self._name = name
         self._container = container
@@ -45,7 +52,7 @@ class LiveInput:
             stream = container.streams.video[0]
             stream.codec_context.thread_count = 1  # frame threads would each hold a picture back
             self._make = FrameMaker(stream.codec_context.codec.name)
-            self._pictures = decoded(container, stream)
+            self._pictures = decoded(container, stream, wait)
             first = self._next()
             if first is None:
                 raise MediaError(f"{name} was opened, but no picture of it can be decoded.")
@@ -64,7 +71,11 @@ class LiveInput:
         if picture is None:
             return None
         time = None if picture.pts is None or picture.time_base is None else picture.pts * picture.time_base
-        return self._make(picture, time)
+        return self._make(picture, self._time(time))
+
+    def _time(self, stamp: Fraction | None) -> Fraction | None:
+        """The time of a frame that has just arrived with the given time stamp."""
+        return stamp
 
     def __iter__(self) -> Iterator[VideoFrame]:
         """Frames until the input is lost."""
@@ -124,17 +135,34 @@ def described(frame: VideoFrame, rate: Fraction | None, time_base: Fraction) -> 
     return FrameFormat(frame.size, frame.format, rate, time_base, frame.color, tags)
 
 
-def decoded(container: av.container.InputContainer, stream: av.VideoStream) -> Iterator[av.VideoFrame]:
+def decoded(
+    container: av.container.InputContainer, stream: av.VideoStream, wait: Callable[[], bool] | None = None
+) -> Iterator[av.VideoFrame]:
     """Pictures of a stream; packets that cannot be decoded are skipped.
 
     A stream joined in the middle begins with pictures whose references are missing; on a lossy network they come at
     any time. That many in a row are an end, though: the stream is of another kind than it said.
+
+    Args:
+        wait: called while a container that does not block has no packet; False ends the iteration.
     """
     failures = 0
-    for packet in container.demux(stream):
+    packets = container.demux(stream)
+    while True:
+        try:
+            packet = next(packets, None)
+        except av.error.BlockingIOError:
+            if wait is None or not wait():
+                return
+            packets = container.demux(stream)  # the error ended the generator
+            continue
+        if packet is None:
+            return
         try:
             pictures = packet.decode()
-        except av.error.InvalidDataError:
+        except (av.error.InvalidDataError, av.error.ArgumentError):
+            # libavdevice makes an empty packet of a picture that a camera's driver marks as damaged; decoders answer
+            # it with EINVAL.
             failures += 1
             if failures > 1000:
                 raise
