@@ -86,6 +86,15 @@ def export(
             min=0, max=1, help="Fraction of the original's fine detail that the runtime adds back by default."
         ),
     ] = None,
+    margin: Annotated[
+        int | None,
+        typer.Option(
+            metavar="PX",
+            min=0,
+            help="Pixels of repeated edge that the network sees around a frame, cut off its answer: against a line "
+            "along the frame's border.",
+        ),
+    ] = None,
     name: Annotated[str, typer.Option(metavar="NAME", help="Name in the record; default: the checkpoint's.")] = "",
     tensorrt: Annotated[
         bool, typer.Option("--tensorrt", help="Also build the TensorRT plan that engine translate will use.")
@@ -112,6 +121,7 @@ def export(
         opset=opset,
         name=name,
         detail=detail,
+        margin=margin,
         parity_pictures=parity,
         calibration_pictures=ExportOptions.calibration_pictures if calibration is None else calibration,
         overwrite=force,

@@ -90,7 +90,7 @@ def _check_kind(model: Model) -> None:
 def _size(options: EvaluateOptions, model: Model) -> tuple[int, int]:
     rule = model.spec.size
     if options.size is None:
-        return rule.fixed or rule.preferred
+        return rule.picture
     size = parse_size("--size", options.size)
     if not rule.accepts(size):
         raise OptionError(f"--size {options.size}: {model.spec.name} takes {rule}.")
@@ -110,9 +110,10 @@ def _fitted(paths: list[Path], size: tuple[int, int]) -> list[Pixels]:
 
 
 def _frames(clip: str, count: int, model: Model) -> Iterator[Pixels]:
-    """The clip's first frames at the size that ``--framing fit`` gives the network."""
+    """The clip's first frames at the size that ``--framing fit`` gives the network, without its margin."""
     with VideoSource(clip) as source:
-        size = Framing("fit").layout(source.format.size, model.spec.size).size
+        rule = model.spec.size
+        size = rule.picture if rule.fixed else Framing("fit").layout(source.format.size, rule.with_margin(0)).size
         for number, frame in enumerate(source):
             if number == count:
                 break

@@ -487,6 +487,15 @@ class RelabelOptions:
         float | None,
         option(min=0, max=1, help="Fraction of the original's fine detail that the runtime adds back by default."),
     ] = None
+    margin: Annotated[
+        int | None,
+        option(
+            metavar="PX",
+            min=0,
+            help="Pixels of repeated edge that the network sees around a frame, cut off its answer: against a line "
+            "along the frame's border.",
+        ),
+    ] = None
     licence: Annotated[
         str | None, option(metavar="TEXT", help="Licence of the weights, or what they may be used for.")
     ] = None

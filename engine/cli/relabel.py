@@ -16,7 +16,7 @@ from ..media.pictures import list_images, read_image
 from ..model import Model
 from ..model import open as open_model
 from ..model.description import parse_onnx, spec_of
-from ..model.relabel import with_record
+from ..model.relabel import with_margin, with_record
 from ..model.strengths import calibrate, default_strengths, mark_experimental, network_change
 from ..pixels.compositor import Compositor
 from ..spec import FORMAT_VERSION, AttributeInput, GeneratorSpec
@@ -36,9 +36,11 @@ def run(options: RelabelOptions) -> None:
         raise ModelFileError(
             f"{model.path} is a TensorRT plan; expected an ONNX file. Build the plan again afterwards."
         )
-    changes = (options.record, options.strengths, options.experimental, options.detail, options.licence)
-    if all(change is None for change in changes):
-        raise OptionError("nothing to change: give --record, --strengths, --experimental, --detail or --licence.")
+    changes = {
+        name: getattr(options, name) for name in ("record", "strengths", "experimental", "detail", "margin", "licence")
+    }
+    if all(change is None for change in changes.values()):
+        raise OptionError(f"nothing to change: give one of {', '.join('--' + name for name in changes)}.")
     if options.output.exists() and not options.overwrite:
         raise MediaError(f"{options.output} exists; pass -y to overwrite it.")
     console = make_console(stderr=True, quiet=options.quiet)
@@ -53,6 +55,8 @@ def run(options: RelabelOptions) -> None:
         spec = spec.model_copy(update={"attributes": mark_experimental(_attributes(spec), names)})
     if options.detail is not None:
         spec = spec.model_copy(update={"detail": options.detail})
+    if options.margin is not None:
+        spec = with_margin(spec, options.margin)
     if options.licence is not None:
         spec = spec.model_copy(update={"licence": options.licence})
     spec = spec.model_copy(update={"format_version": FORMAT_VERSION})

@@ -1,6 +1,6 @@
 """Checks of cameras and virtual cameras against vivid and v4l2loopback; run as root in the guest of guest.sh.
 
-    check_devices.py MODEL [CHECK...]      MODEL inverts its pictures; all checks, or those named
+check_devices.py MODEL [CHECK...]      MODEL inverts its pictures; all checks, or those named
 """
 
 # ruff: noqa: T201  (the guest has nothing but its console)
@@ -440,9 +440,7 @@ def asked_by_v4l2_ctl() -> dict[str, dict[tuple[int, int], list[float]]]:
             found[code][size] = []
         elif match := re.search(r"Interval: Discrete .*\(([\d.]+) fps\)", line):
             found[code][size].append(float(match[1]))
-    return {
-        code: {size: sorted(rates, reverse=True) for size, rates in sizes.items()} for code, sizes in found.items()
-    }
+    return {code: {size: sorted(rates, reverse=True) for size, rates in sizes.items()} for code, sizes in found.items()}
 
 
 def differences(ours: dict[str, object], theirs: dict[str, object]) -> str:

@@ -446,8 +446,16 @@ CASES = {
     "unknown option": (["--vidoe", "a.mp4"], 2, "--vidoe"),
     "threads 0": (["--video", "{clip}", "--threads", "0"], 2, "threads"),
     "countless threads": (["--video", "{clip}", "--threads", "100000"], 2, "less than or equal to 1024"),
-    "countless encoder threads": (["--video", "{clip}", "--encoder-threads", "100000"], 2, "less than or equal to 1024"),
-    "countless decoder threads": (["--video", "{clip}", "--decoder-threads", "100000"], 2, "less than or equal to 1024"),
+    "countless encoder threads": (
+        ["--video", "{clip}", "--encoder-threads", "100000"],
+        2,
+        "less than or equal to 1024",
+    ),
+    "countless decoder threads": (
+        ["--video", "{clip}", "--decoder-threads", "100000"],
+        2,
+        "less than or equal to 1024",
+    ),
     "countless frames in flight": (["--video", "{clip}", "--in-flight", "100000"], 2, "less than or equal to 1024"),
     "countless frames in a batch": (["--video", "{clip}", "--batch", "100000"], 2, "less than or equal to 4096"),
     "unknown decoder": (["--video", "{clip}", "-m", "{model}", "--decoder", "gpu"], 2, "'nvdec'"),
