@@ -90,6 +90,7 @@ def open_auto(
     strict: bool,
     batch: int | None,
     device: int | None = None,
+    warm: bool = True,
 ) -> ModelBackend:
     """Take a GPU if one runs, else a CPU backend; see :func:`~ganlens.engine.backends.open_backend`."""
     lines: list[str] = []
@@ -129,7 +130,7 @@ def open_auto(
             "No backend is installed. Install one with: pip install 'ganlens[cpu]'. "
             + " ".join(f"{line}." for line in lines)
         )
-    return _open_on_cpu(candidates, model, size, threads, spin, lines, batch)
+    return _open_on_cpu(candidates, model, size, threads, spin, lines, batch, warm)
 
 
 def _open_on_cpu(
@@ -140,6 +141,7 @@ def _open_on_cpu(
     spin: bool,
     lines: list[str],
     batch: int | None,
+    warm: bool,
 ) -> ModelBackend:
     """Open that CPU backend which :func:`pick` takes, by memory or by timing, of those that open this model."""
     at = model.spec.size.round_up(size or model.spec.size.preferred)
@@ -149,7 +151,8 @@ def _open_on_cpu(
     if timings and set(timings) == set(candidates):
         taken = pick(timings)
         opened = {taken: open_named(taken, model, threads=threads, spin=spin, size=size)}
-        warm_up(opened[taken], size, batch)
+        if warm:
+            warm_up(opened[taken], size, batch)
         source = "timed at an earlier start"
     else:
         opened, failures = _open_all(candidates, model, size, threads, spin, batch)

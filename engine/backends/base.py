@@ -121,8 +121,6 @@ class ModelBackend(ABC):
 
     BINDINGS = 4
     """Sets of input shapes that stay prepared; the one unused for longest makes room."""
-    runs_to_bind = False
-    """Whether preparing for a set of input shapes runs the network already."""
 
     def __init__(self, spec: GeneratorSpec, *, title: str, batch: int | None = None, threads: int = 1) -> None:
         """Describe the model; it need not be a file.
@@ -189,11 +187,7 @@ class ModelBackend(ABC):
         Raises:
             OptionError: the model is made for another batch.
         """
-        inputs = zero_inputs(self.spec, size, self.check_batch(batch))
-        if self.runs_to_bind:
-            self._binding(tuple(array.shape for array in check_inputs(self.spec, *inputs)))
-        else:
-            self.run(*inputs)
+        self.run(*zero_inputs(self.spec, size, self.check_batch(batch)))
 
     def check_batch(self, batch: int | None) -> int:
         """The pictures of a run for which ``batch`` are asked; None: one, or as many as the model wants.

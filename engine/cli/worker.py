@@ -267,6 +267,7 @@ class Worker:
                     frame_size=frame_size,
                     batch=options.batch,
                     device=options.device,
+                    warm=False,
                 )
             self._translator.times = self.times
             self._new = True
