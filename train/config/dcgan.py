@@ -13,7 +13,10 @@ from .marks import MayChange, With
 
 
 class DCGANConfig(AttributeConfig, CriticConfig):
-    """DCGAN from noise, the common test bed of seven adversarial losses."""
+    """DCGAN from noise, with a choice of adversarial losses.
+
+    The common test bed for them: the networks are the same for all.
+    """
 
     method: Literal["dcgan"] = "dcgan"
     tier: Literal["dcgan"] = Field("dcgan", description="Generator network; only one exists.")  # type: ignore[assignment]
