@@ -13,15 +13,27 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 import typer
 from pydantic.fields import FieldInfo
 from rich.logging import RichHandler
+from typer.core import TyperGroup
 
 from ganlens.engine.cli.console import make_console
-from ganlens.engine.errors import EngineError, OptionError, TrainingError
+from ganlens.engine.errors import EngineError, OptionError, TrainingError, did_you_mean
 
 from .config import Alias, CycleGANConfig, TrainConfig, make_config, read_values
 from .methods import METHODS
 
+
+class _Commands(TyperGroup):
+    """Suggests the probably intended method for an unknown one."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        if args and args[0] not in self.commands and not args[0].startswith("-"):
+            ctx.fail(f"No training method or command is called '{args[0]}'. {did_you_mean(args[0], self.commands)}")
+        return super().resolve_command(ctx, args)
+
+
 app = typer.Typer(
     name="train",
+    cls=_Commands,
     help="Train generators, and measure them.",
     no_args_is_help=True,
     add_completion=False,
@@ -190,7 +202,10 @@ def demo(
     out: Annotated[Path, typer.Option(help="Folder for the synthetic pictures and the run; created if missing.")],
     steps: Annotated[int, typer.Option(help="Training steps; 300 take about a minute on two CPU cores.")] = 300,
 ) -> None:
-    """Train a small CycleGAN on synthetic photos and paintings: shows that training works, without any data."""
+    """Show that training works, on made-up pictures.
+
+    It trains a small CycleGAN.
+    """
     with _told_in_one_line():
         _set_up_logging()
         from .data.demo import make_demo_data
@@ -239,7 +254,10 @@ def rollback(
         int | None, typer.Option("--to", metavar="STEP", help="Step of a snapshot; without it they are listed.")
     ] = None,
 ) -> None:
-    """Take a run back to one of its snapshots (--keep-every), to train on from there; what it was is kept as well."""
+    """Take a run back to one of its snapshots.
+
+    Snapshots are made with --keep-every. Training goes on from there with --resume; the state before is kept as well.
+    """
     with _told_in_one_line():
         from .rollback import list_snapshots, roll_back
 
@@ -273,8 +291,9 @@ def compare(
     samples: Annotated[bool, typer.Option(help="Also the newest samples.")] = True,
     force: Annotated[bool, typer.Option("--yes", "-y", "--force", help="Replace an existing file.")] = False,
 ) -> None:
-    """Put runs beside each other in one HTML page or PNG: curves, metrics, samples; the page also has the options that
-    differ and where each run is from.
+    """Compare runs in one HTML page or PNG.
+
+    Curves, metrics and samples; the page also has the options that differ and where each run is from.
     """
     with _told_in_one_line():
         from .compare import compare_runs
@@ -361,7 +380,9 @@ def evaluate(
         typer.Option(help="Held-out faces to use (0: all); for generators from noise: pictures to generate."),
     ] = 0,
 ) -> None:
-    """Measure a model: distance to the paintings, what a classifier says of edits, or distance of generated pictures.
+    """Measure a model.
+
+    The distance to the paintings, what a classifier says of edits, or the distance of generated pictures.
 
     What is measured follows from the run's method. Translators need --photos and --paintings; the distances are
     Fréchet's and the kernel distance on features of --weights or --inception, beside two floors. Editors need

@@ -69,7 +69,10 @@ class PhotosConfig(TrainConfig):
 
 
 class PairedConfig(PhotosConfig):
-    """A real-time tier that learns from aligned pairs: pictures, and a teacher's answers or a folder of them."""
+    """A style from pairs: pictures, and a teacher's answers to them.
+
+    The answers are those of a network or a filter, or a folder of pictures with the same names.
+    """
 
     method: Literal["paired"] = "paired"
 

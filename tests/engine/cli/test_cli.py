@@ -510,7 +510,7 @@ def test_an_existing_output_is_kept_without_yes(engine, clip, model, tmp_path):
         ("engine translate --framing n", ["native"]),
         ("engine translate --model st", ["starry"]),
         ("engine generate --backend open", ["openvino"]),
-        ("engine train cy", ["cyclegan"]),
+        ("engine train cyc", ["cyclegan"]),
         ("engine train cyclegan --tie", ["--tier"]),
         ("engine train cyclegan --tier na", ["nano"]),
         ("engine export --half-w", ["--half-weights"]),
