@@ -217,8 +217,8 @@ class TranslateOptions:
         str | None,
         option(
             metavar="TIME",
-            help="Long videos: keep each part of this length (60, 10:00) as soon as it is done; after a kill --resume "
-            "continues there. The parts become one file at the end.",
+            help="Long videos: a kill costs this much of the video at most (60, 10:00); --resume continues there. What is "
+            "done is kept in OUT.segments/ until the end.",
         ),
     ] = None
     codec: Annotated[

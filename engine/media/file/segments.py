@@ -203,7 +203,7 @@ class _Segments(VideoSink):
         before = read_header(path)
         self.number += 1
         if before == header:
-            self.repeated = _last_group(path, header) == _last_group(Path(self._file.name), header)
+            self.repeated = _same_last_group(path, Path(self._file.name), context)
             self._file.discard()  # what was made without an interruption stays
         elif before is not None and before.whole and not whole:
             self._file.discard()  # stopped among frames that there are already
@@ -265,18 +265,25 @@ def _where_to_continue(kept: list[SegmentHeader]) -> int:
     return 0
 
 
-def _last_group(path: Path, header: SegmentHeader) -> str:
-    """Digest of the decoded frames from the last key frame of a segment on."""
+def _same_last_group(one: Path, other: Path, encoder: av.VideoCodecContext) -> bool:
+    """Whether two segments show the same from their last key frames on, to the bit. Packets may differ in numbering."""
+    try:
+        return _last_group(one, encoder) == _last_group(other, encoder)
+    except av.FFmpegError:
+        return False
+
+
+def _last_group(path: Path, encoder: av.VideoCodecContext) -> str:
+    """Digest of the decoded frames from the last key frame on."""
     group: list[av.Packet[Any]] = []
     with path.open("rb") as file:
         for packet in _packets(path, file):
             group = [packet] if packet.is_keyframe else [*group, packet]
-    codec = av.codec.Codec(header.encoder, "w").canonical_name
-    context = av.CodecContext.create(_DECODERS.get(codec, codec), "r")
-    if header.parameters:
-        context.extradata = bytes.fromhex(header.parameters)
+    codec = encoder.codec.canonical_name
+    decoder = av.VideoCodecContext.create(_DECODERS.get(codec, codec), "r")
+    decoder.width, decoder.height, decoder.extradata = encoder.width, encoder.height, encoder.extradata
     digest = hashlib.sha256()
-    for frame in [frame for packet in [*group, None] for frame in context.decode(packet)]:  # type: ignore[attr-defined]
+    for frame in [frame for packet in [*group, None] for frame in decoder.decode(packet)]:
         digest.update(frame.to_ndarray())
     return digest.hexdigest()
 

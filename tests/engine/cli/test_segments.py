@@ -27,24 +27,24 @@ def model(tmp_path_factory):
 
 
 def write_clip(path: Path, frames: int, *, uneven: bool = False) -> None:
-    """Moving noise with sound; ``uneven``: with frame times that jitter, and a gap of two seconds."""
+    """A moving pattern with sound; ``uneven``: with frame times that jitter, and a gap of two seconds."""
     random = np.random.default_rng(3)
-    still = random.integers(0, 256, (160, 300, 3), dtype=np.uint8)
+    still = np.kron(random.integers(0, 256, (10, 24, 3), dtype=np.uint8), np.ones((8, 8, 1), np.uint8))
     with av.open(str(path), "w") as output:
-        video = output.add_stream("libx264", rate=Fraction(24))
-        video.width, video.height, video.pix_fmt, video.time_base = 256, 128, "yuv420p", Fraction(1, 1200)
+        video = output.add_stream("libx264", rate=Fraction(24), options={"preset": "ultrafast"})
+        video.width, video.height, video.pix_fmt, video.time_base = 128, 64, "yuv420p", Fraction(1, 1200)
         video.codec_context.time_base = Fraction(1, 1200)
-        sound = output.add_stream("aac", rate=44100, layout="mono")
+        sound = output.add_stream("aac", rate=8000, layout="mono")
         for number in range(frames):
-            picture = np.roll(still, number, 1)[:128, :256]
+            picture = np.roll(still, (number // 7, number), (0, 1))[:64, :128]
             frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture))
             extra = (2400 if number > 70 else 0) + int(random.integers(0, 40)) if uneven else 0
             frame.pts, frame.time_base = 50 * number + extra, Fraction(1, 1200)
             output.mux(video.encode(frame))
-        for number in range(int(44100 * frames / 24 / 1024)):
+        for number in range(int(8000 * frames / 24 / 1024)):
             samples = (0.2 * np.sin(np.arange(1024 * number, 1024 * (number + 1)) / 9)).astype(np.float32)
             piece = av.AudioFrame.from_ndarray(samples[None], "fltp", "mono")
-            piece.sample_rate, piece.pts, piece.time_base = 44100, 1024 * number, Fraction(1, 44100)
+            piece.sample_rate, piece.pts, piece.time_base = 8000, 1024 * number, Fraction(1, 8000)
             output.mux(sound.encode(piece))
         output.mux(video.encode())
         output.mux(sound.encode())
@@ -62,28 +62,28 @@ def sound_of(path):
         return [(packet.pts, packet.dts, bytes(packet)) for packet in container.demux(audio=0) if packet.size]
 
 
+ONE_THREAD = ("--backend", "cpu", "--threads", "1", "--encoder-threads", "1")
 CODECS = {
-    "h264": (".mp4", ()),
-    "h264 ultrafast": (".mp4", ("--preset", "ultrafast")),
-    "h264 lossless": (".mkv", ("--crf", "0")),
-    "hevc": (".mp4", ("--codec", "hevc", "--preset", "ultrafast")),
-    "vp9": (".webm", ("--codec", "vp9", "--preset", "ultrafast")),
-    "av1": (".mp4", ("--codec", "av1", "--preset", "ultrafast")),
-    "ffv1": (".mkv", ("--codec", "ffv1")),
+    "h264": (".mp4", (), 270),
+    "hevc": (".mp4", ("--codec", "hevc", "--preset", "ultrafast"), 270),
+    "vp9": (".webm", ("--codec", "vp9", "--preset", "ultrafast"), 150),
+    "av1": (".mp4", ("--codec", "av1", "--preset", "ultrafast"), 180),
+    "ffv1": (".mkv", ("--codec", "ffv1"), 100),
 }
+"""Suffix, options, and more frames than a group of pictures has."""
 
 
 @pytest.mark.parametrize("codec", CODECS)
 def test_joined_it_is_the_file_that_there_would_have_been(engine, model, tmp_path, codec):
     """Frames to the bit, times and sound; also where frame times are uneven."""
-    write_clip(tmp_path / "in.mkv", 330, uneven=True)
-    suffix, options = CODECS[codec]
-    common = ("translate", "in.mkv", "-m", model, "--backend", "cpu", *options)
+    suffix, options, frames = CODECS[codec]
+    write_clip(tmp_path / "in.mkv", frames, uneven=True)
+    common = ("translate", "in.mkv", "-m", model, *ONE_THREAD, *options)
     assert engine(*common, "-o", f"whole{suffix}")[0] == 0
     status, _, err = engine(*common, "-o", f"parts{suffix}", "--segment", "2s")
     assert status == 0, err
     times, pictures = decoded(f"whole{suffix}")
-    assert decoded(f"parts{suffix}") == (times, pictures) and len(times) == 330
+    assert decoded(f"parts{suffix}") == (times, pictures) and len(times) == frames
     assert sound_of(f"parts{suffix}") == sound_of(f"whole{suffix}")
     assert not Path(f"parts{suffix}.segments").exists()
 
@@ -97,22 +97,22 @@ def interrupt_join(monkeypatch, engine, *arguments):
     return sorted(Path().glob("*.segments/0*.segment"))
 
 
-@pytest.mark.parametrize("codec", CODECS)
+@pytest.mark.parametrize("codec", ["h264", "hevc", "av1", "ffv1"])
 def test_continued_it_is_the_file_that_there_would_have_been(engine, model, tmp_path, monkeypatch, codec):
     """What an encoder carries from one group of pictures into the next is there again after some of them."""
-    write_clip(tmp_path / "in.mp4", 1100)
-    suffix, options = CODECS[codec]
-    common = ("translate", "in.mp4", "-m", model, "--backend", "cpu", *options)
+    write_clip(tmp_path / "in.mp4", 870)
+    suffix, options, _ = CODECS[codec]
+    common = ("translate", "in.mp4", "-m", model, *ONE_THREAD, *options)
     assert engine(*common, "-o", f"whole{suffix}")[0] == 0
     command = (*common, "-o", f"parts{suffix}", "--segment", "1")
     paths = interrupt_join(monkeypatch, engine, *command)
-    for path in paths[len(paths) * 2 // 3 :]:
+    for path in paths[-(-len(paths) * 3 // 4) :]:
         path.unlink()
     made, write = [], segments.SegmentedSink.write
     monkeypatch.setattr(segments.SegmentedSink, "write", lambda *given: (made.append(1), write(*given)))
     status, _, err = engine(*command, "--resume")
     assert status == 0 and "did not repeat" not in err, err
-    assert len(made) < 1000
+    assert len(made) < 800
     assert decoded(f"parts{suffix}") == decoded(f"whole{suffix}")
     assert sound_of(f"parts{suffix}") == sound_of(f"whole{suffix}")
 
@@ -139,7 +139,7 @@ def test_a_part_of_a_video(engine, model, tmp_path):
 
 def test_killed_and_continued(model, tmp_path):
     write_clip(tmp_path / "in.mp4", 1300)
-    command = [*ENGINE, "translate", "in.mp4", "-m", model, "--backend", "cpu", "--segment", "2", "-q"]
+    command = [*ENGINE, "translate", "in.mp4", "-m", model, *ONE_THREAD, "--segment", "2", "-q"]
     subprocess.run([*command, "-o", "whole.mp4"], cwd=tmp_path, check=True)
     process = subprocess.Popen([*command, "-o", "out.mp4"], cwd=tmp_path, start_new_session=True)
     folder, end = tmp_path / "out.mp4.segments", time.monotonic() + 60
@@ -175,10 +175,10 @@ class Stop:
         monkeypatch.setattr(VideoSource, "__iter__", stopped)
 
 
-@pytest.mark.parametrize("frames", [[100], [620], [620, 150, 90], [620, 300, 800]], ids=str)
+@pytest.mark.parametrize("frames", [[100], [620, 150, 300]], ids=str)
 def test_ctrl_c_leaves_what_is_done_as_a_file_that_plays(engine, model, tmp_path, monkeypatch, frames):
     write_clip(tmp_path / "in.mp4", 1300)
-    command = ("translate", "in.mp4", "-m", model, "--backend", "cpu", "--segment", "1")
+    command = ("translate", "in.mp4", "-m", model, *ONE_THREAD, "--segment", "1")
     assert engine(*command, "-o", "whole.mp4")[0] == 0
     times, pictures = decoded("whole.mp4")
     for number, after in enumerate(frames):
@@ -187,7 +187,7 @@ def test_ctrl_c_leaves_what_is_done_as_a_file_that_plays(engine, model, tmp_path
             status, _, err = engine(*command, "-o", "out.mp4", *(["--resume"] if number else []))
         assert status == 130 and "continue with --resume" in err, err
         there, seen = decoded("out.mp4")
-        whole_groups = len(there) // 250 * 250 - 250
+        whole_groups = max(0, len(there) // 250 - 1) * 250
         assert len(there) > 60 and there == times[: len(there)] and seen[:whole_groups] == pictures[:whole_groups]
         assert sound_of("out.mp4") == sound_of("whole.mp4")[: len(sound_of("out.mp4"))]
     status, _, err = engine(*command, "-o", "out.mp4")
@@ -211,7 +211,7 @@ def test_a_file_of_another_after_ctrl_c_stays(engine, model, tmp_path, monkeypat
 
 def test_a_segment_that_is_not_whole_is_made_again(engine, model, tmp_path, monkeypatch):
     write_clip(tmp_path / "in.mp4", 1100)
-    command = ("translate", "in.mp4", "-m", model, "--backend", "cpu", "--segment", "2")
+    command = ("translate", "in.mp4", "-m", model, *ONE_THREAD, "--segment", "2")
     assert engine(*command, "-o", "whole.mp4")[0] == 0
     segment = interrupt_join(monkeypatch, engine, *command, "-o", "out.mp4")[1]
     segment.write_bytes(segment.read_bytes()[:-9])
@@ -224,7 +224,7 @@ def test_a_file_that_is_cut_off_is_told_of_after_continuing_too(engine, model, t
     write_clip(tmp_path / "whole.mkv", 1100)
     content = (tmp_path / "whole.mkv").read_bytes()
     (tmp_path / "in.mkv").write_bytes(content[: len(content) * 7 // 10])
-    command = ("translate", "in.mkv", "-m", model, "--backend", "cpu", "-o")
+    command = ("translate", "in.mkv", "-m", model, *ONE_THREAD, "-o")
     status, _, plain = engine(*command, "plain.mkv")
     for path in interrupt_join(monkeypatch, engine, *command, "out.mkv", "--segment", "1")[2:]:
         path.unlink()
