@@ -280,7 +280,7 @@ def _last_group(path: Path, encoder: av.VideoCodecContext) -> str:
         for packet in _packets(path, file):
             group = [packet] if packet.is_keyframe else [*group, packet]
     codec = encoder.codec.canonical_name
-    decoder = av.VideoCodecContext.create(_DECODERS.get(codec, codec), "r")
+    decoder: Any = av.CodecContext.create(_DECODERS.get(codec, codec), "r")
     decoder.width, decoder.height, decoder.extradata = encoder.width, encoder.height, encoder.extradata
     digest = hashlib.sha256()
     for frame in [frame for packet in [*group, None] for frame in decoder.decode(packet)]:
