@@ -221,8 +221,8 @@ class TranslateOptions:
         str | None,
         option(
             metavar="TIME",
-            help="Long videos: keep each part of this length (60, 10:00) as soon as it is done; after a kill --resume "
-            "continues there. The parts become one file at the end.",
+            help="Long videos: a kill costs at most about this much of the video (60, 10:00); --resume goes on. What is "
+            "done is kept in OUT.segments/ until the end.",
         ),
     ] = None
     codec: Annotated[

@@ -13,7 +13,7 @@ from ..controls import Controls
 from ..cpu_budget import ThreadBudget
 from ..errors import MediaError, OptionError
 from ..faces import FaceFraming
-from ..media.base import FrameSource
+from ..media.base import FrameFormat, FrameSink, FrameSource
 from ..media.pictures import check_target, read_image, write_image
 from ..media.uri import open_sink, open_source
 from ..model import Model
@@ -156,7 +156,7 @@ class Worker:
             translator = self.open_translator(source.format.size)
             controls = self.controls()
             format = output_format(source.format, controls.snapshot())
-            sink = open_sink(output, format, origin=source, **self.sink_options(output, overwrite))
+            sink, before = self._open_sink(output, format, source, overwrite)
             stack.callback(sink.abort)
             decoder, encoder = getattr(source, "decoder", None), getattr(sink, "encoder", None)
             early = [*source.notes, *sink.notes, *experimental_notes(self.model.spec.attributes, self.attributes)]
@@ -164,7 +164,8 @@ class Worker:
             self.tell(early)
             faces = translator.frames_with_faces
             progress = FrameProgress(self.console, source.frames, self.times, quiet=self.quiet, label=label)
-            session = Session(source, translator, sink, controls, on_frame=lambda _: progress.advance())
+            progress.skip(before)
+            session = Session(source, translator, sink, controls, on_frame=lambda _: progress.advance(), before=before)
             try:
                 with progress:
                     report = session.run()
@@ -176,15 +177,21 @@ class Worker:
         self.tell([note for note in report.notes if note not in early and not note.startswith(ended)])
         return Done(
             work,
-            report.frames,
+            before + report.frames,
             report.seconds,
             report.notes,
             decoder.name if decoder else None,
             encoder.name if encoder else None,
             report.stopped,
             None if report.error is None else str(report.error),
-            since(translator.frames_with_faces, faces),
+            None if before else since(translator.frames_with_faces, faces),
         )
+
+    def _open_sink(
+        self, output: str, format: FrameFormat, source: FrameSource, overwrite: bool
+    ) -> tuple[FrameSink, int]:
+        """The sink of a video, and how many of its frames an earlier run made."""
+        return open_sink(output, format, origin=source, **self.sink_options(output, overwrite)), 0
 
     def _picture(self, work: Work, progress: FrameProgress | None, overwrite: bool) -> Done:
         target = Path(work.output)
