@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import av
-import av.video.plane
 import numpy as np
 import onnxruntime
 import pytest
@@ -43,6 +42,7 @@ from ganlens.engine.errors import (
     ShapeError,
 )
 from ganlens.engine.media import av_frames
+from ganlens.engine.media.file.hardware import KEEPS_PICTURES
 from ganlens.engine.spec import AttributeInput, ImageOutput, SizeRule
 from ganlens.engine.ways import gpu as pipeline
 from ganlens.engine.ways import opening
@@ -466,8 +466,8 @@ def test_frames_that_a_decoder_left_on_the_gpu_stay_there(
     monkeypatch: pytest.MonkeyPatch, in_flight: int, batch: int
 ) -> None:
     """Memory of the host stands for libav's on the GPU; the fake does work as late as it may."""
-    if not hasattr(av.video.plane.VideoPlane, "__dlpack__"):
-        pytest.skip("this PyAV's planes have no DLPack")
+    if not KEEPS_PICTURES:
+        pytest.skip("this PyAV cannot leave pictures in the GPU's memory")
     monkeypatch.setattr(Device, "kind", dlpack.CPU)
     record = spec(attributes=AttributeInput(names=("brighter", "darker")))
     fake = FakeCuda()
@@ -513,8 +513,8 @@ def test_frames_that_a_decoder_left_on_the_gpu_stay_there(
 
 def test_frames_on_and_off_the_gpu_share_no_run(monkeypatch: pytest.MonkeyPatch) -> None:
     """As where NVDEC gives up in the middle of a file, and libav goes on in software."""
-    if not hasattr(av.video.plane.VideoPlane, "__dlpack__"):
-        pytest.skip("this PyAV's planes have no DLPack")
+    if not KEEPS_PICTURES:
+        pytest.skip("this PyAV cannot leave pictures in the GPU's memory")
     monkeypatch.setattr(Device, "kind", dlpack.CPU)
     pipeline = make(FunctionNetwork(FakeCuda(), negative), batch=3)
     given = frames("nv12", (48, 64), 7)
