@@ -50,6 +50,8 @@ class Done:
     error: str | None = None
     faces: int | None = None
     """Frames in which a face was changed; None for models of whole frames."""
+    on_device: bool = False
+    """Whether frames stayed in the GPU's memory from the decoder on."""
 
     @property
     def status(self) -> str:
@@ -68,6 +70,7 @@ class Done:
             "seconds": self.seconds,
             "decoder": self.decoder,
             "encoder": self.encoder,
+            "on_device": self.on_device,
             "notes": list(self.notes),
             "error": self.error,
         }
@@ -166,6 +169,8 @@ class Worker:
             progress = FrameProgress(self.console, source.frames, self.times, quiet=self.quiet, label=label)
             progress.skip(before)
             session = Session(source, translator, sink, controls, on_frame=lambda _: progress.advance(), before=before)
+            if session.on_device and self.options.verbose:
+                self.console.print("frames stay in the GPU's memory after nvdec", style="dim")
             try:
                 with progress:
                     report = session.run()
@@ -185,6 +190,7 @@ class Worker:
             report.stopped,
             None if report.error is None else str(report.error),
             None if before else since(translator.frames_with_faces, faces),
+            session.on_device,
         )
 
     def _open_sink(
@@ -235,6 +241,7 @@ class Worker:
             "hints": {
                 "threads": self.budget.decoder,
                 "decoder": options.decoder,
+                "device": options.device or 0,
                 "hdr": options.hdr,
                 "on_error": options.on_error,
             },
@@ -252,6 +259,7 @@ class Worker:
                 "preset": options.preset,
                 "threads": self.budget.encoder,
                 "encoder": options.encoder,
+                "device": options.device or 0,
                 "overwrite": overwrite,
             },
         }
