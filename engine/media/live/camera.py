@@ -8,8 +8,10 @@ import os
 import select
 import threading
 import time
+from collections.abc import Generator, Iterator
 from fractions import Fraction
 from pathlib import Path
+from typing import cast
 
 import av
 
@@ -21,9 +23,9 @@ DEFAULT_SIZE = (720, 1280)
 DEFAULT_RATE = Fraction(30)
 _OPEN_TIMEOUT_S = 3.0
 _OPTIONS = {"fflags": "+4", "fpsprobesize": "0", "max_ts_probe": "0"}
-"""+4 is AVFMT_FLAG_NONBLOCK, which has no name among libav's options. Otherwise libav waits in the driver, where neither
-a timeout nor an interrupt reaches it: a camera that hangs would hold the thread for ever. The others: no picture is
-read to find out what the driver has told already."""
+"""+4 is AVFMT_FLAG_NONBLOCK, which has no name among libav's options. Otherwise libav waits in the driver, where
+neither a timeout nor an interrupt reaches it: a camera that hangs would hold the thread for ever. The others: no
+picture is read to find out what the driver has told already."""
 _SILENT_S, _SILENT_PERIODS = 2.0, 10
 """A camera is lost when it gives no picture for the longer of these."""
 _OTHER_CLOCK_S = 5.0
@@ -70,7 +72,7 @@ class CameraSource(LiveInput):
         self._watched = _descriptors(self.device) - before
         for handle in self._watched:
             self._poll.register(handle, select.POLLIN)
-        super().__init__(container, self.device, Fraction(1, 1_000_000), self._wait)
+        super().__init__(container, self.device, Fraction(1, 1_000_000))
         self._claimed = self.format.rate
         self._say_differences(wanted_size if size else None, wanted_rate)
 
@@ -78,21 +80,39 @@ class CameraSource(LiveInput):
         """End the iteration within 0.1 s; may be called by any thread."""
         self._interrupted.set()
 
+    def _packets(
+        self, container: av.container.InputContainer, stream: av.VideoStream
+    ) -> Iterator[av.Packet[av.VideoStream]]:
+        """Packets as they arrive, copied: libav's are the driver's own memory, which is gone once the device is closed.
+
+        For the same reason nothing here holds one while it waits.
+        """
+        while True:
+            try:
+                copy = _copied_packet(container, stream)
+            except av.error.BlockingIOError:
+                if not self._wait():
+                    return
+                continue
+            if copy is None:
+                return
+            if copy.size:  # libav empties what the driver marks as damaged
+                yield copy
+
     def _wait(self) -> bool:
         """Wait until the driver has a picture; False after :meth:`interrupt`."""
         period = 1 / float(self._claimed or DEFAULT_RATE)
         limit = max(_SILENT_S, _SILENT_PERIODS * period)
         self._waits += 1
         while not self._interrupted.is_set():
-            events = self._poll.poll(100) if self._watched else []
-            if any(event & select.POLLIN for _, event in events):
-                return True
             silent = time.monotonic() - self._arrived
             if silent > limit:
                 raise MediaError(f"{self.device} gave no picture for {silent:.1f} s.")
-            if events or not self._watched:  # an error of the device: the next read tells which
-                self._interrupted.wait(0.002)
+            events = self._poll.poll(100) if self._watched else []
+            if any(event & select.POLLIN for _, event in events):
                 return True
+            if events or not self._watched:  # an error of the device: the next read tells which
+                return not self._interrupted.wait(0.002)
         return False
 
     def _time(self, stamp: Fraction | None) -> Fraction:
@@ -117,10 +137,10 @@ class CameraSource(LiveInput):
         if seconds < _CHECK_S:
             return
         rate, waited = self._count / seconds, self._waits / self._count
-        if self._claimed is not None and rate < 0.8 * self._claimed and waited > 0.8:
+        if self._claimed is not None and rate < 0.8 * self._claimed and waited > 0.5:
             self.notes.add(
-                f"{self.device} claims {float(self._claimed):g} frames/s and gives {rate:.1f}. In the dark many cameras "
-                "expose longer: more light, or a fixed exposure, may help"
+                f"{self.device} claims {float(self._claimed):g} frames/s and gives {rate:.1f}. Many cameras expose "
+                "longer in the dark: more light, or a fixed exposure, may help"
             )
         self._checked, self._count, self._waits = self._arrived, 0, 0
 
@@ -156,6 +176,19 @@ class CameraSource(LiveInput):
                 f"{self.device} gives {float(self.format.rate):g} frames/s at {width}x{height}; {float(rate):g} was "
                 "asked for. A smaller --size may be faster"
             )
+
+
+def _copied_packet(container: av.container.InputContainer, stream: av.VideoStream) -> av.Packet[av.VideoStream] | None:
+    """The next packet with memory of its own; None at the end."""
+    with contextlib.closing(cast("Generator[av.Packet[av.VideoStream]]", container.demux(stream))) as packets:
+        packet = next(packets, None)
+        if packet is None:
+            return None
+        copy = cast("av.Packet[av.VideoStream]", av.Packet(packet.size))
+        copy.pts, copy.dts, copy.time_base = packet.pts, packet.dts, packet.time_base
+        if packet.size:
+            copy.update(cast(bytes, packet))  # anything with the buffer protocol
+        return copy
 
 
 def _device(device: str | int) -> str:
