@@ -277,24 +277,43 @@ def _watch(session: LiveSession, uri: str, url: str, console: Console, options: 
     if url:
         console.print(f"page    {url}", markup=False, soft_wrap=True)
     console.print(f"source  {uri}", markup=False, soft_wrap=True)
+    notes = _SourceNotes(console)
     if not console.is_terminal:
-        _log(session, console, end)
+        _log(session, console, end, notes)
         return
     with keys.reading(), Live(console=console, refresh_per_second=4, transient=True, auto_refresh=False) as live:
         while not keys.quit.is_set() and not session.wait(_REFRESH_S) and not _over(end):
-            live.update(_lines(session.state(), keys), refresh=True)
+            state = session.state()
+            notes.show(state)
+            live.update(_lines(state, keys), refresh=True)
 
 
 def _over(end: float | None) -> bool:
     return end is not None and time.monotonic() >= end
 
 
-def _log(session: LiveSession, console: Console, end: float | None) -> None:
+class _SourceNotes:
+    """What a user should know of the source, such as a rate that a camera claims and does not keep: each note once."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._shown: set[str] = set()
+
+    def show(self, state: dict[str, Any]) -> None:
+        """Print the notes that are new."""
+        for note in state["source"]["notes"]:
+            if note not in self._shown:
+                self._shown.add(note)
+                self._console.print(f"note    {note}", markup=False, soft_wrap=True)
+
+
+def _log(session: LiveSession, console: Console, end: float | None, notes: _SourceNotes) -> None:
     """Lines for a log: what changed, and numbers now and then."""
     seen: tuple[object, ...] = ()
     logged = 0.0
     while not session.wait(_REFRESH_S) and not _over(end):
         state = session.state()
+        notes.show(state)
         source, model = state["source"], state["model"]
         now = (source["state"], source["message"], *(model[name] for name in ("running", "state", "message", "size")))
         if now != seen or time.monotonic() - logged > _LOG_EVERY_S:

@@ -8,6 +8,8 @@ check_devices.py MODEL [CHECK...]      MODEL inverts its pictures; all checks, o
 from __future__ import annotations
 
 import contextlib
+import faulthandler
+import itertools
 import os
 import re
 import subprocess
@@ -37,6 +39,7 @@ CAMERA, LOOPBACK, MJPEG_CAMERA = "/dev/video0", "/dev/video10", "/dev/video11"
 DRIVER = Path("/sys/bus/platform/drivers/vivid")
 MODEL = sys.argv[1] if len(sys.argv) > 1 else ""
 SIZE = (180, 320)
+CHECK_LIMIT_S = 60
 
 
 # --- opening ----------------------------------------------------------------------------------------------------------
@@ -83,7 +86,7 @@ def the_rate_is_what_it_says() -> str:
 
 def a_wrong_claim_is_said() -> str:
     with controls(percentage_of_dropped_buffers=60), CameraSource(CAMERA, size=SIZE, rate=30) as camera:
-        end = time.monotonic() + 8
+        end = time.monotonic() + 20
         for _ in camera:
             if camera.notes or time.monotonic() > end:
                 break
@@ -157,7 +160,7 @@ def the_age_is_of_the_cameras_clock() -> str:
         ages, times = ages[10:], times[10:]
         assert min(ages) >= 0 and sorted(ages)[len(ages) // 2] < 0.5, (name, ages)
         assert abs((times[-1] - times[0]) / 29 * 30 - 1) < 0.2, (name, times)
-        assert all(later > earlier for earlier, later in zip(times, times[1:], strict=False)), (name, times)
+        assert all(later > earlier for earlier, later in itertools.pairwise(times)), (name, times)
         said.append(f"{name}: {min(ages) * 1000:.0f} to {max(ages) * 1000:.0f} ms")
     return "; ".join(said)
 
@@ -244,8 +247,8 @@ def taken_away_and_back() -> str:
         assert running.statistics.reconnects == 1, running.statistics
         repeated = running.statistics.repeated
     return (
-        f"noticed after {noticed:.2f} s ({said}); {repeated} repeated pictures; frames of the new size after {back:.2f} "
-        f"s, excellent after {excellent:.1f} s"
+        f"noticed after {noticed:.2f} s ({said}); {repeated} repeated pictures; frames of the new size after "
+        f"{back:.2f} s, excellent after {excellent:.1f} s"
     )
 
 
@@ -433,7 +436,7 @@ def asked_by_v4l2_ctl() -> dict[str, dict[tuple[int, int], list[float]]]:
     code, size = "", (0, 0)
     for line in run("v4l2-ctl", "-d", CAMERA, "--list-formats-ext").splitlines():
         if match := re.search(r"\[\d+\]: '(.{4}(?:-BE)?)'", line):
-            code = match[1].strip()
+            code = match[1].replace(" ", "")
             found[code] = {}
         elif match := re.search(r"Size: Discrete (\d+)x(\d+)", line):
             size = int(match[2]), int(match[1])
@@ -543,6 +546,7 @@ def main() -> int:
     checks = [check for check in CHECKS if not sys.argv[2:] or check.__name__ in sys.argv[2:]]
     for check in checks:
         start = time.monotonic()
+        faulthandler.dump_traceback_later(CHECK_LIMIT_S, exit=True)  # a driver may never answer
         try:
             said = check()
             print(f"passed  {check.__name__} ({time.monotonic() - start:.1f} s): {said}")

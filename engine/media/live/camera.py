@@ -8,8 +8,10 @@ import os
 import select
 import threading
 import time
+from collections.abc import Generator, Iterator
 from fractions import Fraction
 from pathlib import Path
+from typing import cast
 
 import av
 
@@ -21,15 +23,13 @@ DEFAULT_SIZE = (720, 1280)
 DEFAULT_RATE = Fraction(30)
 _OPEN_TIMEOUT_S = 3.0
 _OPTIONS = {"fflags": "+4", "fpsprobesize": "0", "max_ts_probe": "0"}
-"""+4 is AVFMT_FLAG_NONBLOCK, which has no name among libav's options. Otherwise libav waits in the driver, where neither
-a timeout nor an interrupt reaches it: a camera that hangs would hold the thread for ever. The others: no picture is
-read to find out what the driver has told already."""
+"""+4 is AVFMT_FLAG_NONBLOCK, which has no name among libav's options. Otherwise libav waits in the driver, where
+neither a timeout nor an interrupt reaches it: a camera that hangs would hold the thread for ever. The others: no
+picture is read to find out what the driver has told already."""
 _SILENT_S, _SILENT_PERIODS = 2.0, 10
 """A camera is lost when it gives no picture for the longer of these."""
-_OTHER_CLOCK_S = 5.0
-"""Age from which a time stamp is taken to be of another clock."""
-_CHECK_S = 3.0
-"""How long the rate is measured before it is compared with the camera's claim."""
+_KEPT = 0.8
+"""Share of the claimed rate below which the claim is wrong."""
 _LARGE = 640 * 480
 """Pixels above which uncompressed pictures do not fit through USB 2 at 30 frames a second: MJPEG is asked for first."""
 
@@ -61,16 +61,16 @@ class CameraSource(LiveInput):
         wanted_rate = DEFAULT_RATE if rate is None else Fraction(str(rate))
         self._claimed: Fraction | None = None
         self._interrupted = threading.Event()
-        self._offset = Fraction(0)
-        self._arrived = self._checked = time.monotonic()
-        self._count = self._waits = 0
+        self._arrived = time.monotonic()
+        self._clock = CaptureClock()
+        self._rate = ArrivalRate(self._arrived)
         before = _descriptors(self.device)
         container = self._open(wanted_size, wanted_rate)
         self._poll = select.poll()
         self._watched = _descriptors(self.device) - before
         for handle in self._watched:
             self._poll.register(handle, select.POLLIN)
-        super().__init__(container, self.device, Fraction(1, 1_000_000), self._wait)
+        super().__init__(container, self.device, Fraction(1, 1_000_000))
         self._claimed = self.format.rate
         self._say_differences(wanted_size if size else None, wanted_rate)
 
@@ -78,51 +78,50 @@ class CameraSource(LiveInput):
         """End the iteration within 0.1 s; may be called by any thread."""
         self._interrupted.set()
 
+    def _packets(
+        self, container: av.container.InputContainer, stream: av.VideoStream
+    ) -> Iterator[av.Packet[av.VideoStream]]:
+        """Packets as they arrive, copied: libav's are the driver's own memory, which is gone once the device is closed.
+
+        For the same reason nothing here holds one while it waits.
+        """
+        while True:
+            try:
+                copy = _copied_packet(container, stream)
+            except av.error.BlockingIOError:
+                if not self._wait():
+                    return
+                continue
+            if copy is None:
+                return
+            if copy.size:  # libav empties what the driver marks as damaged
+                yield copy
+
     def _wait(self) -> bool:
         """Wait until the driver has a picture; False after :meth:`interrupt`."""
         period = 1 / float(self._claimed or DEFAULT_RATE)
         limit = max(_SILENT_S, _SILENT_PERIODS * period)
-        self._waits += 1
+        self._rate.waited()
         while not self._interrupted.is_set():
-            events = self._poll.poll(100) if self._watched else []
-            if any(event & select.POLLIN for _, event in events):
-                return True
             silent = time.monotonic() - self._arrived
             if silent > limit:
                 raise MediaError(f"{self.device} gave no picture for {silent:.1f} s.")
-            if events or not self._watched:  # an error of the device: the next read tells which
-                self._interrupted.wait(0.002)
+            events = self._poll.poll(100) if self._watched else []
+            if any(event & select.POLLIN for _, event in events):
                 return True
+            if events or not self._watched:  # an error of the device: the next read tells which
+                return not self._interrupted.wait(0.002)
         return False
 
     def _time(self, stamp: Fraction | None) -> Fraction:
-        """When a frame was captured, by the clock of :func:`time.monotonic`.
-
-        Drivers stamp with that clock as a rule. Some have one of their own, or the time of day; then the first frame
-        is taken to be captured when it arrives. Some state the end of an exposure before it is over.
-        """
         self._arrived = time.monotonic()
-        now = Fraction(round(self._arrived * 1_000_000), 1_000_000)
-        if stamp is None:
-            return now
-        if abs(now - stamp - self._offset) > _OTHER_CLOCK_S:
-            self._offset = Fraction(0) if abs(now - stamp) <= _OTHER_CLOCK_S else now - stamp
-        self._check_rate()
-        return min(stamp + self._offset, now)
-
-    def _check_rate(self) -> None:
-        """Say so when the camera gives fewer frames than it claims. Only a reader that waits for them can tell."""
-        self._count += 1
-        seconds = self._arrived - self._checked
-        if seconds < _CHECK_S:
-            return
-        rate, waited = self._count / seconds, self._waits / self._count
-        if self._claimed is not None and rate < 0.8 * self._claimed and waited > 0.8:
+        found = self._rate.arrived(self._arrived)
+        if found is not None and self._claimed is not None and found < _KEPT * self._claimed:
             self.notes.add(
-                f"{self.device} claims {float(self._claimed):g} frames/s and gives {rate:.1f}. In the dark many cameras "
-                "expose longer: more light, or a fixed exposure, may help"
+                f"{self.device} claims {float(self._claimed):g} frames/s and gives {found:.1f}. Many cameras expose "
+                "longer in the dark: more light, or a fixed exposure, may help"
             )
-        self._checked, self._count, self._waits = self._arrived, 0, 0
+        return self._clock.time(stamp, Fraction(round(self._arrived * 1_000_000), 1_000_000))
 
     def _open(self, size: tuple[int, int], rate: Fraction) -> av.container.InputContainer:
         """Open the device with the settings nearest to those requested."""
@@ -156,6 +155,70 @@ class CameraSource(LiveInput):
                 f"{self.device} gives {float(self.format.rate):g} frames/s at {width}x{height}; {float(rate):g} was "
                 "asked for. A smaller --size may be faster"
             )
+
+
+class CaptureClock:
+    """When frames were captured, by the clock of the program, from the time stamps of their camera.
+
+    Drivers stamp with the same clock as a rule. Some have one of their own, or the time of day: then the first frame is
+    taken to be captured when it arrives. Some state the end of an exposure before it is over: no frame is captured
+    after it arrived.
+    """
+
+    _OTHER_S = 5
+    """Difference from which a time stamp is of another clock."""
+
+    def __init__(self) -> None:
+        self._offset = Fraction(0)
+
+    def time(self, stamp: Fraction | None, now: Fraction) -> Fraction:
+        """Seconds, for a frame that arrives at ``now``; None: it has no time stamp."""
+        if stamp is None:
+            return now
+        if abs(now - stamp - self._offset) > self._OTHER_S:
+            self._offset = Fraction(0) if abs(now - stamp) <= self._OTHER_S else now - stamp
+        return min(stamp + self._offset, now)
+
+
+class ArrivalRate:
+    """How many frames per second a camera gives; a reader that is slower than the camera cannot tell.
+
+    Args:
+        start: seconds, by the clock of the times that :meth:`arrived` gets.
+    """
+
+    _SPAN_S = 3.0
+
+    def __init__(self, start: float) -> None:
+        self._start = start
+        self._frames = self._waits = 0
+
+    def waited(self) -> None:
+        """The reader asked for a frame that was not there yet."""
+        self._waits += 1
+
+    def arrived(self, now: float) -> float | None:
+        """Count a frame; the rate of the last seconds, now and then, if the reader waited for most of them."""
+        self._frames += 1
+        seconds = now - self._start
+        if seconds < self._SPAN_S:
+            return None
+        rate = self._frames / seconds if self._waits > self._frames / 2 else None
+        self._start, self._frames, self._waits = now, 0, 0
+        return rate
+
+
+def _copied_packet(container: av.container.InputContainer, stream: av.VideoStream) -> av.Packet[av.VideoStream] | None:
+    """The next packet with memory of its own; None at the end."""
+    with contextlib.closing(cast("Generator[av.Packet[av.VideoStream]]", container.demux(stream))) as packets:
+        packet = next(packets, None)
+        if packet is None:
+            return None
+        copy = cast("av.Packet[av.VideoStream]", av.Packet(packet.size))
+        copy.pts, copy.dts, copy.time_base = packet.pts, packet.dts, packet.time_base
+        if packet.size:
+            copy.update(cast(bytes, packet))  # anything with the buffer protocol
+        return copy
 
 
 def _device(device: str | int) -> str:

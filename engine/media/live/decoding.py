@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from fractions import Fraction
 from itertools import chain
 from types import TracebackType
@@ -27,7 +27,6 @@ class LiveInput:
         container: the open input; closed here if it gives no picture.
         name: the input, as messages say it.
         time_base: of the frames' times; None: the stream's.
-        wait: called while the input has no packet yet, if it does not block; False ends the iteration.
 
     Raises:
         MediaError: it has no video, or none that can be decoded.
@@ -36,13 +35,7 @@ class LiveInput:
     file: FileInfo | None = None
     frames: int | None = None
 
-    def __init__(
-        self,
-        container: av.container.InputContainer,
-        name: str,
-        time_base: Fraction | None = None,
-        wait: Callable[[], bool] | None = None,
-    ) -> None:
+    def __init__(self, container: av.container.InputContainer, name: str, time_base: Fraction | None = None) -> None:
         self.notes = Notes()
         self._name = name
         self._container = container
@@ -52,7 +45,7 @@ class LiveInput:
             stream = container.streams.video[0]
             stream.codec_context.thread_count = 1  # frame threads would each hold a picture back
             self._make = FrameMaker(stream.codec_context.codec.name)
-            self._pictures = decoded(container, stream, wait)
+            self._pictures = decoded(self._packets(container, stream), stream)
             first = self._next()
             if first is None:
                 raise MediaError(f"{name} was opened, but no picture of it can be decoded.")
@@ -72,6 +65,12 @@ class LiveInput:
             return None
         time = None if picture.pts is None or picture.time_base is None else picture.pts * picture.time_base
         return self._make(picture, self._time(time))
+
+    def _packets(
+        self, container: av.container.InputContainer, stream: av.VideoStream
+    ) -> Iterator[av.Packet[av.VideoStream]]:
+        """Packets as they arrive."""
+        return container.demux(stream)
 
     def _time(self, stamp: Fraction | None) -> Fraction | None:
         """The time of a frame that has just arrived with the given time stamp."""
@@ -135,34 +134,17 @@ def described(frame: VideoFrame, rate: Fraction | None, time_base: Fraction) -> 
     return FrameFormat(frame.size, frame.format, rate, time_base, frame.color, tags)
 
 
-def decoded(
-    container: av.container.InputContainer, stream: av.VideoStream, wait: Callable[[], bool] | None = None
-) -> Iterator[av.VideoFrame]:
+def decoded(packets: Iterator[av.Packet[av.VideoStream]], stream: av.VideoStream) -> Iterator[av.VideoFrame]:
     """Pictures of a stream; packets that cannot be decoded are skipped.
 
     A stream joined in the middle begins with pictures whose references are missing; on a lossy network they come at
     any time. That many in a row are an end, though: the stream is of another kind than it said.
-
-    Args:
-        wait: called while a container that does not block has no packet; False ends the iteration.
     """
     failures = 0
-    packets = container.demux(stream)
-    while True:
+    for packet in packets:
         try:
-            packet = next(packets, None)
-        except av.error.BlockingIOError:
-            if wait is None or not wait():
-                return
-            packets = container.demux(stream)  # the error ended the generator
-            continue
-        if packet is None:
-            return
-        try:
-            pictures = packet.decode()
-        except (av.error.InvalidDataError, av.error.ArgumentError):
-            # libavdevice makes an empty packet of a picture that a camera's driver marks as damaged; decoders answer
-            # it with EINVAL.
+            pictures = stream.decode(packet)
+        except av.error.InvalidDataError:
             failures += 1
             if failures > 1000:
                 raise
