@@ -218,7 +218,9 @@ class SizeRule(Record):
         Raises:
             ValidationError: the fixed size does not.
         """
-        least = max(self.minimum, 2 * margin + 1 if margin else 1)
+        least = self.minimum
+        if margin and least <= 2 * margin:
+            least = (2 * margin // self.multiple_of + 1) * self.multiple_of
         return SizeRule(**{**self.model_dump(), "margin": margin, "minimum": least})
 
     def accepts(self, size: tuple[int, int]) -> bool:

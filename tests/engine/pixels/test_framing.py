@@ -142,7 +142,7 @@ def test_what_a_network_paints_into_its_margin_is_not_seen(format):
 def test_a_margin_leaves_a_picture():
     with pytest.raises(ValidationError, match="margin of 128 needs sides above 256, got 256x256"):
         FIXED.with_margin(128)
-    assert WIDE.minimum == 33 and FREE.with_margin(0) == FREE
+    assert WIDE.minimum == 40 and FREE.with_margin(0) == FREE
     assert WIDE.picture == (256, 256) and FIXED.with_margin(16).picture == (224, 224)
 
 
