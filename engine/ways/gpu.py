@@ -29,7 +29,7 @@ from ..pixels.frame import Color, Frame, PixelFormat, kind_of, plane_shapes
 from ..spec import GeneratorSpec
 from ..timing import StageTimes
 from .base import Done, Item, Look, Pending, Way
-from .gpu_geometry import Geometry, Place, Strength
+from .gpu_geometry import MOST_BLOCKS, Geometry, Place, Strength
 
 if TYPE_CHECKING:
     from .gpu_pictures import DevicePictures
@@ -207,16 +207,17 @@ class FramePipeline:
                 if network.extra is not None:
                     vectors = np.concatenate([_vector(items[index].look) for index in rows])
                     stream.to_device(network.extra, network.stage(vectors, stream))
-                places = [_places(planes) for _, planes in copies]
-                for row, index in enumerate(rows):
-                    geometries[index].prepare(
-                        stream, copies[index][1][0].pointer, network.image.item(row), places[index]
-                    )
+                frames = [_There(geometries[i], _places(copies[i][1]), copies[i][1][0].pointer) for i in rows]
+                for begin, like in _runs([frame[:2] for frame in frames]):
+                    blocks = [frame.base for frame in frames[begin : begin + like]]
+                    frame = frames[begin]
+                    frame.geometry.prepare(stream, blocks, network.image.part(begin, like), frame.places)
                 network.run(stream)
-                for row, item in enumerate(items):
-                    strength = geometries[row].strength(item.look.opacity, item.look.detail)
-                    base = copies[row][1][0].pointer
-                    geometries[row].compose(stream, *network.answer(row), base, places[row], strength)
+                looks = [(item.look.opacity, item.look.detail) for item in items]
+                for begin, like in _runs([(*frame[:2], look) for frame, look in zip(frames, looks, strict=False)]):
+                    blocks = [frame.base for frame in frames[begin : begin + like]]
+                    geometry, strength = frames[begin].geometry, frames[begin].geometry.strength(*looks[begin])
+                    geometry.compose(stream, *network.answer(begin, like), blocks, frames[begin].places, strength)
                 done = stream.record(self._marks.pop() if self._marks else self.device.event(blocking=not self._spin))
             except BaseException:
                 self._abandon()
@@ -295,9 +296,9 @@ class FramePipeline:
             base, places = arrays[0].pointer, _places(arrays)
             if network.extra is not None:
                 stream.to_device(network.extra, network.stage(_vector(look), stream))
-            geometry.prepare(stream, base, network.image, places)
+            geometry.prepare(stream, [base], network.image, places)
             network.run(stream)
-            geometry.compose(stream, *network.answer(0), base, places, strength)
+            geometry.compose(stream, *network.answer(0, 1), [base], places, strength)
             self._hold(stream, arrays)
             return tuple(
                 DeviceArray(
@@ -413,6 +414,8 @@ class FramePipeline:
         host, block = device.mapped((total,)) if shared else (device.pinned((total,)), device.empty((total,), np.uint8))
         host.fill(0)
         attributes = None if network.extra is None else device.pinned(network.extra.shape, network.extra.dtype)
+        rows = _runs(geometries)  # frames of one kind share a launch
+        blocks = [block.pointer + begin for begin in begins]
 
         def upload() -> None:
             self._up.to_device(block, host)
@@ -420,17 +423,17 @@ class FramePipeline:
         def prepare() -> None:
             if network.extra is not None and attributes is not None:
                 self._compute.to_device(network.extra, attributes)
-            for index, (geometry, begin) in enumerate(zip(geometries, begins, strict=True)):
-                geometry.prepare(self._compute, block.pointer + begin, network.image.item(index))
+            for begin, count in rows:
+                image = network.image.part(begin, count)
+                geometries[begin].prepare(self._compute, blocks[begin : begin + count], image)
 
         def run() -> None:
             network.binding.enqueue(self._compute.handle)
 
         def compose() -> None:
-            for index, (geometry, begin) in enumerate(zip(geometries, begins, strict=True)):
-                place = block.pointer + begin
-                strength = place + geometry.strength_at
-                geometry.compose(self._compute, *network.answer(index), place, strength=strength)
+            for begin, count in rows:
+                answer, place = network.answer(begin, count), blocks[begin : begin + count]
+                geometries[begin].compose(self._compute, *answer, place, strength=None)
 
         def download() -> None:
             self._down.to_host(host, block)
@@ -451,13 +454,13 @@ class FramePipeline:
             part.stream.synchronize()
         done = device.event(blocking=not self._spin)
         steps = [*record(device, parts), _bind(_mark, parts[-1].stream, done)]
-        blocks = [
+        memory = [
             host[begin : begin + geometry.block_bytes] for geometry, begin in zip(geometries, begins, strict=True)
         ]
-        views = [geometry.block_views(part) for geometry, part in zip(geometries, blocks, strict=True)]
+        views = [geometry.block_views(part) for geometry, part in zip(geometries, memory, strict=True)]
         strengths = [
             part[geometry.strength_at : geometry.strength_at + ctypes.sizeof(Strength)]
-            for geometry, part in zip(geometries, blocks, strict=True)
+            for geometry, part in zip(geometries, memory, strict=True)
         ]
         return _Slot(host, views, strengths, block, network, attributes, tuple(steps), done)
 
@@ -547,13 +550,13 @@ class _Network:
                 "all be float16 or all float32. Export the model again with --precision fp16 or fp32."
             )
 
-    def answer(self, index: int) -> tuple[DeviceArray, DeviceArray | None, DeviceArray | None]:
-        """What compose reads for one frame: the image, the mask, and what prepare gave."""
+    def answer(self, begin: int, count: int) -> tuple[DeviceArray, DeviceArray | None, DeviceArray | None]:
+        """What compose reads for ``count`` frames: the images, the masks, and what prepare gave."""
         outputs = self.binding.outputs
         return (
-            outputs[0].item(index),
-            outputs[1].item(index) if self._masked else None,
-            self.image.item(index) if self.image.dtype == outputs[0].dtype else None,
+            outputs[0].part(begin, count),
+            outputs[1].part(begin, count) if self._masked else None,
+            self.image.part(begin, count) if self.image.dtype == outputs[0].dtype else None,
         )
 
     def run(self, stream: Stream) -> None:
@@ -629,6 +632,26 @@ class _Flight:
 
     def drop(self) -> None:
         self._way._drop(self)
+
+
+class _There(NamedTuple):
+    """A frame in the GPU's memory."""
+
+    geometry: Geometry
+    places: list[Place]
+    base: int
+
+
+def _runs(items: Sequence[object]) -> list[tuple[int, int]]:
+    """(begin, length) of each run of equal items, none longer than what one launch takes."""
+    runs: list[tuple[int, int]] = []
+    for index, item in enumerate(items):
+        begin, length = runs[-1] if runs else (0, 0)
+        if length and length < MOST_BLOCKS and items[begin] == item:
+            runs[-1] = (begin, length + 1)
+        else:
+            runs.append((index, 1))
+    return runs
 
 
 def _places(planes: Sequence[DeviceArray]) -> list[Place]:

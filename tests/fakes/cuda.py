@@ -107,6 +107,8 @@ class FakeCuda:
         """Of the primary context."""
         self.elapsed_ms = 0.25
         """Between any two timed events."""
+        self.launched: Counter[str] = Counter()
+        """Kernels put into streams, recorded ones once."""
         self.fail: dict[str, int] = {}
         """Function → the result that its next calls give."""
         self._handles = itertools.count(0x1000, 0x10)
@@ -380,6 +382,7 @@ class FakeCuda:
         *shape, shared, stream, parameters, extra = arguments
         assert shared == 0 and extra == 0
         name = self._kernels[kernel].encode()
+        self.launched[self._kernels[kernel]] += 1
         sizes = (ctypes.c_int * 16)()
         count = self._library.host_parameters(name, sizes)
         given = ctypes.cast(parameters, ctypes.POINTER(ctypes.c_void_p))

@@ -154,7 +154,7 @@ def test_pinned_copies_happen_in_order(device: Device) -> None:
 def test_memory_is_freed_with_its_last_user(fake: FakeCuda) -> None:
     device = Device(driver=fake)
     array, pinned = device.empty((2, 8)), device.pinned((4, 4), np.int32)
-    part, row = array.item(1), pinned[2]
+    part, row = array.part(1, 1), pinned[2]
     assert fake.live == (1, 1)
     del array, pinned
     gc.collect()

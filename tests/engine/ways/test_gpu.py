@@ -678,9 +678,19 @@ def test_a_run_of_several_frames_is_one_launch() -> None:
     pipeline = make(FunctionNetwork(fake, negative), batch=4)
     given = frames("yuv420p", (48, 64), 12)
     list(pipeline.stream(given[:4]))
+    assert fake.launched == {"prepare_float32": 2, "compose_float32": 2}, "one for the batch, twice: tried and recorded"
     before, live = fake.calls.copy(), fake.live
     assert len(list(pipeline.stream(given[4:]))) == 8
     assert (fake.calls - before)["cuGraphLaunch"] == 2 and fake.live == live
+
+
+def test_more_frames_than_one_launch_takes() -> None:
+    fake = FakeCuda()
+    pipeline = make(FunctionNetwork(fake, negative), batch=19)
+    given = frames("yuv420p", (48, 64), 19)
+    for frame, answer in zip(given, pipeline.stream(given), strict=True):
+        assert_same(answer, on_cpu(negative, frame, Framing(), spec()))
+    assert fake.launched == {"prepare_float32": 4, "compose_float32": 4}
 
 
 @pytest.mark.parametrize(("in_flight", "batch"), [(1, 1), (3, 1), (1, 3), (2, 3)])
