@@ -31,7 +31,7 @@ NoMobileTier = NotWith("tier", ("stargan", "growing"))
 class TrainConfig(BaseModel):
     """What every method shares: length, optimiser, data handling, records. The descriptions are the command's help."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="forbid")
     without_effect: ClassVar[frozenset[str]] = frozenset()
     """Options that the method does not know, though its base has them: not shown, and refused."""
 

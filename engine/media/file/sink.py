@@ -69,9 +69,9 @@ class VideoSink:
         encoder: EncoderName = "cpu",
         overwrite: bool = False,
     ) -> None:
-        self.path = Path(path)
-        self.notes = Notes()
-        self.frames = 0
+        self.path: Path = Path(path)
+        self.notes: Notes = Notes()
+        self.frames: int = 0
         self.format = format
         kind = CONTAINERS.get(self.path.suffix.lower())
         if kind is None:
@@ -92,6 +92,7 @@ class VideoSink:
         self._copies: CopiedStreams | None = None
         try:
             self._output = self._open_output(kind)
+            self.encoder: Coder
             self.encoder, chosen = self._choose_encoder(encoder, name, crf, preset)
             self._stream = self._add_video(chosen, kind, crf, preset, threads)
             file = origin if origin is None or isinstance(origin, FileInfo) else origin.file
