@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from ganlens.engine.backends.tensorrt import gpu_for, load, make_plan
 from ganlens.engine.cli.build import plan_lines, plan_values
+from ganlens.engine.cli.console import make_console
 from ganlens.engine.cli.interrupt import terminate_as_interrupt
 from ganlens.engine.cli.parse import order_note, parse_size
 from ganlens.engine.cli.progress import plan_progress
@@ -86,6 +86,15 @@ def export(
             min=0, max=1, help="Fraction of the original's fine detail that the runtime adds back by default."
         ),
     ] = None,
+    margin: Annotated[
+        int | None,
+        typer.Option(
+            metavar="PX",
+            min=0,
+            help="Pixels of repeated edge that the network sees around a frame, cut off its answer: against a line "
+            "along the frame's border.",
+        ),
+    ] = None,
     name: Annotated[str, typer.Option(metavar="NAME", help="Name in the record; default: the checkpoint's.")] = "",
     tensorrt: Annotated[
         bool, typer.Option("--tensorrt", help="Also build the TensorRT plan that engine translate will use.")
@@ -112,20 +121,21 @@ def export(
         opset=opset,
         name=name,
         detail=detail,
+        margin=margin,
         parity_pictures=parity,
         calibration_pictures=ExportOptions.calibration_pictures if calibration is None else calibration,
         overwrite=force,
     )
     checkpoint = load_run(run)
     pictures = pictures_of(checkpoint, images)
-    console = Console(stderr=as_json)
+    console = make_console(stderr=as_json, highlight=True)
     with console.status(f"Exporting {checkpoint.spec.name} …"):
         report = export_onnx(checkpoint.generator, checkpoint.spec, output, pictures, options)
     values = as_record(report)
     if not as_json:
         console.print(verdict_table(report))
     if report.passed and tensorrt:
-        with plan_progress(Console(stderr=True, highlight=False)):
+        with plan_progress(make_console(stderr=True)):
             made = make_plan(report.path)
         values["plan"] = plan_values(made)
         for line in [] if as_json else plan_lines(made):

@@ -19,6 +19,7 @@ from torch import nn
 from ganlens.engine.errors import ExportError, MediaError, ModelFileError, OptionError
 from ganlens.engine.files import OutputFile
 from ganlens.engine.model.latents import draw, seeded
+from ganlens.engine.model.relabel import with_margin
 from ganlens.engine.spec import GeneratorSpec, Parity, Size, format_size
 from ganlens.train.checkpoint import weights_sha256
 from ganlens.train.networks.layers import fold
@@ -52,6 +53,9 @@ class ExportOptions:
     opset: int = 20
     detail: float | None = None
     """How much of the original's fine detail the runtime adds back by default, 0 to 1; None: as the checkpoint says."""
+    margin: int | None = None
+    """Pixels of repeated edge that the runtime adds around a frame and cuts off the answer; None: as the checkpoint
+    says."""
     name: str = ""
     """Name of the model in its record; empty: the checkpoint's."""
     parity_pictures: int = 8
@@ -108,6 +112,8 @@ def export_onnx(
     """
     options = options or ExportOptions()
     started = time.perf_counter()
+    if options.margin is not None:
+        spec = with_margin(spec, options.margin)
     size = _check(spec, options)
     free_size = options.dynamic and spec.image is not None and spec.size.fixed is None
     graph = graph_spec(spec, None if free_size else size)

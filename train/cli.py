@@ -12,10 +12,10 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 
 import typer
 from pydantic.fields import FieldInfo
-from rich.console import Console
 from rich.logging import RichHandler
 from typer.core import TyperGroup
 
+from ganlens.engine.cli.console import make_console
 from ganlens.engine.errors import EngineError, OptionError, TrainingError, did_you_mean
 
 from .config import Alias, CycleGANConfig, TrainConfig, make_config, read_values
@@ -40,7 +40,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
-_console = Console(stderr=True)
+_console = make_console(stderr=True, highlight=True)
 
 
 def run(method: str, context: typer.Context, given: dict[str, Any]) -> None:
@@ -57,7 +57,7 @@ def run(method: str, context: typer.Context, given: dict[str, Any]) -> None:
         finished = train(config, resume=resume, console=_console)
         told = entry.load().finish(config) if finished else []
     for part in told:
-        Console().print(part, soft_wrap=True)
+        make_console(highlight=True).print(part, soft_wrap=True)
     _tell_end(finished, config)
 
 
@@ -126,7 +126,8 @@ def _command(method: str, kind: type[TrainConfig]) -> Any:
             "config",
             Path | None,
             None,
-            "Start from a recipe (.toml) or a run's config.json; options on the command line take precedence.",
+            "Start from a recipe (.toml, or the name of a shipped one) or a run's config.json; options on the command "
+            "line take precedence.",
         ),
         _option("resume", bool, False, "Continue the run in --out exactly where it stopped."),
     ]
@@ -263,7 +264,7 @@ def rollback(
         if to is None:
             for snapshot in list_snapshots(folder):
                 note = "" if snapshot.complete else "  (generators only)"
-                Console().print(f"{snapshot.step}{note}", highlight=False)
+                make_console(highlight=True).print(f"{snapshot.step}{note}", highlight=False)
             return
         before = roll_back(folder, to)
     out = shlex.quote(str(folder))
@@ -276,20 +277,53 @@ def rollback(
 
 @app.command("compare")
 def compare(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN RUN...", help="Run folders.")],
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="The HTML page to write.")] = Path(
-        "comparison.html"
-    ),
-    force: Annotated[bool, typer.Option("--yes", "-y", "--force", help="Replace an existing page.")] = False,
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders; one alone shows its history.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FILE", help="The page (.html) or picture (.png) to write.")
+    ] = Path("comparison.html"),
+    curves: Annotated[
+        str,
+        typer.Option(
+            metavar="NAMES",
+            help="Only these curves, for example generator/total,discriminator/total; default: all in history.csv.",
+        ),
+    ] = "",
+    samples: Annotated[bool, typer.Option(help="Also the newest samples.")] = True,
+    force: Annotated[bool, typer.Option("--yes", "-y", "--force", help="Replace an existing file.")] = False,
 ) -> None:
-    """Compare runs in one HTML page.
+    """Compare runs in one HTML page or PNG.
 
-    Curves, options that differ, metrics, samples and origin.
+    Curves, metrics and samples; the page also has the options that differ and where each run is from.
     """
     with _told_in_one_line():
         from .compare import compare_runs
 
-        compare_runs(runs, output, overwrite=force)
+        compare_runs(runs, output, curves=curves, samples=samples, overwrite=force)
+    _console.print(f"Written: {output}", soft_wrap=True, markup=False, highlight=False)
+
+
+@app.command("samples")
+def samples(
+    models: Annotated[
+        list[Path],
+        typer.Argument(metavar="MODEL...", help="Run folders, checkpoints (.safetensors) or exported models (.onnx)."),
+    ],
+    photos: Annotated[str, typer.Option(help="Folder or quoted glob of pictures to translate.")],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="The PNG to write.")] = Path(
+        "samples.png"
+    ),
+    count: Annotated[int, typer.Option(min=1, help="Pictures, spread evenly over those found; a row each.")] = 6,
+    size: Annotated[int, typer.Option(min=16, help="Side of the central squares, in pixels.")] = 256,
+    force: Annotated[bool, typer.Option("--yes", "-y", "--force", help="Replace an existing file.")] = False,
+) -> None:
+    """Put what translators make of the same pictures beside each other in one PNG: a column for each of them.
+
+    For editors and their attributes: engine train evaluate --grid; for generators from noise: engine generate.
+    """
+    with _told_in_one_line():
+        from .evaluate.samples import write_samples
+
+        write_samples(models, photos, output, count=count, size=size, overwrite=force)
     _console.print(f"Written: {output}", soft_wrap=True, markup=False, highlight=False)
 
 
@@ -359,27 +393,29 @@ def evaluate(
         if vgg_scaling not in ("caffe", "torchvision"):
             raise OptionError(f"--vgg-scaling takes caffe or torchvision, got '{vgg_scaling}'.")
         from .evaluate.command import EvaluateOptions, evaluate_run
+        from .evaluate.progress import shown_on
 
-        told = evaluate_run(
-            model,
-            EvaluateOptions(
-                photos=tuple(photos or ()),
-                paintings=paintings,
-                weights=weights,
-                inception=inception,
-                size=size,
-                grid=grid,
-                grid_rows=grid_rows,
-                result=json,
-                record=record,
-                classifier=classifier,
-                data=data,
-                holdout=holdout,
-                count=count,
-                changes=tuple(change or ()),
-                lpips=lpips,
-                vgg_scaling=vgg_scaling,  # type: ignore[arg-type]
-            ),
-        )
+        with shown_on(_console):
+            told = evaluate_run(
+                model,
+                EvaluateOptions(
+                    photos=tuple(photos or ()),
+                    paintings=paintings,
+                    weights=weights,
+                    inception=inception,
+                    size=size,
+                    grid=grid,
+                    grid_rows=grid_rows,
+                    result=json,
+                    record=record,
+                    classifier=classifier,
+                    data=data,
+                    holdout=holdout,
+                    count=count,
+                    changes=tuple(change or ()),
+                    lpips=lpips,
+                    vgg_scaling=vgg_scaling,  # type: ignore[arg-type]
+                ),
+            )
     for part in told:
-        Console().print(part, soft_wrap=True, markup=False, highlight=False)
+        make_console(highlight=True).print(part, soft_wrap=True, markup=False, highlight=False)

@@ -7,8 +7,6 @@ Only this package prints. What a command needs is imported when it runs, so that
 
 from __future__ import annotations
 
-import atexit
-import gc
 import os
 import sys
 from importlib import import_module
@@ -230,12 +228,12 @@ app.add_typer(triton_app)
 
 
 def main() -> None:
-    """Run the command line; errors of the user end in one line and status 1, wrong usage in status 2."""
-    # What the imports make lives to the end. To look for garbage among it takes a tenth of the start, and as long again
-    # at exit.
-    gc.set_threshold(50_000)
+    """Run the command line; errors of the user end in one line and status 1, wrong usage in status 2.
+
+    The command ``engine`` gets here through ``__main__.py``.
+    """
     sys.stderr = cast(TextIO, LogThatMayClose(sys.stderr))
-    atexit.register(gc.freeze)
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "1")  # to look for plugins is to read every installed package
     if sys.argv[1:2] not in (["train"], ["export"]):
         # The engine computes nothing with BLAS, whose threads would be started with NumPy: a sixth of its import time
         # on two cores.
@@ -245,5 +243,3 @@ def main() -> None:
     except EngineError as error:
         typer.echo(f"error: {error}", err=True)
         sys.exit(1)
-    except KeyboardInterrupt:
-        sys.exit(130)

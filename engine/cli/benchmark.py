@@ -30,6 +30,7 @@ from ..benchmark.runner import (
 from ..errors import MediaError, OptionError, reason
 from ..model import shipped
 from ..model.description import parse_value_range
+from .console import make_console
 from .interrupt import INTERRUPTED, terminate_as_interrupt
 from .options import BenchmarkOptions, TranslateOptions
 from .parse import parse_size
@@ -48,7 +49,7 @@ def run(options: BenchmarkOptions) -> int:
     if old is not None:
         _check_same_models(old, plan, options.compare)
     folder = None if options.output is None else _writable(options.output)
-    console = Console(stderr=True, quiet=options.quiet, highlight=False)
+    console = make_console(stderr=True, quiet=options.quiet)
     with terminate_as_interrupt(), _progress(console, quiet=options.quiet) as observer:
         result = benchmark(plan, observer, command=shlex.join(["engine", *sys.argv[1:]]))
     written = [] if folder is None else write(result, folder, console)

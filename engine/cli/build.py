@@ -7,7 +7,6 @@ import re
 from typing import Any
 
 from pydantic import ByteSize, TypeAdapter, ValidationError
-from rich.console import Console
 from rich.filesize import decimal
 from rich.markup import escape
 from rich.table import Table
@@ -26,6 +25,7 @@ from ..backends.tensorrt import (
 )
 from ..errors import OptionError
 from ..model.description import parse_value_range
+from .console import make_console
 from .options import BuildOptions as BuildCommand
 from .parse import order_note
 from .progress import plan_progress
@@ -35,7 +35,7 @@ UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 
 def build(options: BuildCommand) -> None:
     """``engine build``."""
-    console = Console(stderr=True)
+    console = make_console(stderr=True, highlight=True)
     shapes: dict[str, Extent] = {}
     for name, option in (("smallest", "min"), ("fastest", "opt"), ("largest", "max")):
         if text := getattr(options, option):
@@ -126,7 +126,7 @@ def show_cache(as_json: bool) -> None:
         key, shapes = entry.record.key, next(iter(entry.record.shapes.values()))
         model, runs_on = escape(entry.record.spec.name), escape(key.gpu or key.target)
         table.add_row(model, key.precision, _short(shapes.opt), _short(shapes.max), runs_on, key.library, size, used)
-    console = Console(highlight=False)
+    console = make_console()
     console.print(table)
     total = decimal(sum(entry.bytes for entry in entries))
     console.print(f"{_count(len(entries))}, {total} in {cache.folder}", markup=False)

@@ -73,7 +73,11 @@ Device = Annotated[
         help="GPU that runs the network, by the numbers of engine backends; default: the first, or the CPU.",
     ),
 ]
-Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads for the network; default: all cores.")]
+MOST_THREADS = 1024
+"""Threads of one kind; more are a mistake, and would take the memory of the whole machine."""
+Threads = Annotated[
+    int | None, typer.Option(min=1, max=MOST_THREADS, help="CPU threads for the network; default: all cores.")
+]
 Allow = Annotated[
     list[str] | None,
     typer.Option(
@@ -217,8 +221,8 @@ class TranslateOptions:
         str | None,
         option(
             metavar="TIME",
-            help="Long videos: keep each part of this length (60, 10:00) as soon as it is done; after a kill --resume "
-            "continues there. The parts become one file at the end.",
+            help="Long videos: a kill costs at most about this much of the video (60, 10:00); --resume goes on. What "
+            "is done is kept in OUT.segments/ until the end.",
         ),
     ] = None
     codec: Annotated[
@@ -259,6 +263,7 @@ class TranslateOptions:
         int | None,
         option(
             min=1,
+            max=MOST_THREADS,
             help="Frames translated in parallel, sharing the network's threads; default: chosen for this machine, 1 "
             "for pipes (low latency).",
         ),
@@ -267,19 +272,27 @@ class TranslateOptions:
         int | None,
         option(
             min=1,
+            max=4096,
             help="Batch size: frames, tiles or faces per inference call; frames then wait for each other. The model "
             "must have a free batch dimension.",
         ),
     ] = None
-    encoder_threads: Annotated[int | None, option(min=1, help="Threads of the encoder.")] = None
-    decoder_threads: Annotated[int | None, option(min=1, help="Threads of the decoder.")] = None
+    encoder_threads: Annotated[int | None, option(min=1, max=MOST_THREADS, help="Threads of the encoder.")] = None
+    decoder_threads: Annotated[int | None, option(min=1, max=MOST_THREADS, help="Threads of the decoder.")] = None
     spin: Annotated[
         bool, option("--spin", help="Let idle network threads spin: lower latency, but less CPU time for the encoder.")
     ] = False
     strict: Strict = False
     json_output: Json = None
     overwrite: Yes = False
-    verbose: Verbose = False
+    verbose: Annotated[
+        bool,
+        option(
+            "--verbose",
+            "-v",
+            help="Also show the time of each stage, and which backends and codecs are unavailable, and why.",
+        ),
+    ] = False
     quiet: Quiet = False
 
 
@@ -371,6 +384,13 @@ class LiveOptions:
         option(metavar="[HOST:]PORT", help="Address of the page; default: 127.0.0.1:8000, or the next free port."),
     ] = None
     no_web: Annotated[bool, option("--no-web", help="Serve no page.")] = False
+    web_transport: Annotated[
+        Literal["socket", "webrtc"],
+        option(
+            help="How pictures reach the page. socket: least delay. webrtc: for networks that lose packets (needs the "
+            "extra 'webrtc')."
+        ),
+    ] = "socket"
     host: Annotated[
         str | None,
         option(
@@ -473,6 +493,15 @@ class RelabelOptions:
     detail: Annotated[
         float | None,
         option(min=0, max=1, help="Fraction of the original's fine detail that the runtime adds back by default."),
+    ] = None
+    margin: Annotated[
+        int | None,
+        option(
+            metavar="PX",
+            min=0,
+            help="Pixels of repeated edge that the network sees around a frame, cut off its answer: against a line "
+            "along the frame's border.",
+        ),
     ] = None
     licence: Annotated[
         str | None, option(metavar="TEXT", help="Licence of the weights, or what they may be used for.")

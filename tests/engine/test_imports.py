@@ -54,7 +54,7 @@ def test_there_is_no_circle() -> None:
 def floors() -> dict[str, int]:
     """Part of the engine → its floor, from the table in docs/architecture.md."""
     text = (Path(__file__).parents[2] / "docs" / "architecture.md").read_text(encoding="utf-8")
-    rows = re.findall(r"^\| (\d) \| (`.*`) \|$", text, re.MULTILINE)
+    rows = re.findall(r"^\| (\d+) \| (`.*`) \|$", text, re.MULTILINE)
     return {part: int(floor) for floor, parts in rows for part in re.findall(r"`(\w+)`", parts)}
 
 

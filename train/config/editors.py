@@ -44,6 +44,19 @@ class EditorConfig(AttributeConfig):
         "", description="Classifier (file or run folder) that measures accuracies for the log; never trained against."
     )
 
+    metrics_hint = ", or --classifier for the success of the edits"
+
+    @property
+    def has_own_metrics(self) -> bool:
+        """The success of the edits, where a classifier judges them."""
+        return bool(self.classifier)
+
+    @model_validator(mode="after")
+    def _classes_stay_possible(self) -> EditorConfig:
+        if self.classes and self.targets == "coin":
+            raise ValueError("--targets coin would ask for several classes at once; leave it out with --classes")
+        return self
+
     @model_validator(mode="after")
     def _tier_takes_labels(self) -> EditorConfig:
         if self.tier.startswith("resnet"):

@@ -46,6 +46,11 @@ class UnpairedConfig(CriticConfig):
     )
 
     @property
+    def has_own_metrics(self) -> bool:
+        """The gates of styles."""
+        return True
+
+    @property
     def domains(self) -> tuple[str, str]:
         """Names of the source and of the target."""
         source, target = (name.strip() for name in self.names.split(","))
@@ -131,6 +136,13 @@ class CycleGANConfig(UnpairedConfig):
     warmup_steps: Annotated[int, Field(ge=0)] = Field(
         0, description="First steps in which the generators only learn to return their input (short runs start faster)."
     )
+
+    @property
+    def advice(self) -> str:
+        """That the paper of the variants has other networks."""
+        if self.variant == "base" or self.tier == "resnet9":
+            return ""
+        return f"tier {self.tier} is a network of this program; those of the paper of --variant: --tier resnet9"
 
     @property
     def semantic_weight(self) -> float:

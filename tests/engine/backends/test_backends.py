@@ -11,7 +11,6 @@ from onnx import TensorProto, helper
 
 from ganlens.engine.backends import (
     BACKENDS,
-    Choice,
     FunctionBackend,
     Output,
     available,
@@ -83,7 +82,8 @@ def test_all_backends_give_the_same_answer(tmp_path, name):
 def test_inverts(tmp_path, name):
     image = noise_image(SIZE)
     with open_backend(invert_model(tmp_path / "m.onnx"), name) as backend:
-        assert (backend.name, backend.device, backend.choice) == (name, "cpu", Choice(name))
+        assert (backend.name, backend.device, backend.choice.name) == (name, "cpu", name)
+        assert backend.choice.lines == (backend.runs_on,)
         assert backend.spec.name == "tiny"
         np.testing.assert_array_equal(backend.run(image).translated, -image)
 
@@ -560,6 +560,14 @@ def test_precision_follows_the_matrix_unit(tmp_path, flags, precision):
     (tmp_path / "cpuinfo").write_text(f"processor : 0\nflags : {flags}\n")
     assert openvino_backend.precision_hint(tmp_path / "cpuinfo") == precision
     assert openvino_backend.precision_hint(tmp_path / "none") == "f32"
+
+
+@pytest.mark.skipif("openvino" not in USABLE, reason="needs openvino")
+@pytest.mark.parametrize(("precision", "said"), [("f32", False), ("bf16", True)])
+def test_a_backend_says_when_its_library_lowers_the_precision(tmp_path, monkeypatch, precision, said):
+    monkeypatch.setattr(openvino_backend, "precision_hint", lambda: precision)
+    with open_backend(identity_model(tmp_path / "m.onnx"), "openvino") as backend:
+        assert backend.choice.lines[-1].endswith(", computing in bf16") == said
 
 
 @pytest.mark.skipif("openvino" not in USABLE, reason="needs openvino")
