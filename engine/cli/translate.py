@@ -281,7 +281,7 @@ def _report(done: Sequence[Done], worker: Worker, times: StageTimes | None, *, s
     where = f" on {backend.name}" if backend is not None else ""
     if frames or single:
         console.print(
-            f"{frames} {what}{files} in {seconds:.1f} s ({fps:.1f} {rate}){where}: {output}",
+            f"{frames} {what.removesuffix('s') if frames == 1 else what}{files} in {seconds:.1f} s ({fps:.1f} {rate}){where}: {output}",
             soft_wrap=True,
             markup=False,
         )
