@@ -280,8 +280,9 @@ def _report(done: Sequence[Done], worker: Worker, times: StageTimes | None, *, s
     backend = worker.translator.backend if worker.translator is not None else None
     where = f" on {backend.name}" if backend is not None else ""
     if frames or single:
+        counted = f"{frames} {what.removesuffix('s') if frames == 1 else what}"
         console.print(
-            f"{frames} {what.removesuffix('s') if frames == 1 else what}{files} in {seconds:.1f} s ({fps:.1f} {rate}){where}: {output}",
+            f"{counted}{files} in {seconds:.1f} s ({fps:.1f} {rate}){where}: {output}",
             soft_wrap=True,
             markup=False,
         )
