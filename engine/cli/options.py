@@ -285,7 +285,14 @@ class TranslateOptions:
     strict: Strict = False
     json_output: Json = None
     overwrite: Yes = False
-    verbose: Verbose = False
+    verbose: Annotated[
+        bool,
+        option(
+            "--verbose",
+            "-v",
+            help="Also show the time of each stage, and which backends and codecs are unavailable, and why.",
+        ),
+    ] = False
     quiet: Quiet = False
 
 

@@ -271,7 +271,7 @@ def _report(done: Sequence[Done], worker: Worker, times: StageTimes | None, *, s
         if each.error is not None and each.frames:
             _complain(f"{each.error} The {each.frames} frames before it are kept.")
     stages = times.summary() if times is not None else {}
-    if stages:
+    if stages and options.verbose:
         console.print(_stage_table(stages))
     single = len(done) == 1 and not skipped
     output = done[0].work.output if single else _common_folder([each.work.output for each in done])
@@ -280,8 +280,9 @@ def _report(done: Sequence[Done], worker: Worker, times: StageTimes | None, *, s
     backend = worker.translator.backend if worker.translator is not None else None
     where = f" on {backend.name}" if backend is not None else ""
     if frames or single:
+        counted = f"{frames} {what.removesuffix('s') if frames == 1 else what}"
         console.print(
-            f"{frames} {what}{files} in {seconds:.1f} s ({fps:.1f} {rate}){where}: {output}",
+            f"{counted}{files} in {seconds:.1f} s ({fps:.1f} {rate}){where}: {output}",
             soft_wrap=True,
             markup=False,
         )

@@ -72,9 +72,9 @@ class VideoSink:
         device: int = 0,
         overwrite: bool = False,
     ) -> None:
-        self.path = Path(path)
-        self.notes = Notes()
-        self.frames = 0
+        self.path: Path = Path(path)
+        self.notes: Notes = Notes()
+        self.frames: int = 0
         self.format = format
         self._device = device
         kind = CONTAINERS.get(self.path.suffix.lower())
@@ -97,6 +97,7 @@ class VideoSink:
         self._in_use = threading.RLock()
         try:
             self._output = self._open_output(kind)
+            self.encoder: Coder
             self.encoder, chosen = self._choose_encoder(encoder, name, crf, preset)
             self._stream = self._add_video(chosen, kind, crf, preset, threads)
             file = origin if origin is None or isinstance(origin, FileInfo) else origin.file

@@ -109,8 +109,8 @@ class VideoSource:
             raise OptionError(f"on_error is {on_error!r}; expected 'skip' or 'stop'")
         if decoder not in get_args(DecoderName):
             raise OptionError(f"decoder is {decoder!r}; expected one of {', '.join(get_args(DecoderName))}")
-        self.path = Path(path)
-        self.notes = Notes()
+        self.path: Path = Path(path)
+        self.notes: Notes = Notes()
         self._threads = threads
         self._decoded: Iterator[tuple[av.VideoFrame, Fraction]] = iter(())
         self._waiting: tuple[av.VideoFrame, Fraction] | None = None  # decoded, not yet given
@@ -132,7 +132,7 @@ class VideoSource:
         self._resumed: tuple[Fraction, int] | None = None
         try:
             self._open_stream()
-            self.decoder = self._choose_decoder(decoder)
+            self.decoder: Coder = self._choose_decoder(decoder)
             self._tonemap = _ToneMap() if hdr == "tonemap" else None
             self._describe(_seconds(start), _seconds(duration))
         except BaseException:
@@ -253,7 +253,7 @@ class VideoSource:
             frames = round(part * self._rate)
         aspect = stream.sample_aspect_ratio or Fraction(1)
         self.frames = frames
-        self.format = FrameFormat(
+        self.format: FrameFormat = FrameFormat(
             size=(height, width),
             pixels=self._target,
             rate=self._rate,

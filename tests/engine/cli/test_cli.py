@@ -225,7 +225,7 @@ def test_a_bad_picture_among_many_is_named_and_the_rest_is_done(engine, pictures
     status, _, err = engine("translate", "--images", "in", "-o", "all", "-m", model)
     assert status == 1
     assert "error: " in err and "a.png" in err
-    assert "note: 1 of 2 pictures failed" in err and "1 pictures in" in err
+    assert "note: 1 of 2 pictures failed" in err and "1 picture in" in err
     assert [path.name for path in (tmp_path / "all").glob("*.png")] == ["b.png"]
 
 
