@@ -217,8 +217,8 @@ class TranslateOptions:
         str | None,
         option(
             metavar="TIME",
-            help="Long videos: a kill costs at most about this much of the video (60, 10:00); --resume goes on. What is "
-            "done is kept in OUT.segments/ until the end.",
+            help="Long videos: a kill costs at most about this much of the video (60, 10:00); --resume continues. "
+            "What is done is kept in OUT.segments/ until the end.",
         ),
     ] = None
     codec: Annotated[
