@@ -275,7 +275,7 @@ def _report(done: Sequence[Done], worker: Worker, times: StageTimes | None, *, s
         console.print(_stage_table(stages))
     single = len(done) == 1 and not skipped
     output = done[0].work.output if single else _common_folder([each.work.output for each in done])
-    fps = frames / seconds if seconds else 0.0
+    fps = (frames - sum(each.before for each in done)) / seconds if seconds else 0.0
     files = f" of {len(done) - len(failed)} files" if videos and not single else ""
     backend = worker.translator.backend if worker.translator is not None else None
     where = f" on {backend.name}" if backend is not None else ""

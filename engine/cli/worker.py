@@ -51,6 +51,8 @@ class Done:
     error: str | None = None
     faces: int | None = None
     """Frames in which a face was changed; None for models of whole frames."""
+    before: int = 0
+    """How many of the frames an earlier run made."""
 
     @property
     def status(self) -> str:
@@ -186,6 +188,7 @@ class Worker:
             report.stopped,
             None if report.error is None else str(report.error),
             None if before else since(translator.frames_with_faces, faces),
+            before,
         )
 
     def _open_sink(
