@@ -432,6 +432,13 @@ class GenerateOptions:
         bool, option("--captions/--no-captions", help="Labels and seed under each picture of a grid.")
     ] = True
     list_labels: Annotated[bool, option("--list-labels", help="List the labels of the model, and exit.")] = False
+    ray: Annotated[
+        str | None,
+        option(
+            metavar="ADDRESS|local",
+            help="Into a folder that all nodes see: spread the pictures over a Ray cluster (extra 'ray').",
+        ),
+    ] = None
     backend: Backend = "auto"
     threads: Threads = None
     strict: Strict = False
@@ -645,6 +652,13 @@ class EvaluateOptions:
         str | None, option(metavar="WIDTHxHEIGHT", help="Size of the generator's image; by default the model's own.")
     ] = None
     backend: Backend = "cpu"
+    ray: Annotated[
+        str | None,
+        option(
+            metavar="ADDRESS|local",
+            help="Spread the photos over a Ray cluster (extra 'ray'); clips and teachers stay here.",
+        ),
+    ] = None
     start: Annotated[bool, option("--start/--no-start", help="Measure how soon a first frame comes.")] = True
     value_range: Range = None
     output: Annotated[

@@ -18,7 +18,8 @@ from ..errors import EngineError, MediaError, OptionError
 from ..media.limits import allow
 from ..media.uri import SINKS, SOURCES, scheme_of
 from ..timing import StageTimes
-from . import cluster
+from . import cluster_work
+from .cluster import RayCluster
 from .inputs import PIPE, Input, Kind, Work, find_inputs, plan_outputs
 from .interrupt import INTERRUPTED, terminate_as_interrupt
 from .manifest import NAME, Manifest, parse_shard, settings_of, shard
@@ -46,7 +47,7 @@ def run(options: TranslateOptions) -> int:
     )
     with terminate_as_interrupt(), closing(worker):
         if options.ray is not None:
-            cluster.check(works)
+            cluster_work.check(works)
         elif single and not (options.manifest or options.resume or options.shard):
             done = worker.translate(works[0])
             _report([done], worker, worker.times)
@@ -143,8 +144,10 @@ class _Many:
         progress = FrameProgress(self._console, len(todo), StageTimes(), quiet=self._options.quiet, what="files")
         if not todo:
             return
-        assert self._options.ray is not None
-        with cluster.RayCluster(self._options.ray, self._options) as ray, progress:
+        options = self._options
+        assert options.ray is not None
+        ray = RayCluster(options.ray, backend=options.backend, threads=options.threads, jobs=options.jobs)
+        with ray, progress:
             for tried in range(self._options.retries + 1):
                 last = tried == self._options.retries
                 given = []
@@ -153,7 +156,7 @@ class _Many:
                     given.append((work, self._manifest.may_replace(work) or not os.path.lexists(work.output)))
                     self._manifest.begin(work)
                 todo = []
-                for one in ray.translate(given):
+                for one in cluster_work.translate(ray, options, given):
                     if one.status == "failed":
                         _complain(str(one.error) + ("" if last else " Trying again."))
                         if not last:
