@@ -221,8 +221,8 @@ class TranslateOptions:
         str | None,
         option(
             metavar="TIME",
-            help="Long videos: a kill costs at most about this much of the video (60, 10:00); --resume goes on. What "
-            "is done is kept in OUT.segments/ until the end.",
+            help="Long videos: a kill costs at most about this much of the video (60, 10:00); --resume continues. "
+            "What is done is kept in OUT.segments/ until the end.",
         ),
     ] = None
     codec: Annotated[
@@ -452,6 +452,13 @@ class GenerateOptions:
         bool, option("--captions/--no-captions", help="Labels and seed under each picture of a grid.")
     ] = True
     list_labels: Annotated[bool, option("--list-labels", help="List the labels of the model, and exit.")] = False
+    ray: Annotated[
+        str | None,
+        option(
+            metavar="ADDRESS|local",
+            help="Into a folder that all nodes see: spread the pictures over a Ray cluster (extra 'ray').",
+        ),
+    ] = None
     backend: Backend = "auto"
     threads: Threads = None
     strict: Strict = False
@@ -674,6 +681,13 @@ class EvaluateOptions:
         str | None, option(metavar="WIDTHxHEIGHT", help="Size of the generator's image; by default the model's own.")
     ] = None
     backend: Backend = "cpu"
+    ray: Annotated[
+        str | None,
+        option(
+            metavar="ADDRESS|local",
+            help="Spread the photos over a Ray cluster (extra 'ray'); clips and teachers stay here.",
+        ),
+    ] = None
     start: Annotated[bool, option("--start/--no-start", help="Measure how soon a first frame comes.")] = True
     value_range: Range = None
     output: Annotated[

@@ -52,6 +52,8 @@ class Done:
     """Frames in which a face was changed; None for models of whole frames."""
     on_device: bool = False
     """Whether frames stayed in the GPU's memory from the decoder on."""
+    before: int = 0
+    """How many of the frames an earlier run made."""
 
     @property
     def status(self) -> str:
@@ -191,6 +193,7 @@ class Worker:
             None if report.error is None else str(report.error),
             None if before else since(translator.frames_with_faces, faces),
             session.on_device,
+            before,
         )
 
     def _open_sink(
