@@ -276,6 +276,7 @@ class Worker:
                     frame_size=frame_size,
                     batch=options.batch,
                     device=options.device,
+                    streams=options.streams,
                 )
             self._translator.times = self.times
             self._new = True

@@ -91,6 +91,7 @@ class FunctionNetwork:
     ) -> None:
         self.fake, self.function, self.outputs, self.dtype = fake, function, outputs, dtype
         self.capturable = capturable
+        self.name, self.concurrent = "function", True
         self.bound: list[tuple[tuple[int, ...], ...]] = []
 
     def bind_device(self, device: Device, shapes: tuple[tuple[int, ...], ...]) -> FunctionBinding:
@@ -274,6 +275,40 @@ def test_with_several_in_flight_copies_have_their_own_streams() -> None:
     assert made["cuGraphLaunch"] == 12  # upload, network, download
     assert made["cuStreamWaitEvent"] == 8
     assert not {name for name in made if "Alloc" in name or "Create" in name}
+
+
+@pytest.mark.parametrize("capturable", [True, False])
+@pytest.mark.parametrize(("streams", "in_flight", "batch"), [(2, 1, 1), (3, 4, 1), (2, 2, 3)])
+def test_networks_beside_each_other(streams: int, in_flight: int, batch: int, capturable: bool) -> None:
+    """Each frame has a stream for itself, from the upload to the download, and the networks' memory is their own."""
+    record = spec(attributes=AttributeInput(names=("brighter", "darker")))
+    fake = FakeCuda()
+    network = FunctionNetwork(fake, shifted_each, capturable=capturable)
+    pipeline = make(network, FRAMINGS["crop"], record, streams=streams, in_flight=in_flight, batch=batch)
+    assert pipeline.in_flight == max(streams, in_flight)
+    pipeline.warm_up((51, 67))
+    assert len(network.bound) == streams
+    given = frames("yuv420p", (51, 67), 9)
+    vector = np.array([[0.5, 0.25]], np.float32)
+    for _ in range(2):
+        before = fake.calls.copy()
+        for frame, answer in zip(given, pipeline.stream(given, vector), strict=True):
+            assert_same(answer, on_cpu(shifted, frame, FRAMINGS["crop"], record, vector))
+    assert len(network.bound) == streams and not (fake.calls - before)["cuStreamWaitEvent"]
+    arrays = [pipeline.device.upload(plane.copy()) for plane in given[0].planes]
+    pipeline.on_device(arrays, "yuv420p", look=pipeline.look(vector))
+    expected = on_cpu(shifted, given[0], FRAMINGS["crop"], record, vector)
+    for array, plane in zip(arrays, expected.planes, strict=True):
+        assert np.array_equal(pipeline.device.download(array), plane)
+
+
+def test_a_library_with_one_stream_is_named() -> None:
+    network = FunctionNetwork(FakeCuda(), negative)
+    network.concurrent = False
+    with pytest.raises(OptionError, match="streams: got 2; function runs on one"):
+        make(network, streams=2)
+    with pytest.raises(OptionError, match="streams: got 0, expected at least 1"):
+        make(network, streams=0)
 
 
 def test_answers_come_as_soon_as_the_flight_is_full() -> None:
@@ -462,8 +497,9 @@ def test_pyav_gives_and_takes_frames_without_a_copy(monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.parametrize(("in_flight", "batch"), [(1, 1), (3, 1), (1, 3), (2, 3)])
+@pytest.mark.parametrize("streams", [1, 2])
 def test_frames_that_a_decoder_left_on_the_gpu_stay_there(
-    monkeypatch: pytest.MonkeyPatch, in_flight: int, batch: int
+    monkeypatch: pytest.MonkeyPatch, in_flight: int, batch: int, streams: int
 ) -> None:
     """Memory of the host stands for libav's on the GPU; the fake does work as late as it may."""
     if not KEEPS_PICTURES:
@@ -471,7 +507,9 @@ def test_frames_that_a_decoder_left_on_the_gpu_stay_there(
     monkeypatch.setattr(Device, "kind", dlpack.CPU)
     record = spec(attributes=AttributeInput(names=("brighter", "darker")))
     fake = FakeCuda()
-    pipeline = make(FunctionNetwork(fake, shifted_each), FRAMINGS["crop"], record, in_flight=in_flight, batch=batch)
+    pipeline = make(
+        FunctionNetwork(fake, shifted_each), FRAMINGS["crop"], record, in_flight=in_flight, batch=batch, streams=streams
+    )
     given = frames("nv12", (48, 64), 8)
     decoded = [
         av_frames.DeviceFrame(
@@ -502,7 +540,8 @@ def test_frames_that_a_decoder_left_on_the_gpu_stay_there(
     del answers, answer, luma, chroma
     gc.collect()
     plain = Look(looks[0].attributes)
-    pipeline.start([Item(decoded[0], plain)]).finish()
+    for original in decoded[:2]:
+        pipeline.start([Item(original, plain)]).finish()
     before, live = fake.calls.copy(), fake.live
     for original in decoded:
         pipeline.start([Item(original, plain)]).finish()
