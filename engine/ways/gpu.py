@@ -31,11 +31,14 @@ from ..spec import GeneratorSpec
 from ..timing import StageTimes
 from .base import Done, Item, Look, Pending, Way
 from .gpu_geometry import MOST_BLOCKS, Geometry, Place, Strength
+from .lent import Loan, lendable, lent
 
 if TYPE_CHECKING:
     from .gpu_pictures import DevicePictures
 
 Step = Callable[[], None]
+MOST_LENT = 8
+"""Results over lent memory, beside those in flight; of more, each is copied. A stream's queues hold fewer."""
 Key = tuple[PixelFormat, tuple[int, int], Color]
 Shapes = tuple[tuple[int, ...], ...]
 
@@ -184,6 +187,13 @@ class FramePipeline:
                             np.copyto(row, _vector(item.look), casting="same_kind")
                     for step in slot.steps:
                         step()
+                    give_back = _bind(route.slots.append, slot)
+                    if route.may_lend and all(lendable(frame) for frame in frames):
+                        loan = Loan(give_back)
+                        results = [frames[0]] * len(frames)
+                        for views, index in zip(slot.views, rows, strict=False):
+                            results[index] = lent(frames[index], views, loan)
+                        return self._fly(_Flight(self, slot.done, results, release=None))
                     # While the GPU works: all that it does not change.
                     results = [frame.copy() for frame in frames]
                 except BaseException:
@@ -195,7 +205,7 @@ class FramePipeline:
                     for theirs, ours in zip(geometry.views(results[index].planes), views, strict=True):
                         np.copyto(theirs, ours)
 
-            return self._fly(_Flight(self, slot.done, results, _bind(route.slots.append, slot), download))
+            return self._fly(_Flight(self, slot.done, results, give_back, download))
 
     def _is_here(self, frame: Frame) -> bool:
         """Whether a frame is in this GPU's memory."""
@@ -262,8 +272,10 @@ class FramePipeline:
             if flight.download is not None:
                 with self.times.measure("download", count):
                     flight.download()
-            flight.release()
-            return flight.results
+            if flight.release is not None:
+                flight.release()
+            results, flight.results = flight.results, []
+            return results
 
     def _drop(self, flight: _Flight) -> None:
         with self._lock:
@@ -276,7 +288,9 @@ class FramePipeline:
             except EngineError:  # the one that stopped the stream is on its way to the user
                 self._abandon()
             else:
-                flight.release()
+                flight.results = []
+                if flight.release is not None:
+                    flight.release()
 
     def on_device(
         self,
@@ -377,7 +391,7 @@ class FramePipeline:
         """What frames of these kinds, in these rows, need to share an inference."""
         route = self._routes.get(kinds)
         if route is None:
-            route = _Route(tuple(self._geometry_of(kind) for kind in kinds))
+            route = _Route(tuple(self._geometry_of(kind) for kind in kinds), self.in_flight)
             if len({geometry.size for geometry in route.geometries}) > 1:
                 raise ShapeError(
                     "got frames that the network sees in several sizes, expected one size. Group them by key()."
@@ -427,6 +441,7 @@ class FramePipeline:
 
     def _make_slot(self, route: _Route) -> _Slot:
         device, geometries = self.device, route.geometries
+        route.made += 1
         batch, stream = len(geometries), self._next_stream()
         up, down = self._copies or (stream, stream)
         network = self._network_for(geometries[0].size, batch, stream)
@@ -619,11 +634,20 @@ class _Slot(NamedTuple):
 class _Route:
     """What frames need that share an inference, each of one size, format and colour."""
 
-    def __init__(self, geometries: tuple[Geometry, ...]) -> None:
+    def __init__(self, geometries: tuple[Geometry, ...], in_flight: int) -> None:
         self.geometries = geometries
         """By row; those that no frame takes are filled up."""
         self.slots: deque[_Slot] = deque()
         """Those that are free."""
+        self.made = 0
+        """All of them, lent ones too."""
+        self._whole = all(geometry.whole for geometry in geometries)
+        self._most = in_flight + MOST_LENT
+
+    @property
+    def may_lend(self) -> bool:
+        """Whether results may be the memory that they are downloaded into: it holds all of them, and not too many."""
+        return self._whole and self.made - len(self.slots) <= self._most
 
 
 class _Flight:
@@ -634,7 +658,7 @@ class _Flight:
         way: FramePipeline,
         done: Event,
         results: list[Frame],
-        release: Step,
+        release: Step | None,
         download: Step | None = None,
         held: object = None,
     ) -> None:
@@ -642,9 +666,9 @@ class _Flight:
         self.done = done
         self.results = results
         self.release = release
-        """Gives back what it works with."""
+        """Gives back what it works with; None: the results do, when nobody needs them any more."""
         self.download = download
-        """Brings the answers into the results; None: they are made there."""
+        """Copies the answers into the results; None: they are made there."""
         self._held = held
         """What the GPU reads meanwhile."""
 
