@@ -277,6 +277,10 @@ class TranslateOptions:
             "must have a free batch dimension.",
         ),
     ] = None
+    streams: Annotated[
+        int | None,
+        option(min=1, help="Networks that run beside each other on a GPU (TensorRT); more frames per second if small."),
+    ] = None
     encoder_threads: Annotated[int | None, option(min=1, max=MOST_THREADS, help="Threads of the encoder.")] = None
     decoder_threads: Annotated[int | None, option(min=1, max=MOST_THREADS, help="Threads of the decoder.")] = None
     spin: Annotated[

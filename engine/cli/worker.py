@@ -285,6 +285,7 @@ class Worker:
                     frame_size=frame_size,
                     batch=options.batch,
                     device=options.device,
+                    streams=options.streams,
                     warm=False,
                 )
             self._translator.times = self.times

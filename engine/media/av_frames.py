@@ -169,6 +169,18 @@ def plane_views(picture: av.VideoFrame, format: PixelFormat, *, writable: bool =
     return tuple(views)
 
 
+LENDS = ("yuv420p", "nv12") if hasattr(av.VideoFrame, "from_dlpack") else ()
+"""Pixel formats of which libav takes a picture over memory of others."""
+
+
+def picture_over(planes: Planes, like: av.VideoFrame) -> av.VideoFrame:
+    """A picture over arrays, without a copy, with tags and duration of another of the same format (:data:`LENDS`)."""
+    picture = av.VideoFrame.from_dlpack(planes, like.format.name)
+    copy_tags(like, picture)
+    picture.duration = like.duration
+    return picture
+
+
 def copy_tags(source: av.VideoFrame, target: av.VideoFrame) -> None:
     target.colorspace, target.color_range = source.colorspace, source.color_range
     target.color_primaries, target.color_trc = source.color_primaries, source.color_trc
