@@ -150,6 +150,7 @@ class WebServer:
 
     def close(self) -> None:
         """Close every connection and stop."""
+        self._pictures.refuse()
         self._server.should_exit = True
         if self._thread.ident is not None:
             self._thread.join(5.0)

@@ -13,6 +13,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import onnxruntime
 import pytest
@@ -40,6 +41,8 @@ from ganlens.engine.errors import (
     OptionError,
     ShapeError,
 )
+from ganlens.engine.media import av_frames
+from ganlens.engine.media.file.hardware import KEEPS_PICTURES
 from ganlens.engine.spec import AttributeInput, ImageOutput, SizeRule
 from ganlens.engine.ways import gpu as pipeline
 from ganlens.engine.ways import opening
@@ -438,7 +441,6 @@ class HardwarePlane:
 
 def test_pyav_gives_and_takes_frames_without_a_copy(monkeypatch: pytest.MonkeyPatch) -> None:
     """The example of docs/gpu.md, on memory of the host, which is what the fake GPU's is."""
-    av = pytest.importorskip("av")
     monkeypatch.setattr(Device, "kind", dlpack.CPU)
     fake = FakeCuda()
     pipeline = make(FunctionNetwork(fake, negative))
@@ -457,6 +459,74 @@ def test_pyav_gives_and_takes_frames_without_a_copy(monkeypatch: pytest.MonkeyPa
     assert [plane.buffer_ptr for plane in encoded.planes] == [plane.buffer_ptr for plane in decoded.planes]
     expected = on_cpu(negative, frame, Framing(), spec())
     assert np.array_equal(encoded.to_ndarray(), np.concatenate([plane.reshape(-1, 64) for plane in expected.planes]))
+
+
+@pytest.mark.parametrize(("in_flight", "batch"), [(1, 1), (3, 1), (1, 3), (2, 3)])
+def test_frames_that_a_decoder_left_on_the_gpu_stay_there(
+    monkeypatch: pytest.MonkeyPatch, in_flight: int, batch: int
+) -> None:
+    """Memory of the host stands for libav's on the GPU; the fake does work as late as it may."""
+    if not KEEPS_PICTURES:
+        pytest.skip("this PyAV cannot leave pictures in the GPU's memory")
+    monkeypatch.setattr(Device, "kind", dlpack.CPU)
+    record = spec(attributes=AttributeInput(names=("brighter", "darker")))
+    fake = FakeCuda()
+    pipeline = make(FunctionNetwork(fake, shifted_each), FRAMINGS["crop"], record, in_flight=in_flight, batch=batch)
+    given = frames("nv12", (48, 64), 8)
+    decoded = [
+        av_frames.DeviceFrame(
+            av.VideoFrame.from_ndarray(np.concatenate([plane.reshape(-1, 64) for plane in frame.planes]), "nv12"),
+            frame.color,
+            frame.time,
+        )
+        for frame in given
+    ]
+    looks = [Look(np.array([[n // 3 / 4, 0.25]], np.float32), 1 - n / 16, (n % 3) / 2) for n in range(8)]
+    at = iter(looks)
+    lease, steps = Lease(pipeline), Looks({})
+    steps.at = lambda way: next(at)  # type: ignore[method-assign]
+    answers = []
+    for answer in translated(decoded, lambda: lease, steps):
+        assert isinstance(answer, av_frames.DeviceFrame)
+        answers.append(answer)
+    for frame, original, look, answer in zip(given, decoded, looks, answers, strict=True):
+        expected = on_cpu(
+            shifted_each, frame, FRAMINGS["crop"], record, look.attributes, opacity=look.opacity, detail=look.detail
+        )
+        assert_same(answer, expected)
+        assert_same(original, frame)
+        luma, chroma = answer.device_picture.planes
+        assert chroma.buffer_ptr - luma.buffer_ptr == 48 * luma.line_size, "where NVENC looks for it"
+    assert pipeline.frames_on_gpu == 0 and not fake.calls["cuMemcpyDtoHAsync"]
+    # Pictures that nobody needs any more are used again.
+    del answers, answer, luma, chroma
+    gc.collect()
+    plain = Look(looks[0].attributes)
+    pipeline.start([Item(decoded[0], plain)]).finish()
+    before, live = fake.calls.copy(), fake.live
+    for original in decoded:
+        pipeline.start([Item(original, plain)]).finish()
+    assert not (fake.calls - before)["cuMemAlloc"] and fake.live == live
+    pipeline.start([Item(decoded[0], plain)]).drop()
+    pipeline.close()
+
+
+def test_frames_on_and_off_the_gpu_share_no_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where NVDEC gives up in the middle of a file, and libav goes on in software."""
+    if not KEEPS_PICTURES:
+        pytest.skip("this PyAV cannot leave pictures in the GPU's memory")
+    monkeypatch.setattr(Device, "kind", dlpack.CPU)
+    pipeline = make(FunctionNetwork(FakeCuda(), negative), batch=3)
+    given = frames("nv12", (48, 64), 7)
+    mixed: list[Frame] = list(given)
+    for index in (0, 1, 4):
+        rows = np.concatenate([plane.reshape(-1, 64) for plane in given[index].planes])
+        picture = av.VideoFrame.from_ndarray(rows, "nv12")
+        mixed[index] = av_frames.DeviceFrame(picture, given[index].color, given[index].time)
+    answers = list(pipeline.stream(mixed))
+    assert [isinstance(answer, av_frames.DeviceFrame) for answer in answers] == [n in (0, 1, 4) for n in range(7)]
+    for frame, answer in zip(given, answers, strict=True):
+        assert_same(answer, on_cpu(negative, frame, Framing(), spec()))
 
 
 def test_wrong_planes_on_the_gpu_are_named() -> None:
@@ -608,9 +678,19 @@ def test_a_run_of_several_frames_is_one_launch() -> None:
     pipeline = make(FunctionNetwork(fake, negative), batch=4)
     given = frames("yuv420p", (48, 64), 12)
     list(pipeline.stream(given[:4]))
+    assert fake.launched == {"prepare_float32": 2, "compose_float32": 2}, "one for the batch, twice: tried and recorded"
     before, live = fake.calls.copy(), fake.live
     assert len(list(pipeline.stream(given[4:]))) == 8
     assert (fake.calls - before)["cuGraphLaunch"] == 2 and fake.live == live
+
+
+def test_more_frames_than_one_launch_takes() -> None:
+    fake = FakeCuda()
+    pipeline = make(FunctionNetwork(fake, negative), batch=19)
+    given = frames("yuv420p", (48, 64), 19)
+    for frame, answer in zip(given, pipeline.stream(given), strict=True):
+        assert_same(answer, on_cpu(negative, frame, Framing(), spec()))
+    assert fake.launched == {"prepare_float32": 4, "compose_float32": 4}
 
 
 @pytest.mark.parametrize(("in_flight", "batch"), [(1, 1), (3, 1), (1, 3), (2, 3)])
