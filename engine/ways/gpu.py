@@ -94,7 +94,7 @@ class FramePipeline:
         self._spin = spin
         self._module = load_kernels(device)
         self._streams = deque(device.stream() for _ in range(streams))
-        """Of the networks; the first one is the next frame's."""
+        """Slots of the networks; the first one is the next frame's."""
         self._copies = (device.stream(), device.stream()) if in_flight > streams == 1 else None
         """For uploads and downloads; None: those of a frame are on its network's stream."""
         self._geometries: OrderedDict[Key, Geometry] = OrderedDict()
@@ -666,7 +666,7 @@ class _Flight:
         self.done = done
         self.results = results
         self.release = release
-        """Gives back what it works with; None: the results do, when nobody needs them any more."""
+        """Gives back what it works with; None: the results do, when they are no longer referenced."""
         self.download = download
         """Copies the answers into the results; None: they are made there."""
         self._held = held

@@ -1,4 +1,4 @@
-"""Frames over memory that a way lends, and gets back when nobody needs them any more."""
+"""Frames over memory that a way lends, and gets back when they are no longer referenced."""
 
 from __future__ import annotations
 
