@@ -94,7 +94,7 @@ class FramePipeline:
         self._spin = spin
         self._module = load_kernels(device)
         self._streams = deque(device.stream() for _ in range(streams))
-        """Slots of the networks; the first one is the next frame's."""
+        """Streams of the networks; the first one is the next frame's."""
         self._copies = (device.stream(), device.stream()) if in_flight > streams == 1 else None
         """For uploads and downloads; None: those of a frame are on its network's stream."""
         self._geometries: OrderedDict[Key, Geometry] = OrderedDict()
