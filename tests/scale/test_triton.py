@@ -5,10 +5,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 import threading
+import urllib.error
+import urllib.request
 from fractions import Fraction
 from pathlib import Path
 
@@ -214,3 +217,12 @@ def test_live_says_that_no_server_is_there(tmp_path):
     command = [*ENGINE, "live", "in.mp4", "-m", "starry", "--no-web", "--backend", address, "-o", "out.mkv"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert "does not answer as a Triton server" in done.stderr, done.stderr
+
+
+def test_a_wrong_shape_is_a_bad_request_of_http(server):
+    content = {"name": "image", "shape": [5, 3], "datatype": "UINT8", "data": [0] * 15}
+    address = f"http://127.0.0.1:{server.http}/v2/models/starry/infer"
+    request = urllib.request.Request(address, json.dumps({"inputs": [content]}).encode(), method="POST")
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        urllib.request.urlopen(request, timeout=60)
+    assert caught.value.code == 400 and b"unexpected shape" in caught.value.read()
