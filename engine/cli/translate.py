@@ -168,7 +168,7 @@ class _Many:
                     return
 
     def _progress(self, times: StageTimes) -> InputsProgress:
-        """Of all inputs together."""
+        """The progress of all inputs together."""
         options, todo = self._options, self._todo
         quiet = options.quiet or (len(todo) < 2 and not any(work.input.kind == "video" for work in todo))
         expected = {} if quiet else {work.output: self._worker.expected_frames(work.input) for work in todo}

@@ -151,7 +151,7 @@ class _Segments(VideoSink):
     ) -> None:
         self._folder, self._length = folder, length
         self.number = number
-        """Of the segment that is being written; after the end, how many there are."""
+        """Which segment is being written; after the end, how many there are."""
         self.closed = False
         self.repeated: bool | None = None
         """Whether frames that were encoded again came out as before; None: there were none."""
