@@ -23,7 +23,7 @@ import numpy as np
 
 from .controls import Controls, Settings
 from .errors import MediaError, ShapeError
-from .media.base import FrameFormat, FrameSink, FrameSource
+from .media.base import DeviceSource, FrameFormat, FrameSink, FrameSource
 from .pixels.frame import Frame, side_by_side
 from .threads import Counts, Policy, Writer, prefetch
 from .timing import StageSummary, StageTimes
@@ -95,8 +95,8 @@ class Session:
         self.source = source
         self.translator = translator
         self.sink = sink
-        self.controls = controls or Controls()
-        self.times = times or (translator.times if translator is not None else StageTimes())
+        self.controls: Controls = controls or Controls()
+        self.times: StageTimes = times or (translator.times if translator is not None else StageTimes())
         self._measured = times is None
         self._on_frame = on_frame
         self._frames = 0
@@ -111,6 +111,15 @@ class Session:
         self._side = start.compare == "side"
         self._keep = self._side or start.compare == "split" or controls is not None
         """Whether originals are kept until their translation is shown: they may be asked for at any moment."""
+        gpu: int | None = getattr(translator, "frames_on_gpu", None)
+        self.on_device = (
+            gpu is not None
+            and start.compare == "off"
+            and not start.mirror
+            and isinstance(source, DeviceSource)
+            and source.keep_on_device(gpu)
+        )
+        """Whether frames stay in the GPU's memory, from the decoder on."""
 
     @property
     def frames(self) -> int:

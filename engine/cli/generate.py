@@ -26,6 +26,7 @@ from ..session import Session
 from ..spec import GeneratorSpec
 from .cluster import RayCluster
 from .cluster_work import generate
+from .console import make_console
 from .interrupt import INTERRUPTED, terminate_as_interrupt
 from .options import GenerateOptions
 from .progress import FrameProgress, plan_progress
@@ -70,10 +71,10 @@ def run(job: GenerateOptions) -> int:
         raise OptionError(f"--ray makes one file of each picture; expected a folder, got -o {output}: -o pictures/")
     if kind != "grid" and not job.captions:
         raise OptionError(f"--no-captions goes with a grid of pictures, not with {output}. Leave it out.")
-    console = Console(stderr=True, quiet=job.quiet, highlight=False)
+    console = make_console(stderr=True, quiet=job.quiet)
     with (
         terminate_as_interrupt(),
-        plan_progress(Console(stderr=True, quiet=job.quiet, highlight=False), quiet=job.quiet),
+        plan_progress(make_console(stderr=True, quiet=job.quiet), quiet=job.quiet),
         Generator.open(
             job.model,
             backend=job.backend,

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import MediaError, OptionError, reason
-from ..files import replace_file
+from ..files import read_json, replace_file
 from ..media.base import FrameFormat, FrameSink, FrameSource
 from ..media.file.segments import SegmentedSink, check_output, count_kept, is_cut_off
 from ..media.file.source import VideoSource
@@ -121,7 +121,7 @@ class SegmentWorker(Worker):
 
 def _settings_in(folder: Path) -> Any:
     try:
-        settings = json.loads((folder / SETTINGS).read_text())
+        settings = read_json(folder / SETTINGS)
     except (OSError, ValueError):
         return None
     return settings if isinstance(settings, dict) and settings.get("schema") == SCHEMA else None

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from ..errors import EngineError, MediaError, OptionError
@@ -20,6 +19,7 @@ from ..media.uri import SINKS, SOURCES, scheme_of
 from ..timing import StageTimes
 from . import cluster_work
 from .cluster import RayCluster
+from .console import make_console
 from .inputs import PIPE, Input, Kind, Work, find_inputs, plan_outputs
 from .interrupt import INTERRUPTED, terminate_as_interrupt
 from .manifest import NAME, Manifest, parse_shard, settings_of, shard
@@ -249,7 +249,7 @@ def _in_process(work: Work, may_replace: bool) -> Done:
 
 def _complain(problem: str) -> None:
     """An error after which the work goes on; said even if quiet."""
-    Console(stderr=True, highlight=False).print(f"error: {problem}", markup=False, soft_wrap=True)
+    make_console(stderr=True).print(f"error: {problem}", markup=False, soft_wrap=True)
 
 
 def _report(done: Sequence[Done], worker: Worker, times: StageTimes | None, *, skipped: int = 0) -> None:
@@ -281,7 +281,7 @@ def _report(done: Sequence[Done], worker: Worker, times: StageTimes | None, *, s
         if each.error is not None and each.frames:
             _complain(f"{each.error} The {each.frames} frames before it are kept.")
     stages = times.summary() if times is not None else {}
-    if stages:
+    if stages and options.verbose:
         console.print(_stage_table(stages))
     single = len(done) == 1 and not skipped
     output = done[0].work.output if single else _common_folder([each.work.output for each in done])
@@ -290,8 +290,9 @@ def _report(done: Sequence[Done], worker: Worker, times: StageTimes | None, *, s
     backend = worker.translator.backend if worker.translator is not None else None
     where = f" on {backend.name}" if backend is not None else ""
     if frames or single:
+        counted = f"{frames} {what.removesuffix('s') if frames == 1 else what}"
         console.print(
-            f"{frames} {what}{files} in {seconds:.1f} s ({fps:.1f} {rate}){where}: {output}",
+            f"{counted}{files} in {seconds:.1f} s ({fps:.1f} {rate}){where}: {output}",
             soft_wrap=True,
             markup=False,
         )

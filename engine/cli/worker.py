@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from ..controls import Controls
 from ..cpu_budget import ThreadBudget
 from ..errors import MediaError, OptionError
@@ -29,6 +27,7 @@ from ..session import Session, output_format
 from ..spec import GeneratorSpec
 from ..timing import StageTimes
 from ..translator import Translator
+from .console import make_console
 from .inputs import PIPE, Input, Work
 from .options import TranslateOptions
 from .parse import parse_raw, parse_region, parse_size, parse_time
@@ -52,6 +51,8 @@ class Done:
     error: str | None = None
     faces: int | None = None
     """Frames in which a face was changed; None for models of whole frames."""
+    on_device: bool = False
+    """Whether frames stayed in the GPU's memory from the decoder on."""
     before: int = 0
     """How many of the frames an earlier run made."""
 
@@ -72,6 +73,7 @@ class Done:
             "seconds": self.seconds,
             "decoder": self.decoder,
             "encoder": self.encoder,
+            "on_device": self.on_device,
             "notes": list(self.notes),
             "error": self.error,
         }
@@ -103,7 +105,7 @@ class Worker:
         self.times = StageTimes()
         self.quiet = quiet or options.quiet
         self._alone = alone
-        self.console = Console(stderr=True, quiet=self.quiet, highlight=False)
+        self.console = make_console(stderr=True, quiet=self.quiet)
         self.start = None if options.start is None else parse_time("--start", options.start)
         self.duration = None if options.duration is None else parse_time("--duration", options.duration, positive=True)
         self.value_range = parse_value_range(options.value_range) if options.value_range else None
@@ -169,6 +171,8 @@ class Worker:
             assert shown is not None
             shown.skip(before)
             session = Session(source, translator, sink, controls, on_frame=lambda _: shown.advance(), before=before)
+            if session.on_device and self.options.verbose:
+                self.console.print("frames stay in the GPU's memory after nvdec", style="dim")
             try:
                 with own or nullcontext():
                     report = session.run()
@@ -188,6 +192,7 @@ class Worker:
             report.stopped,
             None if report.error is None else str(report.error),
             None if before else since(translator.frames_with_faces, faces),
+            session.on_device,
             before,
         )
 
@@ -251,6 +256,7 @@ class Worker:
             "hints": {
                 "threads": self.budget.decoder,
                 "decoder": options.decoder,
+                "device": options.device or 0,
                 "hdr": options.hdr,
                 "on_error": options.on_error,
             },
@@ -268,6 +274,7 @@ class Worker:
                 "preset": options.preset,
                 "threads": self.budget.encoder,
                 "encoder": options.encoder,
+                "device": options.device or 0,
                 "overwrite": overwrite,
             },
         }
@@ -290,6 +297,8 @@ class Worker:
                     frame_size=frame_size,
                     batch=options.batch,
                     device=options.device,
+                    streams=options.streams,
+                    warm=False,
                 )
             self._translator.times = self.times
             self._new = True
