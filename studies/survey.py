@@ -165,7 +165,7 @@ class Found(NamedTuple):
 
     points: Mapping[str, Sequence[Cell]]
     pictures: Mapping[str, Summary]
-    """Of the study of pictures; empty if there is no result."""
+    """Result of the study of pictures; empty if there is no result."""
 
     def of(self, name: str, figure: str) -> list[float]:
         """A figure of the cells of one name, a value for each seed."""

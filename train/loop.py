@@ -28,6 +28,7 @@ from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 
+from ganlens.engine.cli.console import make_console
 from ganlens.engine.errors import TrainingError
 from ganlens.engine.spec import AttributeInput, GeneratorSpec
 
@@ -82,7 +83,7 @@ class Trainer:
 
     def __init__(self, config: TrainConfig, *, resume: bool = False, console: Console | None = None) -> None:
         self.config = config
-        self.console = console or Console(stderr=True)
+        self.console = console or make_console(stderr=True, highlight=True)
         if config.threads:
             torch.set_num_threads(config.threads)
         self.accelerator = make_accelerator(config.precision, config.track)

@@ -36,7 +36,7 @@ def image_to_image_spec(config: TrainConfig, name: str) -> GeneratorSpec:
     whole = max(SMALLEST_PX, round(config.resize_px / multiple) * multiple)
     return GeneratorSpec(
         name=name,
-        architecture="paired" if config.method == "paired" else "cyclegan",
+        architecture=config.method if config.method in ("paired", "perceptual") else "cyclegan",
         tier=config.tier,
         options=network_options(config),
         size=SizeRule(multiple_of=multiple, minimum=SMALLEST_PX, preferred=(whole, whole)),

@@ -23,6 +23,9 @@ Positive = Annotated[int, Field(gt=0)]
 
 Weight = Annotated[float, Field(ge=0)]
 
+MOST_WORKERS, MOST_THREADS = 256, 1024
+"""More are a mistake, and would take the processes or the memory of the whole machine."""
+
 RealTimeOnly = With("tier", ("nano", "mobile", "light", "edge"))
 
 NoMobileTier = NotWith("tier", ("stargan", "growing"))
@@ -31,7 +34,7 @@ NoMobileTier = NotWith("tier", ("stargan", "growing"))
 class TrainConfig(BaseModel):
     """What every method shares: length, optimiser, data handling, records. The descriptions are the command's help."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="forbid")
     metrics_hint: ClassVar[str] = ""
     """How else there would be something to measure."""
     without_effect: ClassVar[frozenset[str]] = frozenset()
@@ -74,7 +77,7 @@ class TrainConfig(BaseModel):
     )
     flip: bool = Field(True, description="Mirror pictures with a probability of one half.")
     batch: Positive = Field(1, description="Batch size: pictures per domain and step, in each process.")
-    workers: Annotated[int, Field(ge=0), MayChange] = Field(
+    workers: Annotated[int, Field(ge=0, le=MOST_WORKERS), MayChange] = Field(
         0, description="Processes that load pictures; 0: load in the training process."
     )
     cache_mb: Annotated[int, Field(ge=0), MayChange] = Field(
@@ -102,7 +105,9 @@ class TrainConfig(BaseModel):
     seed: int = Field(0, description="Seed of all random numbers.")
 
     precision: Literal["no", "fp16", "bf16"] = Field("no", description="Mixed precision: no, fp16 or bf16.")
-    threads: Annotated[int, Field(ge=0), MayChange] = Field(0, description="CPU threads; 0: PyTorch's choice.")
+    threads: Annotated[int, Field(ge=0, le=MOST_THREADS), MayChange] = Field(
+        0, description="CPU threads; 0: PyTorch's choice."
+    )
     memory_format: Annotated[Literal["auto", "contiguous", "channels_last"], MayChange] = Field(
         "auto",
         description="Layout of tensors: contiguous (NCHW) or channels_last; auto: the faster one, channels_last but "

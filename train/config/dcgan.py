@@ -16,7 +16,10 @@ OTHER_LOSSES = ("gan", "cgan", "wgan", "wgan-gp", "lsgan", "hinge", "attribute")
 
 
 class DCGANConfig(AttributeConfig, CriticConfig):
-    """DCGAN from noise, the common test bed of seven adversarial losses."""
+    """DCGAN from noise, with a choice of adversarial losses.
+
+    The common test bed for them: the networks are the same for all.
+    """
 
     method: Literal["dcgan"] = "dcgan"
     tier: Annotated[Literal["dcgan", "began"], NotWith("loss", OTHER_LOSSES)] = Field(  # type: ignore[assignment]

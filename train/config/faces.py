@@ -117,7 +117,10 @@ class AttributeConfig(FacesConfig):
 
 
 class ClassifierConfig(AttributeConfig):
-    """A classifier of attributes, trained on real faces; it judges editors and is never trained against."""
+    """A classifier of attributes, which judges edits.
+
+    It is trained on real faces, and no generator is trained against it.
+    """
 
     method: Literal["classifier"] = "classifier"
     without_effect = frozenset(

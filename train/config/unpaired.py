@@ -186,7 +186,10 @@ class CycleGANConfig(UnpairedConfig):
 
 
 class DistillConfig(UnpairedConfig):
-    """A real-time tier that learns from a trained teacher, on the same two folders."""
+    """A real-time tier that learns from a trained CycleGAN.
+
+    It is trained on the same two folders as its teacher.
+    """
 
     method: Literal["distill"] = "distill"
     teacher: Annotated[str, MayChange] = Field(

@@ -108,6 +108,7 @@ class _Loopback(_Output):
             stream.height, stream.width = size
             stream.pix_fmt = "yuv420p"
             stream.codec_context.time_base = 1 / rate
+            self._container.start_encoding()  # opens the device: what is wrong with it is said now
             self._stream = stream
             self._convert = Converter("yuv420p", size, matrix="bt601" if size[0] < 720 else "bt709", full_range=False)
             self._count = 0
