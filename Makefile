@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 export PIP_BUILD_CONSTRAINT := constraints.txt
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 SOURCES := pyproject.toml CMakeLists.txt constraints.txt $(shell find engine train export -type f -not -name '*.pyc' -not -name '*.so')
-PINNED_EXTRAS := cpu openvino faces live browser benchmark train export test lint docs
+PINNED_EXTRAS := cpu openvino faces live webrtc browser benchmark train export test lint docs
 DEMO_VIDEO := out/demo.mp4
 KERNEL_TESTS := tests/engine/pixels tests/engine/faces/test_warp.py
 
@@ -29,9 +29,9 @@ test-pythons: ## test-engine on every Python that is here (some six minutes each
 	packaging/test_pythons.sh
 
 test-live: $(VENV)/installed-test ## the page in Chromium and an RTSP server of GStreamer; what is missing is a failure
-	$(PIP) '.[browser]'
+	$(PIP) '.[browser,webrtc]'
 	REQUIRE_BROWSER=1 REQUIRE_RTSP=1 $(BIN)/python -m pytest tests/engine/live/test_page.py \
-	  tests/engine/live/test_page_failures.py tests/engine/live/test_streams.py
+	  tests/engine/live/test_page_failures.py tests/engine/live/test_webrtc.py tests/engine/live/test_streams.py
 
 lint: $(VENV)/installed-lint ## ruff, mypy --strict, clang-format
 	$(BIN)/ruff check .

@@ -78,6 +78,7 @@ class Session:
         on_frame: called with the number of frames so far after each frame that was handed to the sink.
         times: of a source that makes its frames itself, such as a walk; the sink's are added. None: the translator's,
             and the source's as stage "decode".
+        before: frames that the sink has from an earlier run, for the notes.
     """
 
     def __init__(
@@ -89,6 +90,7 @@ class Session:
         *,
         on_frame: Callable[[int], object] | None = None,
         times: StageTimes | None = None,
+        before: int = 0,
     ) -> None:
         self.source = source
         self.translator = translator
@@ -98,6 +100,7 @@ class Session:
         self._measured = times is None
         self._on_frame = on_frame
         self._frames = 0
+        self._before = before
         self._seconds = 0.0
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
@@ -155,13 +158,13 @@ class Session:
             raise
         notes = [*self.source.notes, *self.sink.notes, *getattr(self.translator, "notes", ())]
         if stopped:
-            notes.append(f"Stopped after {self._frames} frames; the output is finished there and plays.")
+            notes.append(f"Stopped after {self._before + self._frames} frames; the output is finished there and plays.")
         if self._counts.dropped:
             notes.append(
                 f"{self._counts.dropped} frames of the live source were dropped: it is faster than the translation. "
                 "A smaller --size or another --backend follows."
             )
-        notes += [f"{error} The {self._frames} frames before it are kept." for error in failures]
+        notes += [f"{error} The {self._before + self._frames} frames before it are kept." for error in failures]
         return Report(
             self._frames,
             self._seconds,

@@ -85,6 +85,7 @@ class Translator(SwappableWay):
         batch: int | None = None,
         device: int | None = None,
         streams: int | None = None,
+        warm: bool = True,
     ) -> Translator:
         """Open a shipped model by name, or a model file.
 
@@ -115,6 +116,8 @@ class Translator(SwappableWay):
                 GPU, or the CPU.
             streams: networks that run beside each other on the GPU (TensorRT), at least as many frames in flight: more
                 frames per second where one network does not fill it. None: one.
+            warm: run the network once, so that the first frame is no slower than the others. False: the first frame
+                is sooner; an error of the network shows there.
 
         Raises:
             ModelFileError, BackendUnavailable, OptionError: with the cure in the message.

@@ -23,6 +23,7 @@ from ..model.latents import read_latents
 from ..pixels.frame import Frame
 from ..session import Session
 from ..spec import GeneratorSpec
+from .console import make_console
 from .interrupt import INTERRUPTED, terminate_as_interrupt
 from .options import GenerateOptions
 from .progress import FrameProgress, plan_progress
@@ -65,10 +66,10 @@ def run(job: GenerateOptions) -> int:
                 raise OptionError(f"{option} needs a video as output ({', '.join(CONTAINERS)}); {output} is not one.")
     if kind != "grid" and not job.captions:
         raise OptionError(f"--no-captions goes with a grid of pictures, not with {output}. Leave it out.")
-    console = Console(stderr=True, quiet=job.quiet, highlight=False)
+    console = make_console(stderr=True, quiet=job.quiet)
     with (
         terminate_as_interrupt(),
-        plan_progress(Console(stderr=True, quiet=job.quiet, highlight=False), quiet=job.quiet),
+        plan_progress(make_console(stderr=True, quiet=job.quiet), quiet=job.quiet),
         Generator.open(
             job.model,
             backend=job.backend,

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from ..errors import EngineError, MediaError, OptionError
@@ -19,6 +18,7 @@ from ..media.limits import allow
 from ..media.uri import SINKS, SOURCES, scheme_of
 from ..timing import StageTimes
 from . import cluster
+from .console import make_console
 from .inputs import PIPE, Input, Kind, Work, find_inputs, plan_outputs
 from .interrupt import INTERRUPTED, terminate_as_interrupt
 from .manifest import NAME, Manifest, parse_shard, settings_of, shard
@@ -239,7 +239,7 @@ def _in_process(work: Work, may_replace: bool) -> Done:
 
 def _complain(problem: str) -> None:
     """An error after which the work goes on; said even if quiet."""
-    Console(stderr=True, highlight=False).print(f"error: {problem}", markup=False, soft_wrap=True)
+    make_console(stderr=True).print(f"error: {problem}", markup=False, soft_wrap=True)
 
 
 def _report(done: Sequence[Done], worker: Worker, times: StageTimes | None, *, skipped: int = 0) -> None:

@@ -106,7 +106,7 @@ class DeviceFrame(VideoFrame):
     ``device_picture``.
 
     Args:
-        picture: of the format "cuda" over NV12, upright, of even size, and finished: nobody waits for its content.
+        picture: of the format "cuda" over NV12, upright, of even size, and finished: there is no wait for its content.
         pool: for :meth:`copy`.
     """
 

@@ -16,7 +16,7 @@ class DevicePictures:
     """NV12 pictures, so that a stream allocates none per frame.
 
     One block of memory each, the chroma right below the luma with the same bytes from row to row: NVENC gets the
-    address of the luma alone. A block is free again when nobody refers to its picture any more, encoders included.
+    address of the luma alone. A block is free again when nothing refers to its picture any more, encoders included.
     """
 
     def __init__(self, device: Device) -> None:

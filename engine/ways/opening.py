@@ -43,6 +43,7 @@ class OpenOptions:
     batch: int | None = None
     device: int | None = None
     streams: int | None = None
+    warm: bool = True
 
 
 def open_way(model: str | Path | Model, options: OpenOptions) -> Way:
@@ -68,6 +69,7 @@ def open_way(model: str | Path | Model, options: OpenOptions) -> Way:
         "spin": options.spin,
         "batch": None if faces else batch,  # faces are any number; runs of one are always among them
         "device": options.device,
+        "warm": options.warm,
     }
     opened = open_backend(model, options.backend, strict=options.strict, **of_backend)
     try:

@@ -104,7 +104,7 @@ class FakeCuda:
         self._thread = threading.local()
         self.calls: Counter[str] = Counter()
         self.context_flags = 0
-        """Of the primary context."""
+        """Flags of the primary context."""
         self.elapsed_ms = 0.25
         """Between any two timed events."""
         self.launched: Counter[str] = Counter()

@@ -97,6 +97,11 @@ def training_accuracy(classifier: Classifier, image: Tensor, target: Tensor, nam
     return {"accuracy": right.mean()} | {f"accuracy/{name}": right[column] for column, name in enumerate(names)}
 
 
+def success(classifier: Classifier | None, image: Tensor, target: Tensor, names: Sequence[str]) -> dict[str, Tensor]:
+    """:func:`training_accuracy` of edits as a metric over time; nothing without a classifier."""
+    return {} if classifier is None else training_accuracy(classifier, image, target, names)
+
+
 def finish(config: ClassifierConfig) -> ClassifierRecord:
     """Measure a finished run's averaged classifier on the held-out faces, and write its file into the run folder.
 

@@ -116,7 +116,7 @@ class TensorRt(ModelBackend):
         if self._given:
             raise ShapeError(
                 f"got inputs of {' and '.join(map(str, shapes.values()))}; {self.title} takes "
-                f"{self._opened[0].record.profile}. Build one for them: engine build MODEL.onnx --opt HxW."
+                f"{self._opened[0].record.profile}. Build one for them: engine build MODEL.onnx --opt WIDTHxHEIGHT."
             )
         opened = self._from_cache(shapes) or _Opened(self._trt, self._cache, self._build(shapes), self._gpu)
         self._opened.append(opened)

@@ -52,6 +52,8 @@ JOIN_S = Fraction(1, 2)
 """Seconds that a clock must step back for what follows to be another recording."""
 MOST_SKIPPED = 0.05
 """Share of the frames that may be left out because they cannot be decoded."""
+TS_DISCONT = 0x0200
+"""AVFMT_TS_DISCONT: containers whose clocks begin anywhere and may jump."""
 _HDR = {int(ColorTrc.SMPTE2084): "PQ (HDR10)", int(ColorTrc.ARIB_STD_B67): "HLG"}
 
 
@@ -123,6 +125,7 @@ class VideoSource:
         self._kept = False  # whether frames stay in the GPU's memory
         self._container = open_input(self.path)
         self._fresh = True  # whether nothing was given yet
+        self._resumed: tuple[Fraction, int] | None = None
         try:
             self._open_stream()
             self.decoder = self._choose_decoder(decoder)
@@ -390,6 +393,15 @@ class VideoSource:
         problem.frame_number = self._given + 1
         return problem
 
+    def resume(self, time: Fraction, given: int) -> None:
+        """Begin later, as if the frames before had been given already; what is wanted stays the same.
+
+        Args:
+            time: of the first frame that is given, in seconds.
+            given: how many frames of the wanted part are before it.
+        """
+        self._resumed = (time, given)
+
     def __iter__(self) -> Iterator[VideoFrame]:
         """Frames from the start of the wanted part; each call begins again."""
         begin, end = self._trim or (None, None)
@@ -397,7 +409,11 @@ class VideoSource:
             self._reopen()
         self._fresh, self._given = False, 0
         half = self._tick / 2
-        if begin is not None and begin > self._origin and not self._timeless:
+        if self._resumed is not None:
+            begin, self._given = self._resumed
+        # Behind a jump of the clock no time can be sought: only reading tells how far it jumped.
+        jumps = self._resumed is not None and self._container.format.flags & TS_DISCONT
+        if begin is not None and begin > self._origin and not self._timeless and not jumps:
             self._seek(begin)
         for picture, time in self._upcoming():
             if begin is not None and time < begin - half:
@@ -430,7 +446,7 @@ class VideoSource:
 
     def _check_end(self) -> None:
         """Say what is missing: frames in between, and at the end as many as the file states."""
-        if self._missed and self._trim is None:
+        if self._missed and self._trim is None and self._resumed is None:
             what = "1 frame" if self._missed == 1 else f"{self._missed} frames"
             self.notes.add(f"{what} that cannot be decoded before the first picture: left out")
         if self.skipped:
