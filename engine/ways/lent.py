@@ -1,4 +1,4 @@
-"""Frames over memory that a way lends, and gets back when nobody needs them any more."""
+"""Frames over memory that a way lends, and gets back with the last reference to them."""
 
 from __future__ import annotations
 
