@@ -23,7 +23,7 @@ from ..errors import EngineError, MediaError, MissingExtra, OptionError
 from ..live.outlet import OpenSink
 from ..live.presets import Presets, default_file
 from ..live.recording import RecordingSink, free_name
-from ..live.session import LiveSession, SessionOptions
+from ..live.session import LiveSession, SessionOptions, freeze_when_ready
 from ..media.base import FrameSource
 from ..media.file.codecs import CONTAINERS
 from ..media.limits import allow
@@ -66,6 +66,7 @@ def run(options: LiveOptions) -> int:
             server = open_server(options, session)
             stack.callback(server.close)
             url = server.url
+        freeze_when_ready(session)
         try:
             session.start()
             if options.record is not None:
