@@ -695,17 +695,17 @@ class LiveSession:
 
 
 def freeze_when_ready(session: LiveSession) -> None:
-    """Exempt from garbage collection what exists shortly after the first model runs; for a process that does nothing
-    but run this session.
+    """Exempt from garbage collection what exists shortly after the first model runs, and collect as Python usually
+    does from then on; for a process that does nothing but run this session.
 
     A full collection looks at every object and stops all threads meanwhile: 45 ms for the 65,000 objects of a session
-    with its page (2 cores of an Intel Xeon, Python 3.11), more than a frame's period.
+    with its page (2 cores of an Intel Xeon, Python 3.11), more than a frame's period. It happens every 20 minutes or so.
     """
 
     def settle() -> None:
         gc.collect()
         gc.freeze()
-        gc.set_threshold(700, 10, 10)  # the start of the command line sets a higher one
+        gc.set_threshold(700, 10, 10)  # at that of the command line's start garbage would wait for an hour
 
     def check() -> None:
         if session._filter.state == "ready":
