@@ -112,8 +112,8 @@ def check_options(options: LiveOptions, uri: str) -> None:
         raise OptionError(
             "The browser's camera needs the page; leave out --no-web, or name a camera (engine live --list)."
         )
-    if options.no_web and (options.web or options.host or options.open_page):
-        raise OptionError("--no-web serves no page; leave out --web, --host and --open.")
+    if options.no_web and (options.web or options.host or options.open_page or options.web_transport != "socket"):
+        raise OptionError("--no-web serves no page; leave out --web, --host, --open and --web-transport.")
     if (options.cert is None) != (options.key is None):
         raise OptionError("--cert and --key go together; give both.")
     for path in (options.cert, options.key):

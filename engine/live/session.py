@@ -613,6 +613,7 @@ class LiveSession:
         self._last_decision = now
         with self._lock:
             if self._filter.state != "ready" or running.level != self._size_state.level:
+                self._busy.clear()  # frames beside a model that opens are slower than usual
                 return
             busy = self._busy.percentile(LOAD_PERCENT)
             if busy is None or self._busy.count() < 3:
@@ -699,7 +700,7 @@ def freeze_when_ready(session: LiveSession) -> None:
     does from then on; for a process that does nothing but run this session.
 
     A full collection looks at every object and stops all threads meanwhile: 45 ms for the 65,000 objects of a session
-    with its page (2 cores of an Intel Xeon, Python 3.11), more than a frame's period. It happens every 20 minutes or so.
+    with its page (2 cores of an Intel Xeon, Python 3.11), more than a frame's period. One comes every 20 minutes or so.
     """
 
     def settle() -> None:

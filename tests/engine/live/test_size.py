@@ -106,6 +106,6 @@ def test_one_size_alone_never_changes():
 def test_a_load_is_judged_by_its_slow_frames() -> None:
     window = Window()
     for number in range(30):
-        window.add(0.8 if number % 8 else 1.2)
+        window.add(0.8 if number % 3 else 1.2)
     load = window.percentile(LOAD_PERCENT)
     assert load is not None and load > SizeLimits().high > (window.percentile(50) or 0)

@@ -1,6 +1,6 @@
 // The panel: models, sliders, presets, recordings and numbers, all drawn from the server's state.
 
-const BREATH_MS = 500;
+const BREATH_MS = 1000;
 
 export const $ = id => document.getElementById(id);
 
