@@ -119,11 +119,12 @@ def damaged_pictures_are_skipped() -> str:
 
 
 def mjpeg_is_asked_for_at_large_sizes() -> str:
-    with fed_with_mjpeg(MJPEG_CAMERA, (720, 1280)), CameraSource(MJPEG_CAMERA, size=(720, 1280), rate=10) as camera:
+    with fed_with_mjpeg(MJPEG_CAMERA, (480, 848)), CameraSource(MJPEG_CAMERA, size=(480, 848), rate=10) as camera:
         frame = next(iter(camera))
         codec = camera._container.streams.video[0].codec_context.name
-    assert (codec, frame.size) == ("mjpeg", (720, 1280)), (codec, frame.size)
-    left, right = frame.to_rgb()[:, :600].mean(), frame.to_rgb()[:, 680:].mean()
+    assert (codec, frame.size) == ("mjpeg", (480, 848)), (codec, frame.size)
+    rgb = frame.to_rgb()
+    left, right = rgb[:, :400].mean(), rgb[:, 448:].mean()
     assert left < 30 and right > 220, (left, right)
     return f"{codec} {frame.size[1]}x{frame.size[0]}, black {left:.0f}, white {right:.0f}"
 
