@@ -122,7 +122,7 @@ class CameraSource(LiveInput):
         while not self._interrupted.is_set():
             silent = time.monotonic() - self._arrived
             if silent > limit:
-                raise MediaError(f"{self.device} gave no picture for {silent:.1f} s.")
+                raise TimeoutError(f"no picture for {silent:.1f} s")
             events = self._poll.poll(100) if self._watched else []
             if any(event & select.POLLIN for _, event in events):
                 return True
