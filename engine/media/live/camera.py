@@ -172,7 +172,7 @@ class CameraSource(LiveInput):
         if self.format.rate is not None and self.format.rate < rate * Fraction(9, 10):
             self.notes.add(
                 f"{self.device} gives {float(self.format.rate):g} frames/s at {width}x{height}; {float(rate):g} was "
-                "asked for. A smaller --size may be faster"
+                "asked for. A smaller --camera-size may be faster"
             )
 
 
