@@ -30,6 +30,7 @@ from ..media.limits import allow
 from ..media.live.v4l2 import PixelLayout, capture_devices, output_devices
 from ..media.uri import SINKS, SOURCES, open_sink, open_source, scheme_of
 from ..model.attributes import parse_settings
+from .console import make_console
 from .interrupt import terminate_as_interrupt
 from .options import DEFAULT_MODEL, LiveOptions
 from .parse import parse_size
@@ -47,9 +48,9 @@ _KEYS = "1-9 model  ←→ attribute  ↑↓ value  c compare  m mirror  s snaps
 def run(options: LiveOptions) -> int:
     """Run until the source ends, or until Ctrl-C; returns the exit status."""
     if options.show_list:
-        show_devices(Console(highlight=False))
+        show_devices(make_console())
         return 0
-    console = Console(stderr=True, quiet=options.quiet, highlight=False)
+    console = make_console(stderr=True, quiet=options.quiet)
     allow(options.allow or [])
     uri = source_of(options.source)
     check_options(options, uri)
@@ -194,7 +195,7 @@ def open_server(options: LiveOptions, session: LiveSession) -> Any:
     problem: MediaError | None = None
     for number in ports:
         try:
-            return WebServer(session, Address(host, number, options.cert, options.key))
+            return WebServer(session, Address(host, number, options.cert, options.key), options.web_transport)
         except MediaError as error:
             problem = problem or error
     assert problem is not None

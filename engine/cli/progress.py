@@ -6,15 +6,16 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
-from rich.table import Column
 
 from ..backends.build_progress import BuildProgress, observed
 from ..timing import StageTimes
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, ProgressColumn
 
 _REFRESH_S = 0.25
 _LINE_S = 10.0
@@ -27,6 +28,9 @@ _WIDE = 110
 
 def _columns(console: Console, done: Iterable[ProgressColumn], detail: str) -> list[ProgressColumn]:
     """A bar, how much is ``done``, the time left, and a field of the task where there is room for it."""
+    from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+    from rich.table import Column
+
     end: list[ProgressColumn] = [TextColumn("left"), TimeRemainingColumn()]
     wide = console.width >= _WIDE
     if wide:
@@ -59,6 +63,8 @@ class FrameProgress:
         self._began = self._shown = time.perf_counter()
         self._bar: Progress | None = None
         if console.is_terminal and not quiet:
+            from rich.progress import MofNCompleteColumn, Progress, TextColumn  # late: only a terminal needs it
+
             done = (MofNCompleteColumn(), TextColumn("{task.fields[speed]}"))
             self._bar = Progress(*_columns(console, done, "shares"), console=console, auto_refresh=False)
             self._task = self._bar.add_task(escape(label), total=total, speed="", shares="")
@@ -143,6 +149,8 @@ def plan_progress(console: Console, *, quiet: bool = False) -> Iterator[None]:
                 say(f"{100 * now.fraction:.0f} % after {now.seconds:.0f} s{left}: {now.phase}")
             return
         if bar is None:
+            from rich.progress import Progress, TextColumn
+
             done = (TextColumn("{task.percentage:.0f} %"),)
             bar = Progress(*_columns(console, done, "phase"), console=console, transient=True)
             task = bar.add_task("", total=1.0, phase="")

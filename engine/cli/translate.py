@@ -11,14 +11,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from ..errors import EngineError, MediaError, OptionError
 from ..media.limits import allow
 from ..media.uri import SINKS, SOURCES, scheme_of
 from ..timing import StageTimes
-from . import cluster
+from . import cluster_work
+from .cluster import RayCluster
+from .console import make_console
 from .inputs import PIPE, Input, Kind, Work, find_inputs, plan_outputs
 from .interrupt import INTERRUPTED, terminate_as_interrupt
 from .manifest import NAME, Manifest, parse_shard, settings_of, shard
@@ -46,7 +47,7 @@ def run(options: TranslateOptions) -> int:
     )
     with terminate_as_interrupt(), closing(worker):
         if options.ray is not None:
-            cluster.check(works)
+            cluster_work.check(works)
         elif single and not (options.manifest or options.resume or options.shard):
             done = worker.translate(works[0])
             _report([done], worker, worker.times)
@@ -143,8 +144,10 @@ class _Many:
         progress = FrameProgress(self._console, len(todo), StageTimes(), quiet=self._options.quiet, what="files")
         if not todo:
             return
-        assert self._options.ray is not None
-        with cluster.RayCluster(self._options.ray, self._options) as ray, progress:
+        options = self._options
+        assert options.ray is not None
+        ray = RayCluster(options.ray, backend=options.backend, threads=options.threads, jobs=options.jobs)
+        with ray, progress:
             for tried in range(self._options.retries + 1):
                 last = tried == self._options.retries
                 given = []
@@ -153,7 +156,7 @@ class _Many:
                     given.append((work, self._manifest.may_replace(work) or not os.path.lexists(work.output)))
                     self._manifest.begin(work)
                 todo = []
-                for one in ray.translate(given):
+                for one in cluster_work.translate(ray, options, given):
                     if one.status == "failed":
                         _complain(str(one.error) + ("" if last else " Trying again."))
                         if not last:
@@ -239,7 +242,7 @@ def _in_process(work: Work, may_replace: bool) -> Done:
 
 def _complain(problem: str) -> None:
     """An error after which the work goes on; said even if quiet."""
-    Console(stderr=True, highlight=False).print(f"error: {problem}", markup=False, soft_wrap=True)
+    make_console(stderr=True).print(f"error: {problem}", markup=False, soft_wrap=True)
 
 
 def _report(done: Sequence[Done], worker: Worker, times: StageTimes | None, *, skipped: int = 0) -> None:
@@ -271,17 +274,18 @@ def _report(done: Sequence[Done], worker: Worker, times: StageTimes | None, *, s
         if each.error is not None and each.frames:
             _complain(f"{each.error} The {each.frames} frames before it are kept.")
     stages = times.summary() if times is not None else {}
-    if stages:
+    if stages and options.verbose:
         console.print(_stage_table(stages))
     single = len(done) == 1 and not skipped
     output = done[0].work.output if single else _common_folder([each.work.output for each in done])
-    fps = frames / seconds if seconds else 0.0
+    fps = (frames - sum(each.before for each in done)) / seconds if seconds else 0.0
     files = f" of {len(done) - len(failed)} files" if videos and not single else ""
     backend = worker.translator.backend if worker.translator is not None else None
     where = f" on {backend.name}" if backend is not None else ""
     if frames or single:
+        counted = f"{frames} {what.removesuffix('s') if frames == 1 else what}"
         console.print(
-            f"{frames} {what}{files} in {seconds:.1f} s ({fps:.1f} {rate}){where}: {output}",
+            f"{counted}{files} in {seconds:.1f} s ({fps:.1f} {rate}){where}: {output}",
             soft_wrap=True,
             markup=False,
         )

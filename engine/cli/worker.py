@@ -9,13 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from ..controls import Controls
 from ..cpu_budget import ThreadBudget
 from ..errors import MediaError, OptionError
 from ..faces import FaceFraming
-from ..media.base import FrameSource
+from ..media.base import FrameFormat, FrameSink, FrameSource
 from ..media.pictures import check_target, read_image, write_image
 from ..media.uri import open_sink, open_source
 from ..model import Model
@@ -28,6 +26,7 @@ from ..session import Session, output_format
 from ..spec import GeneratorSpec
 from ..timing import StageTimes
 from ..translator import Translator
+from .console import make_console
 from .inputs import PIPE, Input, Work
 from .options import TranslateOptions
 from .parse import parse_raw, parse_region, parse_size, parse_time
@@ -51,6 +50,10 @@ class Done:
     error: str | None = None
     faces: int | None = None
     """Frames in which a face was changed; None for models of whole frames."""
+    on_device: bool = False
+    """Whether frames stayed in the GPU's memory from the decoder on."""
+    before: int = 0
+    """How many of the frames an earlier run made."""
 
     @property
     def status(self) -> str:
@@ -69,6 +72,7 @@ class Done:
             "seconds": self.seconds,
             "decoder": self.decoder,
             "encoder": self.encoder,
+            "on_device": self.on_device,
             "notes": list(self.notes),
             "error": self.error,
         }
@@ -100,7 +104,7 @@ class Worker:
         self.times = StageTimes()
         self.quiet = quiet or options.quiet
         self._alone = alone
-        self.console = Console(stderr=True, quiet=self.quiet, highlight=False)
+        self.console = make_console(stderr=True, quiet=self.quiet)
         self.start = None if options.start is None else parse_time("--start", options.start)
         self.duration = None if options.duration is None else parse_time("--duration", options.duration, positive=True)
         self.value_range = parse_value_range(options.value_range) if options.value_range else None
@@ -157,7 +161,7 @@ class Worker:
             translator = self.open_translator(source.format.size)
             controls = self.controls()
             format = output_format(source.format, controls.snapshot())
-            sink = open_sink(output, format, origin=source, **self.sink_options(output, overwrite))
+            sink, before = self._open_sink(output, format, source, overwrite)
             stack.callback(sink.abort)
             decoder, encoder = getattr(source, "decoder", None), getattr(sink, "encoder", None)
             early = [*source.notes, *sink.notes, *experimental_notes(self.model.spec.attributes, self.attributes)]
@@ -165,7 +169,10 @@ class Worker:
             self.tell(early)
             faces = translator.frames_with_faces
             progress = FrameProgress(self.console, source.frames, self.times, quiet=self.quiet, label=label)
-            session = Session(source, translator, sink, controls, on_frame=lambda _: progress.advance())
+            progress.skip(before)
+            session = Session(source, translator, sink, controls, on_frame=lambda _: progress.advance(), before=before)
+            if session.on_device and self.options.verbose:
+                self.console.print("frames stay in the GPU's memory after nvdec", style="dim")
             try:
                 with progress:
                     report = session.run()
@@ -177,15 +184,23 @@ class Worker:
         self.tell([note for note in report.notes if note not in early and not note.startswith(ended)])
         return Done(
             work,
-            report.frames,
+            before + report.frames,
             report.seconds,
             report.notes,
             decoder.name if decoder else None,
             encoder.name if encoder else None,
             report.stopped,
             None if report.error is None else str(report.error),
-            since(translator.frames_with_faces, faces),
+            None if before else since(translator.frames_with_faces, faces),
+            session.on_device,
+            before,
         )
+
+    def _open_sink(
+        self, output: str, format: FrameFormat, source: FrameSource, overwrite: bool
+    ) -> tuple[FrameSink, int]:
+        """The sink of a video, and how many of its frames an earlier run made."""
+        return open_sink(output, format, origin=source, **self.sink_options(output, overwrite)), 0
 
     def _picture(self, work: Work, progress: FrameProgress | None, overwrite: bool) -> Done:
         target = Path(work.output)
@@ -229,6 +244,7 @@ class Worker:
             "hints": {
                 "threads": self.budget.decoder,
                 "decoder": options.decoder,
+                "device": options.device or 0,
                 "hdr": options.hdr,
                 "on_error": options.on_error,
             },
@@ -246,6 +262,7 @@ class Worker:
                 "preset": options.preset,
                 "threads": self.budget.encoder,
                 "encoder": options.encoder,
+                "device": options.device or 0,
                 "overwrite": overwrite,
             },
         }
@@ -268,6 +285,8 @@ class Worker:
                     frame_size=frame_size,
                     batch=options.batch,
                     device=options.device,
+                    streams=options.streams,
+                    warm=False,
                 )
             self._translator.times = self.times
             self._new = True

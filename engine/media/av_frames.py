@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from typing import Any, NamedTuple, cast
 
 import av
@@ -12,7 +13,7 @@ from av.sidedata.sidedata import SideDataContainer
 from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
 from numpy.typing import NDArray
 
-from ..pixels.frame import Frame, PixelFormat
+from ..pixels.frame import Color, Frame, PixelFormat
 
 Planes = tuple[NDArray[np.uint8], ...]
 
@@ -79,6 +80,79 @@ class VideoFrame(Frame):
         return replace(self, planes=planes, picture=picture)
 
 
+class DeviceFrame(VideoFrame):
+    """A frame whose picture is in a GPU's memory, in the primary context that all libraries share.
+
+    ``planes`` and ``picture`` are a copy in host memory, made when first asked for; who can read the GPU's memory takes
+    ``device_picture``.
+
+    Args:
+        picture: of the format "cuda" over NV12, upright, of even size, and finished: there is no wait for its content.
+        pool: for :meth:`copy`.
+    """
+
+    device_picture: av.VideoFrame
+    _host: av.VideoFrame | None
+
+    def __init__(
+        self, picture: av.VideoFrame, color: Color, time: Fraction | None, pool: FramePool | None = None
+    ) -> None:
+        attributes = {
+            "device_picture": picture,
+            "format": "nv12",
+            "color": color,
+            "time": time,
+            "pool": pool or FramePool(picture.width, picture.height, "nv12"),
+            "_host": None,
+        }
+        for name, value in attributes.items():
+            object.__setattr__(self, name, value)
+
+    @property
+    def picture(self) -> av.VideoFrame:
+        """The picture in host memory."""
+        host = self._host
+        if host is None:
+            host = downloaded(self.device_picture)
+            object.__setattr__(self, "_host", host)
+        return host
+
+    @property
+    def planes(self) -> Planes:
+        """The planes in host memory."""
+        return plane_views(self.picture, "nv12", writable=False)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width)."""
+        return self.device_picture.height, self.device_picture.width
+
+    def copy(self) -> VideoFrame:
+        """A frame in host memory with writable planes."""
+        return VideoFrame(self.planes, self.format, self.color, self.time, self.picture, self.pool).copy()
+
+
+def on_gpu(picture: av.VideoFrame) -> bool:
+    """Whether a picture is in a GPU's memory."""
+    return picture.format.name == "cuda"
+
+
+def stored_format(picture: av.VideoFrame) -> str:
+    """libav's name of a picture's samples, wherever they are."""
+    return (picture.sw_format or picture.format).name if on_gpu(picture) else picture.format.name
+
+
+def downloaded(picture: av.VideoFrame) -> av.VideoFrame:
+    """The picture in host memory, in the pixel format that it has; itself if it is there."""
+    if not on_gpu(picture):
+        return picture
+    host = picture.reformat(format=stored_format(picture))
+    host.pts, host.duration = picture.pts, picture.duration
+    if picture.time_base is not None:
+        host.time_base = picture.time_base
+    return host
+
+
 def plane_views(picture: av.VideoFrame, format: PixelFormat, *, writable: bool = True) -> Planes:
     """Views of a picture's planes, without padding; the views keep the picture alive."""
     views = []
@@ -93,6 +167,18 @@ def plane_views(picture: av.VideoFrame, format: PixelFormat, *, writable: bool =
         view.flags.writeable = writable
         views.append(view)
     return tuple(views)
+
+
+LENDS = ("yuv420p", "nv12") if hasattr(av.VideoFrame, "from_dlpack") else ()
+"""Pixel formats of which libav takes a picture over memory of others."""
+
+
+def picture_over(planes: Planes, like: av.VideoFrame) -> av.VideoFrame:
+    """A picture over arrays, without a copy, with tags and duration of another of the same format (:data:`LENDS`)."""
+    picture = av.VideoFrame.from_dlpack(planes, like.format.name)
+    copy_tags(like, picture)
+    picture.duration = like.duration
+    return picture
 
 
 def copy_tags(source: av.VideoFrame, target: av.VideoFrame) -> None:

@@ -43,6 +43,8 @@ def test_published_defaults() -> None:
         ({"size": 128, "load_size": 100}, "load_size 100 is smaller than the crop"),
         ({"steps": 5, "decay_steps": 6}, "decay_steps 6 is more than steps 5"),
         ({"batch": 0}, "--batch: .*greater than 0, got 0"),
+        ({"workers": 100_000}, "--workers: .*equal to 256, got 100000"),
+        ({"threads": 100_000}, "--threads: .*equal to 1024, got 100000"),
         ({"tier": "tiny"}, "--tier: .*'nano'.*got 'tiny'"),
         ({"lambda_cyc": -1}, "--lambda-cyc: .*got -1"),
         ({"lamda_cyc": 1}, "Unknown option 'lamda_cyc'. Did you mean lambda_cyc"),
