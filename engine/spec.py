@@ -7,31 +7,39 @@ checkpoint (safetensors) through the ``metadata_props`` of the ONNX file into th
 - ACL-GAN: image and attribute vector in, segment and mask out, composed over the input inside a frame.
 - PSC-GAN: latent and label vector in (no image), image out; or image and label vector in.
 
-Conventions said once: images are NCHW; sizes are ``(height, width)``; masks are 1 where the generator's output shows.
+Conventions said once: images are NCHW; sizes are ``(height, width)`` in code and
+``WIDTHxHEIGHT`` in text; masks are 1 where the generator's output shows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from .errors import ModelFileError
 
 METADATA_KEY = "ganlens.spec"
-FORMAT_VERSION = 2
-"""Rises when a record may hold what an older runtime would misread. 2: strengths, detail, teacher, licence."""
+FORMAT_VERSION = 3
+"""Rises when a record may hold what an older runtime would misread. 2: strengths, detail, teacher, licence.
+3: margin."""
 
 Size = tuple[Annotated[int, Field(gt=0)], Annotated[int, Field(gt=0)]]
 ValueRange = tuple[float, float]
 
 
+def format_size(size: Sequence[int]) -> str:
+    """A size (height, width) as users read and write it: ``WIDTHxHEIGHT``."""
+    height, width = size
+    return f"{width}x{height}"
+
+
 class Record(BaseModel):
     """Base of the parts: immutable, and unknown fields are an error (a typo in a hand-made record shows at once)."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="forbid")
 
 
 class ImageInput(Record):
@@ -187,6 +195,33 @@ class SizeRule(Record):
     minimum: Annotated[int, Field(gt=0)] = 1
     preferred: Size = (256, 256)
     """The size the model was made for; free-size graphs run near its area unless asked otherwise."""
+    margin: Annotated[int, Field(ge=0)] = 0
+    """Pixels of repeated edge that the runtime adds around a whole frame on every side, and cuts off the answer. A
+    network that pads with zeros paints a line along its picture's border; with a margin that line is outside."""
+
+    @model_validator(mode="after")
+    def _margin_leaves_a_picture(self) -> SizeRule:
+        if self.margin and min(self.fixed or (self.minimum,)) <= 2 * self.margin:
+            raise ValueError(f"a margin of {self.margin} needs sides above {2 * self.margin}, got {self}")
+        return self
+
+    @property
+    def picture(self) -> Size:
+        """(height, width) of the picture that the model was made for, without margins."""
+        if self.fixed is None:
+            return self.preferred
+        return self.fixed[0] - 2 * self.margin, self.fixed[1] - 2 * self.margin
+
+    def with_margin(self, margin: int) -> SizeRule:
+        """The same with another margin, and a minimum that leaves a picture inside it.
+
+        Raises:
+            ValidationError: the fixed size does not.
+        """
+        least = self.minimum
+        if margin and least <= 2 * margin:
+            least = (2 * margin // self.multiple_of + 1) * self.multiple_of
+        return SizeRule(**{**self.model_dump(), "margin": margin, "minimum": least})
 
     def accepts(self, size: tuple[int, int]) -> bool:
         """Whether the graph takes an image of ``size`` (height, width)."""
@@ -204,7 +239,7 @@ class SizeRule(Record):
 
     def __str__(self) -> str:
         if self.fixed is not None:
-            return f"{self.fixed[0]}x{self.fixed[1]} (height x width)"
+            return format_size(self.fixed)
         return f"any multiple of {self.multiple_of} from {self.minimum} up"
 
 
@@ -285,6 +320,8 @@ class GeneratorSpec(Record):
             raise ValueError("a generator needs an image or a latent input")
         if self.value_range[0] >= self.value_range[1]:
             raise ValueError(f"value_range must increase, got {self.value_range}")
+        if self.size.margin and self.face_alignment:
+            raise ValueError("a margin is for whole frames; a face model has frame_border_px")
         return self
 
     def to_metadata(self) -> dict[str, str]:

@@ -19,7 +19,8 @@ from torch import nn
 from ganlens.engine.errors import ExportError, MediaError, ModelFileError, OptionError
 from ganlens.engine.files import OutputFile
 from ganlens.engine.model.latents import draw, seeded
-from ganlens.engine.spec import GeneratorSpec, Parity, Size
+from ganlens.engine.model.relabel import with_margin
+from ganlens.engine.spec import GeneratorSpec, Parity, Size, format_size
 from ganlens.train.checkpoint import weights_sha256
 from ganlens.train.networks.layers import fold
 
@@ -52,6 +53,9 @@ class ExportOptions:
     opset: int = 20
     detail: float | None = None
     """How much of the original's fine detail the runtime adds back by default, 0 to 1; None: as the checkpoint says."""
+    margin: int | None = None
+    """Pixels of repeated edge that the runtime adds around a frame and cuts off the answer; None: as the checkpoint
+    says."""
     name: str = ""
     """Name of the model in its record; empty: the checkpoint's."""
     parity_pictures: int = 8
@@ -108,6 +112,8 @@ def export_onnx(
     """
     options = options or ExportOptions()
     started = time.perf_counter()
+    if options.margin is not None:
+        spec = with_margin(spec, options.margin)
     size = _check(spec, options)
     free_size = options.dynamic and spec.image is not None and spec.size.fixed is None
     graph = graph_spec(spec, None if free_size else size)
@@ -234,7 +240,7 @@ def _check(spec: GeneratorSpec, options: ExportOptions) -> Size:
     if not spec.size.accepts(size):
         nearest = spec.size.round_up(size)
         raise OptionError(
-            f"got size {size[0]}x{size[1]}; '{spec.name}' takes {spec.size}. Use --size {nearest[0]}x{nearest[1]}."
+            f"got size {format_size(size)}; '{spec.name}' takes {spec.size}. Use --size {format_size(nearest)}."
         )
     if spec.output.kind == "segment" and spec.image is None:
         raise ModelFileError(f"'{spec.name}' returns a segment but has no image to compose it over.")

@@ -62,7 +62,9 @@ def graph_spec(spec: GeneratorSpec, size: Size | None) -> GeneratorSpec:
             "attributes": spec.attributes.model_copy(update={"name": ATTRIBUTES}) if spec.attributes else None,
             "latent": spec.latent.model_copy(update={"name": LATENT}) if spec.latent else None,
             "output": ImageOutput(name=OUTPUT, kind="image", mask=MASK if spec.output.mask else None),
-            "size": SizeRule(fixed=size, multiple_of=rule.multiple_of, minimum=minimum, preferred=preferred),
+            "size": SizeRule(
+                fixed=size, multiple_of=rule.multiple_of, minimum=minimum, preferred=preferred, margin=rule.margin
+            ),
             "frame_border_px": border_px,
         }
     )

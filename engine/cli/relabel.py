@@ -7,7 +7,6 @@ from collections.abc import Callable
 
 import numpy as np
 from pydantic import ValidationError
-from rich.console import Console
 
 from ..backends import open_backend
 from ..errors import MediaError, ModelFileError, OptionError, reason
@@ -16,10 +15,11 @@ from ..media.pictures import list_images, read_image
 from ..model import Model
 from ..model import open as open_model
 from ..model.description import parse_onnx, spec_of
-from ..model.relabel import with_record
+from ..model.relabel import with_margin, with_record
 from ..model.strengths import calibrate, default_strengths, mark_experimental, network_change
 from ..pixels.compositor import Compositor
 from ..spec import FORMAT_VERSION, AttributeInput, GeneratorSpec
+from .console import make_console
 from .info import settable_lines
 from .options import RelabelOptions
 
@@ -35,12 +35,14 @@ def run(options: RelabelOptions) -> None:
         raise ModelFileError(
             f"{model.path} is a TensorRT plan; expected an ONNX file. Build the plan again afterwards."
         )
-    changes = (options.record, options.strengths, options.experimental, options.detail, options.licence)
-    if all(change is None for change in changes):
-        raise OptionError("nothing to change: give --record, --strengths, --experimental, --detail or --licence.")
+    changes = {
+        name: getattr(options, name) for name in ("record", "strengths", "experimental", "detail", "margin", "licence")
+    }
+    if all(change is None for change in changes.values()):
+        raise OptionError(f"nothing to change: give one of {', '.join('--' + name for name in changes)}.")
     if options.output.exists() and not options.overwrite:
         raise MediaError(f"{options.output} exists; pass -y to overwrite it.")
-    console = Console(stderr=True, quiet=options.quiet, highlight=False)
+    console = make_console(stderr=True, quiet=options.quiet)
     spec = model.spec if options.record is None else _read_record(options.record)
     if options.strengths is not None:
         port = default_strengths(_attributes(spec))
@@ -52,6 +54,8 @@ def run(options: RelabelOptions) -> None:
         spec = spec.model_copy(update={"attributes": mark_experimental(_attributes(spec), names)})
     if options.detail is not None:
         spec = spec.model_copy(update={"detail": options.detail})
+    if options.margin is not None:
+        spec = with_margin(spec, options.margin)
     if options.licence is not None:
         spec = spec.model_copy(update={"licence": options.licence})
     spec = spec.model_copy(update={"format_version": FORMAT_VERSION})

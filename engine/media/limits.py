@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import fnmatch
 import os
+import re
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -83,15 +85,23 @@ def formats() -> list[str]:
 
 def may_decode(name: str) -> bool:
     """Whether a decoder, by libav's name, may be used."""
-    patterns = [*_words(_COMMON_DECODERS), *([] if untrusted() else _DECODERS.split()), *allowed()]
-    return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
+    return name in _decodable(untrusted(), tuple(allowed()))
 
 
 def decoders() -> str:
     """The decoders that :func:`may_decode`, in libav's notation; it uses them to look into a file."""
+    return ",".join(sorted(_decodable(untrusted(), tuple(allowed()))))
+
+
+@lru_cache(maxsize=8)
+def _decodable(common_only: bool, more: tuple[str, ...]) -> frozenset[str]:
+    """The decoders of this libav that may be used. Of each file it is asked twice, and libav has hundreds."""
     import av
 
-    return ",".join(sorted(name for name in av.codecs_available if may_decode(name)))
+    names = {*_words(_COMMON_DECODERS), *(() if common_only else _words(_DECODERS)), *more}
+    patterns = [re.compile(fnmatch.translate(name)) for name in names if "*" in name]
+    there = av.codecs_available
+    return frozenset((names & there) | {name for name in there if any(each.match(name) for each in patterns)})
 
 
 def check_decoder(path: Path, name: str) -> None:

@@ -133,7 +133,7 @@ class PlanRecord(Record):
         smallest, opt, largest = self.shapes[self.spec.image.name]
         size = (opt[2], opt[3])
         if smallest[2:] == largest[2:]:
-            rule = SizeRule(fixed=size, preferred=size)
+            rule = SizeRule(fixed=size, preferred=size, margin=self.spec.size.margin)
         else:
             least = max(self.spec.size.minimum, *smallest[2:])
             rule = self.spec.size.model_copy(update={"preferred": size, "minimum": least})

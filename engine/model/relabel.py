@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ..errors import ModelFileError
+from pydantic import ValidationError
+
+from ..errors import ModelFileError, OptionError
 from ..spec import METADATA_KEY, GeneratorSpec
 from .description import _varint as read_varint
 from .description import _WireError as WireError
@@ -32,6 +34,18 @@ def with_record(data: bytes, spec: GeneratorSpec) -> bytes:
         entry = _field(1, key.encode()) + _field(2, text.encode())
         kept += _field(_METADATA_PROPS, entry)
     return bytes(kept)
+
+
+def with_margin(spec: GeneratorSpec, margin: int) -> GeneratorSpec:
+    """The record with another margin (:attr:`~ganlens.engine.spec.SizeRule.margin`).
+
+    Raises:
+        OptionError: the model takes no such margin.
+    """
+    try:
+        return GeneratorSpec.model_validate({**spec.model_dump(), "size": spec.size.with_margin(margin).model_dump()})
+    except ValidationError as error:
+        raise OptionError(f"--margin {margin}: {error.errors()[0]['msg'].removeprefix('Value error, ')}.") from error
 
 
 def _fields(data: memoryview) -> Iterator[tuple[int, memoryview, memoryview]]:

@@ -9,11 +9,15 @@ is outside repeats the edge) mapped onto one image of the generator's pixels:
 - ``tile``    the frame at its own size, cut into overlapping tiles of the model's size that are feathered together.
 - ``native``  the frame at its own size through the network in one piece; needs a model of free size.
 
+A model with a margin (:attr:`~ganlens.engine.spec.SizeRule.margin`) sees that many pixels more on every side of a whole
+frame: the region reaches beyond the frame by as much, and what the network paints there is written nowhere.
+
 A fifth one, ``faces``, has another rectangle for each face and frame: :mod:`ganlens.engine.faces`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -21,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import OptionError, did_you_mean
-from ..spec import SizeRule
+from ..spec import SizeRule, format_size
 
 Mode = Literal["fit", "crop", "tile", "native"]
 MODES: tuple[Mode, ...] = get_args(Mode)
@@ -63,8 +67,8 @@ class Framing:
     Args:
         mode: one of :data:`MODES`.
         region: (x, y, width, height) of the crop in frame pixels, for ``crop``.
-        size: (height, width) of the generator's image, for models of free size; for ``tile`` the size of a tile.
-            None: about the area that the model was made for, in the region's own shape.
+        size: (height, width) of the generator's image with its margin, for models of free size; for ``tile`` the size
+            of a tile. None: about the area that the model was made for, in the region's own shape, and the margin.
         feather: width in pixels of the ramp between the crop and the rest; None: 1/16 of the crop's shorter side, and
             none where the crop meets the frame's edge.
         overlap: share of a tile that it has in common with its neighbour.
@@ -91,17 +95,15 @@ class Framing:
     def layout(self, frame_size: tuple[int, int], rule: SizeRule) -> Layout:
         """Work the framing out for frames of ``frame_size`` (height, width) and a model of the given size rule."""
         if self.size is not None and not rule.accepts(self.size):
-            raise OptionError(
-                f"The model takes {rule}; size {self.size[0]}x{self.size[1]} (height x width) was asked for."
-            )
+            raise OptionError(f"got size {format_size(self.size)}; the model takes {rule}.")
         if self.mode == "native":
             if rule.fixed is not None:
                 raise OptionError(
                     f"Framing 'native' needs a model of free size; this one takes {rule}. Use fit or tile, or "
                     "export it with --dynamic."
                 )
-            size = rule.round_up(frame_size)
-            return Layout((0.0, 0.0, float(size[0]), float(size[1])), size)
+            size = _grown(frame_size, rule, (rule.margin,) * 4)
+            return Layout((-float(rule.margin), -float(rule.margin), float(size[0]), float(size[1])), size)
         if self.mode == "tile":
             return self._tiled(frame_size, rule)
         if self.mode == "crop":
@@ -111,8 +113,8 @@ class Framing:
     def _fitted(self, region: Region, rule: SizeRule) -> Layout:
         """Grow the region evenly to the shape of the generator's image, so that pixels stay square."""
         top, left, height, width = region
-        size = rule.fixed or self.size or _same_shape(height, width, rule)
-        scale = max(height / size[0], width / size[1])
+        size = rule.fixed or self.size or _grown(_same_shape(height, width, rule), rule, (rule.margin,) * 4)
+        scale = max(height / (size[0] - 2 * rule.margin), width / (size[1] - 2 * rule.margin))
         grown = (scale * size[0], scale * size[1])
         return Layout((top - (grown[0] - height) / 2, left - (grown[1] - width) / 2, *grown), size)
 
@@ -129,20 +131,27 @@ class Framing:
                 raise OptionError(
                     f"Region {left},{top},{w},{h} (x, y, width, height) is not inside the frame of {width}x{height}."
                 )
-        size = rule.fixed or self.size or _same_shape(h, w, rule)
         ramp = min(h, w) / 16 if self.feather is None else min(self.feather, h / 2, w / 2)
         at_edge = (top == 0, top + h == height, left == 0, left + w == width)
         above, below, before, after = (0.0 if touches and self.feather is None else ramp for touches in at_edge)
-        return Layout((float(top), float(left), float(h), float(w)), size, (above, below, before, after))
+        feather = (above, below, before, after)
+        # The ramp hides a line along the crop's border; where there is none, beside the frame's edge, the margin does.
+        margins = [rule.margin if at and width == 0 else 0 for at, width in zip(at_edge, feather, strict=True)]
+        size = rule.fixed or self.size or _grown(_same_shape(h, w, rule), rule, margins)
+        down, across = h / (size[0] - margins[0] - margins[1]), w / (size[1] - margins[2] - margins[3])
+        grown = h + (margins[0] + margins[1]) * down, w + (margins[2] + margins[3]) * across
+        region = (top - margins[0] * down, left - margins[2] * across, *grown)
+        return Layout(region, size, feather)
 
     def _tiled(self, frame_size: tuple[int, int], rule: SizeRule) -> Layout:
         tile = rule.fixed or self.size or rule.round_up(rule.preferred)
-        rows, height = _spans(frame_size[0], tile[0], self.overlap)
-        columns, width = _spans(frame_size[1], tile[1], self.overlap)
+        rows, height = _spans(frame_size[0] + 2 * rule.margin, tile[0], self.overlap)
+        columns, width = _spans(frame_size[1] + 2 * rule.margin, tile[1], self.overlap)
         tiles = tuple(
             Tile(top, left, np.outer(row, column).astype(np.float32)) for top, row in rows for left, column in columns
         )
-        return Layout((0.0, 0.0, float(height), float(width)), (height, width), tiles=tiles, tile_size=tile)
+        region = (-float(rule.margin), -float(rule.margin), float(height), float(width))
+        return Layout(region, (height, width), tiles=tiles, tile_size=tile)
 
 
 def _same_shape(height: float, width: float, rule: SizeRule) -> tuple[int, int]:
@@ -152,6 +161,12 @@ def _same_shape(height: float, width: float, rule: SizeRule) -> tuple[int, int]:
     m = rule.multiple_of
     sides = (max(m, round(side / m) * m) for side in (ideal, area / ideal))
     return rule.round_up((next(sides), next(sides)))
+
+
+def _grown(size: tuple[int, int], rule: SizeRule, margins: Sequence[int]) -> tuple[int, int]:
+    """The smallest accepted size that holds ``size`` and the margins above, below, before and after it."""
+    above, below, before, after = margins
+    return rule.round_up((size[0] + above + below, size[1] + before + after))
 
 
 def _spans(length: int, tile: int, overlap: float) -> tuple[list[tuple[int, NDArray[np.float64]]], int]:

@@ -35,6 +35,18 @@ def test_help_shows_defaults() -> None:
     assert "--no-flip" in text
 
 
+def test_a_line_of_the_help_fits_80_columns_and_is_not_cut() -> None:
+    text = runner.invoke(app, ["--help"], terminal_width=80).output
+    assert "cyclegan" in text and "..." not in text.replace("[ARGS]...", "")
+    assert max(map(len, text.splitlines())) <= 80
+
+
+def test_an_unknown_method_is_answered_with_the_nearest() -> None:
+    result = runner.invoke(app, ["cyclgan"])
+    assert result.exit_code == 2
+    assert "Did you mean cyclegan" in result.output
+
+
 def test_help_does_not_load_torch() -> None:
     code = "import sys, ganlens.train.cli; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -22,7 +22,7 @@ from .file import (
     save_config,
 )
 from .marks import Alias, NotWith, With, flag
-from .paired import PairedConfig
+from .paired import PairedConfig, PerceptualConfig, PhotosConfig
 from .psc_gan import PSCGANConfig
 from .unpaired import SEMANTIC_WEIGHTS, CycleGANConfig, DistillConfig, SemanticDistance, SemanticLayer, UnpairedConfig
 
@@ -50,6 +50,8 @@ __all__ = [
     "NotWith",
     "PSCGANConfig",
     "PairedConfig",
+    "PerceptualConfig",
+    "PhotosConfig",
     "Positive",
     "SemanticDistance",
     "SemanticLayer",

@@ -39,7 +39,9 @@ NoMobileTier = NotWith("tier", ("stargan", "growing"))
 class TrainConfig(BaseModel):
     """What every method shares: length, optimiser, data handling, records. The descriptions are the command's help."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    metrics_hint: ClassVar[str] = ""
+    """How else there would be something to measure."""
     without_effect: ClassVar[frozenset[str]] = frozenset()
     """Options that the method does not know, though its base has them: not shown, and refused."""
 
@@ -124,11 +126,13 @@ class TrainConfig(BaseModel):
     samples: Positive = Field(4, description="Pictures of each domain in a sample grid.")
     metric_every: Annotated[int, Field(ge=0), MayChange] = Field(
         0,
-        description="Steps between measurements of the averaged generator, against pictures of the training; the best "
-        "one is kept in best/. 0: none. Needs --metric-features.",
+        description="Steps between measurements of the averaged generator on pictures of the training; the best is "
+        "kept in best/. 0: none. With --metric-features Fréchet and kernel distance; translators: the gates of "
+        "styles (engine evaluate); editors with --classifier: the success of the edits; psc-gan: that of the labels.",
     )
     metric_features: Annotated[str, MayChange] = Field(
-        "", description="Features for --metric-every: VGG16 (.safetensors) or an Inception (.pth, .onnx)."
+        "",
+        description="Features for the distances of --metric-every: VGG16 (.safetensors) or an Inception (.pth, .onnx).",
     )
     metric_pictures: Annotated[int, Field(ge=2), MayChange] = Field(200, description="Pictures per measurement.")
     keep_every: Annotated[int, Field(ge=0), MayChange] = Field(
@@ -198,9 +202,16 @@ class TrainConfig(BaseModel):
 
     @model_validator(mode="after")
     def _metrics_have_features(self) -> TrainConfig:
-        if bool(self.metric_every) != bool(self.metric_features):
-            raise ValueError("--metric-every and --metric-features go together: when to measure, and by which features")
+        if self.metric_features and not self.metric_every:
+            raise ValueError("--metric-features has no effect without --metric-every, the steps between measurements")
+        if self.metric_every and not self.metric_features and not self.has_own_metrics:
+            raise ValueError(f"--metric-every needs --metric-features with {self.method}{self.metrics_hint}")
         return self
+
+    @property
+    def has_own_metrics(self) -> bool:
+        """Whether there is something to measure without --metric-features."""
+        return False
 
     @model_validator(mode="after")
     def _every_option_has_an_effect(self) -> TrainConfig:
@@ -246,6 +257,11 @@ class TrainConfig(BaseModel):
     @property
     def teacher_words(self) -> str:
         """The teacher of the generator, for its record; empty if none."""
+        return ""
+
+    @property
+    def advice(self) -> str:
+        """What is worth knowing when a run starts; empty: nothing."""
         return ""
 
     @property

@@ -29,6 +29,9 @@ CONFIG_FORMAT = 2
 OLDEST_SHAPE = "transposed"
 """Shape of runs whose configuration has no ``shape``."""
 
+RECIPES = Path(__file__).parents[1] / "recipes"
+"""Configurations that are part of the package; ``--config`` knows them by name."""
+
 C = TypeVar("C", bound="TrainConfig")
 
 
@@ -79,17 +82,21 @@ def read_values(path: Path) -> dict[str, Any]:
     """The values of a configuration file, unchecked; ``path`` may be the run folder that holds it.
 
     Args:
-        path: ``config.json`` of a run, or a recipe in TOML.
+        path: ``config.json`` of a run, a recipe in TOML, or the name of one in ``train/recipes``.
 
     Raises:
         TrainingError: the file is missing or is neither a JSON object nor TOML.
     """
     file = path / CONFIG_NAME if path.is_dir() else path
+    shipped = RECIPES / f"{path.name}.toml"
+    if path == Path(path.name) and not path.exists() and shipped.is_file():
+        file = shipped
     try:
         values = tomllib.loads(read_file(file).decode()) if file.suffix == ".toml" else read_json(file)
     except FileNotFoundError as error:
         raise TrainingError(
-            f"There is no configuration file {file}. Give the config.json of a run folder, or a recipe (.toml)."
+            f"There is no configuration file {file}. Give the config.json of a run folder, or a recipe (.toml); those "
+            f"known by name: {', '.join(sorted(recipe.stem for recipe in RECIPES.glob('*.toml')))}."
         ) from error
     except (OSError, ValueError, RecursionError) as error:
         raise TrainingError(f"{file} cannot be read as a configuration: {reason(error)}.") from error

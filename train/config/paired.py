@@ -1,4 +1,4 @@
-"""Configuration of paired training."""
+"""Configurations of the methods that learn on one set of pictures: from answers to them, or from paintings."""
 
 from __future__ import annotations
 
@@ -8,16 +8,79 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from .base import Positive, TrainConfig, VGGScaling, Weight, last_part
-from .marks import MayChange
+from .marks import Alias, MayChange
 
 
-class PairedConfig(TrainConfig):
-    """A real-time tier that learns from aligned pairs: pictures, and a teacher's answers or a folder of them."""
+class PhotosConfig(TrainConfig):
+    """What the methods share whose real-time tier learns on one set of pictures, seen as cameras see."""
 
-    method: Literal["paired"] = "paired"
     photos: Annotated[str, MayChange] = Field(
         description="Pictures to learn on: folders, quoted globs and video clips, separated by commas."
     )
+    varied: Annotated[int, Field(ge=0)] = Field(
+        1, description="Augmented copies of each picture: enlarged, rotated, mirrored, with changed light."
+    )
+    zoom: Annotated[float, Field(ge=1)] = Field(1.7, description="Largest enlargement of a varied copy.")
+    clip_frames: Positive = Field(40, description="Frames taken from each clip.")
+    holdout: Annotated[int, Field(ge=0)] = Field(
+        10,
+        description="Hold out every N-th picture by name and the last N-th part of each clip for evaluation; 0: none.",
+    )
+    crop: Annotated[int, Field(ge=0)] = Field(
+        0,
+        description="Side of the piece that a step looks at, in pixels; 0: all. Pieces are quicker, but where a "
+        "teacher puts its strokes depends on the whole picture.",
+    )
+    steps: Positive = Field(8000, description="Total steps.")
+    learning_rate: Annotated[float, Field(gt=0)] = Field(2e-3, description="Adam's learning rate.")
+    beta1: Annotated[float, Field(ge=0, lt=1)] = Field(0.9, description="Adam's first beta; the second is 0.99.")
+    ema: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.998,
+        description="Decay of the moving average of the weights, which is exported; lower in the first steps.",
+    )
+    calm_from: Annotated[float, Field(ge=0, le=1)] = Field(
+        0.5, description="Fraction of the run after which camera noise is added to the input, but not to the target."
+    )
+    noise: Annotated[Weight, MayChange] = Field(
+        0.06, description="Standard deviation of the strongest camera noise, in units of [-1, 1]."
+    )
+    lambda_calm: Annotated[Weight, MayChange] = Field(
+        1.0,
+        description="Weight of the difference between outputs for one picture with different noise; reduces flicker.",
+    )
+
+    @property
+    def data_words(self) -> str:
+        """All sources of pictures."""
+        return ", ".join(last_part(part.strip()) for part in self.photos.split(","))
+
+    @property
+    def resize_px(self) -> int:
+        """The side of the pairs."""
+        return self.size
+
+    @model_validator(mode="after")
+    def _pictures_fit(self) -> PhotosConfig:
+        if self.tier in ("stargan", "growing"):
+            raise ValueError(f"tier {self.tier} needs attributes; use nano, mobile, light, edge, resnet6 or resnet9")
+        if self.crop % 8 or self.crop > self.size:
+            raise ValueError(f"crop must be a multiple of 8 and at most size {self.size}, got {self.crop}")
+        return self
+
+
+class PairedConfig(PhotosConfig):
+    """A style from pairs: pictures, and a teacher's answers to them.
+
+    The answers are those of a network or a filter, or a folder of pictures with the same names.
+    """
+
+    method: Literal["paired"] = "paired"
+
+    @property
+    def has_own_metrics(self) -> bool:
+        """The gates of styles."""
+        return True
+
     teacher: Annotated[str, MayChange] = Field(
         "",
         description="Teacher that translates them: an ONNX file, filter:comic, filter:pencil or filter:oil.",
@@ -47,27 +110,6 @@ class PairedConfig(TrainConfig):
     pairs: Annotated[str, MayChange] = Field(
         "", description="Folder for the pairs, to share them between runs; default: pairs in --out."
     )
-    varied: Annotated[int, Field(ge=0)] = Field(
-        1, description="Augmented copies of each picture: enlarged, rotated, mirrored, with changed light."
-    )
-    zoom: Annotated[float, Field(ge=1)] = Field(1.7, description="Largest enlargement of a varied copy.")
-    clip_frames: Positive = Field(40, description="Frames taken from each clip.")
-    holdout: Annotated[int, Field(ge=0)] = Field(
-        10,
-        description="Hold out every N-th picture by name and the last N-th part of each clip for evaluation; 0: none.",
-    )
-    crop: Annotated[int, Field(ge=0)] = Field(
-        0,
-        description="Side of the piece that a step looks at, in pixels; 0: all. Pieces are quicker, but where a "
-        "teacher puts its strokes depends on the whole picture.",
-    )
-    steps: Positive = Field(8000, description="Total steps.")
-    learning_rate: Annotated[float, Field(gt=0)] = Field(2e-3, description="Adam's learning rate.")
-    beta1: Annotated[float, Field(ge=0, lt=1)] = Field(0.9, description="Adam's first beta; the second is 0.99.")
-    ema: Annotated[float, Field(ge=0, lt=1)] = Field(
-        0.998,
-        description="Decay of the moving average of the weights, which is exported; lower in the first steps.",
-    )
     lambda_l1: Annotated[Weight, MayChange] = Field(1.0, description="Weight of the L1 distance to the answer.")
     lambda_pooled: Annotated[Weight, MayChange] = Field(
         0.5, description="Weight of the L1 distance between the means of 4x4 squares."
@@ -86,16 +128,6 @@ class PairedConfig(TrainConfig):
     )
     vgg: Annotated[str, MayChange] = Field("", description="VGG16 convolutions (safetensors), for --lambda-gram.")
     vgg_scaling: VGGScaling = Field("caffe", description="Input that the --vgg weights were trained for.")
-    calm_from: Annotated[float, Field(ge=0, le=1)] = Field(
-        0.5, description="Fraction of the run after which camera noise is added to the input, but not to the target."
-    )
-    noise: Annotated[Weight, MayChange] = Field(
-        0.06, description="Standard deviation of the strongest camera noise, in units of [-1, 1]."
-    )
-    lambda_calm: Annotated[Weight, MayChange] = Field(
-        1.0,
-        description="Weight of the difference between outputs for one picture with different noise; reduces flicker.",
-    )
     lambda_adversarial: Weight = Field(
         0.0, description="Weight of a patch critic that sees picture and translation together; above 0 it is pix2pix."
     )
@@ -109,11 +141,6 @@ class PairedConfig(TrainConfig):
     )
 
     @property
-    def data_words(self) -> str:
-        """All sources of pictures."""
-        return ", ".join(last_part(part.strip()) for part in self.photos.split(","))
-
-    @property
     def teacher_words(self) -> str:
         """The teacher with its inputs, each file only by its name, and its licence; or the folder of answers."""
         if not self.teacher:
@@ -121,21 +148,40 @@ class PairedConfig(TrainConfig):
         inputs = re.sub(r"[^=(]*/", "", self.teacher_input)
         return ", ".join(filter(None, (last_part(self.teacher), inputs, self.teacher_licence)))
 
-    @property
-    def resize_px(self) -> int:
-        """The side of the pairs."""
-        return self.size
-
     @model_validator(mode="after")
     def _one_who_answers(self) -> PairedConfig:
-        if self.tier in ("stargan", "growing"):
-            raise ValueError(f"tier {self.tier} needs attributes; use nano, mobile, light, edge, resnet6 or resnet9")
         if bool(self.teacher) == bool(self.answers):
             raise ValueError(
                 "give either --teacher, which translates the photos, or --answers, a folder of target pictures"
             )
         if self.lambda_gram and not self.vgg:
             raise ValueError("lambda_gram needs --vgg: a safetensors file with VGG16's convolutions")
-        if self.crop % 8 or self.crop > self.size:
-            raise ValueError(f"crop must be a multiple of 8 and at most size {self.size}, got {self.crop}")
         return self
+
+
+class PerceptualConfig(PhotosConfig):
+    """A real-time tier that paints like one painting or a few, by their VGG16 statistics, without a teacher."""
+
+    method: Literal["perceptual"] = "perceptual"
+    paintings: Annotated[str, MayChange, Alias("painting")] = Field(
+        description="The painting to paint like: a picture; or a folder or quoted glob of works of one style."
+    )
+    vgg: Annotated[str, MayChange] = Field(description="VGG16 convolutions (safetensors).")
+    vgg_scaling: VGGScaling = Field("caffe", description="Input that the --vgg weights were trained for.")
+    painting_zoom: Annotated[float, Field(gt=0), MayChange] = Field(
+        1.0, description="Enlargement of the painting over the photos: 2 doubles the width of a stroke."
+    )
+    lambda_content: Annotated[Weight, MayChange] = Field(
+        1.0, description="Weight of the distance to the photo in VGG16 features: what is in the picture stays."
+    )
+    lambda_style: Annotated[Weight, MayChange] = Field(
+        1.0, description="Weight of the distance to the painting in VGG16 statistics: colours and strokes."
+    )
+    lambda_smooth: Annotated[Weight, MayChange] = Field(
+        0.0, description="Weight of the mean difference between neighbouring pixels; against speckles."
+    )
+
+    @property
+    def teacher_words(self) -> str:
+        """The painting."""
+        return f"VGG16 statistics of {last_part(self.paintings)}"

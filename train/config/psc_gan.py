@@ -95,6 +95,11 @@ class PSCGANConfig(FacesConfig, CriticConfig):
     )
 
     @property
+    def has_own_metrics(self) -> bool:
+        """The success of the labels, where there are any."""
+        return self.baseline not in ("vanilla", "pretrained")
+
+    @property
     def layout(self) -> LabelLayout:
         """The label groups."""
         return load_layout(self.labels)

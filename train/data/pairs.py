@@ -25,7 +25,7 @@ from torch import Tensor
 from ganlens.engine.errors import TrainingError, reason
 from ganlens.engine.files import read_json
 
-from ..config import PairedConfig
+from ..config import PairedConfig, PhotosConfig
 from .datasets import TrainingData
 from .pictures import centre, list_pictures, read_picture, resized, to_tensor
 from .teachers import Teacher, open_teacher
@@ -356,9 +356,6 @@ def _save(folder: Path, pairs: Pairs, record: object) -> None:
 
 def make_pair_dataset(config: PairedConfig) -> PairDataset:
     """The pairs of a configuration; the teacher is run now if the pairs do not exist yet."""
-    wanted = Wanted(
-        config.photos, config.size, config.varied, config.zoom, config.holdout, config.clip_frames, config.seed
-    )
     teacher = None
     if config.teacher:
         teacher = open_teacher(
@@ -370,8 +367,20 @@ def make_pair_dataset(config: PairedConfig) -> PairDataset:
             threads=config.threads,
         )
     folder = Path(config.pairs) if config.pairs else config.run / PAIRS_NAME
-    pairs = make_pairs(wanted, folder, teacher, config.answers, _tell_pairs)
+    pairs = make_pairs(_wanted(config), folder, teacher, config.answers, _tell_pairs)
     return PairDataset(pairs, config.crop or config.size, seed=config.seed)
+
+
+def make_photo_dataset(config: PhotosConfig) -> PairDataset:
+    """The pictures of a configuration without answers: each is its own."""
+    pictures = np.stack([picture for picture, _ in _squares(_wanted(config), list_sources(_wanted(config)), None)])
+    return PairDataset(Pairs(pictures, pictures), config.crop or config.size, seed=config.seed)
+
+
+def _wanted(config: PhotosConfig) -> Wanted:
+    return Wanted(
+        config.photos, config.size, config.varied, config.zoom, config.holdout, config.clip_frames, config.seed
+    )
 
 
 def _tell_pairs(done: int, total: int) -> None:

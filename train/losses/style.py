@@ -7,6 +7,8 @@ artistic style transfer"): pulled towards one random painting after the other, c
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -57,9 +59,19 @@ def gram_loss(network: VGG16, translated: Tensor, answer: Tensor) -> Tensor:
     """
     with torch.no_grad():
         targets = [statistics(h) for h in network.activations(answer, STYLE_LAYERS)]
+    return statistics_distance(network.activations(translated, STYLE_LAYERS), targets)
+
+
+def statistics_distance(activations: Sequence[Tensor], targets: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
+    """Squared distances of mean and covariance, relative to the target's, averaged over layers.
+
+    Args:
+        activations: (N, C, H, W) of each layer.
+        targets: mean (N or 1, C) and covariance (N or 1, C, C) of each layer.
+    """
     losses = [
-        (own - target).square().sum() / target.square().sum().clamp_min(1e-8)
-        for h, pair in zip(network.activations(translated, STYLE_LAYERS), targets, strict=True)
+        (own - target).square().flatten(1).sum(1).mean() / target.square().flatten(1).sum(1).mean().clamp_min(1e-8)
+        for h, pair in zip(activations, targets, strict=True)
         for own, target in zip(statistics(h), pair, strict=True)
     ]
     return torch.stack(losses).mean()

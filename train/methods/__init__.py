@@ -17,6 +17,7 @@ from ..config import (
     DCGANConfig,
     DistillConfig,
     PairedConfig,
+    PerceptualConfig,
     PSCGANConfig,
     StarGANConfig,
     TrainConfig,
@@ -45,6 +46,7 @@ class MethodEntry(NamedTuple):
 METHODS: dict[str, MethodEntry] = {
     "cyclegan": MethodEntry(CycleGANConfig, ".cyclegan:CycleGAN", "translation"),
     "paired": MethodEntry(PairedConfig, ".paired:Paired", "translation"),
+    "perceptual": MethodEntry(PerceptualConfig, ".perceptual:Perceptual", "translation"),
     "distill": MethodEntry(DistillConfig, ".distill:Distillation", "translation"),
     "acl-gan": MethodEntry(ACLGANConfig, ".acl_gan:ACLGAN", "edits"),
     "stargan": MethodEntry(StarGANConfig, ".stargan:StarGAN", "edits"),

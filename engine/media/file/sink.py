@@ -20,7 +20,7 @@ from av.video.reformatter import VideoReformatter
 from ...errors import BackendUnavailable, MediaError, OptionError, did_you_mean, reason
 from ...files import OutputFile
 from ...pixels.frame import Frame
-from ..av_frames import BEST, FULL_RANGE, FramePool, VideoFrame, plane_views, rgb_to_yuv
+from ..av_frames import BEST, FULL_RANGE, DeviceFrame, FramePool, VideoFrame, plane_views, rgb_to_yuv
 from ..base import ColorTags, FileInfo, FrameFormat, FrameSource, Notes
 from . import hardware
 from .codecs import CODECS, CONTAINERS, NVENC, PRESETS, ContainerKind, Encoder
@@ -47,6 +47,7 @@ class VideoSink:
         threads: encoder threads; 0 lets the encoder choose.
         encoder: "nvenc" encodes on the GPU or fails; "auto" does so where that works; "cpu". ``encoder`` says which it
             became, and why.
+        device: which GPU encodes. Frames that are in its memory stay there.
         overwrite: whether an existing file may be replaced.
 
     ``notes`` says what could not be kept.
@@ -68,12 +69,14 @@ class VideoSink:
         preset: str = "veryfast",
         threads: int = 0,
         encoder: EncoderName = "cpu",
+        device: int = 0,
         overwrite: bool = False,
     ) -> None:
-        self.path = Path(path)
-        self.notes = Notes()
-        self.frames = 0
+        self.path: Path = Path(path)
+        self.notes: Notes = Notes()
+        self.frames: int = 0
         self.format = format
+        self._device = device
         kind = CONTAINERS.get(self.path.suffix.lower())
         if kind is None:
             raise OptionError(
@@ -94,6 +97,7 @@ class VideoSink:
         self._in_use = threading.RLock()
         try:
             self._output = self._open_output(kind)
+            self.encoder: Coder
             self.encoder, chosen = self._choose_encoder(encoder, name, crf, preset)
             self._stream = self._add_video(chosen, kind, crf, preset, threads)
             file = origin if origin is None or isinstance(origin, FileInfo) else origin.file
@@ -158,7 +162,13 @@ class VideoSink:
             pixel_format = self._pixel_format(encoder, codec)
         except (ValueError, OptionError) as error:
             return Problem(reason(error).rstrip("."))
-        return hardware.encoder_problem(encoder.library, self.format.size, pixel_format, encoder.options(crf, preset))
+        return hardware.encoder_problem(
+            encoder.library,
+            self.format.size,
+            pixel_format,
+            encoder.options(crf, preset),
+            hardware.encodes_there(encoder.library, self._device),
+        )
 
     def _add_video(
         self,
@@ -177,8 +187,16 @@ class VideoSink:
                 f"({', '.join(CODECS)})."
             ) from error
         rate = format.rate or Fraction(25)
+        on_gpu = self.encoder.name == "nvenc"
+        accelerator = hardware.encodes_there(encoder.library, self._device) if on_gpu else None
+        self._takes_device_pictures = accelerator is not None
         try:
-            stream = self._output.add_stream(encoder.library, rate=rate, time_base=format.time_base)
+            stream = self._output.add_stream(
+                encoder.library,
+                rate=rate,
+                time_base=format.time_base,
+                hwaccel=accelerator,
+            )
         except ValueError as error:
             raise OptionError(
                 f"{self.path.suffix} files cannot hold {encoder.library} video; usual there is {kind.codec}."
@@ -189,15 +207,15 @@ class VideoSink:
         stream.time_base = format.time_base
         context.time_base = format.time_base
         context.width, context.height = width, height
-        context.pix_fmt = self._pixel_format(encoder, codec)
-        if context.pix_fmt == _EVEN_FREE:
+        context.pix_fmt = self._pixels = self._pixel_format(encoder, codec)
+        if self._pixels == _EVEN_FREE:
             self.notes.add(
                 f"{width}x{height} is an odd size: encoded as {_EVEN_FREE}, which keeps it but which some players "
                 "cannot show"
             )
         context.sample_aspect_ratio = format.pixel_aspect
         tags = format.tags
-        if format.pixels == "rgb24" or context.pix_fmt == "rgb24":  # RGB becomes BT.709
+        if format.pixels == "rgb24" or self._pixels == "rgb24":  # RGB becomes BT.709
             tags = ColorTags(1, 1, 1, 1)
         context.colorspace, context.color_range = tags.matrix, tags.range
         context.color_primaries, context.color_trc = tags.primaries, tags.transfer
@@ -237,6 +255,8 @@ class VideoSink:
             duration = picture.duration
             picture.pts, picture.time_base, picture.pict_type = pts, self.format.time_base, 0
             try:
+                if self._takes_device_pictures and not context.is_open:
+                    context.open(strict=False)  # or PyAV opens it with the picture's frames context, but in NV12
                 self._mux(self._stream.encode(picture))
             except av.FFmpegError as error:
                 raise self._failed(error) from error
@@ -308,8 +328,9 @@ class VideoSink:
 
     def _picture(self, frame: Frame) -> av.VideoFrame:
         """The frame as a picture of the encoder's format, without a copy where possible."""
-        target = self._stream.codec_context.pix_fmt
-        assert target is not None
+        if isinstance(frame, DeviceFrame) and self._takes_device_pictures and self._pixels == frame.format:
+            return frame.device_picture
+        target = self._pixels
         picture = frame.picture if isinstance(frame, VideoFrame) else None
         if picture is None or picture.format.name not in (frame.format, target):
             picture = self._copied(frame)

@@ -47,7 +47,7 @@ class LiveInput:
             stream = container.streams.video[0]
             stream.codec_context.thread_count = 1  # frame threads would each hold a picture back
             self._make = FrameMaker(stream.codec_context.codec.name)
-            self._pictures = decoded(container, stream)
+            self._pictures = decoded(self._packets(container, stream), stream)
             first = self._next()
             if first is None:
                 raise MediaError(f"{name} was opened, but no picture of it can be decoded.")
@@ -67,7 +67,17 @@ class LiveInput:
         if picture is None:
             return None
         time = None if picture.pts is None or picture.time_base is None else picture.pts * picture.time_base
-        return self._make(picture, time)
+        return self._make(picture, self._time(time))
+
+    def _packets(
+        self, container: av.container.InputContainer, stream: av.VideoStream
+    ) -> Iterator[av.Packet[av.VideoStream]]:
+        """Packets as they arrive."""
+        return container.demux(stream)
+
+    def _time(self, stamp: Fraction | None) -> Fraction | None:
+        """The time of a frame that has just arrived with the given time stamp."""
+        return stamp
 
     def __iter__(self) -> Iterator[VideoFrame]:
         """Frames until the input is lost."""
@@ -129,16 +139,16 @@ def described(frame: VideoFrame, rate: Fraction | None, time_base: Fraction) -> 
     return FrameFormat(frame.size, frame.format, rate, time_base, frame.color, tags)
 
 
-def decoded(container: av.container.InputContainer, stream: av.VideoStream) -> Iterator[av.VideoFrame]:
+def decoded(packets: Iterator[av.Packet[av.VideoStream]], stream: av.VideoStream) -> Iterator[av.VideoFrame]:
     """Pictures of a stream; packets that cannot be decoded are skipped.
 
     A stream joined in the middle begins with pictures whose references are missing; on a lossy network they come at
     any time. That many in a row are an end, though: the stream is of another kind than it said.
     """
     failures = 0
-    for packet in container.demux(stream):
+    for packet in packets:
         try:
-            pictures = packet.decode()
+            pictures = stream.decode(packet)
         except av.error.InvalidDataError:
             failures += 1
             if failures > 1000:

@@ -225,7 +225,7 @@ def test_a_bad_picture_among_many_is_named_and_the_rest_is_done(engine, pictures
     status, _, err = engine("translate", "--images", "in", "-o", "all", "-m", model)
     assert status == 1
     assert "error: " in err and "a.png" in err
-    assert "note: 1 of 2 pictures failed" in err and "1 pictures in" in err
+    assert "note: 1 of 2 pictures failed" in err and "1 picture in" in err
     assert [path.name for path in (tmp_path / "all").glob("*.png")] == ["b.png"]
 
 
@@ -415,7 +415,7 @@ CASES = {
     "unknown framing": (["--video", "{clip}", "-m", "{model}", "--framing", "tiles"], 2, "'tile'"),
     "region outside": (["--video", "{clip}", "-m", "{model}", "--framing", "crop", "--region", "0,0,99,9"], 1, "64x48"),
     "region of words": (["--video", "{clip}", "-m", "{model}", "--framing", "crop", "--region", "a,b"], 1, "X,Y,W,H"),
-    "wrong size": (["--video", "{clip}", "-m", "{fixed}", "--size", "64x64"], 1, "16x24"),
+    "wrong size": (["--video", "{clip}", "-m", "{fixed}", "--size", "64x64"], 1, "24x16"),
     "native fixed": (["--video", "{clip}", "-m", "{fixed}", "--framing", "native"], 1, "--dynamic"),
     "set without attributes": (["--video", "{clip}", "-m", "{model}", "--set", "smiling=1"], 1, "no attributes"),
     "unknown attribute": (["--video", "{clip}", "-m", "{attributes}", "--set", "smilng=1"], 1, "smilng"),
@@ -515,6 +515,12 @@ def test_an_existing_output_is_kept_without_yes(engine, clip, model, tmp_path):
         ("engine translate --framing n", ["native"]),
         ("engine translate --model st", ["starry"]),
         ("engine generate --backend open", ["openvino"]),
+        ("engine train cyc", ["cyclegan"]),
+        ("engine train cyclegan --tie", ["--tier"]),
+        ("engine train cyclegan --tier na", ["nano"]),
+        ("engine export --half-w", ["--half-weights"]),
+        ("engine export runs/mine --precision i", ["int8"]),
+        ("engine import --attr", ["--attributes"]),
     ],
 )
 def test_the_shell_completes_commands_choices_models_and_backends(words, expected):

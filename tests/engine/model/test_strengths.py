@@ -228,6 +228,16 @@ def test_the_command_records_licence_and_detail(engine, file):
     assert "CC-BY-4.0" in engine("info", "a.onnx")[1]
 
 
+def test_the_command_records_a_margin(engine, tmp_path):
+    model = find_model("comic")
+    assert engine("relabel", model, "-o", "a.onnx", "--margin", "16")[0] == 0
+    size = read_spec("a.onnx").size
+    assert (size.margin, size.minimum, size.multiple_of) == (16, 40, 8)
+    assert "16 px of repeated edge" in engine("info", "a.onnx")[1]
+    status, _, err = engine("relabel", find_model("face"), "-o", "b.onnx", "--margin", "16")
+    assert status == 1 and "--margin 16: a margin is for whole frames" in err
+
+
 def test_the_shipped_face_model_says_what_its_values_mean():
     port = read_spec(find_model("face")).attributes
     assert port is not None

@@ -2,13 +2,18 @@
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
+from ganlens.engine.backends.base import Output
 from ganlens.engine.errors import OptionError
+from ganlens.engine.pixels.compositor import Compositor
+from ganlens.engine.pixels.frame import Frame, plane_shapes
 from ganlens.engine.pixels.framing import Framing
-from ganlens.engine.spec import SizeRule
+from ganlens.engine.spec import GeneratorSpec, SizeRule
 
 FIXED = SizeRule(fixed=(256, 256))
 FREE = SizeRule(multiple_of=8, minimum=16)
+WIDE = FREE.with_margin(16)
 
 
 def test_fit_letterboxes_a_fixed_model():
@@ -30,7 +35,7 @@ def test_fit_keeps_the_shape_and_about_the_area_of_a_free_model():
 
 def test_fit_takes_an_asked_size():
     assert Framing("fit", size=(360, 640)).layout((720, 1280), FREE).size == (360, 640)
-    with pytest.raises(OptionError, match="any multiple of 8.*361x640"):
+    with pytest.raises(OptionError, match="got size 640x361.*any multiple of 8"):
         Framing("fit", size=(361, 640)).layout((720, 1280), FREE)
     with pytest.raises(OptionError, match="takes 256x256"):
         Framing("fit", size=(128, 128)).layout((720, 1280), FIXED)
@@ -67,7 +72,7 @@ def test_crop_outside_the_frame_is_refused(region):
         Framing("crop", region=region).layout((720, 1280), FIXED)
 
 
-@pytest.mark.parametrize("rule", [FIXED, FREE])
+@pytest.mark.parametrize("rule", [FIXED, FREE, WIDE])
 @pytest.mark.parametrize("frame", [(720, 1280), (257, 256), (100, 1000), (256, 256), (31, 17)])
 @pytest.mark.parametrize("overlap", [0.1, 0.25, 0.5])
 def test_tiles_cover_every_pixel_with_weights_that_add_up_to_one(rule, frame, overlap):
@@ -82,6 +87,63 @@ def test_tiles_cover_every_pixel_with_weights_that_add_up_to_one(rule, frame, ov
         window += tile.weight
     np.testing.assert_allclose(total, 1, atol=1e-6)
     assert layout.size[0] >= frame[0] and layout.size[1] >= frame[1]
+
+
+def test_a_margin_lies_outside_the_frame():
+    layout = Framing("fit").layout((256, 256), WIDE)
+    assert layout.size == (288, 288), "the picture keeps its size"
+    assert layout.region == (-16.0, -16.0, 288.0, 288.0)
+    fixed = Framing("fit").layout((720, 1280), FIXED.with_margin(16))
+    assert fixed.size == (256, 256)
+    top, left, height, width = fixed.region
+    pixel = width / 256
+    assert height == width and left == pytest.approx(-16 * pixel), "the longer side leaves 16 px of the network's image"
+    assert top < -16 * pixel, "bars are margin enough"
+    asked = Framing("fit", size=(360, 640)).layout((720, 1280), WIDE)
+    assert asked.size == (360, 640), "what is asked for is the network's image"
+    assert asked.region[0] <= -16 * asked.region[2] / 360
+
+
+@pytest.mark.parametrize("mode", ["native", "tile"])
+def test_a_margin_at_the_frames_own_size(mode):
+    layout = Framing(mode).layout((300, 500), WIDE)
+    assert layout.region[:2] == (-16.0, -16.0) and layout.region[2:] == layout.size
+    assert layout.size[0] >= 332 and layout.size[1] >= 532
+
+
+def test_a_crop_has_a_margin_where_it_touches_the_frame():
+    layout = Framing("crop").layout((256, 512), WIDE)
+    assert layout.size == (288, 256) and layout.feather == (0.0, 0.0, 16.0, 16.0)
+    assert layout.region == (-16.0, 128.0, 288.0, 256.0), "a ramp hides the line at the other two sides"
+    inside = Framing("crop", region=(64, 64, 128, 128), feather=0).layout((256, 512), WIDE)
+    assert inside.region == (64.0, 64.0, 128.0, 128.0), "nothing outside the crop is written"
+
+
+@pytest.mark.parametrize("format", ["rgb24", "yuv420p"])
+def test_what_a_network_paints_into_its_margin_is_not_seen(format):
+    spec = GeneratorSpec(name="lined", architecture="paired", size=SizeRule(multiple_of=8, minimum=64).with_margin(16))
+    compositor = Compositor(spec, Framing("fit"))
+    random = np.random.default_rng(0)
+    planes = tuple(random.integers(60, 180, shape, np.uint8) for shape in plane_shapes((256, 256), format))
+    frame = Frame(planes, format)
+    image = compositor.prepare(frame)
+    assert image.shape == (3, 288, 288)
+    np.testing.assert_array_equal(image[:, :16, 16:-16], np.repeat(image[:, 16:17, 16:-16], 16, axis=1))
+    answer = image.copy()
+    for side in (np.s_[:, :15], np.s_[:, -15:], np.s_[:, :, :15], np.s_[:, :, -15:]):
+        answer[side] = 1.0
+    with_line, without = frame.copy(), frame.copy()
+    compositor.compose(frame, Output(answer[None], None), with_line)
+    compositor.compose(frame, Output(image[None], None), without)
+    for one, other in zip(with_line.planes, without.planes, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_a_margin_leaves_a_picture():
+    with pytest.raises(ValidationError, match="margin of 128 needs sides above 256, got 256x256"):
+        FIXED.with_margin(128)
+    assert WIDE.minimum == 40 and FREE.with_margin(0) == FREE
+    assert WIDE.picture == (256, 256) and FIXED.with_margin(16).picture == (224, 224)
 
 
 @pytest.mark.parametrize(

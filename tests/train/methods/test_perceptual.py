@@ -1,0 +1,131 @@
+"""Perceptual training: losses by hand, a run that comes nearer to its painting, and one that resumes exactly."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+from ganlens.engine.errors import OptionError, TrainingError
+from ganlens.train.checkpoint import load_generator, load_state
+from ganlens.train.config import PerceptualConfig, make_config
+from ganlens.train.data.pairs import make_photo_dataset
+from ganlens.train.loop import Trainer, train
+from ganlens.train.losses.style import statistics_distance
+from ganlens.train.methods.perceptual import PAINTING_LAYERS, Perceptual, painting_statistics, perceptual_loss
+from ganlens.train.networks.vgg16 import VGG16
+from tests.kit.vgg import save_vgg
+
+Make = Callable[..., PerceptualConfig]
+
+
+@pytest.fixture
+def config(folders: tuple[Path, Path], tmp_path: Path) -> Make:
+    """A 32 px nano run towards one striped painting, with random VGG16 weights; options can be changed."""
+    stripes = np.zeros((32, 32, 3), np.uint8)
+    stripes[:, ::4, 0] = 255
+    Image.fromarray(stripes).save(tmp_path / "painting.png")
+    weights = save_vgg(tmp_path / "vgg.safetensors", PAINTING_LAYERS[-1])
+
+    def make(**changes: Any) -> PerceptualConfig:
+        values: dict[str, Any] = {
+            "photos": str(folders[0]),
+            "paintings": str(tmp_path / "painting.png"),
+            "vgg": str(weights),
+            "out": str(tmp_path / "run"),
+            "tier": "nano",
+            "size": 32,
+            "steps": 4,
+            "varied": 0,
+            "holdout": 0,
+            "samples": 2,
+            "sample_every": 0,
+            "log_every": 2,
+        }
+        return make_config(PerceptualConfig, {**values, **changes})
+
+    return make
+
+
+def test_a_painting_is_at_no_distance_from_itself(config: Make) -> None:
+    method = Perceptual(config())
+    painting = method.paintings[0]
+    target = painting_statistics(method.vgg, method.paintings)
+    assert statistics_distance(method.vgg.activations(painting, PAINTING_LAYERS), target).item() < 1e-6
+    other = torch.zeros_like(painting)
+    assert statistics_distance(method.vgg.activations(other, PAINTING_LAYERS), target).item() > 0.1
+
+
+def test_several_paintings_give_their_mean(config: Make) -> None:
+    vgg = VGG16.load(Path(config().vgg), PAINTING_LAYERS[-1])
+    one, other = torch.rand(1, 3, 32, 32), -torch.rand(1, 3, 32, 32)
+    mean = painting_statistics(vgg, [one, other])
+    both = painting_statistics(vgg, [one]), painting_statistics(vgg, [other])
+    for layer, (first, second) in zip(mean, zip(*both, strict=True), strict=True):
+        for value, a, b in zip(layer, first, second, strict=True):
+            torch.testing.assert_close(value, (a + b) / 2)
+
+
+def test_who_returns_the_photo_keeps_the_content(config: Make) -> None:
+    chosen = config(lambda_style=0.0)
+    method = Perceptual(chosen)
+    picture = torch.rand(1, 3, 32, 32) * 2 - 1
+    target = painting_statistics(method.vgg, method.paintings)
+    total, parts = perceptual_loss(nn.Identity(), method.vgg, picture, target, chosen)
+    assert total.item() == pytest.approx(0, abs=1e-6) and parts["style"].item() > 0
+    blank = perceptual_loss(_Blank(), method.vgg, picture, target, chosen)[1]["content"]
+    assert blank.item() > 0.1
+
+
+class _Blank(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.zeros_like(x)
+
+
+def test_a_run_comes_nearer_to_its_painting_and_records_it(config: Make) -> None:
+    chosen = config(steps=30, lambda_content=0.0, learning_rate=5e-3, ema=0.5)
+    method = Perceptual(chosen)
+    picture = make_photo_dataset(chosen)[0][0][None]
+    target = painting_statistics(method.vgg, method.paintings)
+    before = perceptual_loss(method.networks["generator"], method.vgg, picture, target, chosen)[1]["style"].item()
+    assert train(chosen)
+    generator, spec = load_generator(chosen.run / "generator.safetensors")
+    after = perceptual_loss(generator, method.vgg, picture, target, chosen)[1]["style"].item()
+    assert after < 0.8 * before
+    assert spec.architecture == "perceptual" and spec.training is not None
+    assert spec.training.teacher == "VGG16 statistics of painting.png"
+
+
+def test_a_run_resumes_exactly(config: Make, tmp_path: Path) -> None:
+    assert train(config(out=str(tmp_path / "whole")))
+    parts = config(out=str(tmp_path / "parts"))
+    trainer = Trainer(parts)
+    (tmp_path / "parts").mkdir()
+    for index in range(3):
+        trainer.update(tuple(part[None] for part in trainer.dataset[index]))
+    trainer.save()
+    assert train(parts, resume=True)
+    one, other = (load_state(tmp_path / name)["networks"]["generator"] for name in ("whole", "parts"))
+    assert all(torch.equal(one[key], other[key]) for key in one)
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        ({"paintings": "nowhere/*.png"}, TrainingError, "no file matches"),
+        ({"vgg": "nowhere.safetensors"}, TrainingError, "VGG16 weights are needed"),
+        ({"crop": 12}, OptionError, "multiple of 8"),
+        ({"tier": "stargan"}, OptionError, "needs attributes"),
+    ],
+)
+def test_wrong_options_say_the_cure(
+    config: Make, changes: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        Perceptual(config(**changes))

@@ -1,0 +1,137 @@
+"""Perceptual training (Johnson et al. 2016): a generator learns to paint photographs like one painting, or a few.
+
+``L = content |V(G(x')) - V(x)|² / |V(x)|² + style S(G(x'), painting) + smooth |D G(x')| + calm |G(x') - G(x'')|``,
+
+where V is VGG16's relu2_2, S the distance of :func:`~ganlens.train.losses.style.statistics_distance` at
+:data:`PAINTING_LAYERS`, D neighbours' differences, and x' and x'' the picture x under different camera noise. Distances
+are relative to what they measure, so that one set of weights suits VGG16 weights of either scaling.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import l1_loss
+
+from ganlens.engine.spec import GeneratorSpec
+
+from ..config import PerceptualConfig
+from ..data.pairs import PairDataset, make_photo_dataset
+from ..data.pictures import list_pictures, read_picture, to_tensor
+from ..losses.paired import gradient_loss
+from ..losses.style import statistics, statistics_distance
+from ..networks import make_generator
+from ..networks.vgg16 import VGG16
+from ..specs import image_to_image_spec
+from .base import Batch, Method, Parts, Phase, adam
+from .paired import camera_noise
+
+CONTENT_LAYER = "relu2_2"
+PAINTING_LAYERS = ("relu1_2", "relu2_2", "relu3_3")
+"""From pigment to the shape of a stroke."""
+
+Target = list[tuple[Tensor, Tensor]]
+"""Mean (1, C) and covariance (1, C, C) at each of :data:`PAINTING_LAYERS`."""
+
+
+@torch.no_grad()
+def painting_statistics(network: VGG16, paintings: Sequence[Tensor]) -> Target:
+    """The statistics of paintings, (1, 3, H, W) in [-1, 1] each, averaged.
+
+    A target that stays the same: towards one random painting after the other, strokes would average to a mottle.
+    """
+    found = [[statistics(h) for h in network.activations(painting, PAINTING_LAYERS)] for painting in paintings]
+    return [
+        (torch.stack([pair[0] for pair in layer]).mean(0), torch.stack([pair[1] for pair in layer]).mean(0))
+        for layer in zip(*found, strict=True)
+    ]
+
+
+def perceptual_loss(
+    generator: nn.Module,
+    network: VGG16,
+    picture: Tensor,
+    target: Target,
+    config: PerceptualConfig,
+    *,
+    noisy: bool = False,
+    compare: bool = False,
+) -> tuple[Tensor, Parts]:
+    """All terms.
+
+    Args:
+        generator: the network that learns.
+        network: VGG16 up to the last of :data:`PAINTING_LAYERS`.
+        picture: (N, 3, H, W) in [-1, 1].
+        target: of :func:`painting_statistics`.
+        noisy: the generator sees the picture under camera noise.
+        compare: it sees it twice, under different noise.
+    """
+    translated = generator(camera_noise(picture, config.noise) if noisy else picture)
+    activations = network.activations(translated, PAINTING_LAYERS)
+    place = PAINTING_LAYERS.index(CONTENT_LAYER)
+    with torch.no_grad():
+        before = network.activations(picture, (CONTENT_LAYER,))[0]
+    content = (activations[place] - before).square().mean() / before.square().mean().clamp_min(1e-8)
+    terms = {
+        "content": (config.lambda_content, content),
+        "style": (config.lambda_style, statistics_distance(activations, target)),
+        "smooth": (config.lambda_smooth, gradient_loss(translated, torch.zeros_like(translated))),
+    }
+    if compare:
+        other = generator(camera_noise(picture, config.noise))
+        terms["calm"] = config.lambda_calm, l1_loss(translated, other)
+    total = torch.stack([weight * term for weight, term in terms.values()]).sum()
+    return total, {name: term for name, (_, term) in terms.items()}
+
+
+class Perceptual(Method):
+    """The method: network ``generator``, one phase."""
+
+    averaged: tuple[str, ...] = ("generator",)
+
+    def __init__(self, config: PerceptualConfig) -> None:
+        self.config = config
+        self.networks: dict[str, nn.Module] = {
+            "generator": make_generator(image_to_image_spec(config, config.model_name))
+        }
+        self.vgg = VGG16.load(Path(config.vgg), PAINTING_LAYERS[-1], config.vgg_scaling)
+        self.fixed: dict[str, nn.Module] = {"vgg": self.vgg}
+        side = round(config.size * config.painting_zoom)
+        self.paintings = [to_tensor(read_picture(path, side))[None] for path in list_pictures(config.paintings)]
+        self._target: Target | None = None
+        self.phases: tuple[Phase, ...] = (
+            Phase("generator", ("generator",), self.generator_step, adam(config.learning_rate, config.beta1, 0.99)),
+        )
+
+    @classmethod
+    def make_dataset(cls, config: PerceptualConfig) -> PairDataset:
+        """The pictures."""
+        return make_photo_dataset(config)
+
+    def generator_step(self, batch: Batch, step: int) -> tuple[Tensor, Parts]:
+        """Loss of the generator."""
+        config = self.config
+        if self._target is None:  # now that VGG16 is on the device
+            self._target = painting_statistics(self.vgg, self.paintings)
+        noisy = step >= config.calm_from * config.steps
+        return perceptual_loss(
+            self.networks["generator"],
+            self.vgg,
+            batch[0],
+            self._target,
+            config,
+            noisy=noisy and config.noise > 0,
+            compare=noisy and config.lambda_calm > 0 and step % 2 == 0,
+        )
+
+    def specs(self) -> dict[str, tuple[str, GeneratorSpec]]:
+        """The generator."""
+        return {"generator": ("generator", image_to_image_spec(self.config, self.config.model_name))}
+
+    def sample(self, batch: Batch, networks: Mapping[str, nn.Module]) -> list[Tensor]:
+        """Picture, translation."""
+        return [batch[0], networks["generator"](batch[0])]
