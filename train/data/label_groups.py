@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from ganlens.engine.errors import TrainingError
+from ganlens.engine.files import read_file
 
 if TYPE_CHECKING:
     from .attribute_table import Faces
@@ -181,7 +182,7 @@ def load_layout(name: str) -> LabelLayout:
     known = {file.stem: file for file in sorted(LAYOUTS.glob("*.json"))}
     file = known.get(name, Path(name))
     try:
-        return LabelLayout.model_validate_json(file.read_text(encoding="utf-8"))
+        return LabelLayout.model_validate_json(read_file(file).decode())
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
