@@ -318,7 +318,8 @@ def samples(
 ) -> None:
     """Put translations by several models beside each other.
 
-    One PNG with a row for each picture and a column for each model. For editors and their attributes: engine train evaluate --grid; for generators from noise: engine generate.
+    One PNG with a row for each picture and a column for each model. For editors and their attributes: engine train
+    evaluate --grid; for generators from noise: engine generate.
     """
     with _told_in_one_line():
         from .evaluate.samples import write_samples
