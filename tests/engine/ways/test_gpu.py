@@ -1124,6 +1124,18 @@ def test_the_translator_passes_the_batch_on(open_on_fake: Callable[..., Translat
         assert ours.times.summary()["wait"].frames == 5
 
 
+def test_the_translator_passes_the_streams_on(
+    open_on_fake: Callable[..., Translator], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    with pytest.raises(OptionError, match="streams: got 2; cuda runs on one"):
+        open_on_fake(streams=2)
+    with pytest.raises(OptionError, match="streams: got 2; frames pass cpu in host memory"):
+        monkeypatch.undo()
+        Translator.open(network_model(tmp_path / "cpu.onnx"), backend="cpu", streams=2)
+    with pytest.raises(OptionError, match="streams: got 0, expected 1 or more"):
+        Translator.open(tmp_path / "cpu.onnx", streams=0)
+
+
 def test_what_cannot_go_over_the_gpu_goes_through_host_memory(open_on_fake: Callable[..., Translator]) -> None:
     with open_on_fake(framing="tile") as ours:
         assert ours.choice is not None
