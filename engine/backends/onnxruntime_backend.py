@@ -170,6 +170,9 @@ class OnnxRuntimeCuda(OnnxRuntimeCpu):
         self._index = device
         super().__init__(model, threads=threads, spin=spin)
 
+    concurrent = False
+    """A session has one stream."""
+
     @property
     def gpu(self) -> Device:
         """See :class:`~ganlens.engine.cuda.device_protocol.DeviceBackend`.

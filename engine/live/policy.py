@@ -33,7 +33,7 @@ CONNECTION_LIMITS: tuple[tuple[float, Connection], ...] = ((0.9, "excellent"), (
 """Share of the frames due from which a connection deserves its word."""
 
 LOAD_PERCENT = 80
-"""Of the times that frames took in the last second, the one that stands for the load. A median would call a machine
+"""Among the times that frames took in the last second, the one that stands for the load. A median would call a machine
 fast enough on which one frame in three is late; a higher one would take a moment's work of another program, or a
 thumbnail's, for a slow machine."""
 

@@ -134,6 +134,7 @@ class LiveSession:
         self._last_arrival = clock()
         self._last_shown: tuple[Frame, Frame] | None = None
         self._number = 0
+        self._overrun = 0
         self._last_time = Fraction(-1)
         self._watchers: list[Callable[[], None]] = []
         self._viewers: list[Callable[[Captured], None]] = []
@@ -475,6 +476,10 @@ class LiveSession:
             self._note_format(source, frame)
         self._last_arrival = self._clock()
         self.statistics.arrived()
+        overrun = getattr(source, "dropped", 0)
+        self._overrun, more = overrun, max(0, overrun - self._overrun)
+        self.statistics.captured += more
+        self.statistics.dropped["overrun"] += more
         self._number += 1
         self._queue.put(Captured(frame, at, self._number))
 
@@ -683,7 +688,7 @@ class LiveSession:
                 "late": statistics.late,
                 "stalls": statistics.stalls,
                 "reconnects": statistics.reconnects,
-                "dropped": dict(self._queue.dropped),
+                "dropped": dict(self._queue.dropped + statistics.dropped),
             },
             "timing": {
                 "fps_in": round(statistics.arrivals.rate(), 2),

@@ -2,7 +2,8 @@
 
 With one frame in flight all of it is one CUDA graph on one stream: the shortest way for a single frame. With more, the
 copies have streams of their own, so that one frame's upload and another's download run beside a third one's network;
-marks in the streams keep the order. A GPU that shares memory with the host (Jetson) works on the host's own, without
+marks in the streams keep the order. Or several networks run beside each other, each frame on one of their streams:
+small ones do not fill a GPU. A GPU that shares memory with the host (Jetson) works on the host's own, without
 copies. Several frames may share an inference call, which makes fewer and larger kernels
 of it. Frames already in the GPU's memory, as NVDEC leaves them, are translated there.
 """
@@ -15,7 +16,7 @@ import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from itertools import accumulate, groupby
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,11 +31,12 @@ from ..spec import GeneratorSpec
 from ..timing import StageTimes
 from .base import Done, Item, Look, Pending, Way
 from .gpu_geometry import MOST_BLOCKS, Geometry, Place, Strength
-
-if TYPE_CHECKING:
-    from .gpu_pictures import DevicePictures
+from .gpu_pictures import DevicePictures
+from .lent import Loan, lent
 
 Step = Callable[[], None]
+MOST_LENT = 8
+"""Results over lent memory, beside those in flight; of more, each is copied. A stream's queues hold fewer."""
 Key = tuple[PixelFormat, tuple[int, int], Color]
 Shapes = tuple[tuple[int, ...], ...]
 
@@ -54,6 +56,10 @@ class FramePipeline:
         spin: wait with a busy thread, which sees the end some 20-50 µs earlier and takes a core.
         batch: frames per inference call; the network must take that many. "In flight" then counts such groups; one
             that is not full takes as long as a full one, but for a single frame, which goes alone.
+        streams: networks that run at the same time, each with memory of its own; at least so many groups are in flight.
+
+    Raises:
+        OptionError: a number below 1, or more than one stream for a library that runs on one.
     """
 
     def __init__(
@@ -65,12 +71,17 @@ class FramePipeline:
         in_flight: int = 1,
         spin: bool = False,
         batch: int = 1,
+        streams: int = 1,
     ) -> None:
-        for name, value in (("in_flight", in_flight), ("batch", batch)):
+        for name, value in (("in_flight", in_flight), ("batch", batch), ("streams", streams)):
             if value < 1:
                 raise OptionError(f"{name}: got {value}, expected at least 1.")
+        if streams > 1 and not backend.concurrent:
+            raise OptionError(
+                f"streams: got {streams}; {backend.name} runs on one. Use --backend tensorrt, or leave it out."
+            )
         self.device = device
-        self.in_flight = self.room = in_flight
+        self.in_flight = self.room = in_flight = max(in_flight, streams)
         self.batch = batch
         self.backend = backend
         self.compositor = compositor
@@ -80,15 +91,17 @@ class FramePipeline:
         """Pictures in the run of a single frame: a model that fixes their number has no smaller one."""
         self._spin = spin
         self._module = load_kernels(device)
-        self._compute = device.stream()
-        self._up, self._down = (self._compute, self._compute) if in_flight == 1 else (device.stream(), device.stream())
+        self._streams = deque(device.stream() for _ in range(streams))
+        """The networks' streams; the first one is the next frame's."""
+        self._copies = (device.stream(), device.stream()) if in_flight > streams == 1 else None
+        """For uploads and downloads; None: those of a frame are on its network's stream."""
         self._geometries: OrderedDict[Key, Geometry] = OrderedDict()
         self._routes: OrderedDict[tuple[Key, ...], _Route] = OrderedDict()
-        self._networks: OrderedDict[Shapes, _Network] = OrderedDict()
+        self._networks: OrderedDict[tuple[Stream, Shapes], _Network] = OrderedDict()
         self._flying: list[_Flight] = []
         self._held: deque[tuple[Event, Sequence[DeviceArray]]] = deque()
         """Memory of others that work under way reads and writes, until the mark after it."""
-        self._pictures: DevicePictures | None = None
+        self._pictures = DevicePictures(device)
         self._marks: list[Event] = []
         """Events that no frame needs now."""
         self._closed = False
@@ -105,7 +118,9 @@ class FramePipeline:
             DeviceMemoryError, BackendError: the device or the library refused, or the network's tensors do not suit.
         """
         self.device.use()
-        self._network_for(self.compositor.layout(frame_size).size, self.batch).check(self.compositor.detail > 0)
+        size = self.compositor.layout(frame_size).size
+        for stream in self._streams:
+            self._network_for(size, self.batch, stream).check(self.compositor.detail > 0)
 
     @property
     def frames_on_gpu(self) -> int:
@@ -170,6 +185,13 @@ class FramePipeline:
                             np.copyto(row, _vector(item.look), casting="same_kind")
                     for step in slot.steps:
                         step()
+                    give_back = _bind(route.slots.append, slot)
+                    if route.may_lend and all(frame.adoptable for frame in frames):
+                        loan = Loan(give_back)
+                        results = [frames[0]] * len(frames)
+                        for views, index in zip(slot.views, rows, strict=False):
+                            results[index] = lent(frames[index], views, loan)
+                        return self._fly(_Flight(self, slot.done, results, release=None))
                     # While the GPU works: all that it does not change.
                     results = [frame.copy() for frame in frames]
                 except BaseException:
@@ -181,28 +203,23 @@ class FramePipeline:
                     for theirs, ours in zip(geometry.views(results[index].planes), views, strict=True):
                         np.copyto(theirs, ours)
 
-            return self._fly(_Flight(self, slot.done, results, _bind(route.slots.append, slot), download))
+            return self._fly(_Flight(self, slot.done, results, give_back, download))
 
     def _is_here(self, frame: Frame) -> bool:
         """Whether a frame is in this GPU's memory."""
-        picture = getattr(frame, "device_picture", None)
-        return picture is not None and picture.planes[0].__dlpack_device__() == (self.device.kind, self.device.index)
+        planes: Any = frame.device_planes
+        return planes is not None and planes[0].__dlpack_device__() == (self.device.kind, self.device.index)
 
     def _start_here(self, items: Sequence[Item]) -> Pending:
         """Begin frames that are in this GPU's memory: copies of them are translated there, and stay there."""
-        from ..media.av_frames import DeviceFrame
-        from .gpu_pictures import DevicePictures
-
-        stream, count = self._compute, len(items)
+        stream, count = self._next_stream(), len(items)
         room = self._alone if count == 1 else self.batch
-        if self._pictures is None:
-            self._pictures = DevicePictures(self.device)
         with self.times.measure("launch", count):
             try:
                 geometries = [self._geometry_of(kind_of(item.frame)) for item in items]
-                network = self._network_for(geometries[0].size, room)
+                network = self._network_for(geometries[0].size, room, stream)
                 network.check(any(item.look.detail > 0 for item in items))
-                copies = [self._pictures.copy(item.frame.device_picture, stream) for item in items]  # type: ignore[attr-defined]
+                copies = [self._pictures.copy(item.frame, stream) for item in items]
                 rows = [*range(count), *[count - 1] * (room - count)]  # those that no frame takes are filled up
                 if network.extra is not None:
                     vectors = np.concatenate([_vector(items[index].look) for index in rows])
@@ -222,11 +239,9 @@ class FramePipeline:
             except BaseException:
                 self._abandon()
                 raise
-        results: list[Frame] = [
-            DeviceFrame(picture, item.frame.color, item.frame.time, getattr(item.frame, "pool", None))
-            for item, (picture, _) in zip(items, copies, strict=True)
-        ]
-        return self._fly(_Flight(self, done, results, _bind(self._marks.append, done), held=items))
+        return self._fly(
+            _Flight(self, done, [frame for frame, _ in copies], _bind(self._marks.append, done), held=items)
+        )
 
     def _fly(self, flight: _Flight) -> _Flight:
         self._flying.append(flight)
@@ -248,8 +263,10 @@ class FramePipeline:
             if flight.download is not None:
                 with self.times.measure("download", count):
                     flight.download()
-            flight.release()
-            return flight.results
+            if flight.release is not None:
+                flight.release()
+            results, flight.results = flight.results, []
+            return results
 
     def _drop(self, flight: _Flight) -> None:
         with self._lock:
@@ -262,7 +279,9 @@ class FramePipeline:
             except EngineError:  # the one that stopped the stream is on its way to the user
                 self._abandon()
             else:
-                flight.release()
+                flight.results = []
+                if flight.release is not None:
+                    flight.release()
 
     def on_device(
         self,
@@ -283,14 +302,14 @@ class FramePipeline:
         look = look or Look(opacity=self.compositor.opacity, detail=self.compositor.detail)
         with self._lock:
             self.device.use()
-            stream = self._compute
+            stream = self._next_stream()
             for plane in planes:
                 if getattr(plane, "__cuda_array_interface__", {}).get("data", (0, False))[1]:
                     raise ShapeError("got a read-only array, expected writable planes to translate in place.")
             arrays = [DeviceArray.of(self.device, plane, stream) for plane in planes]
             size = check_planes(arrays, format)
             geometry = self._geometry_of((format, size, color or Color()))
-            network = self._network_for(geometry.size, self._alone)
+            network = self._network_for(geometry.size, self._alone, stream)
             network.check(look.detail > 0)
             strength = geometry.strength(look.opacity, look.detail)
             base, places = arrays[0].pointer, _places(arrays)
@@ -331,7 +350,7 @@ class FramePipeline:
             with contextlib.suppress(EngineError):  # nothing else waits for frames translated in place
                 self.device.synchronize()
             self._held.clear()
-            self._pictures = None
+            self._pictures = DevicePictures(self.device)
             self._marks.clear()
             self._routes.clear()
             self._geometries.clear()
@@ -363,7 +382,7 @@ class FramePipeline:
         """What frames of these kinds, in these rows, need to share an inference."""
         route = self._routes.get(kinds)
         if route is None:
-            route = _Route(tuple(self._geometry_of(kind) for kind in kinds))
+            route = _Route(tuple(self._geometry_of(kind) for kind in kinds), self.in_flight)
             if len({geometry.size for geometry in route.geometries}) > 1:
                 raise ShapeError(
                     "got frames that the network sees in several sizes, expected one size. Group them by key()."
@@ -392,23 +411,31 @@ class FramePipeline:
         kernels = self.compositor.kernels(format, size, color, target="scalar")
         return Geometry(self.device, self._module, kernels.prepare, kernels.compose, kernels.options)
 
-    def _network_for(self, size: tuple[int, int], batch: int) -> _Network:
+    def _next_stream(self) -> Stream:
+        """The network's stream that is used next; one after the other."""
+        self._streams.rotate(-1)
+        return self._streams[-1]
+
+    def _network_for(self, size: tuple[int, int], batch: int, stream: Stream) -> _Network:
         shapes: Shapes = ((batch, 3, *size),)
         if self.spec.attributes is not None:
             shapes = (*shapes, (batch, self.spec.attributes.length))
-        network = self._networks.get(shapes)
+        key = (stream, shapes)
+        network = self._networks.get(key)
         if network is None:
-            self._make_room(self._networks)
+            self._make_room(self._networks, MAX_GEOMETRIES * len(self._streams))
             binding = self.backend.bind_device(self.device, shapes)
-            network = self._networks[shapes] = _Network(self.device, binding, self.spec)
+            network = self._networks[key] = _Network(self.device, binding, self.spec)
         elif len(self._networks) > 1:
-            self._networks.move_to_end(shapes)
+            self._networks.move_to_end(key)
         return network
 
     def _make_slot(self, route: _Route) -> _Slot:
         device, geometries = self.device, route.geometries
-        batch = len(geometries)
-        network = self._network_for(geometries[0].size, batch)
+        route.made += 1
+        batch, stream = len(geometries), self._next_stream()
+        up, down = self._copies or (stream, stream)
+        network = self._network_for(geometries[0].size, batch, stream)
         *begins, total = accumulate((geometry.block_bytes for geometry in geometries), initial=0)
         shared = device.info.integrated
         host, block = device.mapped((total,)) if shared else (device.pinned((total,)), device.empty((total,), np.uint8))
@@ -418,32 +445,32 @@ class FramePipeline:
         blocks = [block.pointer + begin for begin in begins]
 
         def upload() -> None:
-            self._up.to_device(block, host)
+            up.to_device(block, host)
 
         def prepare() -> None:
             if network.extra is not None and attributes is not None:
-                self._compute.to_device(network.extra, attributes)
+                stream.to_device(network.extra, attributes)
             for begin, count in rows:
                 image = network.image.part(begin, count)
-                geometries[begin].prepare(self._compute, blocks[begin : begin + count], image)
+                geometries[begin].prepare(stream, blocks[begin : begin + count], image)
 
         def run() -> None:
-            network.binding.enqueue(self._compute.handle)
+            network.binding.enqueue(stream.handle)
 
         def compose() -> None:
             for begin, count in rows:
                 answer, place = network.answer(begin, count), blocks[begin : begin + count]
-                geometries[begin].compose(self._compute, *answer, place, strength=None)
+                geometries[begin].compose(stream, *answer, place, strength=None)
 
         def download() -> None:
-            self._down.to_host(host, block)
+            down.to_host(host, block)
 
         parts = [
-            _Part(self._up, upload, True),
-            _Part(self._compute, prepare, True),
-            _Part(self._compute, run, network.binding.capturable),
-            _Part(self._compute, compose, True),
-            _Part(self._down, download, True),
+            _Part(up, upload, True),
+            _Part(stream, prepare, True),
+            _Part(stream, run, network.binding.capturable),
+            _Part(stream, compose, True),
+            _Part(down, download, True),
         ]
         if shared:  # the kernels read and write the host's own memory
             parts = parts[1:-1]
@@ -598,11 +625,20 @@ class _Slot(NamedTuple):
 class _Route:
     """What frames need that share an inference, each of one size, format and colour."""
 
-    def __init__(self, geometries: tuple[Geometry, ...]) -> None:
+    def __init__(self, geometries: tuple[Geometry, ...], in_flight: int) -> None:
         self.geometries = geometries
         """By row; those that no frame takes are filled up."""
         self.slots: deque[_Slot] = deque()
         """Those that are free."""
+        self.made = 0
+        """All of them, lent ones too."""
+        self._whole = all(geometry.whole for geometry in geometries)
+        self._most = in_flight + MOST_LENT
+
+    @property
+    def may_lend(self) -> bool:
+        """Whether results may be the memory that they are downloaded into: it holds all of them, and not too many."""
+        return self._whole and self.made - len(self.slots) <= self._most
 
 
 class _Flight:
@@ -613,7 +649,7 @@ class _Flight:
         way: FramePipeline,
         done: Event,
         results: list[Frame],
-        release: Step,
+        release: Step | None,
         download: Step | None = None,
         held: object = None,
     ) -> None:
@@ -621,9 +657,9 @@ class _Flight:
         self.done = done
         self.results = results
         self.release = release
-        """Gives back what it works with."""
+        """Gives back what it works with; None: the results do, with the last reference."""
         self.download = download
-        """Brings the answers into the results; None: they are made there."""
+        """Copies the answers into the results; None: they are made there."""
         self._held = held
         """What the GPU reads meanwhile."""
 

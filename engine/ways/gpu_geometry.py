@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from .. import _kernels
 from ..cuda import Device, DeviceArray, Kernel, Module, Stream
+from ..pixels.frame import plane_shapes
 
 BLOCK = (32, 8)
 """Threads, x and y: a warp is a stretch of one row, whose reads and writes are contiguous."""
@@ -188,6 +190,15 @@ class Geometry:
         self._memory = memory  # the tables point into it
         self._prepare_parts = [relocated(part, memory.pointer) for part in prepare_parts]
         self._compose_parts = [relocated(part, memory.pointer) for part in compose_parts]
+
+    @property
+    def whole(self) -> bool:
+        """Whether the windows are all of the frame."""
+        shapes = plane_shapes(self._options["frame_size"], self._options["format"])
+        return all(
+            (window.top, window.left, window.rows, window.row_bytes) == (0, 0, shape[0], math.prod(shape[1:]))
+            for window, shape in zip(self.windows, shapes, strict=True)
+        )
 
     def views(self, planes: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.uint8]]:
         """The windows of a frame's planes."""

@@ -67,6 +67,9 @@ class TensorRt(ModelBackend):
             _check_given(plan, self._key())
             self._opened.append(_Opened(self._trt, self._cache, plan, self._gpu))
 
+    concurrent = True
+    """Each has an execution context of its own."""
+
     @property
     def gpu(self) -> Device:
         """See :class:`~ganlens.engine.cuda.device_protocol.DeviceBackend`."""
