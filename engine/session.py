@@ -95,8 +95,8 @@ class Session:
         self.source = source
         self.translator = translator
         self.sink = sink
-        self.controls = controls or Controls()
-        self.times = times or (translator.times if translator is not None else StageTimes())
+        self.controls: Controls = controls or Controls()
+        self.times: StageTimes = times or (translator.times if translator is not None else StageTimes())
         self._measured = times is None
         self._on_frame = on_frame
         self._frames = 0

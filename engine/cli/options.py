@@ -74,7 +74,7 @@ Device = Annotated[
     ),
 ]
 MOST_THREADS = 1024
-"""Threads of one kind; more are a mistake, and would take the memory of the whole machine."""
+"""More of one kind are a mistake, and would take the memory of the whole machine."""
 Threads = Annotated[
     int | None, typer.Option(min=1, max=MOST_THREADS, help="CPU threads for the network; default: all cores.")
 ]
@@ -221,8 +221,8 @@ class TranslateOptions:
         str | None,
         option(
             metavar="TIME",
-            help="Long videos: a kill costs at most about this much of the video (60, 10:00); --resume goes on. What "
-            "is done is kept in OUT.segments/ until the end.",
+            help="Long videos: a kill costs at most about this much of the video (60, 10:00); --resume continues. "
+            "What is done is kept in OUT.segments/ until the end.",
         ),
     ] = None
     codec: Annotated[
@@ -289,7 +289,14 @@ class TranslateOptions:
     strict: Strict = False
     json_output: Json = None
     overwrite: Yes = False
-    verbose: Verbose = False
+    verbose: Annotated[
+        bool,
+        option(
+            "--verbose",
+            "-v",
+            help="Also show the time of each stage, and which backends and codecs are unavailable, and why.",
+        ),
+    ] = False
     quiet: Quiet = False
 
 
@@ -449,6 +456,13 @@ class GenerateOptions:
         bool, option("--captions/--no-captions", help="Labels and seed under each picture of a grid.")
     ] = True
     list_labels: Annotated[bool, option("--list-labels", help="List the labels of the model, and exit.")] = False
+    ray: Annotated[
+        str | None,
+        option(
+            metavar="ADDRESS|local",
+            help="Into a folder that all nodes see: spread the pictures over a Ray cluster (extra 'ray').",
+        ),
+    ] = None
     backend: Backend = "auto"
     threads: Threads = None
     strict: Strict = False
@@ -671,6 +685,13 @@ class EvaluateOptions:
         str | None, option(metavar="WIDTHxHEIGHT", help="Size of the generator's image; by default the model's own.")
     ] = None
     backend: Backend = "cpu"
+    ray: Annotated[
+        str | None,
+        option(
+            metavar="ADDRESS|local",
+            help="Spread the photos over a Ray cluster (extra 'ray'); clips and teachers stay here.",
+        ),
+    ] = None
     start: Annotated[bool, option("--start/--no-start", help="Measure how soon a first frame comes.")] = True
     value_range: Range = None
     output: Annotated[

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 from pydantic import ValidationError
 
 from ..backends import open_backend
 from ..errors import MediaError, ModelFileError, OptionError, reason
-from ..files import OutputFile
+from ..files import OutputFile, read_file
 from ..media.pictures import list_images, read_image
 from ..model import Model
 from ..model import open as open_model
@@ -75,7 +74,7 @@ def run(options: RelabelOptions) -> None:
 
 def _read_record(source: str) -> GeneratorSpec:
     try:
-        text = sys.stdin.read() if source == "-" else Path(source).read_text(encoding="utf-8")
+        text = sys.stdin.read() if source == "-" else read_file(source).decode()
     except (OSError, UnicodeDecodeError) as error:
         raise OptionError(f"--record {source} cannot be read: {reason(error)}.") from error
     try:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import MediaError, OptionError, reason
-from ..files import replace_file
+from ..files import read_json, replace_file
 from ..media.base import FrameFormat, FrameSink, FrameSource
 from ..media.file.segments import SegmentedSink, check_output, count_kept, is_cut_off
 from ..media.file.source import VideoSource
@@ -17,6 +17,7 @@ from .inputs import Work
 from .manifest import content_hash, settings_of
 from .options import TranslateOptions
 from .parse import parse_time
+from .progress import FrameProgress
 from .worker import Done, Worker, make_folder
 
 SUFFIX = ".segments"
@@ -33,15 +34,15 @@ class SegmentWorker(Worker):
         self._folders: set[Path] = set()
         """Folders of segments that this worker made or continued."""
 
-    def _video(self, work: Work, label: str, overwrite: bool) -> Done:
+    def _video(self, work: Work, progress: FrameProgress | None, overwrite: bool) -> Done:
         if self.segment is None:
-            return super()._video(work, label, overwrite)
+            return super()._video(work, progress, overwrite)
         folder, output = Path(work.output + SUFFIX), Path(work.output)
         overwrite = overwrite or is_cut_off(output, folder)
         check_output(output, overwrite=overwrite)
         self._prepare(folder, work)
         try:
-            done = super()._video(work, label, overwrite)
+            done = super()._video(work, progress, overwrite)
         except BaseException:
             self._tell_what_is_kept(folder)
             raise
@@ -120,7 +121,7 @@ class SegmentWorker(Worker):
 
 def _settings_in(folder: Path) -> Any:
     try:
-        settings = json.loads((folder / SETTINGS).read_text())
+        settings = read_json(folder / SETTINGS)
     except (OSError, ValueError):
         return None
     return settings if isinstance(settings, dict) and settings.get("schema") == SCHEMA else None

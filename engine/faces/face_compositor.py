@@ -42,8 +42,8 @@ class FaceCompositor:
                 "Use engine generate (Generator in Python)."
             )
         self.spec = spec
-        self.framing = framing or FaceFraming()
-        self.size = spec.size.fixed or spec.size.round_up(spec.size.preferred)
+        self.framing: FaceFraming = framing or FaceFraming()
+        self.size: tuple[int, int] = spec.size.fixed or spec.size.round_up(spec.size.preferred)
         if self.size[0] != self.size[1]:
             raise OptionError(
                 f"Model '{spec.name}' takes pictures of {format_size(self.size)}; "

@@ -18,6 +18,8 @@ from ..files import untrusted
 
 LARGEST = 178_000_000
 """Pixels of a picture, by default: a file of kilobytes may claim gigabytes."""
+LARGEST_FILE = 2**31
+"""Bytes of a picture's file: it is read as a whole."""
 LONGEST_SIDE = 16384
 """Rows or columns of a video's frames, by default."""
 ALLOW = "GANLENS_ALLOW"
@@ -128,6 +130,17 @@ def check_picture(path: Path, width: int, height: int, most: int | None = None) 
             f"{path} has {width}x{height} pixels, more than {largest()}. If you trust it, allow as many "
             f"with --allow {LARGE} or GANLENS_LARGEST={width * height}."
         )
+
+
+def check_file(path: Path) -> None:
+    """Refuse a picture whose file would fill the memory.
+
+    Raises:
+        MediaError: it is too large.
+    """
+    size = path.stat().st_size if path.is_file() else 0
+    if size > LARGEST_FILE:
+        raise MediaError(f"{path} has {size} bytes; expected at most {LARGEST_FILE} for a picture.")
 
 
 def check_frame(path: Path, width: int, height: int) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..errors import ModelFileError, OptionError, ShapeError
-from ..files import untrusted
+from ..files import read_file, untrusted
 from ..spec import GeneratorSpec, ImageInput, ImageOutput, SizeRule, ValueRange
 
 Dim = int | str | None
@@ -33,7 +33,7 @@ LARGEST_FILE = 2**31 - 1
 """Bytes; protobuf's own limit."""
 DEEPEST_GRAPH = 64
 MOST_FIELDS = 1_000_000
-"""Fields of all messages together, so that a hostile file is refused within seconds; an honest node has some twenty."""
+"""All messages together may have so many; a hostile file is refused within seconds, an honest node has some twenty."""
 
 
 class GraphValue(NamedTuple):
@@ -297,14 +297,9 @@ def read_bytes(path: Path) -> bytes:
         ModelFileError: it does not exist, cannot be read, is empty, or larger than an ONNX file can be.
     """
     try:
-        if path.is_dir():
-            raise ModelFileError(f"{path} is a folder; expected an ONNX file.")
-        if path.exists() and not path.is_file():
-            raise ModelFileError(f"{path} is a device or a named pipe; expected an ONNX file.")
-        size = path.stat().st_size
-        if size > LARGEST_FILE:
-            raise ModelFileError(f"{path} has {size} bytes; an ONNX file has at most {LARGEST_FILE}.")
-        data = path.read_bytes()
+        data = read_file(path, most=LARGEST_FILE)
+    except IsADirectoryError:
+        raise ModelFileError(f"{path} is a folder; expected an ONNX file.") from None
     except FileNotFoundError:
         raise ModelFileError(f"{path} does not exist; expected an ONNX file.") from None
     except OSError as error:

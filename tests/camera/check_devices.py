@@ -12,6 +12,7 @@ import faulthandler
 import itertools
 import os
 import re
+import signal
 import subprocess
 import sys
 import threading
@@ -24,6 +25,7 @@ from pathlib import Path
 import av
 import numpy as np
 
+from ganlens.engine.controls import Controls
 from ganlens.engine.errors import MediaError
 from ganlens.engine.live.policy import wait_limit
 from ganlens.engine.live.queue import Captured
@@ -39,7 +41,7 @@ CAMERA, LOOPBACK, MJPEG_CAMERA = "/dev/video0", "/dev/video10", "/dev/video11"
 DRIVER = Path("/sys/bus/platform/drivers/vivid")
 MODEL = sys.argv[1] if len(sys.argv) > 1 else ""
 SIZE = (180, 320)
-CHECK_LIMIT_S = 60
+CHECK_LIMIT_S = 150
 
 
 # --- opening ----------------------------------------------------------------------------------------------------------
@@ -118,11 +120,12 @@ def damaged_pictures_are_skipped() -> str:
 
 
 def mjpeg_is_asked_for_at_large_sizes() -> str:
-    with fed_with_mjpeg(MJPEG_CAMERA, (720, 1280)), CameraSource(MJPEG_CAMERA, size=(720, 1280), rate=10) as camera:
+    with fed_with_mjpeg(MJPEG_CAMERA, (480, 848)), CameraSource(MJPEG_CAMERA, size=(480, 848), rate=10) as camera:
         frame = next(iter(camera))
         codec = camera._container.streams.video[0].codec_context.name
-    assert (codec, frame.size) == ("mjpeg", (720, 1280)), (codec, frame.size)
-    left, right = frame.to_rgb()[:, :600].mean(), frame.to_rgb()[:, 680:].mean()
+    assert (codec, frame.size) == ("mjpeg", (480, 848)), (codec, frame.size)
+    rgb = frame.to_rgb()
+    left, right = rgb[:, :400].mean(), rgb[:, 448:].mean()
     assert left < 30 and right > 220, (left, right)
     return f"{codec} {frame.size[1]}x{frame.size[0]}, black {left:.0f}, white {right:.0f}"
 
@@ -157,6 +160,8 @@ def the_age_is_of_the_cameras_clock() -> str:
             for _ in range(40):
                 times.append(float(next(frames).time))
                 ages.append(time.monotonic() - times[-1])
+            foreign = bool(camera._clock._offset)
+        assert foreign == ("wrap_timestamp" in settings), f"{name}: the driver's clock is not the one expected here"
         ages, times = ages[10:], times[10:]
         assert min(ages) >= 0 and sorted(ages)[len(ages) // 2] < 0.5, (name, ages)
         assert abs((times[-1] - times[0]) / 29 * 30 - 1) < 0.2, (name, times)
@@ -166,34 +171,51 @@ def the_age_is_of_the_cameras_clock() -> str:
 
 
 def a_slow_reader_gets_the_newest_frame() -> str:
-    pause, count = 0.2, 16
+    pause, count = 0.25, 16
     with controls(timestamp_source=1):
-        with CameraSource(CAMERA, size=SIZE, rate=30) as camera:
-            plain = []
-            for _, frame in zip(range(count), camera, strict=False):
+        plain = []
+        options = {"video_size": f"{SIZE[1]}x{SIZE[0]}", "framerate": "15"}
+        with av.open(CAMERA, format="video4linux2,v4l2", options=options) as container:
+            for _, frame in zip(range(count), container.decode(video=0), strict=False):
                 plain.append(time.monotonic() - float(frame.time))
                 time.sleep(pause)
-        assert plain[-1] > 4 * pause, f"reading slowly made no backlog, so nothing is proven: {plain}"
+            del frame  # it is the driver's memory
+        assert plain[-1] > 2 * pause, f"reading slowly makes no backlog here, so nothing is proven: {plain}"
         ages: list[float] = []
+        with CameraSource(CAMERA, size=SIZE, rate=15) as camera:
+            for _, frame in zip(range(count), camera, strict=False):
+                ages.append(time.monotonic() - float(frame.time))
+                time.sleep(pause)
+            skipped = camera.dropped
+        alone = not_growing(ages, pause)
+        assert skipped > count / 2, skipped
+
+        ages = []
 
         def slow_model(item: Captured) -> None:
             """What is called in the session's thread takes its time, as a slow model does."""
             ages.append(time.monotonic() - item.at)
             time.sleep(pause)
 
-        with session(lambda: CameraSource(CAMERA, size=SIZE, rate=30)) as running:
+        with session(lambda: CameraSource(CAMERA, size=SIZE, rate=15)) as running:
             running.view(slow_model)
-            until(lambda: len(ages) > count, 20)
+            until(lambda: len(ages) > count, 40)
             dropped, captured = running.state()["counters"]["dropped"], running.statistics.captured
+        live = not_growing(ages, pause)
+    assert sum(dropped.values()) > captured / 2, (dropped, captured)
+    return (
+        f"libav alone: {plain[0] * 1000:.0f} to {plain[-1] * 1000:.0f} ms; source: {alone}; session: {live}, "
+        f"{captured} captured, {dropped} dropped"
+    )
+
+
+def not_growing(ages: list[float], limit: float) -> str:
+    """The largest ages of the first third and of the last, which may not be 1.5 times as large."""
     ages = ages[1:]
     third = len(ages) // 3
     first, last = max(ages[:third]), max(ages[-third:])
-    assert last < max(1.5 * first, pause), f"the age grows: {ages}"
-    assert sum(dropped.values()) > captured / 2, (dropped, captured)
-    return (
-        f"every frame read in order: {plain[0] * 1000:.0f} to {plain[-1] * 1000:.0f} ms; session: first third at most "
-        f"{first * 1000:.0f}, last {last * 1000:.0f} ms; {captured} captured, {dropped} dropped"
-    )
+    assert last < max(1.5 * first, limit), f"the age grows: {ages}"
+    return f"at most {first * 1000:.0f} ms in the first third, {last * 1000:.0f} ms in the last"
 
 
 def a_slow_sink_costs_the_others_nothing() -> str:
@@ -204,12 +226,12 @@ def a_slow_sink_costs_the_others_nothing() -> str:
         slow.append(time.monotonic())
         time.sleep(0.5)
 
-    with session(lambda: CameraSource(CAMERA, size=SIZE, rate=15)) as running:
+    with session(lambda: CameraSource(CAMERA, size=SIZE, rate=10)) as running:
         running.add_sink("slow", lambda format: FunctionSink(wait))
         running.add_sink("quick", lambda format: FunctionSink(lambda frame: quick.append(time.monotonic())))
         until(lambda: len(slow) >= 8, 30)
         shown = running.statistics.shown
-    assert len(quick) >= 0.9 * shown and len(quick) > 4 * len(slow), (len(slow), len(quick), shown)
+    assert len(quick) >= 0.8 * shown and len(quick) > 3 * len(slow), (len(slow), len(quick), shown)
     return f"{shown} shown, the slow sink got {len(slow)}, the other {len(quick)}"
 
 
@@ -221,7 +243,7 @@ def taken_away_and_back() -> str:
     size = next(sizes)
 
     def opener() -> CameraSource:
-        return CameraSource(CAMERA, size=size, rate=30)
+        return CameraSource(CAMERA, size=size, rate=15)
 
     with session(opener) as running:
         log = Log(running)
@@ -232,7 +254,7 @@ def taken_away_and_back() -> str:
         start = time.monotonic()
         noticed = log.wait_for("lost", 8) - start
         assert not Path(CAMERA).exists(), "vivid is still there"
-        assert noticed <= wait_limit(1 / 30), noticed
+        assert noticed <= wait_limit(1 / 15), noticed
         stale = log.stale
         until(lambda: log.stale >= stale + 5, 10)
         assert running.state()["source"]["connection"] == "unusable", running.state()["source"]
@@ -254,7 +276,7 @@ def taken_away_and_back() -> str:
 
 def a_disconnected_camera_is_lost() -> str:
     """vivid's own "disconnect": the device stays, and answers ENODEV."""
-    with session(lambda: CameraSource(CAMERA, size=SIZE, rate=30)) as running:
+    with session(lambda: CameraSource(CAMERA, size=SIZE, rate=15)) as running:
         log = Log(running)
         log.wait_for("live")
         control("disconnect", 1)
@@ -262,13 +284,13 @@ def a_disconnected_camera_is_lost() -> str:
         noticed = log.wait_for("lost", 8) - start
         said = running.source_message
     rebind()
-    assert noticed <= wait_limit(1 / 30), noticed
+    assert noticed <= wait_limit(1 / 15), noticed
     return f"noticed after {noticed:.2f} s ({said})"
 
 
 def a_silent_camera_is_opened_again() -> str:
     """The camera hangs: the device is there and gives nothing."""
-    with session(lambda: CameraSource(CAMERA, size=SIZE, rate=30)) as running:
+    with session(lambda: CameraSource(CAMERA, size=SIZE, rate=15)) as running:
         log = Log(running)
         log.wait_for("live")
         until(lambda: log.pictures > 5, 10)
@@ -286,7 +308,7 @@ def a_silent_camera_is_opened_again() -> str:
         start = time.monotonic()
     stopped = time.monotonic() - start
     control("percentage_of_dropped_buffers", 0)
-    assert stalled < wait_limit(1 / 30) + 0.5, stalled
+    assert stalled < wait_limit(1 / 15) + 0.5, stalled
     assert stopped < 2, f"stopping took {stopped:.1f} s while the camera gave nothing"
     CameraSource(CAMERA, size=SIZE).close()  # the device was given back
     return f"stalled after {stalled:.2f} s, lost after {lost:.2f} s ({said}); stopping took {stopped:.2f} s"
@@ -315,25 +337,40 @@ def another_program_reads_the_virtual_camera() -> str:
 
 
 def the_command_filters_a_camera_into_a_virtual_one() -> str:
-    """What a user leaves running: camera, model, virtual camera, without a page."""
-    for name, value in {"test_pattern": 9, "horizontal_movement": 3, "vertical_movement": 3}.items():
-        control(name, value)
-    with CameraSource(CAMERA, size=SIZE) as camera:
-        original = next(iter(camera)).to_rgb().astype(int)
-    command = ["engine", "live", "--no-web", "--fps", "5", "--model", MODEL, "-o", LOOPBACK, "--backend", "cpu"]
-    live = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    try:
-        until(lambda: LOOPBACK in [device.path for device in capture_devices()] or live.poll() is not None, 60)
-        assert live.poll() is None, live.communicate()[0]
-        with reader(LOOPBACK, 60) as (read, device_format):
-            until(lambda: bool(read()) or live.poll() is not None, 90)
-            pictures = read()
-    finally:
-        live.send_signal(2)
-        text, _ = live.communicate(timeout=30)
-    assert live.returncode == 130 or live.returncode == 0, (live.returncode, text)
-    assert pictures, (device_format, text)
-    return f"{len(pictures)} pictures, {device_format}, original {original.mean():.0f}\n{text}"
+    """What a user leaves running: first camera, model, virtual camera, no page. The model turns white into black."""
+    command = ["engine", "live", "--no-web", "--virtual-camera", "--camera-size", "320x180", "--fps", "10"]
+    with controls(test_pattern=6, osd_text_mode=2):
+        with CameraSource(CAMERA, size=SIZE) as camera:
+            original = float(next(iter(camera)).to_rgb().mean())
+        live = subprocess.Popen(
+            [*command, "--model", MODEL, "--backend", "cpu"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        try:
+            until(lambda: LOOPBACK in [device.path for device in capture_devices()] or live.poll() is not None, 90)
+            assert live.poll() is None, live.communicate()[0]
+            with reader(LOOPBACK, 40) as (read, device_format):
+                until(lambda: bool(read()) or live.poll() is not None, 60)
+                pictures = read()
+        finally:
+            live.send_signal(signal.SIGINT)
+            start = time.monotonic()
+            text, _ = live.communicate(timeout=30)
+            stopped = time.monotonic() - start
+    assert "320/180" in device_format and "YU12" in device_format, device_format
+    assert len(pictures) == 40 and original > 200, (len(pictures), original, text)
+    last = float(pictures[-1][:180].mean())
+    assert last < 40, f"white was not turned into black: {last}\n{text}"
+    assert live.returncode in (0, 130) and "Traceback" not in text, (live.returncode, text)
+    return f"white {original:.0f} became {last:.0f}; Ctrl-C after {stopped:.1f} s: status {live.returncode}\n{text}"
+
+
+def a_virtual_camera_in_use_is_said() -> str:
+    with VirtualCameraSink(LOOPBACK, FrameFormat(SIZE, rate=Fraction(30))) as sink:
+        sink.write(Frame.from_rgb(np.zeros((*SIZE, 3), np.uint8)))
+        return refused(lambda: VirtualCameraSink(LOOPBACK, FrameFormat(SIZE)), "another program feeds it")
 
 
 def a_camera_is_no_virtual_camera() -> str:
@@ -380,8 +417,8 @@ class Log:
 
 @contextlib.contextmanager
 def session(opener: Callable[[], CameraSource]) -> Iterator[LiveSession]:
-    with LiveSession(opener, models=[MODEL]) as running:
-        running.set_controls(bypass=True)
+    """A session without the cost of a model: what is tested here is in front of it and behind it."""
+    with LiveSession(opener, models=[MODEL], controls=Controls(bypass=True)) as running:
         yield running
 
 
@@ -533,6 +570,7 @@ CHECKS: list[Callable[[], str]] = [
     taken_away_and_back,
     a_disconnected_camera_is_lost,
     another_program_reads_the_virtual_camera,
+    a_virtual_camera_in_use_is_said,
     a_camera_is_no_virtual_camera,
     the_command_filters_a_camera_into_a_virtual_one,
     the_command_lists_both,

@@ -17,7 +17,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ganlens.engine.errors import TrainingError, did_you_mean
+from ganlens.engine.errors import TrainingError, did_you_mean, reason
+from ganlens.engine.files import read_file
 
 from .pictures import list_pictures
 
@@ -241,9 +242,9 @@ def _rows(file: Path) -> Iterator[tuple[int, list[str]]]:
 
 def _read(file: Path) -> str:
     try:
-        return file.read_text(encoding="utf-8-sig")
+        return read_file(file).decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise TrainingError(f"{file} cannot be read as a table: {error}.") from error
+        raise TrainingError(f"{file} cannot be read as a table: {reason(error)}.") from error
 
 
 def _find(folder: Path, given: str | Path, usual: Sequence[str]) -> Path | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import socket
 import struct
 import threading
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from ...errors import EngineError, MediaError, MissingExtra, OptionError, reason
+from ...files import parse_json
 from ...media.live.browser import BrowserSource
 from ..session import LiveSession
 from .guard import Guard, is_loopback, new_token
@@ -370,7 +370,7 @@ class WebServer:
         if len(text) > MOST_TEXT:
             return f"a message of {len(text)} characters is too long; at most {MOST_TEXT}"
         try:
-            message = json.loads(text)
+            message = parse_json(text)
             kind = message["type"]
         except (ValueError, KeyError, TypeError):
             return 'a message must be a JSON object with a "type"'
@@ -395,7 +395,7 @@ class WebServer:
                 return f"unknown type {kind!r}; expected drawn, patch, video or camera"
         except (EngineError, _BadRequest) as error:
             return str(error)
-        except (KeyError, ValueError, TypeError) as error:
+        except (KeyError, ValueError, TypeError, OverflowError) as error:
             return f"a message of type {kind!r} is not complete ({error})"
         return ""
 
@@ -450,7 +450,7 @@ async def _json_body(request: Request) -> Any:
         if len(data) > MOST_TEXT:
             raise _BadRequest(f"the body is longer than {MOST_TEXT} bytes")
     try:
-        return json.loads(data)
+        return parse_json(data)
     except ValueError as error:
         raise _BadRequest(f"the body is not JSON ({error})") from error
 

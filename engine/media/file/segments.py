@@ -23,7 +23,7 @@ import av
 from av.container import OutputContainer
 
 from ...errors import MediaError, reason
-from ...files import OutputFile, cannot_write, replace_file
+from ...files import OutputFile, cannot_write, parse_json, read_json, replace_file
 from ...pixels.frame import Frame
 from ..base import FrameFormat, Notes
 from .codecs import ContainerKind
@@ -237,7 +237,7 @@ def read_header(path: Path) -> SegmentHeader | None:
             file.seek(end - length - len(_END))
             if file.read(len(_END)) != _END:
                 return None
-            encoder, parameters, frames, keys, first, last, whole = json.loads(file.read(length))
+            encoder, parameters, frames, keys, first, last, whole = parse_json(file.read(length))
             return SegmentHeader(
                 str(encoder), str(parameters), int(frames), int(keys), Fraction(first), Fraction(last), bool(whole)
             )
@@ -335,7 +335,7 @@ def is_cut_off(path: Path, folder: Path) -> bool:
     """Whether a file is what a stopped run made of the segments in ``folder``, to be replaced by the one that ends."""
     try:
         state = os.stat(path)
-        return bool(json.loads((folder / _CUT_OFF).read_text()) == [state.st_size, state.st_mtime_ns])
+        return bool(read_json(folder / _CUT_OFF) == [state.st_size, state.st_mtime_ns])
     except (OSError, ValueError):
         return False
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 from collections.abc import Iterable
 from fractions import Fraction
 from pathlib import Path
@@ -71,9 +72,9 @@ class VideoSink:
         device: int = 0,
         overwrite: bool = False,
     ) -> None:
-        self.path = Path(path)
-        self.notes = Notes()
-        self.frames = 0
+        self.path: Path = Path(path)
+        self.notes: Notes = Notes()
+        self.frames: int = 0
         self.format = format
         self._device = device
         kind = CONTAINERS.get(self.path.suffix.lower())
@@ -93,8 +94,10 @@ class VideoSink:
             raise OptionError(f"crf is {crf:g}; {name} takes 0 (best) to {CODECS[name].largest_crf}.")
         self._file = self._open_file(overwrite)
         self._copies: CopiedStreams | None = None
+        self._in_use = threading.RLock()
         try:
             self._output = self._open_output(kind)
+            self.encoder: Coder
             self.encoder, chosen = self._choose_encoder(encoder, name, crf, preset)
             self._stream = self._add_video(chosen, kind, crf, preset, threads)
             file = origin if origin is None or isinstance(origin, FileInfo) else origin.file
@@ -247,19 +250,20 @@ class VideoSink:
             raise MediaError(
                 f"{self.path}: got a frame of {width}x{height}; the video is {context.width}x{context.height}."
             )
-        pts = self._pts(frame)
-        picture = self._picture(frame)
-        duration = picture.duration
-        picture.pts, picture.time_base, picture.pict_type = pts, self.format.time_base, 0
-        try:
-            if self._takes_device_pictures and not context.is_open:
-                context.open(strict=False)  # or PyAV opens it with the picture's frames context, but in NV12
-            self._mux(self._stream.encode(picture))
-        except av.FFmpegError as error:
-            raise self._failed(error) from error
-        self._last = pts
-        self._end = (pts + (duration or self._step())) * self.format.time_base
-        self.frames += 1
+        with self._in_use:
+            pts = self._pts(frame)
+            picture = self._picture(frame)
+            duration = picture.duration
+            picture.pts, picture.time_base, picture.pict_type = pts, self.format.time_base, 0
+            try:
+                if self._takes_device_pictures and not context.is_open:
+                    context.open(strict=False)  # or PyAV opens it with the picture's frames context, but in NV12
+                self._mux(self._stream.encode(picture))
+            except av.FFmpegError as error:
+                raise self._failed(error) from error
+            self._last = pts
+            self._end = (pts + (duration or self._step())) * self.format.time_base
+            self.frames += 1
 
     def write_encoded(
         self,
@@ -364,6 +368,7 @@ class VideoSink:
         """
         if self._file.done:
             return
+        self._in_use.acquire()
         try:
             if not self.frames:
                 raise MediaError(f"{self.path}: no frame was written.")
@@ -377,16 +382,20 @@ class VideoSink:
             raise self._failed(error) from error
         finally:
             self.abort()
+            self._in_use.release()
 
     def abort(self) -> None:
         """Remove what was written; nothing happens after :meth:`close`."""
+        finished = self._file.done
+        self._file.discard()
+        if not self._in_use.acquire(blocking=False):  # a thread writes or reads on, perhaps for ever: libav would crash
+            return
         if self._copies is not None:
             self._copies.close()
-        if self._file.done:
-            return
-        self._file.discard()
-        with contextlib.suppress(av.FFmpegError, AttributeError):  # the output may not be open yet
-            self._output.close()
+        if not finished:
+            with contextlib.suppress(av.FFmpegError, AttributeError):  # the output may not be open yet
+                self._output.close()
+        self._in_use.release()
 
     def _failed(self, error: Exception) -> MediaError:
         self._file.check()  # a full disk reaches us as a broken container

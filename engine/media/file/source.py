@@ -6,6 +6,7 @@ import contextlib
 import math
 import os
 import re
+import threading
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -48,6 +49,8 @@ MATRICES: dict[int, Matrix] = {1: "bt709", 4: "bt601", 5: "bt601", 6: "bt601", 7
 _DURATION_TAG = re.compile(r"(\d+):(\d+):(\d+(?:\.\d+)?)$")
 _CENTER_SITED = {"mjpeg", "mpeg1video", "theora", "vp8", "webp"}
 OnError = Literal["skip", "stop"]
+OPEN_S = 20.0
+"""How long the first packets of a file are searched for: libav reads to the end if it finds none."""
 JOIN_S = Fraction(1, 2)
 """Seconds that a clock must step back for what follows to be another recording."""
 MOST_SKIPPED = 0.05
@@ -106,11 +109,12 @@ class VideoSource:
             raise OptionError(f"on_error is {on_error!r}; expected 'skip' or 'stop'")
         if decoder not in get_args(DecoderName):
             raise OptionError(f"decoder is {decoder!r}; expected one of {', '.join(get_args(DecoderName))}")
-        self.path = Path(path)
-        self.notes = Notes()
+        self.path: Path = Path(path)
+        self.notes: Notes = Notes()
         self._threads = threads
         self._decoded: Iterator[tuple[av.VideoFrame, Fraction]] = iter(())
         self._waiting: tuple[av.VideoFrame, Fraction] | None = None  # decoded, not yet given
+        self._in_use = threading.Lock()
         self._last: int | None = None  # time of the last decoded one, in ticks
         self._given = 0  # frames given so far
         self.skipped: int
@@ -128,7 +132,7 @@ class VideoSource:
         self._resumed: tuple[Fraction, int] | None = None
         try:
             self._open_stream()
-            self.decoder = self._choose_decoder(decoder)
+            self.decoder: Coder = self._choose_decoder(decoder)
             self._tonemap = _ToneMap() if hdr == "tonemap" else None
             self._describe(_seconds(start), _seconds(duration))
         except BaseException:
@@ -249,7 +253,7 @@ class VideoSource:
             frames = round(part * self._rate)
         aspect = stream.sample_aspect_ratio or Fraction(1)
         self.frames = frames
-        self.format = FrameFormat(
+        self.format: FrameFormat = FrameFormat(
             size=(height, width),
             pixels=self._target,
             rate=self._rate,
@@ -404,6 +408,16 @@ class VideoSource:
 
     def __iter__(self) -> Iterator[VideoFrame]:
         """Frames from the start of the wanted part; each call begins again."""
+        frames = self._frames_from_start()
+        while True:
+            with self._in_use:
+                frame = next(frames, None)
+            if frame is None:
+                return
+            yield frame
+            del frame  # or the pool would see the picture in use during the next one
+
+    def _frames_from_start(self) -> Iterator[VideoFrame]:
         begin, end = self._trim or (None, None)
         if not self._fresh:
             self._reopen()
@@ -423,6 +437,7 @@ class VideoSource:
             frame = self._frame(picture, time)
             self._given += 1
             yield frame
+            del frame
         self._check_end()
 
     def _seek(self, begin: Fraction) -> None:
@@ -538,7 +553,9 @@ class VideoSource:
     def close(self) -> None:
         """Close the file; frames already given stay valid."""
         self._decoded, self._waiting = iter(()), None  # the generator holds this object, and decoded pictures
-        self._container.close()
+        if self._in_use.acquire(blocking=False):  # else a thread reads, perhaps for ever: libav would crash
+            self._container.close()
+            self._in_use.release()
 
     def __enter__(self) -> VideoSource:
         return self
@@ -577,6 +594,20 @@ class _ToneMap:
         return graph
 
 
+def expected_frames(path: Path) -> tuple[int | None, Fraction | None]:
+    """How many frames a file states, and its frame rate, without decoding any; None for what it does not say."""
+    try:
+        with open_input(path) as container:
+            stream = next(iter(container.streams.video), None)
+            if stream is None:
+                return None, None
+            rate = stream.average_rate
+            seconds = Fraction(container.duration or 0, 1_000_000)
+            return stream.frames or (round(seconds * rate) if rate else 0) or None, rate
+    except (MediaError, av.FFmpegError):
+        return None, None
+
+
 def open_input(path: Path, kind: str = "video", hardware: HWAccel | None = None) -> av.container.InputContainer:
     """Open a local file for reading, or say in the user's terms why it is not a ``kind``.
 
@@ -605,7 +636,13 @@ def open_input(path: Path, kind: str = "video", hardware: HWAccel | None = None)
                 "codec_whitelist": limits.decoders(),
             },
             hwaccel=hardware,
+            timeout=(OPEN_S, None),
         )
+    except av.error.ExitError as error:
+        raise MediaError(
+            f"{path} cannot be read as a {kind}: no frame was found in {OPEN_S:g} s. It is damaged, or its disk is "
+            "slow; copy it to another one first."
+        ) from error
     except (av.FFmpegError, OSError) as error:
         if isinstance(error, MediaError):
             raise

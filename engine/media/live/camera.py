@@ -28,6 +28,8 @@ neither a timeout nor an interrupt reaches it: a camera that hangs would hold th
 picture is read to find out what the driver has told already."""
 _SILENT_S, _SILENT_PERIODS = 2.0, 10
 """A camera is lost when it gives no picture for the longer of these."""
+_BACKLOG_S = 0.1
+"""Age from which a queued frame is skipped for a newer one: a reader that is held up for a moment loses nothing."""
 _KEPT = 0.8
 """Share of the claimed rate below which the claim is wrong."""
 _LARGE = 640 * 480
@@ -36,6 +38,9 @@ _LARGE = 640 * 480
 
 class CameraSource(LiveInput):
     """Frames of a camera, as they are captured; their times are of the clock of :func:`time.monotonic`.
+
+    The driver queues what is not read in time. Frames of that queue that are older than 0.1 s are skipped while newer
+    ones wait, so that a slow reader does not fall behind; ``dropped`` counts them.
 
     Args:
         device: "/dev/video0", or a number: the nth camera that ``engine live --list`` shows, from 0. Either may follow
@@ -61,6 +66,7 @@ class CameraSource(LiveInput):
         wanted_rate = DEFAULT_RATE if rate is None else Fraction(str(rate))
         self._claimed: Fraction | None = None
         self._interrupted = threading.Event()
+        self.dropped = 0
         self._arrived = time.monotonic()
         self._clock = CaptureClock()
         self._rate = ArrivalRate(self._arrived)
@@ -85,17 +91,28 @@ class CameraSource(LiveInput):
 
         For the same reason nothing here holds one while it waits.
         """
+        waiting: av.Packet[av.VideoStream] | None = None
         while True:
             try:
-                copy = _copied_packet(container, stream)
+                packet = _copied_packet(container, stream)
             except av.error.BlockingIOError:
-                if not self._wait():
+                if waiting is not None:
+                    yield waiting
+                    waiting = None
+                elif not self._wait():
                     return
                 continue
-            if copy is None:
+            if packet is None:
                 return
-            if copy.size:  # libav empties what the driver marks as damaged
-                yield copy
+            if not packet.size:  # libav empties what the driver marks as damaged
+                continue
+            self._note_arrival()
+            if waiting is not None:  # the reader is slow
+                if self._arrived - float(self._time(_stamp(waiting))) > _BACKLOG_S:
+                    self.dropped += 1
+                else:
+                    yield waiting
+            waiting = packet
 
     def _wait(self) -> bool:
         """Wait until the driver has a picture; False after :meth:`interrupt`."""
@@ -105,7 +122,7 @@ class CameraSource(LiveInput):
         while not self._interrupted.is_set():
             silent = time.monotonic() - self._arrived
             if silent > limit:
-                raise MediaError(f"{self.device} gave no picture for {silent:.1f} s.")
+                raise TimeoutError(f"no picture for {silent:.1f} s")
             events = self._poll.poll(100) if self._watched else []
             if any(event & select.POLLIN for _, event in events):
                 return True
@@ -113,7 +130,7 @@ class CameraSource(LiveInput):
                 return not self._interrupted.wait(0.002)
         return False
 
-    def _time(self, stamp: Fraction | None) -> Fraction:
+    def _note_arrival(self) -> None:
         self._arrived = time.monotonic()
         found = self._rate.arrived(self._arrived)
         if found is not None and self._claimed is not None and found < _KEPT * self._claimed:
@@ -121,6 +138,8 @@ class CameraSource(LiveInput):
                 f"{self.device} claims {float(self._claimed):g} frames/s and gives {found:.1f}. Many cameras expose "
                 "longer in the dark: more light, or a fixed exposure, may help"
             )
+
+    def _time(self, stamp: Fraction | None) -> Fraction:
         return self._clock.time(stamp, Fraction(round(self._arrived * 1_000_000), 1_000_000))
 
     def _open(self, size: tuple[int, int], rate: Fraction) -> av.container.InputContainer:
@@ -153,7 +172,7 @@ class CameraSource(LiveInput):
         if self.format.rate is not None and self.format.rate < rate * Fraction(9, 10):
             self.notes.add(
                 f"{self.device} gives {float(self.format.rate):g} frames/s at {width}x{height}; {float(rate):g} was "
-                "asked for. A smaller --size may be faster"
+                "asked for. A smaller --camera-size may be faster"
             )
 
 
@@ -219,6 +238,10 @@ def _copied_packet(container: av.container.InputContainer, stream: av.VideoStrea
         if packet.size:
             copy.update(cast(bytes, packet))  # anything with the buffer protocol
         return copy
+
+
+def _stamp(packet: av.Packet[av.VideoStream]) -> Fraction | None:
+    return None if packet.pts is None or packet.time_base is None else packet.pts * packet.time_base
 
 
 def _device(device: str | int) -> str:

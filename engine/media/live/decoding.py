@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Iterator
 from fractions import Fraction
 from itertools import chain
@@ -39,6 +40,7 @@ class LiveInput:
         self.notes = Notes()
         self._name = name
         self._container = container
+        self._in_use = threading.Lock()
         try:
             if not container.streams.video:
                 raise MediaError(f"{name} has no video.")
@@ -58,7 +60,8 @@ class LiveInput:
 
     def _next(self) -> VideoFrame | None:
         try:
-            picture = next(self._pictures, None)
+            with self._in_use:
+                picture = next(self._pictures, None)
         except (av.FFmpegError, OSError) as error:
             raise MediaError(f"{self._name} was lost ({reason(error)}).") from error
         if picture is None:
@@ -83,8 +86,10 @@ class LiveInput:
 
     def close(self) -> None:
         """Release the input."""
-        with contextlib.suppress(av.FFmpegError):
-            self._container.close()
+        if self._in_use.acquire(blocking=False):  # else a thread reads, perhaps for ever: libav would crash
+            with contextlib.suppress(av.FFmpegError):
+                self._container.close()
+            self._in_use.release()
 
     def __enter__(self) -> LiveInput:
         return self
