@@ -21,15 +21,13 @@ from numpy.typing import NDArray
 
 from ganlens.engine import Color, Compositor, Frame, Translator, model
 from ganlens.engine.backends.onnxruntime_backend import OnnxRuntimeCpu
-from ganlens.engine.media.file import hardware
+from ganlens.engine.media.av_frames import SHARES_MEMORY
 from tests.fakes.stub_driver import stub_environment
 from tests.kit.models import network_model
 from tests.kit.own_process import ROOT
 
 pytest.importorskip("cuda.bindings", reason="needs cuda-bindings")
-pytestmark = pytest.mark.skipif(
-    not hardware.KEEPS_PICTURES, reason="this PyAV cannot leave pictures in the GPU's memory"
-)
+pytestmark = pytest.mark.skipif(not SHARES_MEMORY, reason="this PyAV cannot leave pictures in the GPU's memory")
 
 HEIGHT, WIDTH = 90, 160
 """The codec stores 96 rows: the chroma does not begin right below the last row that is shown."""
