@@ -5,11 +5,11 @@ BIN := $(VENV)/bin
 export PIP_BUILD_CONSTRAINT := constraints.txt
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 SOURCES := pyproject.toml CMakeLists.txt constraints.txt $(shell find engine train export -type f -not -name '*.pyc' -not -name '*.so')
-PINNED_EXTRAS := cpu openvino faces live browser benchmark train export test lint docs
+PINNED_EXTRAS := cpu openvino faces live webrtc browser benchmark train export test lint docs
 DEMO_VIDEO := out/demo.mp4
 KERNEL_TESTS := tests/engine/pixels tests/engine/faces/test_warp.py
 
-.PHONY: help demo test test-engine test-pythons test-live test-ray test-triton test-arm test-docs test-wheel lint format fuzz torture kill faults sanitize docs bench train-demo wheels constraints clean
+.PHONY: help demo test test-engine test-pythons test-live test-ray test-triton test-arm test-docs test-wheel lint format fuzz torture kill faults sanitize docs bench train-demo types wheels constraints clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */  make \1\t/' | expand -t 20
@@ -29,15 +29,19 @@ test-pythons: ## test-engine on every Python that is here (some six minutes each
 	packaging/test_pythons.sh
 
 test-live: $(VENV)/installed-test ## the page in Chromium and an RTSP server of GStreamer; what is missing is a failure
-	$(PIP) '.[browser]'
-	REQUIRE_BROWSER=1 REQUIRE_RTSP=1 $(BIN)/python -m pytest tests/engine/live/test_page.py \
-	  tests/engine/live/test_page_failures.py tests/engine/live/test_streams.py
+	$(PIP) '.[browser,webrtc]'
+	REQUIRE_BROWSER=1 REQUIRE_RTSP=1 $(BIN)/python -m pytest \
+	  $(patsubst %,tests/engine/live/test_%.py,page page_failures page_delay webrtc streams)
 
 lint: $(VENV)/installed-lint ## ruff, mypy --strict, clang-format
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/clang-format --dry-run --Werror $(shell find engine tests examples -name '*.c' -o -name '*.cpp' -o -name '*.h' -o -name '*.cu')
 	$(BIN)/mypy -p ganlens.engine -p ganlens.export -p ganlens.train
+
+types: $(VENV)/installed-test ## whether pyright knows the type of every public name of the installed package
+	$(PIP) basedpyright
+	$(BIN)/python packaging/public_types.py
 
 format: $(VENV)/installed-lint ## let ruff and clang-format rewrite the sources
 	$(BIN)/ruff check --fix .

@@ -23,6 +23,7 @@ from PIL import Image
 
 from ganlens.engine import Translator, VideoSource
 from ganlens.engine.backends import available, default_threads, open_backend
+from ganlens.engine.backends.openvino_backend import precision_hint
 from ganlens.engine.benchmark import clip as clips
 from ganlens.engine.benchmark.processes import ENGINE, Usage, median_usage, run_pipeline
 from ganlens.engine.benchmark.stats import interleave
@@ -64,7 +65,7 @@ def bare_run(
         return lambda: session.run(None, {name: image})
     import openvino
 
-    settings = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
+    settings = {"INFERENCE_PRECISION_HINT": precision_hint(), "PERFORMANCE_HINT": "LATENCY"}
     core = openvino.Core()
     model = core.read_model(str(onnx))
     model.reshape(list(image.shape))

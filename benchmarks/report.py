@@ -28,6 +28,8 @@ PAGES: dict[str, tuple[str, ...]] = {
 """Page → how the names of its benchmarks begin."""
 SUMMARY = "README.md"
 """The page with one table of all models, :func:`summary`."""
+LEFT_OUT = ("ganlens --backend openvino",)
+"""Programs that stand on the page of all measurements only: the first row of each model says what "auto" took."""
 WHOLE_VIDEO = "video frame, "
 """How the names of the summary's benchmarks begin; the model follows."""
 
@@ -80,7 +82,7 @@ def summary(results_by_path: Mapping[str, dict[str, Any]]) -> str:
         raise ValueError(f"the whole-video results are of {len(machines)} machines; measure all models on one")
     programs: list[str] = []
     for record in wanted.values():
-        programs += [row[0] for row in record["table"]["rows"] if row[0] not in programs]
+        programs += [row[0] for row in record["table"]["rows"] if row[0] not in (*programs, *LEFT_OUT)]
     rows: list[list[results.Cell]] = []
     for path, record in wanted.items():
         columns = record["table"]["columns"].index("fps")

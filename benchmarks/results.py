@@ -64,7 +64,7 @@ def describe() -> dict[str, object]:
         "system": f"{platform.system()} {platform.release()}",
         "machine": platform.machine(),
         "python": packages.pop("python"),
-        "commit": packages.pop("commit", "unknown"),
+        "commit": packages.pop("commit", "") or machine.commit(FOLDER.parents[1]),
         "packages": packages,
         "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
     }

@@ -13,6 +13,7 @@ import argparse
 import contextlib
 import json
 import random
+import subprocess
 import sys
 import threading
 import time
@@ -73,10 +74,10 @@ class _Source(Paced):
             yield frame
 
 
-def comes_and_goes(server: WebServer, stop: threading.Event, counts: dict[str, int]) -> None:
-    """A page that takes pictures for a while, sometimes answers, closes well or badly, and comes again."""
+def come_and_go(address: str, stop: threading.Event) -> dict[str, int]:
+    """A page that takes pictures for a while, closes well or badly, and comes again; returns what it counted."""
     random.seed(1)
-    address = f"ws://127.0.0.1:{server.port}/ws"
+    counts = {"visits": 0, "pictures": 0}
     while not stop.is_set():
         with contextlib.suppress(OSError, EOFError, ConnectionClosed), connect(address, max_size=None) as socket:
             counts["visits"] += 1
@@ -91,6 +92,15 @@ def comes_and_goes(server: WebServer, stop: threading.Event, counts: dict[str, i
             if random.random() < 0.3:
                 socket.socket.shutdown(SHUT_RDWR)  # as a phone that leaves the network
         stop.wait(random.uniform(0.5, 4))
+    return counts
+
+
+def be_the_page(address: str) -> int:
+    """The page's process: until standard input ends; then what it counted goes to standard output."""
+    stop = threading.Event()
+    threading.Thread(target=lambda: (sys.stdin.read(), stop.set()), daemon=True).start()
+    print(json.dumps(come_and_go(address, stop)), flush=True)
+    return 0
 
 
 def main() -> int:
@@ -101,13 +111,15 @@ def main() -> int:
     parser.add_argument("--model", default="starry")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads of the network [1]")
     parser.add_argument("--json", type=Path, default=results.BENCH / "soak.json")
+    parser.add_argument("--page", metavar="ADDRESS", help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.page is not None:
+        return be_the_page(options.page)
 
     camera = Losable(pictures(ROOT / "media" / "meadow.mp4", 60))
     session = LiveSession(camera.open, models=[options.model], options=SessionOptions(threads=options.threads))
     session.add_sink("null", lambda format: NullSink("null:", format))
     stop = threading.Event()
-    counts = {"visits": 0, "pictures": 0}
     process = psutil.Process()
     samples: list[tuple[float, float, int, int]] = []
     backs: list[float] = []
@@ -120,12 +132,12 @@ def main() -> int:
 
     with session, WebServer(session, Address(port=0)) as server:
         began = time.monotonic()
-        threads = [
-            threading.Thread(target=comes_and_goes, args=(server, stop, counts)),
-            threading.Thread(target=sample, args=(began,)),
-        ]
-        for thread in threads:
-            thread.start()
+        # In a process of its own: its memory is not the filter's.
+        address = f"ws://127.0.0.1:{server.port}/ws"
+        command = [sys.executable, "-m", "benchmarks.soak", "--page", address]
+        page = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT)
+        sampling = threading.Thread(target=sample, args=(began,))
+        sampling.start()
         gap = 60 * options.minutes / (options.losses + 1)
         choose = random.Random(0)
         for number in range(options.losses):
@@ -150,8 +162,8 @@ def main() -> int:
         time.sleep(max(0.0, began + 60 * options.minutes - time.monotonic()))
         counters = session.state()["counters"]
         stop.set()
-        for thread in threads:
-            thread.join(10)
+        sampling.join(10)
+        counts = json.loads(page.communicate(timeout=30)[0])
 
     times, rss, thread_counts, handles = (np.array(column) for column in zip(*samples, strict=True))
     later = times > times[-1] / 2

@@ -1,4 +1,4 @@
-"""Files that take their name only when they are whole, and the folder of caches.
+"""Files that take their name only when they are whole, files that others have made, and the folder of caches.
 
 All files are written through this module. A file grows next to its destination under an unguessable name, opened so
 that no link and no existing file can be written through, and is renamed when it is complete. A reader therefore sees
@@ -14,6 +14,7 @@ import contextlib
 import errno
 import fcntl
 import io
+import json
 import os
 import re
 import secrets
@@ -334,6 +335,73 @@ def _remove_leftovers(folder: Path) -> set[tuple[str, str]]:
     return busy
 
 
+# --- reading ----------------------------------------------------------------------------------------------------------
+
+LARGEST_TEXT = 256 << 20
+"""Bytes of a table, a configuration or a record."""
+
+
+def open_file(path: str | os.PathLike[str]) -> BinaryIO:
+    """Open a regular file for reading, perhaps one of unknown origin.
+
+    A named pipe, which may wait for its writer for ever, and a device, which may never end, are refused.
+
+    Raises:
+        OSError: it is missing, cannot be read, or is not a regular file.
+    """
+    return _open_regular(path, 0)
+
+
+def _open_regular(path: str | os.PathLike[str], flags: int) -> BinaryIO:
+    file = open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | flags), "rb")  # noqa: SIM115
+    mode = os.fstat(file.fileno()).st_mode
+    if stat.S_ISREG(mode):
+        return file
+    file.close()
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    raise OSError(errno.EINVAL, "it is a device or a named pipe, not a regular file", str(path))
+
+
+def read_file(path: str | os.PathLike[str], *, most: int = LARGEST_TEXT) -> bytes:
+    """The content of a regular file.
+
+    Args:
+        most: bytes; what is larger is refused before it fills the memory.
+
+    Raises:
+        OSError: as of :func:`open_file`, or it is larger.
+    """
+    with open_file(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        data = b"" if size > most else file.read(most + 1)
+        if max(size, len(data)) > most:
+            raise OSError(errno.EFBIG, f"it has {size} bytes, expected at most {most}", str(path))
+        return data
+
+
+def read_json(path: str | os.PathLike[str]) -> Any:
+    """The value in a JSON file.
+
+    Raises:
+        OSError: as of :func:`read_file`.
+        ValueError: it is not JSON in UTF-8, or is nested too deeply.
+    """
+    return parse_json(read_file(path))
+
+
+def parse_json(text: str | bytes) -> Any:
+    """The value that a JSON text of foreign origin describes.
+
+    Raises:
+        ValueError: it is not JSON in UTF-8, or is nested too deeply.
+    """
+    try:
+        return json.loads(text.decode() if isinstance(text, bytes) else text)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+
+
 # --- caches -----------------------------------------------------------------------------------------------------------
 
 
@@ -368,15 +436,15 @@ def read_private(path: Path) -> bytes:
         OSError: it is missing or cannot be read.
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        opened = _open_regular(path, os.O_NOFOLLOW)
     except OSError as error:
         if error.errno == errno.ELOOP:
             raise PermissionError(errno.EPERM, "it is a link", str(path)) from error
+        if error.errno in (errno.EINVAL, errno.EISDIR):
+            raise PermissionError(errno.EPERM, "it is not a regular file", str(path)) from error
         raise
-    with open(descriptor, "rb") as file:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise PermissionError(errno.EPERM, "it is not a regular file", str(path))
+    with opened as file:
+        status = os.fstat(file.fileno())
         if status.st_uid != os.geteuid():
             raise PermissionError(errno.EPERM, f"it belongs to another user (user {status.st_uid})", str(path))
         if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):

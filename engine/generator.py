@@ -64,7 +64,7 @@ class Generator:
     def __init__(self, backend: Backend) -> None:
         _check_spec(backend.spec)
         self.backend = backend
-        self.times = StageTimes()
+        self.times: StageTimes = StageTimes()
         self._lock = threading.Lock()
 
     @classmethod
@@ -256,9 +256,9 @@ class WalkSource:
 
     def __init__(self, generator: Generator, frames: int, rate: Fraction, **draws: Any) -> None:
         size = generator.spec.size.fixed or generator.spec.size.preferred
-        self.format = FrameFormat(size, "rgb24", rate, time_base=1 / rate)
+        self.format: FrameFormat = FrameFormat(size, "rgb24", rate, time_base=1 / rate)
         self.frames: int | None = frames
-        self.notes = Notes()
+        self.notes: Notes = Notes()
         self._pixels = generator.walk(frames, **draws)
 
     def __iter__(self) -> Iterator[Frame]:

@@ -23,7 +23,7 @@ import numpy as np
 
 from .controls import Controls, Settings
 from .errors import MediaError, ShapeError
-from .media.base import FrameFormat, FrameSink, FrameSource
+from .media.base import DeviceSource, FrameFormat, FrameSink, FrameSource
 from .pixels.frame import Frame, side_by_side
 from .threads import Counts, Policy, Writer, prefetch
 from .timing import StageSummary, StageTimes
@@ -78,6 +78,7 @@ class Session:
         on_frame: called with the number of frames so far after each frame that was handed to the sink.
         times: of a source that makes its frames itself, such as a walk; the sink's are added. None: the translator's,
             and the source's as stage "decode".
+        before: frames that the sink has from an earlier run, for the notes.
     """
 
     def __init__(
@@ -89,15 +90,17 @@ class Session:
         *,
         on_frame: Callable[[int], object] | None = None,
         times: StageTimes | None = None,
+        before: int = 0,
     ) -> None:
         self.source = source
         self.translator = translator
         self.sink = sink
-        self.controls = controls or Controls()
-        self.times = times or (translator.times if translator is not None else StageTimes())
+        self.controls: Controls = controls or Controls()
+        self.times: StageTimes = times or (translator.times if translator is not None else StageTimes())
         self._measured = times is None
         self._on_frame = on_frame
         self._frames = 0
+        self._before = before
         self._seconds = 0.0
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
@@ -108,6 +111,15 @@ class Session:
         self._side = start.compare == "side"
         self._keep = self._side or start.compare == "split" or controls is not None
         """Whether originals are kept until their translation is shown: they may be asked for at any moment."""
+        gpu: int | None = getattr(translator, "frames_on_gpu", None)
+        self.on_device = (
+            gpu is not None
+            and start.compare == "off"
+            and not start.mirror
+            and isinstance(source, DeviceSource)
+            and source.keep_on_device(gpu)
+        )
+        """Whether frames stay in the GPU's memory, from the decoder on."""
 
     @property
     def frames(self) -> int:
@@ -146,13 +158,13 @@ class Session:
             raise
         notes = [*self.source.notes, *self.sink.notes, *getattr(self.translator, "notes", ())]
         if stopped:
-            notes.append(f"Stopped after {self._frames} frames; the output is finished there and plays.")
+            notes.append(f"Stopped after {self._before + self._frames} frames; the output is finished there and plays.")
         if self._counts.dropped:
             notes.append(
                 f"{self._counts.dropped} frames of the live source were dropped: it is faster than the translation. "
                 "A smaller --size or another --backend follows."
             )
-        notes += [f"{error} The {self._frames} frames before it are kept." for error in failures]
+        notes += [f"{error} The {self._before + self._frames} frames before it are kept." for error in failures]
         return Report(
             self._frames,
             self._seconds,

@@ -7,14 +7,15 @@ checkpoint (safetensors) through the ``metadata_props`` of the ONNX file into th
 - ACL-GAN: image and attribute vector in, segment and mask out, composed over the input inside a frame.
 - PSC-GAN: latent and label vector in (no image), image out; or image and label vector in.
 
-Conventions said once: images are NCHW; sizes are ``(height, width)``; masks are 1 where the generator's output shows.
+Conventions said once: images are NCHW; sizes are ``(height, width)`` in code and
+``WIDTHxHEIGHT`` in text; masks are 1 where the generator's output shows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -29,10 +30,16 @@ Size = tuple[Annotated[int, Field(gt=0)], Annotated[int, Field(gt=0)]]
 ValueRange = tuple[float, float]
 
 
+def format_size(size: Sequence[int]) -> str:
+    """A size (height, width) as users read and write it: ``WIDTHxHEIGHT``."""
+    height, width = size
+    return f"{width}x{height}"
+
+
 class Record(BaseModel):
     """Base of the parts: immutable, and unknown fields are an error (a typo in a hand-made record shows at once)."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="forbid")
 
 
 class ImageInput(Record):
@@ -232,7 +239,7 @@ class SizeRule(Record):
 
     def __str__(self) -> str:
         if self.fixed is not None:
-            return f"{self.fixed[0]}x{self.fixed[1]} (height x width)"
+            return format_size(self.fixed)
         return f"any multiple of {self.multiple_of} from {self.minimum} up"
 
 

@@ -80,9 +80,9 @@ class StageTimer:
     def __init__(self) -> None:
         self._histogram = Histogram()
         self._lock = threading.Lock()
-        self.frames = 0
-        self.total_s = 0.0
-        self.max_s = 0.0
+        self.frames: int = 0
+        self.total_s: float = 0.0
+        self.max_s: float = 0.0
 
     def add(self, seconds: float, frames: int = 1) -> None:
         """Count ``frames`` that took ``seconds`` together; each is taken to have its equal share."""

@@ -84,6 +84,8 @@ class Translator(SwappableWay):
         frame_size: tuple[int, int] | None = None,
         batch: int | None = None,
         device: int | None = None,
+        streams: int | None = None,
+        warm: bool = True,
     ) -> Translator:
         """Open a shipped model by name, or a model file.
 
@@ -112,6 +114,10 @@ class Translator(SwappableWay):
                 one, and the faces of a frame together where the network runs on a GPU.
             device: which GPU, as in nvidia-smi and CUDA_VISIBLE_DEVICES; never replaced by the CPU. None: the first
                 GPU, or the CPU.
+            streams: networks that run beside each other on the GPU (TensorRT), at least as many frames in flight: more
+                frames per second where one network does not fill it. None: one.
+            warm: run the network once, so that the first frame is no slower than the others. False: the first frame
+                is sooner; an error of the network shows there.
 
         Raises:
             ModelFileError, BackendUnavailable, OptionError: with the cure in the message.

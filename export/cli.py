@@ -8,14 +8,16 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from ganlens.engine.backends.tensorrt import gpu_for, load, make_plan
 from ganlens.engine.cli.build import plan_lines, plan_values
+from ganlens.engine.cli.console import make_console
+from ganlens.engine.cli.interrupt import terminate_as_interrupt
+from ganlens.engine.cli.parse import order_note, parse_size
 from ganlens.engine.cli.progress import plan_progress
 from ganlens.engine.errors import ExportError, OptionError
-from ganlens.engine.spec import Parity, Size
+from ganlens.engine.spec import Parity, format_size
 
 from .run import load_run, pictures_of
 from .to_onnx import ExportOptions, ExportReport, export_onnx
@@ -37,11 +39,13 @@ class PrecisionName(str, Enum):
 
 
 @app.command()
+@terminate_as_interrupt()
 def export(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder of engine train, or a .safetensors file.")],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="The ONNX file to write.")],
     size: Annotated[
-        str, typer.Option(metavar="HxW", help="Size of the graph, e.g. 256 or 360x640; default: the checkpoint's.")
+        str,
+        typer.Option(metavar="N|WxH", help="Size of the graph, such as 256 or 640x360; default: the checkpoint's."),
     ] = "",
     dynamic: Annotated[
         bool,
@@ -105,8 +109,11 @@ def export(
         check_tensorrt(precision)  # now, not after minutes of work
     if calibration is not None and precision is not PrecisionName.INT8:
         raise OptionError(f"--calibration goes with --precision int8, not with {precision.value}. Leave it out.")
+    graph_size = parse_size("--size", size, square=True) if size else None
+    if graph_size and (note := order_note("--size", graph_size)):
+        typer.echo(note, err=True)
     options = ExportOptions(
-        size=parse_size(size) if size else None,
+        size=graph_size,
         dynamic=dynamic,
         precision=precision.value,
         half_weights=half_weights,
@@ -121,14 +128,14 @@ def export(
     )
     checkpoint = load_run(run)
     pictures = pictures_of(checkpoint, images)
-    console = Console(stderr=as_json)
+    console = make_console(stderr=as_json, highlight=True)
     with console.status(f"Exporting {checkpoint.spec.name} …"):
         report = export_onnx(checkpoint.generator, checkpoint.spec, output, pictures, options)
     values = as_record(report)
     if not as_json:
         console.print(verdict_table(report))
     if report.passed and tensorrt:
-        with plan_progress(Console(stderr=True, highlight=False)):
+        with plan_progress(make_console(stderr=True)):
             made = make_plan(report.path)
         values["plan"] = plan_values(made)
         for line in [] if as_json else plan_lines(made):
@@ -154,18 +161,6 @@ def check_tensorrt(precision: PrecisionName) -> None:
     gpu_for(load())
 
 
-def parse_size(text: str) -> Size:
-    """(height, width) from ``"256"`` or ``"360x640"``.
-
-    Raises:
-        OptionError: the text is neither.
-    """
-    parts = text.lower().replace("×", "x").split("x")
-    if len(parts) not in (1, 2) or not all(part.strip().isdecimal() and int(part) > 0 for part in parts):
-        raise OptionError(f"--size: got '{text}', expected HEIGHTxWIDTH, e.g. 360x640, or one number for a square.")
-    return int(parts[0]), int(parts[-1])
-
-
 def as_record(report: ExportReport) -> dict[str, Any]:
     """The report as JSON values."""
     return {
@@ -174,7 +169,7 @@ def as_record(report: ExportReport) -> dict[str, Any]:
         "failures": report.failures,
         "threshold": str(report.threshold),
         "parity": report.parity.model_dump(),
-        "parity_by_size": {f"{h}x{w}": parity.model_dump() for (h, w), parity in report.sizes.items()},
+        "parity_by_size": {format_size(size): parity.model_dump() for size, parity in report.sizes.items()},
         "nodes": report.nodes,
         "macs": report.macs,
         "file_bytes": report.file_bytes,
@@ -195,8 +190,8 @@ def verdict_table(report: ExportReport) -> Table:
     )
     for column in ("size", "max abs", "PSNR dB", "cosine", "SNR dB", "verdict"):
         table.add_column(column, justify="right")
-    for (height, width), parity in report.sizes.items():
-        table.add_row(f"{height}x{width}", *_figures(parity), _verdict(not report.threshold.failures(parity)))
+    for size, parity in report.sizes.items():
+        table.add_row(format_size(size), *_figures(parity), _verdict(not report.threshold.failures(parity)))
     table.add_section()
     table.add_row("gate", str(report.threshold), "", "", "", _verdict(report.passed))
     return table

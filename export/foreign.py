@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from ganlens.engine.errors import ModelFileError, OptionError
 from ganlens.engine.spec import AttributeInput, GeneratorSpec, SizeRule
-from ganlens.train.data.target_labels import hair_columns
+from ganlens.train.data.hair import hair_columns
 from ganlens.train.networks import make_generator
 from ganlens.train.specs import CELEBA
 

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
+from ganlens.engine.cli.console import make_console
+from ganlens.engine.cli.interrupt import terminate_as_interrupt
 from ganlens.engine.errors import ExportError, TrainingError
 from ganlens.engine.spec import Training
 from ganlens.train.data.demo import make_demo_data
@@ -28,6 +29,7 @@ app = typer.Typer(
 
 
 @app.command()
+@terminate_as_interrupt()
 def import_checkpoint(
     checkpoint: Annotated[
         Path, typer.Argument(metavar="CHECKPOINT", help="latest_net_G.pth, 200000-G.ckpt, or a .safetensors file.")
@@ -81,7 +83,7 @@ def import_checkpoint(
         note=" ".join(filter(None, (f"Imported from {checkpoint.name}: {found.family}.", note))),
     )
     spec = found.spec.model_copy(update={"training": training, "licence": licence, "producer": "ganlens.export"})
-    console = Console(stderr=True)
+    console = make_console(stderr=True, highlight=True)
     with tempfile.TemporaryDirectory() as folder, console.status(f"Exporting {spec.name} …"):
         source = str(images) if images is not None else str(make_demo_data(Path(folder))[0])
         try:
@@ -93,7 +95,7 @@ def import_checkpoint(
         typer.echo(json.dumps({"recognised": found.family, **as_record(report)}, indent=2))
     else:
         typer.echo(f"Recognised: {found.family}.")
-        Console().print(verdict_table(report))
+        make_console(highlight=True).print(verdict_table(report))
     if not report.passed:
         raise ExportError(
             f"The output of the graph differs from PyTorch: {'; '.join(report.failures)}. '{output}' was not written."

@@ -20,7 +20,7 @@ from ganlens.engine.errors import ExportError, MediaError, ModelFileError, Optio
 from ganlens.engine.files import OutputFile
 from ganlens.engine.model.latents import draw, seeded
 from ganlens.engine.model.relabel import with_margin
-from ganlens.engine.spec import GeneratorSpec, Parity, Size
+from ganlens.engine.spec import GeneratorSpec, Parity, Size, format_size
 from ganlens.train.checkpoint import weights_sha256
 from ganlens.train.networks.layers import fold
 
@@ -240,7 +240,7 @@ def _check(spec: GeneratorSpec, options: ExportOptions) -> Size:
     if not spec.size.accepts(size):
         nearest = spec.size.round_up(size)
         raise OptionError(
-            f"got size {size[0]}x{size[1]}; '{spec.name}' takes {spec.size}. Use --size {nearest[0]}x{nearest[1]}."
+            f"got size {format_size(size)}; '{spec.name}' takes {spec.size}. Use --size {format_size(nearest)}."
         )
     if spec.output.kind == "segment" and spec.image is None:
         raise ModelFileError(f"'{spec.name}' returns a segment but has no image to compose it over.")

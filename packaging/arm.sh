@@ -34,12 +34,33 @@ if [ ! -e "$root/done" ]; then
   touch "$root/done"
 fi
 
+# What the build needs, for this machine: an environment of pip's own would get CMake and NVRTC for aarch64.
+tools=$work/tools
+$PYTHON - >"$work/requires" <<'PROGRAM'
+import os
+
+try:
+    import tomllib
+except ModuleNotFoundError:  # Python 3.10
+    from pip._vendor import tomli as tomllib
+
+with open("pyproject.toml", "rb") as file:
+    project = tomllib.load(file)
+needs = [*project["build-system"]["requires"], "cmake", "ninja"]
+if os.environ.get("GANLENS_CUBINS"):
+    needs += project["tool"]["scikit-build"]["overrides"][0]["build"]["requires"]
+print(*needs, sep="\n")
+PROGRAM
+$PYTHON -m pip install --quiet --disable-pip-version-check --upgrade --target "$tools" --constraint constraints.txt \
+  --requirement "$work/requires"
+
 # Debian's pyconfig.h includes the one of the architecture, which stands beside.
 export GANLENS_PYTHON_INCLUDE="$root/usr/include/python$version" GANLENS_PYTHON_SOABI=$soabi
 export CMAKE_TOOLCHAIN_FILE=$PWD/packaging/aarch64.cmake CXXFLAGS="-isystem $root/usr/include ${CXXFLAGS:-}"
 export _PYTHON_HOST_PLATFORM=linux-aarch64 SETUPTOOLS_EXT_SUFFIX=.$soabi.so
 rm -rf "$work/wheel" "$work/repaired"
-$PYTHON -m pip wheel --quiet --disable-pip-version-check --no-deps ${PIP_WHEEL_ARGS:-} -w "$work/wheel" .
+PYTHONPATH=$tools PATH=$tools/bin:$PATH $PYTHON -m pip wheel --quiet --disable-pip-version-check --no-deps \
+  --no-build-isolation -w "$work/wheel" .
 unset CMAKE_TOOLCHAIN_FILE CXXFLAGS _PYTHON_HOST_PLATFORM SETUPTOOLS_EXT_SUFFIX
 PATH=$(cd "$(dirname "$PYTHON")" && pwd):$PATH $PYTHON -m auditwheel repair --plat auto -w "$work/repaired" "$work"/wheel/*.whl
 mkdir -p dist

@@ -172,25 +172,20 @@ def _api_pages() -> Iterator[tuple[str, str]]:
 def _commands() -> str:
     """The help of every command."""
     from ganlens.engine.cli import app
-    from ganlens.export.cli import app as export
-    from ganlens.export.import_cli import app as import_
-    from ganlens.train.cli import app as train
 
-    passed_on = {"train": train, "export": export, "import": import_}
     parts = ["# Commands", "The text of `engine COMMAND --help`."]
     root = typer.main.get_command(app)
     assert isinstance(root, click.Group) or hasattr(root, "commands")
     for name, command in root.commands.items():  # type: ignore[attr-defined]
-        shown = typer.main.get_command(passed_on[name]) if name in passed_on else command
-        parts += _help(f"engine {name}", shown, 2)
+        parts += _help(f"engine {name}", command, 2)
     return "\n\n".join(parts) + "\n"
 
 
 def _help(title: str, command: Any, level: int) -> Iterator[str]:
     context = command.make_context(title, [], resilient_parsing=True, max_content_width=80, terminal_width=80)
     yield f"{'#' * level} {title}"
-    yield f"```text\n{command.get_help(context)}\n```"
-    for name, child in getattr(command, "commands", {}).items():
+    yield f"```text\n{context.command.get_help(context)}\n```"
+    for name, child in getattr(context.command, "commands", {}).items():
         yield from _help(f"{title} {name}", child, level + 1)
 
 

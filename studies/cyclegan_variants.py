@@ -30,6 +30,7 @@ from ganlens.train.evaluate.extractors import Extractor, open_extractor
 from ganlens.train.evaluate.metrics import SetDistance
 from ganlens.train.evaluate.translation import RESIZE, in_square_batches, load, translations
 from ganlens.train.loop import train
+from ganlens.train.sample_sheet import make_sheet
 
 from . import RESULTS
 from .cells import Cell, Cells, mean_and_spread
@@ -190,10 +191,11 @@ class Study:
         generators = [load_generator(self._config(variant, 0).run)[0] for variant in VARIANTS]
         ways = [translations(generator, self.paintings, self.size) for generator in generators]
         columns = [ways[0]["colour transfer"], *(way["model"] for way in ways)]
+        names = ["photo", "colour transfer", *VARIANTS]
         chosen = np.linspace(0, len(self.held_out) - 1, min(6, len(self.held_out))).round().astype(int)
         photos = [load(self.held_out[place], self.size) for place in chosen]
-        rows = [np.concatenate([photo, *(column(photo) for column in columns)], axis=1) for photo in photos]
-        Image.fromarray(np.concatenate(rows)).save(path)
+        rows = list(zip(photos, *(column(photos) for column in columns), strict=True))
+        Image.fromarray(make_sheet(rows, names, f"{self.size}x{self.size}, held out")).save(path)
 
     def _config(self, variant: str, seed: int) -> CycleGANConfig:
         values = {

@@ -80,39 +80,106 @@ class PointCritic(nn.Module):
         return ((y - x).abs() ** self.power).mean(dim=1) if self.power else y.flatten()
 
 
+class Game:
+    """One training on the mixture.
+
+    Args:
+        name: the loss.
+        batch: points of each kind in a step.
+        seed: of all random numbers.
+        rate: factor of the loss's own learning rate.
+        n_critic: critic steps for each of the generator; 0: the loss's own.
+        known: train on so many points of the mixture, drawn once; 0: on new ones in each step.
+        options: of the loss.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        batch: int,
+        seed: int,
+        rate: float = 1.0,
+        n_critic: int = 0,
+        known: int = 0,
+        **options: float,
+    ) -> None:
+        torch.manual_seed(seed)
+        self.loss = adversarial_loss(name, **options)
+        self.batch = batch
+        self.n_critic = n_critic or self.loss.n_critic
+        self.labels = SIDE if self.loss.conditional else 0
+        self.generator = nn.Sequential(
+            nn.Linear(LATENT + self.labels, HIDDEN),
+            nn.ReLU(),
+            nn.Linear(HIDDEN, HIDDEN),
+            nn.ReLU(),
+            nn.Linear(HIDDEN, 2),
+        )
+        self.critic = PointCritic(self.loss, self.labels)
+        settings = self.loss.optimizer._replace(rate=rate * self.loss.optimizer.rate)
+        self._moves = {net: make_optimizer(settings)(net.parameters()) for net in (self.generator, self.critic)}
+        self.known = draw(known) if known else None
+        self.steps = 0
+
+    def play(self, steps: int) -> None:
+        """So many critic steps, and generator steps where they are due."""
+        for _ in range(steps):
+            real, rows = self._draw()
+            self.critic_step(real, rows)
+            self.steps += 1
+            if self.steps % self.n_critic == 0:
+                self.generator_step(rows)
+                self.loss.after_generator_step()
+
+    def critic_step(self, real: Tensor, rows: Tensor) -> None:
+        """The critic moves."""
+        with torch.no_grad():
+            fake = self.generate(rows)
+        x, y = self.seen(real, rows), self.seen(fake, rows)
+        total = self.loss.discriminator(self.critic(x), self.critic(y))
+        penalty = self.loss.penalty(self.critic, x, y)
+        _move(self._moves[self.critic], total if penalty is None else total + penalty)
+        self.loss.after_discriminator_step(self.critic)
+
+    def generator_step(self, rows: Tensor, *, move: bool = True) -> float:
+        """The generator moves, or only its gradient is computed; the norm of the gradient."""
+        with _frozen(self.critic.parameters()):
+            loss = self.loss.generator(self.critic(self.seen(self.generate(rows), rows)))
+            self.generator.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            norms = torch.stack([p.grad.norm() for p in self.generator.parameters() if p.grad is not None])
+            if move:
+                self._moves[self.generator].step()
+        return float(norms.norm())
+
+    def sample(self, count: int = SAMPLES) -> tuple[Tensor, Tensor]:
+        """Generated points (N, 2), and the rows (N, 5) that they were asked to be in."""
+        rows = draw(count)[1]
+        with torch.no_grad():
+            return self.generate(rows), rows
+
+    def generate(self, rows: Tensor) -> Tensor:
+        """A point for each row (N, 5), which only a conditional generator is told."""
+        noise = torch.randn(len(rows), LATENT)
+        return self.generator(torch.cat([noise, rows], dim=1) if self.labels else noise)  # type: ignore[no-any-return]
+
+    def seen(self, points: Tensor, rows: Tensor) -> Tensor:
+        """What the critic is given."""
+        return torch.cat([points, rows], dim=1) if self.labels else points
+
+    def _draw(self) -> tuple[Tensor, Tensor]:
+        if self.known is None:
+            return draw(self.batch)
+        chosen = torch.randint(len(self.known[0]), (self.batch,))
+        return self.known[0][chosen], self.known[1][chosen]
+
+
 def play(name: str, *, steps: int, batch: int, seed: int) -> tuple[Coverage, Tensor]:
     """Train on the mixture for ``steps`` critic steps; what was found, and the generated points."""
-    torch.manual_seed(seed)
-    loss = adversarial_loss(name)
-    labels = SIDE if loss.conditional else 0
-    generator = nn.Sequential(
-        nn.Linear(LATENT + labels, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, 2)
-    )
-    critic = PointCritic(loss, labels)
-    moves = {net: make_optimizer(loss.optimizer)(net.parameters()) for net in (generator, critic)}
-
-    def generate(rows: Tensor) -> Tensor:
-        noise = torch.randn(len(rows), LATENT)
-        return generator(torch.cat([noise, rows], dim=1) if labels else noise)  # type: ignore[no-any-return]
-
-    def seen(points: Tensor, rows: Tensor) -> Tensor:
-        return torch.cat([points, rows], dim=1) if labels else points
-
-    for step in range(steps):
-        real, rows = draw(batch)
-        with torch.no_grad():
-            fake = generate(rows)
-        x, y = seen(real, rows), seen(fake, rows)
-        total = loss.discriminator(critic(x), critic(y))
-        penalty = loss.penalty(critic, x, y)
-        _move(moves[critic], total if penalty is None else total + penalty)
-        loss.after_discriminator_step(critic)
-        if (step + 1) % loss.n_critic == 0:
-            with _frozen(critic.parameters()):
-                _move(moves[generator], loss.generator(critic(seen(generate(rows), rows))))
-            loss.after_generator_step()
-    with torch.no_grad():
-        points = generate(draw(SAMPLES)[1])
+    game = Game(name, batch=batch, seed=seed)
+    game.play(steps)
+    points, _ = game.sample()
     return coverage(points), points
 
 

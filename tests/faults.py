@@ -4,7 +4,8 @@
     python -m tests.faults --cases 5000 --json tests/fuzz/results.json
     python -m tests.faults --show tests/fuzz/results.json
 
-Clean: the file was read or refused with a reason, the command failed without damage, nothing was left behind.
+Clean: the file was read or refused with a reason, the command failed without damage, nothing was left behind. Early: a
+signal that Python got while it was starting, before the program's first line.
 """
 
 from __future__ import annotations
@@ -21,28 +22,31 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def rows_of(record: dict[str, Any]) -> list[tuple[str, int, int]]:
-    """(what, cases, clean ones) of each part."""
+def rows_of(record: dict[str, Any]) -> list[tuple[str, int, int, int]]:
+    """(what, cases, clean ones, early ones) of each part."""
     rows = []
     for name, counts in record["fuzz"]["targets"].items():
-        rows.append((f"damaged {name}", sum(counts.values()), counts.get("clean", 0) + counts.get("refused", 0)))
+        rows.append((f"damaged {name}", sum(counts.values()), counts.get("clean", 0) + counts.get("refused", 0), 0))
     for name, counts in record["torture"]["kinds"].items():
         cases = counts.get("refused", 0) + counts.get("finished", 0)
-        rows.append((f"failing {name}", cases, cases - counts.get("bad", 0)))
+        rows.append((f"failing {name}", cases, cases - counts.get("bad", 0), 0))
     commands = list(dict.fromkeys(row["command"] for row in record["kill"]["rows"]))
     for name in commands:
-        good = [not row["problems"] for row in record["kill"]["rows"] if row["command"] == name]
-        rows.append((f"signals to {name}", len(good), sum(good)))
+        good = [row for row in record["kill"]["rows"] if row["command"] == name and not row["problems"]]
+        early = sum(row.get("early", False) for row in good)
+        cases = sum(row["command"] == name for row in record["kill"]["rows"])
+        rows.append((f"signals to {name}", cases, len(good) - early, early))
     return rows
 
 
 def show(record: dict[str, Any]) -> int:
-    """Print the table; the number of cases that are not clean."""
-    print(f"{'':<24}{'cases':>8}{'clean':>8}{'other':>8}")
+    """Print the table; the number of cases that are neither clean nor early."""
+    print(f"{'':<24}{'cases':>8}{'clean':>8}{'early':>8}{'other':>8}")
     rows = rows_of(record)
-    for name, cases, clean in [*rows, ("all", sum(row[1] for row in rows), sum(row[2] for row in rows))]:
-        print(f"{name:<24}{cases:>8}{clean:>8}{cases - clean:>8}")
-    return sum(cases - clean for _, cases, clean in rows)
+    sums = (sum(column) for column in list(zip(*rows, strict=True))[1:])
+    for name, cases, clean, early in [*rows, ("all", *sums)]:
+        print(f"{name:<24}{cases:>8}{clean:>8}{early:>8}{cases - clean - early:>8}")
+    return sum(cases - clean - early for _, cases, clean, early in rows)
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:

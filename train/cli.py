@@ -8,27 +8,39 @@ import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import typer
 from pydantic.fields import FieldInfo
-from rich.console import Console
 from rich.logging import RichHandler
+from typer.core import TyperGroup
 
-from ganlens.engine.errors import EngineError, OptionError, TrainingError
+from ganlens.engine.cli.console import make_console
+from ganlens.engine.errors import EngineError, OptionError, TrainingError, did_you_mean
 
 from .config import Alias, CycleGANConfig, TrainConfig, make_config, read_values
 from .methods import METHODS
 
+
+class _Commands(TyperGroup):
+    """Suggests the probably intended method for an unknown one."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        if args and args[0] not in self.commands and not args[0].startswith("-"):
+            ctx.fail(f"No training method or command is called '{args[0]}'. {did_you_mean(args[0], self.commands)}")
+        return super().resolve_command(ctx, args)
+
+
 app = typer.Typer(
     name="train",
+    cls=_Commands,
     help="Train generators, and measure them.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
-_console = Console(stderr=True)
+_console = make_console(stderr=True, highlight=True)
 
 
 def run(method: str, context: typer.Context, given: dict[str, Any]) -> None:
@@ -45,7 +57,7 @@ def run(method: str, context: typer.Context, given: dict[str, Any]) -> None:
         finished = train(config, resume=resume, console=_console)
         told = entry.load().finish(config) if finished else []
     for part in told:
-        Console().print(part, soft_wrap=True)
+        make_console(highlight=True).print(part, soft_wrap=True)
     _tell_end(finished, config)
 
 
@@ -56,6 +68,10 @@ def _told_in_one_line() -> Iterator[None]:
     except EngineError as error:
         _console.print(f"error: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
         raise typer.Exit(1) from error
+    except RuntimeError as error:
+        if type(error).__name__ != "OutOfMemoryError" and "can't allocate memory" not in str(error):
+            raise
+        raise MemoryError(str(error).partition("\n")[0]) from error  # as NumPy, Pillow and Python say it
 
 
 def _tell_end(finished: bool, config: TrainConfig) -> None:
@@ -114,7 +130,8 @@ def _command(method: str, kind: type[TrainConfig]) -> Any:
             "config",
             Path | None,
             None,
-            "Start from a recipe (.toml) or a run's config.json; options on the command line take precedence.",
+            "Start from a recipe (.toml, or the name of a shipped one) or a run's config.json; options on the command "
+            "line take precedence.",
         ),
         _option("resume", bool, False, "Continue the run in --out exactly where it stopped."),
     ]
@@ -132,14 +149,29 @@ def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
         None if field.is_required() else field.default,
         field.description or "",
         other,
+        choices=tuple(str(choice) for choice in get_args(field.annotation) if choice != "")
+        if get_origin(field.annotation) is Literal
+        else (),
     )
 
 
-def _option(name: str, kind: Any, default: Any, text: str, other: str = "") -> inspect.Parameter:
+def _option(
+    name: str, kind: Any, default: Any, text: str, other: str = "", choices: tuple[str, ...] = ()
+) -> inspect.Parameter:
     flag = "--" + name.replace("_", "-")
     declaration = f"{flag}/--no-{name.replace('_', '-')}" if kind is bool and default else flag
     declarations = (declaration, f"--{other}") if other else (declaration,)
-    option = typer.Option(*declarations, help=text, show_default=default not in (None, ""))
+
+    def complete(incomplete: str) -> list[str]:
+        return [choice for choice in choices if choice.startswith(incomplete)]
+
+    option = typer.Option(
+        *declarations,
+        help=text,
+        show_default=default not in (None, ""),
+        metavar="|".join(choices) or None,
+        autocompletion=complete if choices else None,
+    )
     return inspect.Parameter(
         name, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=default, annotation=Annotated[kind, option]
     )
@@ -174,7 +206,10 @@ def demo(
     out: Annotated[Path, typer.Option(help="Folder for the synthetic pictures and the run; created if missing.")],
     steps: Annotated[int, typer.Option(help="Training steps; 300 take about a minute on two CPU cores.")] = 300,
 ) -> None:
-    """Train a small CycleGAN on synthetic photos and paintings: shows that training works, without any data."""
+    """Show that training works, on made-up pictures.
+
+    It trains a small CycleGAN.
+    """
     with _told_in_one_line():
         _set_up_logging()
         from .data.demo import make_demo_data
@@ -223,14 +258,17 @@ def rollback(
         int | None, typer.Option("--to", metavar="STEP", help="Step of a snapshot; without it they are listed.")
     ] = None,
 ) -> None:
-    """Take a run back to one of its snapshots (--keep-every), to train on from there; what it was is kept as well."""
+    """Take a run back to one of its snapshots.
+
+    Snapshots are made with --keep-every. Training goes on from there with --resume; the state before is kept as well.
+    """
     with _told_in_one_line():
         from .rollback import list_snapshots, roll_back
 
         if to is None:
             for snapshot in list_snapshots(folder):
                 note = "" if snapshot.complete else "  (generators only)"
-                Console().print(f"{snapshot.step}{note}", highlight=False)
+                make_console(highlight=True).print(f"{snapshot.step}{note}", highlight=False)
             return
         before = roll_back(folder, to)
     out = shlex.quote(str(folder))
@@ -243,17 +281,53 @@ def rollback(
 
 @app.command("compare")
 def compare(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN RUN...", help="Run folders.")],
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="The HTML page to write.")] = Path(
-        "comparison.html"
-    ),
-    force: Annotated[bool, typer.Option("--yes", "-y", "--force", help="Replace an existing page.")] = False,
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders; one alone shows its history.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FILE", help="The page (.html) or picture (.png) to write.")
+    ] = Path("comparison.html"),
+    curves: Annotated[
+        str,
+        typer.Option(
+            metavar="NAMES",
+            help="Only these curves, for example generator/total,discriminator/total; default: all in history.csv.",
+        ),
+    ] = "",
+    samples: Annotated[bool, typer.Option(help="Also the newest samples.")] = True,
+    force: Annotated[bool, typer.Option("--yes", "-y", "--force", help="Replace an existing file.")] = False,
 ) -> None:
-    """Put runs beside each other in one HTML page: curves, options that differ, metrics, samples, origin."""
+    """Compare runs in one HTML page or PNG.
+
+    Curves, metrics and samples; the page also has the options that differ and where each run is from.
+    """
     with _told_in_one_line():
         from .compare import compare_runs
 
-        compare_runs(runs, output, overwrite=force)
+        compare_runs(runs, output, curves=curves, samples=samples, overwrite=force)
+    _console.print(f"Written: {output}", soft_wrap=True, markup=False, highlight=False)
+
+
+@app.command("samples")
+def samples(
+    models: Annotated[
+        list[Path],
+        typer.Argument(metavar="MODEL...", help="Run folders, checkpoints (.safetensors) or exported models (.onnx)."),
+    ],
+    photos: Annotated[str, typer.Option(help="Folder or quoted glob of pictures to translate.")],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="The PNG to write.")] = Path(
+        "samples.png"
+    ),
+    count: Annotated[int, typer.Option(min=1, help="Pictures, spread evenly over those found; a row each.")] = 6,
+    size: Annotated[int, typer.Option(min=16, help="Side of the central squares, in pixels.")] = 256,
+    force: Annotated[bool, typer.Option("--yes", "-y", "--force", help="Replace an existing file.")] = False,
+) -> None:
+    """Put what translators make of the same pictures beside each other in one PNG: a column for each of them.
+
+    For editors and their attributes: engine train evaluate --grid; for generators from noise: engine generate.
+    """
+    with _told_in_one_line():
+        from .evaluate.samples import write_samples
+
+        write_samples(models, photos, output, count=count, size=size, overwrite=force)
     _console.print(f"Written: {output}", soft_wrap=True, markup=False, highlight=False)
 
 
@@ -310,7 +384,9 @@ def evaluate(
         typer.Option(help="Held-out faces to use (0: all); for generators from noise: pictures to generate."),
     ] = 0,
 ) -> None:
-    """Measure a model: distance to the paintings, what a classifier says of edits, or distance of generated pictures.
+    """Measure a model.
+
+    The distance to the paintings, what a classifier says of edits, or the distance of generated pictures.
 
     What is measured follows from the run's method. Translators need --photos and --paintings; the distances are
     Fréchet's and the kernel distance on features of --weights or --inception, beside two floors. Editors need
@@ -321,27 +397,29 @@ def evaluate(
         if vgg_scaling not in ("caffe", "torchvision"):
             raise OptionError(f"--vgg-scaling takes caffe or torchvision, got '{vgg_scaling}'.")
         from .evaluate.command import EvaluateOptions, evaluate_run
+        from .evaluate.progress import shown_on
 
-        told = evaluate_run(
-            model,
-            EvaluateOptions(
-                photos=tuple(photos or ()),
-                paintings=paintings,
-                weights=weights,
-                inception=inception,
-                size=size,
-                grid=grid,
-                grid_rows=grid_rows,
-                result=json,
-                record=record,
-                classifier=classifier,
-                data=data,
-                holdout=holdout,
-                count=count,
-                changes=tuple(change or ()),
-                lpips=lpips,
-                vgg_scaling=vgg_scaling,  # type: ignore[arg-type]
-            ),
-        )
+        with shown_on(_console):
+            told = evaluate_run(
+                model,
+                EvaluateOptions(
+                    photos=tuple(photos or ()),
+                    paintings=paintings,
+                    weights=weights,
+                    inception=inception,
+                    size=size,
+                    grid=grid,
+                    grid_rows=grid_rows,
+                    result=json,
+                    record=record,
+                    classifier=classifier,
+                    data=data,
+                    holdout=holdout,
+                    count=count,
+                    changes=tuple(change or ()),
+                    lpips=lpips,
+                    vgg_scaling=vgg_scaling,  # type: ignore[arg-type]
+                ),
+            )
     for part in told:
-        Console().print(part, soft_wrap=True, markup=False, highlight=False)
+        make_console(highlight=True).print(part, soft_wrap=True, markup=False, highlight=False)

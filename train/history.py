@@ -6,6 +6,8 @@ import csv
 from pathlib import Path
 from typing import NamedTuple
 
+from ganlens.engine.files import read_file
+
 HISTORY_NAME = "history.csv"
 HEADER = ("step", "seconds", "name", "value")
 
@@ -49,7 +51,7 @@ class History:
 def read_history(folder: Path) -> list[Point]:
     """The rows of a run folder, in their order; none if there is no file. A row that was cut off is left out."""
     try:
-        lines = (folder / HISTORY_NAME).read_text(encoding="utf-8").splitlines()
+        lines = read_file(folder / HISTORY_NAME).decode().splitlines()
     except OSError:
         return []
     points = []

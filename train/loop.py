@@ -9,7 +9,7 @@ import re
 import signal
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -28,6 +28,7 @@ from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 
+from ganlens.engine.cli.console import make_console
 from ganlens.engine.errors import TrainingError
 from ganlens.engine.spec import AttributeInput, GeneratorSpec
 
@@ -39,9 +40,10 @@ from .data.pairs import PAIRS_NAME
 from .data.pictures import to_pixels
 from .evaluate.extractors import open_extractor
 from .evaluate.metrics import SetDistance
+from .evaluate.style import SHORTFALL, style_figures
 from .history import HISTORY_NAME, History
 from .methods import method_of
-from .methods.base import Batch, Method, Phase
+from .methods.base import Batch, Method, Parts, Phase
 from .processes import average_in_place, average_statistics, synchronise_batch_norms
 from .provenance import session
 from .randomness import get_random_state, seed_all, set_random_state
@@ -81,7 +83,7 @@ class Trainer:
 
     def __init__(self, config: TrainConfig, *, resume: bool = False, console: Console | None = None) -> None:
         self.config = config
-        self.console = console or Console(stderr=True)
+        self.console = console or make_console(stderr=True, highlight=True)
         if config.threads:
             torch.set_num_threads(config.threads)
         self.accelerator = make_accelerator(config.precision, config.track)
@@ -98,7 +100,8 @@ class Trainer:
         self.step = 0
         self.seconds = 0.0
         self.best: tuple[float, int] | None = None
-        """The smallest kernel distance so far, and its step."""
+        """The best measurement so far, and its step: the kernel distance, else the gates' shortfall, else minus the
+        accuracy."""
 
         seed_all(config.seed)  # the same on every process, so that all start from the same weights
         self.method = kind(config)
@@ -417,6 +420,14 @@ class Trainer:
             self.schedule.steps,
             config.batch * processes,
         )
+        for name, network in self.method.networks.items():
+            millions = sum(parameter.numel() for parameter in network.parameters()) / 1e6
+            tier = (
+                f"tier {config.tier}, " if name in self.method.averaged and "tier" not in config.without_effect else ""
+            )
+            logger.info("network %s: %s%.3g M parameters", name, tier, millions)
+        if config.advice:
+            logger.info("%s", config.advice)
 
     @contextmanager
     def _log_file(self) -> Iterator[None]:
@@ -439,7 +450,7 @@ class Trainer:
 
     @torch.no_grad()
     def measure(self) -> None:
-        """Fréchet and kernel distance of what the averaged generator makes now; the best generators go to best/.
+        """Figures of what the averaged generator makes now; the best generators go to best/.
 
         On pictures of the training, in an order and with noise that are the same each time: the figures of one run can
         be compared with each other, and with those of runs on the same data.
@@ -449,27 +460,51 @@ class Trainer:
         before = get_random_state()
         seed_all(self.config.seed)
         networks = {name: averaged.module.eval() for name, averaged in self.averaged.items()}
-        made, real = [], []
+        made: list[Tensor] = []
+        real: list[Tensor] = []
+        parts: list[Parts] = []
         for start in range(0, self.config.metric_pictures, METRIC_BATCH):
             rows = range(start, min(start + METRIC_BATCH, self.config.metric_pictures))
             batch = tuple(torch.stack(part) for part in zip(*(self.dataset[row] for row in rows), strict=True))
             found = self.method.compared(tuple(self._to_device(part) for part in batch), networks)
             if found is None:
                 break
-            made.append(found[0].cpu())
-            real.append(found[1].cpu())
+            made.append(found.made.cpu())
+            real.append(found.real.cpu())
+            parts.append(found.parts)
         if made:
-            distance = self._distance(real)
-            figures = distance(made)
-            values = {f"metric/{figure.name}": figure.value for figure in figures}
-            self._record(values)
-            logger.info("step %d  %s", self.step, "  ".join(f"{figure.name} {figure.value:.4g}" for figure in figures))
-            if self.best is None or figures.kernel.value < self.best[0]:
-                self.best = figures.kernel.value, self.step
-                words = f"{len(torch.cat(made))} pictures of the training, step {self.step}"
-                metrics = {f"{figure.name} {figure.features}, {words}": figure.value for figure in figures}
-                self._write_generators(self.config.run / BEST, metrics)
+            self._judge(made, real, parts, networks)
         set_random_state(before)
+
+    def _judge(
+        self, made: list[Tensor], real: list[Tensor], parts: list[Parts], networks: Mapping[str, nn.Module]
+    ) -> None:
+        """Record the figures of a measurement, and keep the generators if they are the best so far."""
+        where = f"{sum(len(batch) for batch in made)} pictures of the training, step {self.step}"
+        weights = torch.tensor([float(len(batch)) for batch in made])
+        values = {
+            name: float((torch.stack([part[name].cpu() for part in parts]) * weights).sum() / weights.sum())
+            for name in parts[0]
+        }
+        recorded = {f"{name}, {where}": value for name, value in values.items()}
+        score = -values["accuracy"] if "accuracy" in values else None
+        translator = self.method.translator(networks)
+        if translator is not None:
+            figures = style_figures(translator, made, real)
+            values |= figures
+            recorded |= {f"{name}, {where}": value for name, value in figures.items()}
+            score = figures[SHORTFALL]
+        if self.config.metric_features:
+            distances = self._distance(real)(made)
+            values |= {figure.name: figure.value for figure in distances}
+            recorded |= {f"{figure.name} {figure.features}, {where}": figure.value for figure in distances}
+            score = distances.kernel.value
+        self._record({f"metric/{name}": value for name, value in values.items()})
+        shown = {name: value for name, value in values.items() if "/" not in name}
+        logger.info("step %d  %s", self.step, "  ".join(f"{name} {value:.4g}" for name, value in shown.items()))
+        if score is not None and (self.best is None or score < self.best[0]):
+            self.best = score, self.step
+            self._write_generators(self.config.run / BEST, recorded)
 
     def _distance(self, real: list[Tensor]) -> SetDistance:
         if self._metric is None or self._metric.real_size != real[0].shape[2:]:
@@ -604,11 +639,11 @@ class Trainer:
         remaining = (self.schedule.steps - self.step) * self.config.batch * self.accelerator.num_processes / speed
         losses = " ".join(f"{name} {value:.3f}" for name, value in means.items() if "/" not in name)
         logger.info(
-            "step %d/%d  %.2f images/s  %.0f min left  lr %.1e  %s",
+            "step %d/%d  %.2f images/s  %s left  lr %.1e  %s",
             self.step,
             self.schedule.steps,
             speed,
-            remaining / 60,
+            span(remaining),
             rate,
             losses,
         )

@@ -12,7 +12,6 @@ from ganlens.engine.model.strengths import default_strengths
 from ganlens.engine.spec import AttributeInput, GeneratorSpec, ImageOutput, SizeRule, Training
 
 from .config import EditorConfig, TrainConfig
-from .data.target_labels import hair_columns
 from .networks import GENERATORS
 
 SMALLEST_PX = 16
@@ -51,8 +50,8 @@ def attribute_spec(config: EditorConfig, *, mask: bool, complement: bool, border
     --strengths`` has measured what an entry shows.
     """
     names = config.attribute_names
-    hair = tuple(names[column] for column in hair_columns(names))
-    port = AttributeInput(names=names, groups=(hair,) if len(hair) > 1 else (), complement=complement)
+    exclusive = config.exclusive_names
+    port = AttributeInput(names=names, groups=(exclusive,) if len(exclusive) > 1 else (), complement=complement)
     options = network_options(config)
     if config.tier == "stargan":
         options = {"width": config.generator_width}

@@ -53,6 +53,7 @@ def open_backend(
     strict: bool = False,
     batch: int | None = None,
     device: int | None = None,
+    warm: bool = True,
 ) -> ModelBackend:
     """Open a model, warmed up at ``size``; ``choice`` of the result says which backend runs and why.
 
@@ -68,6 +69,7 @@ def open_backend(
         batch: pictures of a run that it is warmed up for; None: one, or as many as the model wants.
         device: which GPU, as in nvidia-smi and CUDA_VISIBLE_DEVICES; "auto" then takes no backend on the CPU. None: the
             first GPU, or the CPU.
+        warm: False: where "auto" has nothing to find out, the first run of the caller's is the network's first.
 
     Raises:
         OptionError: an unknown backend, fewer than one thread, a value range that contradicts the record, a batch
@@ -90,12 +92,14 @@ def open_backend(
             )
         opened = open_named("tensorrt", model, threads=threads, spin=spin, device=device, size=size)
         warm_up(opened, size, batch)
-        opened.choice = Choice("tensorrt", (f"tensorrt: runs on {opened.library}",))
+        opened.choice = Choice("tensorrt", (opened.runs_on,))
         return opened
     if backend == AUTO:
-        return open_auto(model, size, threads, spin, strict, batch, device)
+        return open_auto(model, size, threads, spin, strict, batch, device, warm)
     opened = open_named(backend, model, threads=threads, spin=spin, device=device, size=size)
-    warm_up(opened, size, batch)
+    if warm:
+        warm_up(opened, size, batch)
+    opened.choice = Choice(backend, (opened.runs_on,))
     return opened
 
 

@@ -16,6 +16,7 @@ import numpy as np
 from ..errors import BackendError, BackendUnavailable, EngineError, MissingExtra, ModelFileError
 from ..files import cache_folder, make_private_folder, read_private, replace_file
 from ..model import Model
+from ..spec import format_size
 from . import registry
 from .base import Array, Choice, ModelBackend, zero_inputs
 from .registry import BACKENDS, open_named, warm_up
@@ -89,6 +90,7 @@ def open_auto(
     strict: bool,
     batch: int | None,
     device: int | None = None,
+    warm: bool = True,
 ) -> ModelBackend:
     """Take a GPU if one runs, else a CPU backend; see :func:`~ganlens.engine.backends.open_backend`."""
     lines: list[str] = []
@@ -104,7 +106,7 @@ def open_auto(
             except (MissingExtra, BackendUnavailable, BackendError, ModelFileError) as error:
                 problem = str(error)
             else:
-                opened.choice = Choice(name, (*lines, f"{name}: runs on {opened.library}"))
+                opened.choice = Choice(name, (*lines, opened.runs_on))
                 return opened
         if strict and missing is None:
             raise BackendUnavailable(
@@ -128,7 +130,7 @@ def open_auto(
             "No backend is installed. Install one with: pip install 'ganlens[cpu]'. "
             + " ".join(f"{line}." for line in lines)
         )
-    return _open_on_cpu(candidates, model, size, threads, spin, lines, batch)
+    return _open_on_cpu(candidates, model, size, threads, spin, lines, batch, warm)
 
 
 def _open_on_cpu(
@@ -139,6 +141,7 @@ def _open_on_cpu(
     spin: bool,
     lines: list[str],
     batch: int | None,
+    warm: bool,
 ) -> ModelBackend:
     """Open that CPU backend which :func:`pick` takes, by memory or by timing, of those that open this model."""
     at = model.spec.size.round_up(size or model.spec.size.preferred)
@@ -148,7 +151,8 @@ def _open_on_cpu(
     if timings and set(timings) == set(candidates):
         taken = pick(timings)
         opened = {taken: open_named(taken, model, threads=threads, spin=spin, size=size)}
-        warm_up(opened[taken], size, batch)
+        if warm:
+            warm_up(opened[taken], size, batch)
         source = "timed at an earlier start"
     else:
         opened, failures = _open_all(candidates, model, size, threads, spin, batch)
@@ -166,12 +170,12 @@ def _open_on_cpu(
         if name != taken:
             backend.close()
     chosen = opened[taken]
-    unit = f"ms a picture of {at[0]}x{at[1]} on {threads} thread{'s' * (threads > 1)}, {source}"
+    unit = f"ms a picture of {format_size(at)} on {threads} thread{'s' * (threads > 1)}, {source}"
     for name, seconds in timings.items():
         if name != taken:
             how = "slower" if seconds >= timings[taken] else "hardly faster"
             lines.append(f"{name}: {how}, {seconds * 1e3:.1f} against {timings[taken] * 1e3:.1f} {unit}")
-    chosen.choice = Choice(taken, (*lines, f"{taken}: runs on {chosen.library}"))
+    chosen.choice = Choice(taken, (*lines, chosen.runs_on))
     return chosen
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import BackendError, OptionError, ShapeError
-from ..spec import GeneratorSpec, SizeRule
+from ..spec import GeneratorSpec, SizeRule, format_size
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -114,13 +114,13 @@ class ModelBackend(ABC):
     """Threads that the network runs on."""
     library: str
     """Name and version of the library that runs the network."""
+    precision = ""
+    """What the library computes in where it is not what the file says: OpenVINO on a CPU with AMX takes "bf16"."""
     batch: int | None
     usual_batch = 1
 
     BINDINGS = 4
     """Sets of input shapes that stay prepared; the one unused for longest makes room."""
-    runs_to_bind = False
-    """Whether preparing for a set of input shapes runs the network already."""
 
     def __init__(self, spec: GeneratorSpec, *, title: str, batch: int | None = None, threads: int = 1) -> None:
         """Describe the model; it need not be a file.
@@ -145,6 +145,12 @@ class ModelBackend(ABC):
     @abstractmethod
     def _free(self) -> None:
         """Let the library's objects go."""
+
+    @property
+    def runs_on(self) -> str:
+        """The line of a :class:`Choice` for a backend that runs."""
+        lowered = f", computing in {self.precision}" if self.precision not in ("", "f32") else ""
+        return f"{self.name}: runs on {self.library}{lowered}"
 
     def run(self, image: Array | None, attributes: Array | None = None, latent: Array | None = None) -> Output:
         """See :meth:`Backend.run`."""
@@ -181,11 +187,7 @@ class ModelBackend(ABC):
         Raises:
             OptionError: the model is made for another batch.
         """
-        inputs = zero_inputs(self.spec, size, self.check_batch(batch))
-        if self.runs_to_bind:
-            self._binding(tuple(array.shape for array in check_inputs(self.spec, *inputs)))
-        else:
-            self.run(*inputs)
+        self.run(*zero_inputs(self.spec, size, self.check_batch(batch)))
 
     def check_batch(self, batch: int | None) -> int:
         """The pictures of a run for which ``batch`` are asked; None: one, or as many as the model wants.
@@ -264,7 +266,7 @@ def check_inputs(
             raise ShapeError(f"got an image batch of shape {image.shape}, expected (N, 3, height, width).")
         if not spec.size.accepts((image.shape[2], image.shape[3])):
             raise ShapeError(
-                f"got an image of {image.shape[2]}x{image.shape[3]} (height x width); {spec.name} takes {spec.size}."
+                f"got an image of {format_size(image.shape[2:])} (width x height); {spec.name} takes {spec.size}."
             )
     if attributes is not None and spec.attributes is not None and attributes.shape[1] != spec.attributes.length:
         raise ShapeError(

@@ -57,7 +57,6 @@ class OnnxRuntimeCpu(ModelBackend):
 
     name = "cpu"
     provider = "CPUExecutionProvider"
-    runs_to_bind = True
 
     def __init__(self, model: Model, *, threads: int, spin: bool = False) -> None:
         """Open a model.
@@ -171,6 +170,9 @@ class OnnxRuntimeCuda(OnnxRuntimeCpu):
         self._index = device
         super().__init__(model, threads=threads, spin=spin)
 
+    concurrent = False
+    """A session has one stream."""
+
     @property
     def gpu(self) -> Device:
         """See :class:`~ganlens.engine.cuda.device_protocol.DeviceBackend`.
@@ -220,24 +222,33 @@ class OnnxRuntimeCuda(OnnxRuntimeCpu):
 
 
 class _Binding:
-    """A session with bound buffers for inputs of fixed shapes; nothing is allocated per run for float32 models."""
+    """A session with bound buffers for inputs of fixed shapes; nothing is allocated per run for float32 models.
+
+    Buffers are bound after the first run, in which the library chooses the shape of the output: they would hide a wrong
+    one.
+    """
 
     def __init__(self, backend: OnnxRuntimeCpu, shapes: tuple[Shape, ...]) -> None:
         self._backend = backend
-        session = backend._session
-        # The first run lets the library choose the output's shape; bound buffers would hide a wrong one.
-        feeds = {name: np.zeros(shape, dtype) for (name, dtype), shape in zip(backend._inputs, shapes, strict=True)}
+        self._shapes = shapes
         self._options = backend._ort.RunOptions()
+        self._binding: Any = None
+
+    def _first_run(self, inputs: tuple[Array, ...]) -> tuple[Array, ...]:
+        backend, session = self._backend, self._backend._session
+        feeds = {
+            name: array.astype(dtype, copy=False) for (name, dtype), array in zip(backend._inputs, inputs, strict=True)
+        }
         names = [name for name, _ in backend._outputs]
         came = backend._call(
             lambda options: session.run(names, feeds, options),
             self._options,
-            f"{backend.library} failed on an input of {shapes[0]}",
+            f"{backend.library} failed on an input of {self._shapes[0]}",
         )
-        backend.check_outputs(tuple(array.shape for array in came), shapes)
+        backend.check_outputs(tuple(array.shape for array in came), self._shapes)
         self._halves = [
             np.empty(shape, dtype) if dtype == np.float16 else None
-            for (_, dtype), shape in zip(backend._inputs, shapes, strict=True)
+            for (_, dtype), shape in zip(backend._inputs, self._shapes, strict=True)
         ]
         self._raw = tuple(
             np.empty(array.shape, dtype) for array, (_, dtype) in zip(came, backend._outputs, strict=True)
@@ -248,8 +259,13 @@ class _Binding:
         self._binding = session.io_binding()
         for (name, dtype), raw in zip(backend._outputs, self._raw, strict=True):
             self._binding.bind_output(name, "cpu", 0, dtype, raw.shape, raw.ctypes.data)
+        for array, answer in zip(came, self._answer, strict=True):
+            np.copyto(answer, array)
+        return self._answer
 
     def __call__(self, inputs: tuple[Array, ...]) -> tuple[Array, ...]:
+        if self._binding is None:
+            return self._first_run(inputs)
         backend = self._backend
         for (name, _), array, half in zip(backend._inputs, inputs, self._halves, strict=True):
             if half is not None:

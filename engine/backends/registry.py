@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import importlib.metadata
 import importlib.util
 import sys
 from typing import NamedTuple
@@ -146,6 +145,8 @@ def problem(name: str, device: int | None = None) -> str | None:
 
 def installed(name: str) -> str | None:
     """Version of the library of a backend, without importing it; "" where it is here but does not tell."""
+    import importlib.metadata  # late: a named backend does not need it, and it loads the parsers of e-mail
+
     for package in BACKENDS[name].packages:
         try:
             return importlib.metadata.version(package)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..errors import BackendError, ShapeError
-from ..spec import SizeRule
+from ..spec import SizeRule, format_size
 from .base import ModelBackend, zero_inputs
 
 STEPS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
@@ -29,7 +29,7 @@ def find_size_rule(backend: ModelBackend, given: tuple[int, int] | None = None) 
         try:
             backend.run(*zero_inputs(backend.spec, size, backend.batch or 1))
         except (BackendError, ShapeError) as error:
-            tried.append(f"{size[0]}x{size[1]}")
+            tried.append(format_size(size))
             reason = str(error)
             return False
         return True

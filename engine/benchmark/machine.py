@@ -155,9 +155,8 @@ def installed(package: str) -> str | None:
         return None
 
 
-def commit() -> str:
-    """The short commit of the checkout, with "+" when files differ from it; "unknown" for an installed package."""
-    root = Path(__file__).parents[2]
+def commit(root: Path = Path(__file__).parents[2]) -> str:
+    """The short commit of a checkout, with "+" when files differ from it; "unknown" for an installed package."""
     if not (root / ".git").exists():
         return "unknown"
     try:

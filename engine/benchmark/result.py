@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ..errors import MediaError, OptionError, reason
+from ..files import read_json
 from ..timing import Histogram
 
 SCHEMA = "ganlens-benchmark/1"
@@ -27,7 +28,7 @@ Count = Annotated[int, Field(ge=0)]
 class Part(BaseModel):
     """Base of the parts: immutable; unknown fields are an error."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(extra="forbid", frozen=True)
 
 
 class Gpu(Part):
@@ -295,11 +296,9 @@ def read_result(path: Path) -> Result:
         OptionError: it is not a result of this schema.
     """
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        values = read_json(path)
+    except OSError as error:
         raise MediaError(f"{path} cannot be read: {reason(error)}.") from error
-    try:
-        values = json.loads(text)
     except ValueError as error:
         raise OptionError(f"{path} is not JSON: {error}. Expected a file that engine benchmark -o wrote.") from error
     found = values.get("schema") if isinstance(values, dict) else None

@@ -27,7 +27,7 @@ from ..model import Model as OpenModel
 from ..model import open as open_model
 from ..model import read_model_spec
 from ..parity import Precision
-from ..spec import GeneratorSpec, ValueRange
+from ..spec import GeneratorSpec, ValueRange, format_size
 from ..timing import Histogram
 from . import machine, pictures, stats
 from .clip import HEIGHT, RATE, WIDTH, make_clip
@@ -691,7 +691,7 @@ def _checked(plan: Plan) -> Plan:
 def _check_size(model: ModelFile, size: Size) -> None:
     if not model.spec.size.accepts(size):
         raise OptionError(
-            f"--size {size[1]}x{size[0]}: {model.name} takes {model.spec.size} (height x width). "
+            f"--size {format_size(size)}: {model.name} takes {model.spec.size}. "
             "Leave --size out, or measure the models apart."
         )
 

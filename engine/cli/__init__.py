@@ -7,17 +7,16 @@ Only this package prints. What a command needs is imported when it runs, so that
 
 from __future__ import annotations
 
-import atexit
-import gc
 import os
 import sys
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any, TextIO, cast
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
-from ..errors import EngineError, MissingExtra, did_you_mean
+from ..errors import EngineError, MissingExtra, did_you_mean, printable
 from .cache import app as cache_app
 from .gstreamer import app as gstreamer_app
 from .interrupt import terminate_as_interrupt
@@ -43,6 +42,16 @@ class _Commands(TyperGroup):
         if args and args[0] not in self.commands and not args[0].startswith("-"):
             ctx.fail(_meant(args, list(self.commands)))
         return super().resolve_command(ctx, args)
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except ModuleNotFoundError as error:
+            package = (error.name or "").partition(".")[0]
+            if ctx.invoked_subcommand not in _PACKAGES or package in ("", "ganlens"):
+                raise
+            extra = _PACKAGES[ctx.invoked_subcommand][1]
+            raise MissingExtra(f"engine {ctx.invoked_subcommand}", package, extra) from error
 
 
 _OTHER_WORDS = {
@@ -180,57 +189,38 @@ def backends(as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] =
 app.command("relabel", short_help="Replace the record of an ONNX file.")(command(RelabelOptions, _relabel))
 app.command("build", short_help="Build the TensorRT plan of a model ahead of time.")(command(BuildOptions, _build))
 
-_PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+_PACKAGES = {
+    "train": ("ganlens.train.cli", "train", "Train a generator (extra 'train')."),
+    "export": ("ganlens.export.cli", "export", "Turn a training run into a checked ONNX file (extra 'export')."),
+    "import": (
+        "ganlens.export.import_cli",
+        "export",
+        "Turn a CycleGAN, pix2pix or StarGAN checkpoint into a checked ONNX file (extra 'export').",
+    ),
+}
+"""Command → the module whose ``app`` it is, the extra that it needs, and its line in ``engine --help``."""
 
 
-@app.command(context_settings=_PASS_ON, add_help_option=False, short_help="Train a generator (extra 'train').")
-def train(ctx: typer.Context) -> None:
-    """Train a generator (needs the extra 'train'): engine train --help."""
-    try:
-        from ganlens.train.cli import app as train_app
+class _OfPackage(TyperCommand):
+    """A command of another package, which is imported when the command is used or completed."""
 
-        train_app(args=ctx.args, prog_name="engine train")
-    except ModuleNotFoundError as error:
-        raise _missing("engine train", error, "train") from error
-
-
-@app.command(
-    context_settings=_PASS_ON,
-    add_help_option=False,
-    short_help="Turn a training run into a checked ONNX file (extra 'export').",
-)
-def export(ctx: typer.Context) -> None:
-    """Turn a training run into a checked ONNX file (needs the extra 'export'): engine export --help."""
-    try:
-        from ganlens.export.cli import app as export_app
-
-        with terminate_as_interrupt():
-            export_app(args=ctx.args, prog_name="engine export")
-    except ModuleNotFoundError as error:
-        raise _missing("engine export", error, "export") from error
+    def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
+        assert self.name is not None
+        try:
+            command = typer.main.get_command(import_module(_PACKAGES[self.name][0]).app)
+        except ModuleNotFoundError:
+            if extra.get("resilient_parsing"):  # the shell completes: nothing is offered, and nothing is reported
+                return super().make_context(info_name, [], parent, **extra)
+            raise
+        return command.make_context(info_name, args, parent, **extra)
 
 
-@app.command(
-    "import",
-    context_settings=_PASS_ON,
-    add_help_option=False,
-    short_help="Turn a CycleGAN, pix2pix or StarGAN checkpoint into a checked ONNX file (extra 'export').",
-)
-def import_(ctx: typer.Context) -> None:
-    """Turn a checkpoint of another program into an ONNX file (needs the extra 'export'): engine import --help."""
-    try:
-        from ganlens.export.import_cli import app as import_app
-
-        with terminate_as_interrupt():
-            import_app(args=ctx.args, prog_name="engine import")
-    except ModuleNotFoundError as error:
-        raise _missing("engine import", error, "export") from error
+def _of_package() -> None:
+    raise AssertionError("the package's own command is invoked in place of this one")
 
 
-def _missing(what: str, error: ModuleNotFoundError, extra: str) -> Exception:
-    package = (error.name or "").partition(".")[0]
-    return error if package in ("", "ganlens") else MissingExtra(what, package, extra)
-
+for _name, (_, _, _line) in _PACKAGES.items():
+    app.command(_name, cls=_OfPackage, short_help=_line)(_of_package)
 
 app.add_typer(cache_app)
 app.add_typer(gstreamer_app)
@@ -238,12 +228,12 @@ app.add_typer(triton_app)
 
 
 def main() -> None:
-    """Run the command line; errors of the user end in one line and status 1, wrong usage in status 2."""
-    # What the imports make lives to the end. To look for garbage among it takes a tenth of the start, and as long again
-    # at exit.
-    gc.set_threshold(50_000)
+    """Run the command line; errors of the user end in one line and status 1, wrong usage in status 2.
+
+    The command ``engine`` gets here through ``__main__.py``.
+    """
     sys.stderr = cast(TextIO, LogThatMayClose(sys.stderr))
-    atexit.register(gc.freeze)
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "1")  # to look for plugins is to read every installed package
     if sys.argv[1:2] not in (["train"], ["export"]):
         # The engine computes nothing with BLAS, whose threads would be started with NumPy: a sixth of its import time
         # on two cores.
@@ -253,5 +243,7 @@ def main() -> None:
     except EngineError as error:
         typer.echo(f"error: {error}", err=True)
         sys.exit(1)
-    except KeyboardInterrupt:
-        sys.exit(130)
+    except MemoryError as error:
+        told = f" ({printable(str(error), 200)})" if str(error) else ""
+        typer.echo(f"error: There is not enough memory{told}. Use a smaller --size or --batch.", err=True)
+        sys.exit(1)

@@ -30,6 +30,7 @@ from ..benchmark.runner import (
 from ..errors import MediaError, OptionError, reason
 from ..model import shipped
 from ..model.description import parse_value_range
+from .console import make_console
 from .interrupt import INTERRUPTED, terminate_as_interrupt
 from .options import BenchmarkOptions, TranslateOptions
 from .parse import parse_size
@@ -48,7 +49,7 @@ def run(options: BenchmarkOptions) -> int:
     if old is not None:
         _check_same_models(old, plan, options.compare)
     folder = None if options.output is None else _writable(options.output)
-    console = Console(stderr=True, quiet=options.quiet, highlight=False)
+    console = make_console(stderr=True, quiet=options.quiet)
     with terminate_as_interrupt(), _progress(console, quiet=options.quiet) as observer:
         result = benchmark(plan, observer, command=shlex.join(["engine", *sys.argv[1:]]))
     written = [] if folder is None else write(result, folder, console)
@@ -83,7 +84,9 @@ def make_plan(options: BenchmarkOptions) -> Plan:
         models=tuple(dict.fromkeys(options.models or (TranslateOptions.model,))),
         also=() if quick else also,
         backends=_words("--backend", options.backend),
-        sizes=tuple(_size(word) for word in _words("--size", options.size)) if options.size is not None else (),
+        sizes=tuple(parse_size("--size", word, square=True) for word in _words("--size", options.size))
+        if options.size is not None
+        else (),
         batches=tuple(_count("--batch", word) for word in _words("--batch", options.batch)),
         precisions=_words("--precision", options.precision) if options.precision is not None else (),  # type: ignore[arg-type]
         scenarios=_words("--scenario", options.scenario),  # type: ignore[arg-type]
@@ -176,11 +179,6 @@ def _words(option: str, text: str) -> tuple[str, ...]:
     if not words:
         raise OptionError(f"{option} {text!r}: expected one or more words between commas.")
     return words
-
-
-def _size(word: str) -> tuple[int, int]:
-    """``256`` or ``512x288`` as (height, width)."""
-    return parse_size("--size", word if "x" in word.lower() else f"{word}x{word}")
 
 
 def _count(option: str, word: str) -> int:

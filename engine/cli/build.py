@@ -7,7 +7,6 @@ import re
 from typing import Any
 
 from pydantic import ByteSize, TypeAdapter, ValidationError
-from rich.console import Console
 from rich.filesize import decimal
 from rich.markup import escape
 from rich.table import Table
@@ -16,6 +15,7 @@ from ..backends.tensorrt import (
     THIS_GPU,
     BuildOptions,
     Entry,
+    Extent,
     MadePlan,
     PlanCache,
     PlanKey,
@@ -25,7 +25,9 @@ from ..backends.tensorrt import (
 )
 from ..errors import OptionError
 from ..model.description import parse_value_range
+from .console import make_console
 from .options import BuildOptions as BuildCommand
+from .parse import order_note
 from .progress import plan_progress
 
 UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
@@ -33,11 +35,13 @@ UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 
 def build(options: BuildCommand) -> None:
     """``engine build``."""
-    console = Console(stderr=True)
-    shapes = {
-        name: parse_extent(f"--{option}", getattr(options, option)) if getattr(options, option) else None
-        for name, option in (("smallest", "min"), ("fastest", "opt"), ("largest", "max"))
-    }
+    console = make_console(stderr=True, highlight=True)
+    shapes: dict[str, Extent] = {}
+    for name, option in (("smallest", "min"), ("fastest", "opt"), ("largest", "max")):
+        if text := getattr(options, option):
+            shapes[name] = extent = parse_extent(f"--{option}", text)
+            if (note := order_note(f"--{option}", (extent.height, extent.width))) and not options.quiet:
+                console.print(note, markup=False, highlight=False, soft_wrap=True)
     with plan_progress(console, quiet=options.quiet):
         made = make_plan(
             options.model,
@@ -122,15 +126,15 @@ def show_cache(as_json: bool) -> None:
         key, shapes = entry.record.key, next(iter(entry.record.shapes.values()))
         model, runs_on = escape(entry.record.spec.name), escape(key.gpu or key.target)
         table.add_row(model, key.precision, _short(shapes.opt), _short(shapes.max), runs_on, key.library, size, used)
-    console = Console(highlight=False)
+    console = make_console()
     console.print(table)
     total = decimal(sum(entry.bytes for entry in entries))
     console.print(f"{_count(len(entries))}, {total} in {cache.folder}", markup=False)
 
 
 def _short(shape: tuple[int, ...]) -> str:
-    """(batch, 3, height, width) as users give it: ``4x256x256``."""
-    return "x".join(map(str, (shape[0], *shape[2:]) if len(shape) == 4 else shape))
+    """(batch, 3, height, width) as users give it: ``4x512x288``."""
+    return str(Extent(shape[0], *shape[2:])) if len(shape) == 4 else "x".join(map(str, shape))
 
 
 def prune_cache(older_than: str, max_size: str, everything: bool, dry_run: bool, as_json: bool) -> None:

@@ -1,57 +1,39 @@
-"""``engine translate --ray``: the inputs over the machines of a Ray cluster, by Ray Data's pool of actors.
+"""``--ray``: inputs or pictures over the machines of a Ray cluster, by Ray Data's pool of actors.
 
-Each actor is one :class:`~.worker.Worker`, as in the processes of ``--jobs``: it keeps the model open, and reads and
-writes files in folders that every node sees under the same path. Ray gives the clips of a lost node to another one.
+Each actor keeps the model open, and reads and writes files in folders that every node sees under the same path: of
+``engine translate`` it is one :class:`~.worker.Worker`, as in the processes of ``--jobs``. Ray gives the work of a lost
+node to another one.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import os
 import socket
 from collections.abc import Iterator
 from typing import Any
 
-from ..errors import BackendUnavailable, EngineError, MissingExtra, OptionError
-from ..media.uri import SINKS, SOURCES, scheme_of
-from .inputs import Work
-from .options import TranslateOptions
-from .segmented import SegmentWorker
-from .worker import Done
+from ..errors import BackendUnavailable, MissingExtra, OptionError
 
 LOCAL = "local"
 _CONNECT_S = 5.0
 
 
-class _Actor:
-    """A worker in a Ray actor."""
-
-    def __init__(self, options: TranslateOptions, videos: bool) -> None:
-        self._worker = SegmentWorker(options, alone=False, videos=videos, quiet=True)
-
-    def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
-        work: Work = row["work"]
-        try:
-            done = self._worker.translate(work, overwrite=row["may_replace"])
-        except EngineError as error:
-            done = Done(work, error=str(error))
-        return {"index": row["index"], "done": done}
-
-
 class RayCluster:
-    """A cluster that translates inputs; use it as a context manager.
+    """A cluster whose actors share work; use it as a context manager.
 
     Args:
         address: "local" for this machine, "auto" for the cluster that runs here, or HOST:PORT of its head.
-        options: of the command; where ``jobs`` is 1, as many inputs at a time as the cluster has cores (or GPUs) for.
+        backend: what an actor opens: with one that may run on a GPU, it gets one where the cluster has any.
+        threads: cores of an actor.
+        jobs: number of actors; 1: as many as the cluster has cores (or GPUs) for.
 
     Raises:
         MissingExtra: Ray is not installed.
         BackendUnavailable: no cluster answers there.
     """
 
-    def __init__(self, address: str, options: TranslateOptions) -> None:
+    def __init__(self, address: str, *, backend: str, threads: int | None = None, jobs: int = 1) -> None:
         if address not in (LOCAL, "auto"):
             _check_answers(address)
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -75,51 +57,36 @@ class RayCluster:
         context.print_on_execution_start = False
         logging.getLogger("ray.data").setLevel(logging.ERROR)
         resources: dict[str, float] = self._ray.cluster_resources()
-        self._gpus = 1 if resources.get("GPU", 0) and options.backend in ("auto", "tensorrt", "cuda") else 0
-        self._cpus = options.threads or 1
-        room = resources.get("GPU", 0) if self._gpus else resources.get("CPU", 1) // self._cpus
-        self.actors = options.jobs if options.jobs > 1 else max(1, int(room))
-        # An actor's share of a machine is what it asked Ray for, not all the cores that it sees.
-        self._options = dataclasses.replace(
-            options,
-            model=_absolute(options.model),
-            threads=self._cpus,
-            encoder_threads=options.encoder_threads or self._cpus,
-        )
+        self._gpus = 1 if resources.get("GPU", 0) and backend in ("auto", "tensorrt", "cuda") else 0
+        self.threads = threads or 1
+        room = resources.get("GPU", 0) if self._gpus else resources.get("CPU", 1) // self.threads
+        self.actors = jobs if jobs > 1 else max(1, int(room))
 
-    def translate(self, works: list[tuple[Work, bool]]) -> Iterator[Done]:
-        """What became of each, in the order in which they are finished.
+    def map(self, actor: type[Any], arguments: tuple[Any, ...], rows: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+        """What the actors make of rows, in the order in which they are finished.
 
         Args:
-            works: each with whether its output, should it exist, may be replaced.
+            actor: class of a callable from row to row.
+            arguments: to make one.
 
         Raises:
             BackendUnavailable: the cluster is lost.
         """
         from ray.data import ActorPoolStrategy
 
-        given = [work for work, _ in works]
-        rows = [
-            {"index": index, "work": _seen_by_nodes(work), "may_replace": may_replace}
-            for index, (work, may_replace) in enumerate(works)
-        ]
-        pool = ActorPoolStrategy(min_size=1, max_size=min(self.actors, len(works)))
-        videos = any(work.input.kind == "video" for work in given)
         data = self._ray.data.from_items(rows, override_num_blocks=len(rows)).map(
-            _Actor,
-            fn_constructor_args=(self._options, videos),
-            compute=pool,
-            num_cpus=None if self._gpus else self._cpus,
+            actor,
+            fn_constructor_args=arguments,
+            compute=ActorPoolStrategy(min_size=1, max_size=min(self.actors, len(rows))),
+            num_cpus=None if self._gpus else self.threads,
             num_gpus=self._gpus or None,
         )
         try:
-            for row in data.iter_rows():
-                done: Done = row["done"]
-                yield dataclasses.replace(done, work=given[row["index"]])
+            yield from data.iter_rows()
         except self._ray.exceptions.RayError as error:
             raise BackendUnavailable(
-                f"The Ray cluster was lost, or an actor failed: {str(error).strip().splitlines()[-1]} Go on with "
-                "--resume."
+                f"The Ray cluster was lost, or an actor failed: {str(error).strip().splitlines()[-1]} Start "
+                "the command again; engine translate continues with --resume."
             ) from error
 
     def __enter__(self) -> RayCluster:
@@ -129,24 +96,8 @@ class RayCluster:
         self._ray.shutdown()
 
 
-def check(works: list[Work]) -> None:
-    """Refuse what nodes cannot read or write.
-
-    Raises:
-        OptionError: one is a pipe or an address.
-    """
-    for work in works:
-        for place, table in ((work.input.address, SOURCES), (work.output, SINKS)):
-            if place == "-" or scheme_of(place, table) != "":
-                raise OptionError(f"--ray: {place} is not a file that every node sees. Leave --ray out.")
-
-
-def _seen_by_nodes(work: Work) -> Work:
-    address = _absolute(work.input.address)
-    return Work(work.input._replace(address=address), os.path.abspath(work.output))
-
-
-def _absolute(name: str) -> str:
+def absolute(name: str) -> str:
+    """The path of a file as nodes see it; what is no file, such as the name of a shipped model, stays."""
     return os.path.abspath(name) if os.path.exists(name) else name
 
 

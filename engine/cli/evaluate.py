@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
 
 from ..benchmark.pictures import SHIPPED_CLIP, fitted, load_pictures
 from ..benchmark.processes import ENGINE, run_pipeline
@@ -26,7 +25,11 @@ from ..model import open as open_model
 from ..model.description import parse_value_range
 from ..pixels.frame import Frame
 from ..pixels.framing import Framing
+from ..spec import ValueRange
 from ..translator import Translator
+from .cluster import RayCluster
+from .cluster_work import answers
+from .console import make_console
 from .options import EvaluateOptions
 from .parse import parse_size
 
@@ -36,7 +39,7 @@ BEGIN, END = "<!-- evaluate:begin (written by `engine evaluate --card`) -->", "<
 
 def run(options: EvaluateOptions) -> int:
     """Measure, print and write; returns the exit status."""
-    console = Console(stderr=True, quiet=options.quiet, highlight=False)
+    console = make_console(stderr=True, quiet=options.quiet)
     if options.target and options.teacher:
         raise OptionError("Give --target or --teacher, not both: a style has one target.")
     if not options.teacher and (options.teacher_input or options.teacher_range or options.teacher_shifts):
@@ -60,7 +63,14 @@ def run(options: EvaluateOptions) -> int:
             _first_frame(options.model) if options.start else None,
         )
         done = evaluate(
-            model.spec.name or model.path.stem, translator, pictures, target, clips, against=others, budget=budget
+            model.spec.name or model.path.stem,
+            translator,
+            pictures,
+            target,
+            clips,
+            against=others,
+            budget=budget,
+            results=None if options.ray is None else _in_cluster(options, options.ray, value_range, pictures, size),
         )
     print(json.dumps(done.to_dict(), indent=1) if options.as_json else table(done))
     if folder is not None:
@@ -118,6 +128,18 @@ def _frames(clip: str, count: int, model: Model) -> Iterator[Pixels]:
             if number == count:
                 break
             yield fitted(frame, size)
+
+
+def _in_cluster(
+    options: EvaluateOptions,
+    address: str,
+    value_range: ValueRange | None,
+    pictures: list[Pixels],
+    size: tuple[int, int],
+) -> list[Pixels]:
+    how = {"backend": options.backend, "detail": 0.0, "framing": "fit", "frame_size": size, "threads": 1}
+    with RayCluster(address, backend=options.backend) as ray:
+        return answers(ray, options.model, value_range, how, pictures)
 
 
 def _filter(name: str, backend: str) -> Filter:

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,9 @@ from ..model.latents import read_latents
 from ..pixels.frame import Frame
 from ..session import Session
 from ..spec import GeneratorSpec
+from .cluster import RayCluster
+from .cluster_work import generate
+from .console import make_console
 from .interrupt import INTERRUPTED, terminate_as_interrupt
 from .options import GenerateOptions
 from .progress import FrameProgress, plan_progress
@@ -63,12 +67,14 @@ def run(job: GenerateOptions) -> int:
         for option, value in (("--fps", job.fps), ("--seconds", job.seconds)):
             if value is not None:
                 raise OptionError(f"{option} needs a video as output ({', '.join(CONTAINERS)}); {output} is not one.")
+    if job.ray is not None and kind != "folder":
+        raise OptionError(f"--ray makes one file of each picture; expected a folder, got -o {output}: -o pictures/")
     if kind != "grid" and not job.captions:
         raise OptionError(f"--no-captions goes with a grid of pictures, not with {output}. Leave it out.")
-    console = Console(stderr=True, quiet=job.quiet, highlight=False)
+    console = make_console(stderr=True, quiet=job.quiet)
     with (
         terminate_as_interrupt(),
-        plan_progress(Console(stderr=True, quiet=job.quiet, highlight=False), quiet=job.quiet),
+        plan_progress(make_console(stderr=True, quiet=job.quiet), quiet=job.quiet),
         Generator.open(
             job.model,
             backend=job.backend,
@@ -162,7 +168,7 @@ def _make_folder(job: GenerateOptions, generator: Generator, output: str, consol
     folder = Path(output)
     draws = _draws(job, generator)
     stem = Path(job.model).stem
-    pictures = generator.pictures(**draws)  # refuses bad labels, before a folder is made
+    generator.pictures(**draws)  # refuses bad labels, before a folder is made
     names = [
         f"{stem}-{job.seed + number}.png" if job.latent is None else f"{stem}-{job.latent.stem}-{number}.png"
         for number in range(_count(draws))
@@ -174,18 +180,34 @@ def _make_folder(job: GenerateOptions, generator: Generator, output: str, consol
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise MediaError(f"The folder {folder} cannot be made: {error.strerror}.") from error
-    entries = []
+    paths = [folder / name for name in names]
+    entries: list[tuple[int, dict[str, Any]]] = []
     status = 0
     with FrameProgress(console, len(names), generator.times, quiet=job.quiet, what="pictures") as progress:
         try:
-            for name, picture in zip(names, pictures, strict=True):
-                with generator.times.measure("encode"):
-                    write_image(folder / name, Frame.from_rgb(picture.pixels), overwrite=job.overwrite)
-                entries.append(_entry(picture, str(folder / name)))
+            for number, seed, labels in _written(job, generator, draws, paths):
+                entries.append((number, {"seed": seed, "labels": list(labels), "file": str(paths[number])}))
                 progress.advance()
         except KeyboardInterrupt:
             status = INTERRUPTED
-    return Result(status, len(entries), progress.seconds, entries)
+    entries.sort(key=itemgetter(0))
+    return Result(status, len(entries), progress.seconds, [entry for _, entry in entries])
+
+
+def _written(
+    job: GenerateOptions, generator: Generator, draws: dict[str, Any], paths: list[Path]
+) -> Iterator[tuple[int, int, tuple[str, ...]]]:
+    """Make each picture's file: its number, seed and labels; in a cluster in any order."""
+    if job.ray is not None:
+        options = {"backend": job.backend, "threads": job.threads or 1, "strict": job.strict}
+        with RayCluster(job.ray, backend=job.backend, threads=job.threads) as ray:
+            for some in generate(ray, job.model, options, draws, paths):
+                yield from some
+        return
+    for number, (path, picture) in enumerate(zip(paths, generator.pictures(**draws), strict=True)):
+        with generator.times.measure("encode"):
+            write_image(path, Frame.from_rgb(picture.pixels), overwrite=job.overwrite)
+        yield number, picture.seed, picture.labels
 
 
 def _make_walk(job: GenerateOptions, generator: Generator, output: str, console: Console) -> Result:

@@ -8,7 +8,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
@@ -16,12 +15,13 @@ from ..backends import BackendStatus, available
 from ..errors import EngineError, printable
 from ..model import find_model, is_checkpoint, read_checkpoint_spec, read_model_spec, shipped
 from ..model.description import parse_value_range
-from ..spec import AttributeInput, GeneratorSpec
+from ..spec import AttributeInput, GeneratorSpec, format_size
+from .console import make_console
 
 if TYPE_CHECKING:
     from ..cuda.device import DeviceInfo
 
-console = Console(highlight=False)
+console = make_console()
 if not (console.is_terminal or "COLUMNS" in os.environ):
     console.width = 10_000  # a line is a line for grep and less
 
@@ -77,7 +77,7 @@ def _rows(spec: GeneratorSpec) -> list[tuple[str, str]]:
         ("name", spec.name),
         ("architecture", " ".join(part for part in (spec.architecture, spec.tier, spec.precision) if part)),
         ("made from", f"{_inputs(spec)} (engine {'translate' if spec.image else 'generate'})"),
-        ("sizes", f"{spec.size}; made for {spec.size.picture[0]}x{spec.size.picture[1]}"),
+        ("sizes", f"{spec.size}; made for {format_size(spec.size.picture)}"),
         ("values", f"{low:g}..{high:g}, {spec.channel_order}"),
     ]
     if spec.latent:
@@ -107,7 +107,7 @@ def _rows(spec: GeneratorSpec) -> list[tuple[str, str]]:
             ("data licence", t.data_licence),
             (
                 "training",
-                f"{t.images_seen:,} images in {t.steps:,} steps at {t.size[0]}x{t.size[1]}"
+                f"{t.images_seen:,} images in {t.steps:,} steps at {format_size(t.size)}"
                 f"{f', {t.seconds / 60:.0f} minutes' if t.seconds else ''}{f' on {t.hardware}' if t.hardware else ''}",
             ),
         ]

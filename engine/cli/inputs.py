@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from ..errors import MediaError, OptionError, printable, reason
+from ..files import read_file
 from ..media.file.codecs import CONTAINERS
 from ..media.pictures import IMAGE_SUFFIXES as PICTURE_SUFFIXES
 from ..media.pictures import natural
@@ -109,9 +110,9 @@ def _expand(word: str, only: Kind | None, depth: int) -> list[Input]:
 
 def _listed(path: Path, only: Kind | None) -> list[Input]:
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = read_file(path).decode().splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise MediaError(f"{path} cannot be read as a list of inputs: {error}.") from error
+        raise MediaError(f"{path} cannot be read as a list of inputs: {reason(error)}.") from error
     words = [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
     if not words:
         raise MediaError(f"{path} is an empty list; expected one file, folder or pattern per line.")

@@ -23,13 +23,14 @@ from ..errors import EngineError, MediaError, MissingExtra, OptionError
 from ..live.outlet import OpenSink
 from ..live.presets import Presets, default_file
 from ..live.recording import RecordingSink, free_name
-from ..live.session import LiveSession, SessionOptions
+from ..live.session import LiveSession, SessionOptions, freeze_when_ready
 from ..media.base import FrameSource
 from ..media.file.codecs import CONTAINERS
 from ..media.limits import allow
 from ..media.live.v4l2 import PixelLayout, capture_devices, output_devices
 from ..media.uri import SINKS, SOURCES, open_sink, open_source, scheme_of
 from ..model.attributes import parse_settings
+from .console import make_console
 from .interrupt import terminate_as_interrupt
 from .options import DEFAULT_MODEL, LiveOptions
 from .parse import parse_size
@@ -47,9 +48,9 @@ _KEYS = "1-9 model  ←→ attribute  ↑↓ value  c compare  m mirror  s snaps
 def run(options: LiveOptions) -> int:
     """Run until the source ends, or until Ctrl-C; returns the exit status."""
     if options.show_list:
-        show_devices(Console(highlight=False))
+        show_devices(make_console())
         return 0
-    console = Console(stderr=True, quiet=options.quiet, highlight=False)
+    console = make_console(stderr=True, quiet=options.quiet)
     allow(options.allow or [])
     uri = source_of(options.source)
     check_options(options, uri)
@@ -65,6 +66,7 @@ def run(options: LiveOptions) -> int:
             server = open_server(options, session)
             stack.callback(server.close)
             url = server.url
+        freeze_when_ready(session)
         try:
             session.start()
             if options.record is not None:
@@ -110,8 +112,8 @@ def check_options(options: LiveOptions, uri: str) -> None:
         raise OptionError(
             "The browser's camera needs the page; leave out --no-web, or name a camera (engine live --list)."
         )
-    if options.no_web and (options.web or options.host or options.open_page):
-        raise OptionError("--no-web serves no page; leave out --web, --host and --open.")
+    if options.no_web and (options.web or options.host or options.open_page or options.web_transport != "socket"):
+        raise OptionError("--no-web serves no page; leave out --web, --host, --open and --web-transport.")
     if (options.cert is None) != (options.key is None):
         raise OptionError("--cert and --key go together; give both.")
     for path in (options.cert, options.key):
@@ -194,7 +196,7 @@ def open_server(options: LiveOptions, session: LiveSession) -> Any:
     problem: MediaError | None = None
     for number in ports:
         try:
-            return WebServer(session, Address(host, number, options.cert, options.key))
+            return WebServer(session, Address(host, number, options.cert, options.key), options.web_transport)
         except MediaError as error:
             problem = problem or error
     assert problem is not None
@@ -276,24 +278,43 @@ def _watch(session: LiveSession, uri: str, url: str, console: Console, options: 
     if url:
         console.print(f"page    {url}", markup=False, soft_wrap=True)
     console.print(f"source  {uri}", markup=False, soft_wrap=True)
+    notes = _SourceNotes(console)
     if not console.is_terminal:
-        _log(session, console, end)
+        _log(session, console, end, notes)
         return
     with keys.reading(), Live(console=console, refresh_per_second=4, transient=True, auto_refresh=False) as live:
         while not keys.quit.is_set() and not session.wait(_REFRESH_S) and not _over(end):
-            live.update(_lines(session.state(), keys), refresh=True)
+            state = session.state()
+            notes.show(state)
+            live.update(_lines(state, keys), refresh=True)
 
 
 def _over(end: float | None) -> bool:
     return end is not None and time.monotonic() >= end
 
 
-def _log(session: LiveSession, console: Console, end: float | None) -> None:
+class _SourceNotes:
+    """What a user should know of the source, such as a rate that a camera claims and does not keep: each note once."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._shown: set[str] = set()
+
+    def show(self, state: dict[str, Any]) -> None:
+        """Print the notes that are new."""
+        for note in state["source"]["notes"]:
+            if note not in self._shown:
+                self._shown.add(note)
+                self._console.print(f"note    {note}", markup=False, soft_wrap=True)
+
+
+def _log(session: LiveSession, console: Console, end: float | None, notes: _SourceNotes) -> None:
     """Lines for a log: what changed, and numbers now and then."""
     seen: tuple[object, ...] = ()
     logged = 0.0
     while not session.wait(_REFRESH_S) and not _over(end):
         state = session.state()
+        notes.show(state)
         source, model = state["source"], state["model"]
         now = (source["state"], source["message"], *(model[name] for name in ("running", "state", "message", "size")))
         if now != seen or time.monotonic() - logged > _LOG_EVERY_S:

@@ -13,10 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import MediaError, OptionError, reason
+from ..files import open_file, parse_json, read_file
 from .inputs import PIPE, Work
 
 SCHEMA = "ganlens-manifest/1"
 NAME = "manifest.jsonl"
+LARGEST_MANIFEST = 2**31
+"""Bytes: some million lines."""
 
 _WITHOUT_EFFECT = """
 inputs video image images output name threads device in_flight batch encoder_threads decoder_threads spin strict
@@ -64,13 +67,13 @@ class Manifest:
 
     def _read(self, file: Path) -> None:
         try:
-            lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
+            lines = read_file(file, most=LARGEST_MANIFEST).decode(errors="replace").splitlines()
         except OSError as error:
             raise MediaError(f"{file} cannot be read: {reason(error)}.") from error
         for line in lines:
             try:
-                row = json.loads(line)
-            except (ValueError, RecursionError):  # cut off when the program was killed, or not ours
+                row = parse_json(line)
+            except ValueError:  # cut off when the program was killed, or not ours
                 continue
             if not isinstance(row, dict) or row.get("schema") != SCHEMA:
                 continue
@@ -147,7 +150,7 @@ def content_hash(address: str) -> str | None:
         return None
     digest = hashlib.sha256()
     try:
-        with open(address, "rb") as file:
+        with open_file(address) as file:
             while piece := file.read(1 << 20):
                 digest.update(piece)
     except OSError:

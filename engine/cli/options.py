@@ -73,7 +73,11 @@ Device = Annotated[
         help="GPU that runs the network, by the numbers of engine backends; default: the first, or the CPU.",
     ),
 ]
-Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads for the network; default: all cores.")]
+MOST_THREADS = 1024
+"""More of one kind are a mistake, and would take the memory of the whole machine."""
+Threads = Annotated[
+    int | None, typer.Option(min=1, max=MOST_THREADS, help="CPU threads for the network; default: all cores.")
+]
 Allow = Annotated[
     list[str] | None,
     typer.Option(
@@ -217,8 +221,8 @@ class TranslateOptions:
         str | None,
         option(
             metavar="TIME",
-            help="Long videos: keep each part of this length (60, 10:00) as soon as it is done; after a kill --resume "
-            "continues there. The parts become one file at the end.",
+            help="Long videos: a kill costs at most about this much of the video (60, 10:00); --resume continues. "
+            "What is done is kept in OUT.segments/ until the end.",
         ),
     ] = None
     codec: Annotated[
@@ -259,6 +263,7 @@ class TranslateOptions:
         int | None,
         option(
             min=1,
+            max=MOST_THREADS,
             help="Frames translated in parallel, sharing the network's threads; default: chosen for this machine, 1 "
             "for pipes (low latency).",
         ),
@@ -267,19 +272,31 @@ class TranslateOptions:
         int | None,
         option(
             min=1,
+            max=4096,
             help="Batch size: frames, tiles or faces per inference call; frames then wait for each other. The model "
             "must have a free batch dimension.",
         ),
     ] = None
-    encoder_threads: Annotated[int | None, option(min=1, help="Threads of the encoder.")] = None
-    decoder_threads: Annotated[int | None, option(min=1, help="Threads of the decoder.")] = None
+    streams: Annotated[
+        int | None,
+        option(min=1, help="Networks that run beside each other on a GPU (TensorRT); more frames per second if small."),
+    ] = None
+    encoder_threads: Annotated[int | None, option(min=1, max=MOST_THREADS, help="Threads of the encoder.")] = None
+    decoder_threads: Annotated[int | None, option(min=1, max=MOST_THREADS, help="Threads of the decoder.")] = None
     spin: Annotated[
         bool, option("--spin", help="Let idle network threads spin: lower latency, but less CPU time for the encoder.")
     ] = False
     strict: Strict = False
     json_output: Json = None
     overwrite: Yes = False
-    verbose: Verbose = False
+    verbose: Annotated[
+        bool,
+        option(
+            "--verbose",
+            "-v",
+            help="Also show the time of each stage, and which backends and codecs are unavailable, and why.",
+        ),
+    ] = False
     quiet: Quiet = False
 
 
@@ -371,6 +388,13 @@ class LiveOptions:
         option(metavar="[HOST:]PORT", help="Address of the page; default: 127.0.0.1:8000, or the next free port."),
     ] = None
     no_web: Annotated[bool, option("--no-web", help="Serve no page.")] = False
+    web_transport: Annotated[
+        Literal["socket", "webrtc"],
+        option(
+            help="How pictures reach the page. socket: least delay. webrtc: for networks that lose packets (needs the "
+            "extra 'webrtc')."
+        ),
+    ] = "socket"
     host: Annotated[
         str | None,
         option(
@@ -432,6 +456,13 @@ class GenerateOptions:
         bool, option("--captions/--no-captions", help="Labels and seed under each picture of a grid.")
     ] = True
     list_labels: Annotated[bool, option("--list-labels", help="List the labels of the model, and exit.")] = False
+    ray: Annotated[
+        str | None,
+        option(
+            metavar="ADDRESS|local",
+            help="Into a folder that all nodes see: spread the pictures over a Ray cluster (extra 'ray').",
+        ),
+    ] = None
     backend: Backend = "auto"
     threads: Threads = None
     strict: Strict = False
@@ -506,9 +537,9 @@ class BuildOptions:
         Path | None,
         option("--output", "-o", metavar="FILE.plan", help="Write the plan to this file instead of the cache."),
     ] = None
-    min: Annotated[str, option(metavar="[N]xHxW", help="Smallest batch and size; default: the model's.")] = ""
-    opt: Annotated[str, option(metavar="[N]xHxW", help="Batch and size to optimise for; default: the model's.")] = ""
-    max: Annotated[str, option(metavar="[N]xHxW", help="Largest batch and size; default: 4 x twice its size.")] = ""
+    min: Annotated[str, option(metavar="[Nx]WxH", help="Smallest batch and size; default: the model's.")] = ""
+    opt: Annotated[str, option(metavar="[Nx]WxH", help="Batch and size to optimise for; default: the model's.")] = ""
+    max: Annotated[str, option(metavar="[Nx]WxH", help="Largest batch and size; default: 4 x twice its size.")] = ""
     target: Annotated[
         str,
         option(help="RTX: portable, sm_75, sm_80, ... TensorRT: ampere (and newer) or same (compute capability)."),
@@ -654,6 +685,13 @@ class EvaluateOptions:
         str | None, option(metavar="WIDTHxHEIGHT", help="Size of the generator's image; by default the model's own.")
     ] = None
     backend: Backend = "cpu"
+    ray: Annotated[
+        str | None,
+        option(
+            metavar="ADDRESS|local",
+            help="Spread the photos over a Ray cluster (extra 'ray'); clips and teachers stay here.",
+        ),
+    ] = None
     start: Annotated[bool, option("--start/--no-start", help="Measure how soon a first frame comes.")] = True
     value_range: Range = None
     output: Annotated[

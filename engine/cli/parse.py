@@ -10,10 +10,25 @@ from typing import Any
 from ..errors import OptionError
 
 
-def parse_size(option: str, text: str) -> tuple[int, int]:
-    """``WIDTHxHEIGHT`` as (height, width)."""
-    width, height = _integers(option, text, "x", ("WIDTH", "HEIGHT"))
+def parse_size(option: str, text: str, *, square: bool = False) -> tuple[int, int]:
+    """``WIDTHxHEIGHT`` as (height, width).
+
+    Args:
+        square: take one number as well, for a square.
+    """
+    words = f"{text}x{text}" if square and text.strip().isdecimal() else text.replace("×", "x")
+    width, height = _integers(option, words, "x", ("WIDTH", "HEIGHT"))
+    if min(width, height) < 1:
+        raise OptionError(f"{option} {text}: expected WIDTHxHEIGHT, each at least 1.")
     return height, width
+
+
+def order_note(option: str, size: tuple[int, int]) -> str:
+    """What to say of a size (height, width) where an option was HEIGHTxWIDTH in the past; empty for a square."""
+    height, width = size
+    if height == width:
+        return ""
+    return f"note: {option} is WIDTHxHEIGHT: {width} wide, {height} high. Earlier versions took HEIGHTxWIDTH."
 
 
 def parse_region(option: str, text: str) -> tuple[int, int, int, int]:

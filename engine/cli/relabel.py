@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 from pydantic import ValidationError
-from rich.console import Console
 
 from ..backends import open_backend
 from ..errors import MediaError, ModelFileError, OptionError, reason
-from ..files import OutputFile
+from ..files import OutputFile, read_file
 from ..media.pictures import list_images, read_image
 from ..model import Model
 from ..model import open as open_model
@@ -21,6 +19,7 @@ from ..model.relabel import with_margin, with_record
 from ..model.strengths import calibrate, default_strengths, mark_experimental, network_change
 from ..pixels.compositor import Compositor
 from ..spec import FORMAT_VERSION, AttributeInput, GeneratorSpec
+from .console import make_console
 from .info import settable_lines
 from .options import RelabelOptions
 
@@ -43,7 +42,7 @@ def run(options: RelabelOptions) -> None:
         raise OptionError(f"nothing to change: give one of {', '.join('--' + name for name in changes)}.")
     if options.output.exists() and not options.overwrite:
         raise MediaError(f"{options.output} exists; pass -y to overwrite it.")
-    console = Console(stderr=True, quiet=options.quiet, highlight=False)
+    console = make_console(stderr=True, quiet=options.quiet)
     spec = model.spec if options.record is None else _read_record(options.record)
     if options.strengths is not None:
         port = default_strengths(_attributes(spec))
@@ -75,7 +74,7 @@ def run(options: RelabelOptions) -> None:
 
 def _read_record(source: str) -> GeneratorSpec:
     try:
-        text = sys.stdin.read() if source == "-" else Path(source).read_text(encoding="utf-8")
+        text = sys.stdin.read() if source == "-" else read_file(source).decode()
     except (OSError, UnicodeDecodeError) as error:
         raise OptionError(f"--record {source} cannot be read: {reason(error)}.") from error
     try:

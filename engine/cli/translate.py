@@ -11,19 +11,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from ..errors import EngineError, MediaError, OptionError
 from ..media.limits import allow
 from ..media.uri import SINKS, SOURCES, scheme_of
 from ..timing import StageTimes
-from . import cluster
+from . import cluster_work
+from .cluster import RayCluster
+from .console import make_console
 from .inputs import PIPE, Input, Kind, Work, find_inputs, plan_outputs
 from .interrupt import INTERRUPTED, terminate_as_interrupt
 from .manifest import NAME, Manifest, parse_shard, settings_of, shard
 from .options import TranslateOptions
-from .progress import FrameProgress
+from .progress import InputsProgress
 from .report import write_record
 from .segmented import SegmentWorker
 from .worker import Done, Worker, make_folder
@@ -46,7 +47,7 @@ def run(options: TranslateOptions) -> int:
     )
     with terminate_as_interrupt(), closing(worker):
         if options.ray is not None:
-            cluster.check(works)
+            cluster_work.check(works)
         elif single and not (options.manifest or options.resume or options.shard):
             done = worker.translate(works[0])
             _report([done], worker, worker.times)
@@ -140,11 +141,13 @@ class _Many:
 
     def _in_cluster(self) -> Iterator[Done]:
         todo = self._todo
-        progress = FrameProgress(self._console, len(todo), StageTimes(), quiet=self._options.quiet, what="files")
+        progress = self._progress(StageTimes())
         if not todo:
             return
-        assert self._options.ray is not None
-        with cluster.RayCluster(self._options.ray, self._options) as ray, progress:
+        options = self._options
+        assert options.ray is not None
+        ray = RayCluster(options.ray, backend=options.backend, threads=options.threads, jobs=options.jobs)
+        with ray, progress:
             for tried in range(self._options.retries + 1):
                 last = tried == self._options.retries
                 given = []
@@ -153,32 +156,41 @@ class _Many:
                     given.append((work, self._manifest.may_replace(work) or not os.path.lexists(work.output)))
                     self._manifest.begin(work)
                 todo = []
-                for one in ray.translate(given):
+                for one in cluster_work.translate(ray, options, given):
                     if one.status == "failed":
                         _complain(str(one.error) + ("" if last else " Trying again."))
                         if not last:
                             todo.append(one.work)
                             continue
-                    progress.advance()
+                    progress.finish(one.work.output, one.frames)
                     yield one
                 if not todo:
                     return
 
+    def _progress(self, times: StageTimes) -> InputsProgress:
+        """The progress of all inputs together."""
+        options, todo = self._options, self._todo
+        quiet = options.quiet or (len(todo) < 2 and not any(work.input.kind == "video" for work in todo))
+        expected = {} if quiet else {work.output: self._worker.expected_frames(work.input) for work in todo}
+        what = "frames" if any(work.input.kind == "video" for work in todo) else "pictures"
+        return InputsProgress(self._console, expected, times, quiet=quiet, what=what)
+
     def _one_by_one(self) -> Iterator[Done]:
-        pictures = sum(work.input.kind == "picture" for work in self._todo)
-        quiet = self._options.quiet or pictures < 2
-        with FrameProgress(self._console, pictures, self._worker.times, quiet=quiet, what="pictures") as progress:
-            for number, work in enumerate(self._todo, 1):
+        progress = self._progress(self._worker.times)
+        with progress:
+            for work in self._todo:
                 if self._ending:
                     return
-                label = f"{number}/{len(self._todo)} {work.input.below.name}"
-                yield self._attempt(work, progress, label)
+                progress.begin(work.input.below.name)
+                one = self._attempt(work, progress)
+                progress.finish(work.output)
+                yield one
 
-    def _attempt(self, work: Work, progress: FrameProgress, label: str) -> Done:
+    def _attempt(self, work: Work, progress: InputsProgress) -> Done:
         self._manifest.begin(work)
         for tried in range(self._options.retries + 1):
             try:
-                return self._worker.translate(work, progress, label, overwrite=self._manifest.may_replace(work))
+                return self._worker.translate(work, progress, overwrite=self._manifest.may_replace(work))
             except EngineError as error:
                 problem = str(error)
                 last = tried == self._options.retries
@@ -193,8 +205,7 @@ class _Many:
         jobs = min(options.jobs, max(total, 1))
         waiting = [(work, self._manifest.may_replace(work), options.retries) for work in reversed(self._todo)]
         videos = any(work.input.kind == "video" for work in self._todo)
-        frames = finished = 0
-        progress = FrameProgress(self._console, total, StageTimes(), quiet=options.quiet, what="files")
+        progress = self._progress(StageTimes())
         with (
             ProcessPoolExecutor(jobs, get_context("spawn"), _start_process, (options, videos, jobs)) as pool,
             progress,
@@ -214,8 +225,7 @@ class _Many:
                         if retries:
                             waiting.append((work, may_replace, retries - 1))
                             continue
-                    frames, finished = frames + one.frames, finished + 1
-                    progress.advance()
+                    progress.finish(work.output, one.frames)
                     yield one
 
 
@@ -239,7 +249,7 @@ def _in_process(work: Work, may_replace: bool) -> Done:
 
 def _complain(problem: str) -> None:
     """An error after which the work goes on; said even if quiet."""
-    Console(stderr=True, highlight=False).print(f"error: {problem}", markup=False, soft_wrap=True)
+    make_console(stderr=True).print(f"error: {problem}", markup=False, soft_wrap=True)
 
 
 def _report(done: Sequence[Done], worker: Worker, times: StageTimes | None, *, skipped: int = 0) -> None:
@@ -271,17 +281,18 @@ def _report(done: Sequence[Done], worker: Worker, times: StageTimes | None, *, s
         if each.error is not None and each.frames:
             _complain(f"{each.error} The {each.frames} frames before it are kept.")
     stages = times.summary() if times is not None else {}
-    if stages:
+    if stages and options.verbose:
         console.print(_stage_table(stages))
     single = len(done) == 1 and not skipped
     output = done[0].work.output if single else _common_folder([each.work.output for each in done])
-    fps = frames / seconds if seconds else 0.0
+    fps = (frames - sum(each.before for each in done)) / seconds if seconds else 0.0
     files = f" of {len(done) - len(failed)} files" if videos and not single else ""
     backend = worker.translator.backend if worker.translator is not None else None
     where = f" on {backend.name}" if backend is not None else ""
     if frames or single:
+        counted = f"{frames} {what.removesuffix('s') if frames == 1 else what}"
         console.print(
-            f"{frames} {what}{files} in {seconds:.1f} s ({fps:.1f} {rate}){where}: {output}",
+            f"{counted}{files} in {seconds:.1f} s ({fps:.1f} {rate}){where}: {output}",
             soft_wrap=True,
             markup=False,
         )

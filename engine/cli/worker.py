@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-from rich.console import Console
 
 from ..controls import Controls
 from ..cpu_budget import ThreadBudget
 from ..errors import MediaError, OptionError
 from ..faces import FaceFraming
-from ..media.base import FrameSource
+from ..media.base import FrameFormat, FrameSink, FrameSource
+from ..media.file.source import expected_frames
 from ..media.pictures import check_target, read_image, write_image
-from ..media.uri import open_sink, open_source
+from ..media.uri import SOURCES, open_sink, open_source, scheme_of
 from ..model import Model
 from ..model import open as open_model
 from ..model.attributes import attribute_vector, experimental_notes, parse_settings
@@ -28,6 +27,7 @@ from ..session import Session, output_format
 from ..spec import GeneratorSpec
 from ..timing import StageTimes
 from ..translator import Translator
+from .console import make_console
 from .inputs import PIPE, Input, Work
 from .options import TranslateOptions
 from .parse import parse_raw, parse_region, parse_size, parse_time
@@ -51,6 +51,10 @@ class Done:
     error: str | None = None
     faces: int | None = None
     """Frames in which a face was changed; None for models of whole frames."""
+    on_device: bool = False
+    """Whether frames stayed in the GPU's memory from the decoder on."""
+    before: int = 0
+    """How many of the frames an earlier run made."""
 
     @property
     def status(self) -> str:
@@ -69,6 +73,7 @@ class Done:
             "seconds": self.seconds,
             "decoder": self.decoder,
             "encoder": self.encoder,
+            "on_device": self.on_device,
             "notes": list(self.notes),
             "error": self.error,
         }
@@ -100,7 +105,7 @@ class Worker:
         self.times = StageTimes()
         self.quiet = quiet or options.quiet
         self._alone = alone
-        self.console = Console(stderr=True, quiet=self.quiet, highlight=False)
+        self.console = make_console(stderr=True, quiet=self.quiet)
         self.start = None if options.start is None else parse_time("--start", options.start)
         self.duration = None if options.duration is None else parse_time("--duration", options.duration, positive=True)
         self.value_range = parse_value_range(options.value_range) if options.value_range else None
@@ -124,15 +129,12 @@ class Worker:
         """The translator; None until the first input was opened."""
         return self._translator
 
-    def translate(
-        self, work: Work, progress: FrameProgress | None = None, label: str = "", *, overwrite: bool = False
-    ) -> Done:
+    def translate(self, work: Work, progress: FrameProgress | None = None, *, overwrite: bool = False) -> Done:
         """Translate one input.
 
         Args:
             overwrite: replace an existing output, as ``--yes`` does.
-            progress: counts pictures; videos have one of their own.
-            label: what stands before a video's progress.
+            progress: counts pictures and frames; None: a video has one of its own.
 
         Raises:
             EngineError: it failed; nothing is left of it.
@@ -141,14 +143,14 @@ class Worker:
         overwrite = overwrite or self.options.overwrite
         if work.input.kind == "picture":
             return self._picture(work, progress, overwrite)
-        return self._video(work, label, overwrite)
+        return self._video(work, progress, overwrite)
 
     def close(self) -> None:
         """Free the translator."""
         if self._translator is not None:
             self._translator.close()
 
-    def _video(self, work: Work, label: str, overwrite: bool) -> Done:
+    def _video(self, work: Work, progress: FrameProgress | None, overwrite: bool) -> Done:
         given, output = work
         with ExitStack() as stack:
             source: FrameSource = stack.enter_context(closing(open_source(given.address, **self.source_options(given))))
@@ -157,17 +159,22 @@ class Worker:
             translator = self.open_translator(source.format.size)
             controls = self.controls()
             format = output_format(source.format, controls.snapshot())
-            sink = open_sink(output, format, origin=source, **self.sink_options(output, overwrite))
+            sink, before = self._open_sink(output, format, source, overwrite)
             stack.callback(sink.abort)
             decoder, encoder = getattr(source, "decoder", None), getattr(sink, "encoder", None)
             early = [*source.notes, *sink.notes, *experimental_notes(self.model.spec.attributes, self.attributes)]
             self.say(translator, [coder.line for coder in (decoder, encoder) if coder])
             self.tell(early)
             faces = translator.frames_with_faces
-            progress = FrameProgress(self.console, source.frames, self.times, quiet=self.quiet, label=label)
-            session = Session(source, translator, sink, controls, on_frame=lambda _: progress.advance())
+            own = None if progress else FrameProgress(self.console, source.frames, self.times, quiet=self.quiet)
+            shown = progress or own
+            assert shown is not None
+            shown.skip(before)
+            session = Session(source, translator, sink, controls, on_frame=lambda _: shown.advance(), before=before)
+            if session.on_device and self.options.verbose:
+                self.console.print("frames stay in the GPU's memory after nvdec", style="dim")
             try:
-                with progress:
+                with own or nullcontext():
                     report = session.run()
             except MediaError:
                 if session.frames == 0 and self.start is not None and source.file is not None:
@@ -177,15 +184,23 @@ class Worker:
         self.tell([note for note in report.notes if note not in early and not note.startswith(ended)])
         return Done(
             work,
-            report.frames,
+            before + report.frames,
             report.seconds,
             report.notes,
             decoder.name if decoder else None,
             encoder.name if encoder else None,
             report.stopped,
             None if report.error is None else str(report.error),
-            since(translator.frames_with_faces, faces),
+            None if before else since(translator.frames_with_faces, faces),
+            session.on_device,
+            before,
         )
+
+    def _open_sink(
+        self, output: str, format: FrameFormat, source: FrameSource, overwrite: bool
+    ) -> tuple[FrameSink, int]:
+        """The sink of a video, and how many of its frames an earlier run made."""
+        return open_sink(output, format, origin=source, **self.sink_options(output, overwrite)), 0
 
     def _picture(self, work: Work, progress: FrameProgress | None, overwrite: bool) -> Done:
         target = Path(work.output)
@@ -214,6 +229,18 @@ class Worker:
         found = since(translator.frames_with_faces, faces)
         return Done(work, 1, time.perf_counter() - began, notes, faces=found)
 
+    def expected_frames(self, given: Input) -> int | None:
+        """How many frames an input has that are translated, as far as its file says; 1 of a picture."""
+        if given.kind == "picture":
+            return 1
+        if given.address == PIPE or scheme_of(given.address, SOURCES) != "":
+            return None
+        frames, rate = expected_frames(Path(given.address))
+        if frames is None or rate is None:
+            return frames
+        most = frames if self.duration is None else round(self.duration * rate)
+        return max(0, min(most, frames - round((self.start or 0) * rate)))
+
     def controls(self) -> Controls:
         """The settings beside those that the translator was opened with."""
         return Controls(attributes=self.attributes, compare="side" if self.options.compare else "off")
@@ -229,6 +256,7 @@ class Worker:
             "hints": {
                 "threads": self.budget.decoder,
                 "decoder": options.decoder,
+                "device": options.device or 0,
                 "hdr": options.hdr,
                 "on_error": options.on_error,
             },
@@ -246,6 +274,7 @@ class Worker:
                 "preset": options.preset,
                 "threads": self.budget.encoder,
                 "encoder": options.encoder,
+                "device": options.device or 0,
                 "overwrite": overwrite,
             },
         }
@@ -268,6 +297,8 @@ class Worker:
                     frame_size=frame_size,
                     batch=options.batch,
                     device=options.device,
+                    streams=options.streams,
+                    warm=False,
                 )
             self._translator.times = self.times
             self._new = True

@@ -8,6 +8,7 @@ order, and the driver frees everything.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import gc
 import math
@@ -21,6 +22,7 @@ from numpy.typing import DTypeLike, NDArray
 from ..errors import BackendError, BackendUnavailable, DeviceLost, DeviceMemoryError
 from . import dlpack
 from .driver import (
+    BLOCKING_SYNC,
     CAPABILITY_MAJOR,
     CAPABILITY_MINOR,
     CAPTURE_THREAD_LOCAL,
@@ -189,8 +191,10 @@ class Device(_Driver):
             )
         self.info = self.describe(index)
         self.name, self.compute_capability = self.info.name, self.info.compute_capability
+        handle = self.call("cuDeviceGet", index)
+        self._share_with_libav(handle)
         # Never released: others share it, and memory of ours may outlive this object.
-        self._context = self.call("cuDevicePrimaryCtxRetain", self.call("cuDeviceGet", index))
+        self._context = self.call("cuDevicePrimaryCtxRetain", handle)
         self.use()
 
     def __repr__(self) -> str:
@@ -206,6 +210,19 @@ class Device(_Driver):
         """Bytes that can be allocated now."""
         self.use()
         return int(self.call("cuMemGetInfo")[0])
+
+    def _share_with_libav(self, handle: Any) -> None:
+        """Give the primary context the one flag with which libav (NVDEC, NVENC) takes a context that is in use already.
+
+        libav's hwcontext_cuda.c refuses one with other flags. With this one, threads that wait for the device sleep;
+        events say for themselves whether to spin.
+        """
+        flags, _ = self.call("cuDevicePrimaryCtxGetState", handle)
+        if int(flags) != BLOCKING_SYNC:
+            with contextlib.suppress(
+                BackendError
+            ):  # a driver may refuse while the context is in use; libav says so then
+                self.call("cuDevicePrimaryCtxSetFlags", handle, BLOCKING_SYNC)
 
     def use(self) -> None:
         """Make the device current in the calling thread; every thread does that once before it uses the device."""

@@ -35,6 +35,9 @@ class DeviceBinding(Protocol):
 class DeviceBackend(Protocol):
     """A backend whose networks can be bound to device memory."""
 
+    concurrent: bool
+    """Whether several bound networks run beside each other, each on the stream that it is put into."""
+
     @property
     def gpu(self) -> Device:
         """The GPU on which its networks run.

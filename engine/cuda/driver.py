@@ -24,6 +24,8 @@ NOT_READY = 600
 INTEGRATED, CAPABILITY_MAJOR, CAPABILITY_MINOR = 18, 75, 76
 EVENT_BLOCKING, EVENT_UNTIMED = 1, 2
 STREAM_NON_BLOCKING = 1
+BLOCKING_SYNC = 4
+"""Flag of a context: threads that wait for the device sleep."""
 CAPTURE_THREAD_LOCAL = 1
 DEFAULT_STREAM = 1
 """The legacy default stream, which other libraries use by default."""

@@ -48,6 +48,10 @@ class Stream:
         _check_sizes(destination.nbytes, source.nbytes)
         self.device.call("cuMemcpyDtoHAsync", destination.ctypes.data, source.pointer, source.nbytes, self.handle)
 
+    def copy(self, destination: int, source: int, size: int) -> None:
+        """Copy ``size`` bytes within the device's memory, from address to address."""
+        self.device.call("cuMemcpyDtoDAsync", destination, source, size, self.handle)
+
 
 class Event:
     """A mark in a stream. See :meth:`Device.event`."""

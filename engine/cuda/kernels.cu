@@ -1,4 +1,4 @@
-// Prepare and compose on the GPU: one thread makes one pixel, one launch each per frame.
+// Prepare and compose on the GPU: one thread makes one pixel, one launch each for a batch of frames.
 //
 // The numbers are those of the C++ kernels' scalar rows, bit for bit: same tables, same arithmetic, same roundings
 // (compiled without fused multiply-add). The frame is a block of memory that holds, for each plane, the samples that
@@ -41,6 +41,12 @@ struct Channel {
     int step;          // from sample to sample
 };
 
+// The frames of one launch: row i of the generator's batch is made of the block at[i], or goes into it.
+constexpr int kBlocks = 16;
+struct Blocks {
+    uint8_t* at[kBlocks];
+};
+
 struct PreparePart {
     Taps down, across;
     float unit;  // of the vertical sums
@@ -66,9 +72,10 @@ struct ComposePart {
 
 struct ComposeTables {
     ComposePart parts[2];
-    Coding coding;      // without detail
-    Strength strength;  // of frames that bring none of their own
-    int height, width, bgr, masked;
+    Coding coding;                         // without detail
+    Strength strength;                     // of frames that bring none of their own
+    long long strength_at;                 // of the frame's own one in its block; negative: it has none
+    int height, width, bgr, masked, used;  // how many of the parts
 };
 
 struct Pixel {
@@ -166,19 +173,27 @@ GANLENS_HD void compose(const ComposeTables& t, int which, const T* translated, 
 }  // namespace ganlens
 
 #define GANLENS_KERNELS(name, T)                                                                                      \
-    GANLENS_KERNEL prepare_##name(const __grid_constant__ ganlens::PrepareTables tables, const uint8_t* block,        \
-                                  T* out) {                                                                           \
+    GANLENS_KERNEL prepare_##name(const __grid_constant__ ganlens::PrepareTables tables,                              \
+                                  const __grid_constant__ ganlens::Blocks blocks, T* out) {                           \
         const ganlens::Pixel at{int(blockIdx.x * blockDim.x + threadIdx.x),                                           \
                                 int(blockIdx.y * blockDim.y + threadIdx.y)};                                          \
-        if (at.x < tables.width && at.y < tables.height) ganlens::prepare(tables, block, out, at);                    \
+        const long long area = (long long)(tables.height) * tables.width;                                             \
+        if (at.x < tables.width && at.y < tables.height)                                                              \
+            ganlens::prepare(tables, blocks.at[blockIdx.z], out + blockIdx.z * 3 * area, at);                         \
     }                                                                                                                 \
-    GANLENS_KERNEL compose_##name(const __grid_constant__ ganlens::ComposeTables tables, const T* translated,         \
-                                  const T* mask, const T* prepared, const ganlens::Strength* strength,                \
-                                  uint8_t* block) {                                                                   \
+    GANLENS_KERNEL compose_##name(const __grid_constant__ ganlens::ComposeTables tables,                              \
+                                  const __grid_constant__ ganlens::Blocks blocks, const T* translated, const T* mask, \
+                                  const T* prepared) {                                                                \
         const ganlens::Pixel at{int(blockIdx.x * blockDim.x + threadIdx.x),                                           \
                                 int(blockIdx.y * blockDim.y + threadIdx.y)};                                          \
-        ganlens::compose(tables, int(blockIdx.z), translated, mask, prepared, strength ? *strength : tables.strength, \
-                         block, at);                                                                                  \
+        const unsigned row = blockIdx.z / unsigned(tables.used), part = blockIdx.z % unsigned(tables.used);           \
+        const long long area = (long long)(tables.height) * tables.width;                                             \
+        uint8_t* block = blocks.at[row];                                                                              \
+        const ganlens::Strength& strength =                                                                           \
+            tables.strength_at < 0 ? tables.strength                                                                  \
+                                   : *reinterpret_cast<const ganlens::Strength*>(block + tables.strength_at);         \
+        ganlens::compose(tables, int(part), translated + row * 3 * area, mask ? mask + row * area : nullptr,          \
+                         prepared ? prepared + row * 3 * area : nullptr, strength, block, at);                        \
     }
 
 GANLENS_KERNELS(float32, float)

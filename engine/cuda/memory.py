@@ -74,13 +74,16 @@ class DeviceArray:
         if not self.contiguous:
             raise ShapeError(f"got a device array with strides {self.strides}, expected {self.shape} C-contiguous.")
 
-    def item(self, index: int) -> DeviceArray:
-        """The part at ``index`` of the first axis, as a view."""
-        if not 0 <= index < self.shape[0]:
-            raise ShapeError(f"part {index} of a device array of shape {self.shape} was asked for.")
-        at = self.pointer + index * self.strides[0]
+    def part(self, begin: int, count: int) -> DeviceArray:
+        """The part of ``count`` items from ``begin`` on, along the first axis, as a view."""
+        if not 0 <= begin <= begin + count <= self.shape[0]:
+            raise ShapeError(
+                f"parts {begin} to {begin + count} of a device array of shape {self.shape} were asked for."
+            )
+        at = self.pointer + begin * self.strides[0]
+        shape = (count, *self.shape[1:])
         return DeviceArray(
-            self.device, at, self.shape[1:], self.dtype, strides=self.strides[1:], owner=self.owner, stream=self.stream
+            self.device, at, shape, self.dtype, strides=self.strides, owner=self.owner, stream=self.stream
         )
 
     @property

@@ -86,6 +86,7 @@ def evaluate(
     *,
     against: Mapping[str, Filter] | None = None,
     budget: Sequence[Gate] = (),
+    results: Sequence[Pixels] | None = None,
 ) -> Evaluation:
     """Judge a filter.
 
@@ -97,9 +98,11 @@ def evaluate(
         clips: frames in their order, by the clip's name.
         against: other filters, which get a column of the contact sheet each.
         budget: further gates, for the record.
+        results: what the filter makes of the pictures, if it has been computed elsewhere.
     """
     size = pictures[0].shape[:2]
-    results = [apply(picture) for picture in pictures]
+    if results is None:
+        results = [apply(picture) for picture in pictures]
     found = gates.judge_statistics(results, target.pictures if target else None)
     skies = synthetic_skies((max(size[0], SMALLEST), max(size[1], SMALLEST)))
     teacher = target.teacher if target else None

@@ -9,7 +9,7 @@ from .._kernels import WarpCompose, WarpPrepare
 from ..backends.base import Array, Output
 from ..errors import OptionError, ShapeError
 from ..pixels.frame import Color, Frame, PixelFormat
-from ..spec import GeneratorSpec
+from ..spec import GeneratorSpec, format_size
 from .framing import FaceFraming
 from .temporal_smoothing import Link
 from .tracker import Placed
@@ -42,11 +42,11 @@ class FaceCompositor:
                 "Use engine generate (Generator in Python)."
             )
         self.spec = spec
-        self.framing = framing or FaceFraming()
-        self.size = spec.size.fixed or spec.size.round_up(spec.size.preferred)
+        self.framing: FaceFraming = framing or FaceFraming()
+        self.size: tuple[int, int] = spec.size.fixed or spec.size.round_up(spec.size.preferred)
         if self.size[0] != self.size[1]:
             raise OptionError(
-                f"Model '{spec.name}' takes pictures of {self.size[0]}x{self.size[1]} (height x width); "
+                f"Model '{spec.name}' takes pictures of {format_size(self.size)}; "
                 "framing 'faces' needs a model of square pictures."
             )
         self.detail = detail

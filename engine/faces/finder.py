@@ -30,8 +30,8 @@ class Sight:
     """A face as the detector sees it."""
 
     def __init__(self, landmarks: NDArray[np.complex128], width_px: float) -> None:
-        self.square = Similarity.of_face(landmarks)
-        self.sidewise = sidewise(landmarks)
+        self.square: Similarity = Similarity.of_face(landmarks)
+        self.sidewise: float = sidewise(landmarks)
         self.width_px = width_px
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import OptionError
+from ..spec import format_size
 
 Points = NDArray[np.complex128]
 
@@ -66,7 +67,7 @@ class Similarity:
         """What the warp kernels take, for a square tensor of ``size``."""
         height, width = size
         if height != width:
-            raise OptionError(f"got a face model of {height}x{width} (height x width), expected a square one.")
+            raise OptionError(f"got a face model of {format_size(size)}, expected a square one.")
         return width * self.turn.real, width * self.turn.imag, width * self.shift.real, width * self.shift.imag
 
     @property

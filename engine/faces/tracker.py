@@ -86,9 +86,9 @@ class Follower:
     """
 
     def __init__(self, options: FaceFraming | None = None, detector: FaceDetector | None = None) -> None:
-        self.options = options or FaceFraming()
+        self.options: FaceFraming = options or FaceFraming()
         self._finder = Finder(detector or YuNet())
-        self.frames_with_faces = 0
+        self.frames_with_faces: int = 0
         self.reset()
 
     def reset(self) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import platformdirs
 
 from ..errors import MediaError, OptionError, reason
+from ..files import read_json
 
 NUMBERS = range(1, 10)
 
@@ -31,14 +32,12 @@ class Presets:
         self.path = path
         self._presets: dict[int, dict[str, Any]] = {}
         try:
-            text = path.read_text()
+            loaded = read_json(path)
+            self._presets = {int(key): dict(value) for key, value in loaded["presets"].items() if int(key) in NUMBERS}
         except FileNotFoundError:
             return
         except OSError as error:
             raise MediaError(f"{path} cannot be read ({reason(error)}).") from error
-        try:
-            loaded = json.loads(text)
-            self._presets = {int(key): dict(value) for key, value in loaded["presets"].items() if int(key) in NUMBERS}
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise MediaError(f"{path} is not a presets file. Give another with --preset.") from error
 

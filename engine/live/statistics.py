@@ -86,7 +86,7 @@ class Statistics:
     reconnects: int = 0
     """Number of times a lost source was reopened."""
     dropped: Counter[str] = field(default_factory=Counter)
-    """Frames not shown, by cause."""
+    """Frames that were lost before the session's queue, by cause: "overrun" (the capture thread is too slow)."""
     errors: Counter[str] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from typing import Any, NamedTuple, cast
 
 import av
@@ -12,7 +15,7 @@ from av.sidedata.sidedata import SideDataContainer
 from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
 from numpy.typing import NDArray
 
-from ..pixels.frame import Frame, PixelFormat
+from ..pixels.frame import Color, Frame, PixelFormat
 
 Planes = tuple[NDArray[np.uint8], ...]
 
@@ -60,12 +63,29 @@ class FramePool:
         return picture
 
 
+ADOPTED = ("yuv420p", "nv12") if hasattr(av.VideoFrame, "from_dlpack") else ()
+"""Pixel formats of which libav takes a picture over memory of others."""
+
+
 @dataclass(frozen=True, eq=False)
 class VideoFrame(Frame):
     """A frame whose planes are views of a libav picture. Planes of a decoded frame are read-only: see :meth:`copy`."""
 
     picture: av.VideoFrame | None = None
     pool: FramePool | None = None
+
+    @property
+    def adoptable(self) -> bool:
+        """See :class:`~..pixels.frame.Frame`."""
+        return self.picture is not None and self.format == self.picture.format.name and self.format in ADOPTED
+
+    def over(self, planes: Sequence[Any]) -> VideoFrame:
+        """See :class:`~..pixels.frame.Frame`."""
+        assert self.picture is not None
+        picture = av.VideoFrame.from_dlpack(tuple(planes), self.format)
+        copy_tags(self.picture, picture)
+        picture.duration = self.picture.duration
+        return replace(self, planes=tuple(planes), picture=picture)
 
     def copy(self) -> VideoFrame:
         """A frame with writable planes, which :class:`VideoSink` encodes without another copy."""
@@ -77,6 +97,105 @@ class VideoFrame(Frame):
         for target, plane in zip(planes, self.planes, strict=True):
             np.copyto(target, plane)
         return replace(self, planes=planes, picture=picture)
+
+
+class DeviceFrame(VideoFrame):
+    """A frame whose picture is in a GPU's memory, in the primary context that all libraries share.
+
+    ``planes`` and ``picture`` are a copy in host memory, made when first asked for; who can read the GPU's memory takes
+    ``device_picture``.
+
+    Args:
+        picture: of the format "cuda" over NV12, upright, of even size, and finished: there is no wait for its content.
+        pool: for :meth:`copy`.
+    """
+
+    device_picture: av.VideoFrame
+    _host: av.VideoFrame | None
+
+    def __init__(
+        self, picture: av.VideoFrame, color: Color, time: Fraction | None, pool: FramePool | None = None
+    ) -> None:
+        attributes = {
+            "device_picture": picture,
+            "format": "nv12",
+            "color": color,
+            "time": time,
+            "pool": pool or FramePool(picture.width, picture.height, "nv12"),
+            "_host": None,
+        }
+        for name, value in attributes.items():
+            object.__setattr__(self, name, value)
+
+    @property
+    def picture(self) -> av.VideoFrame:
+        """The picture in host memory."""
+        host = self._host
+        if host is None:
+            host = downloaded(self.device_picture)
+            object.__setattr__(self, "_host", host)
+        return host
+
+    @property
+    def planes(self) -> Planes:
+        """The planes in host memory."""
+        return plane_views(self.picture, "nv12", writable=False)
+
+    @property
+    def device_planes(self) -> Sequence[object]:
+        """See :class:`~..pixels.frame.Frame`."""
+        return self.device_picture.planes
+
+    @property
+    def adoptable(self) -> bool:
+        """See :class:`~..pixels.frame.Frame`."""
+        return False
+
+    def over(self, planes: Sequence[Any]) -> DeviceFrame:
+        """See :class:`~..pixels.frame.Frame`. NVENC wants the chroma right below the luma, with rows as long."""
+        _, device = planes[0].__dlpack_device__()
+        picture = av.VideoFrame.from_dlpack(tuple(planes), self.format, cuda_context=_cuda_context(device))
+        copy_tags(self.device_picture, picture)
+        picture.duration = self.device_picture.duration
+        return DeviceFrame(picture, self.color, self.time, self.pool)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width)."""
+        return self.device_picture.height, self.device_picture.width
+
+    def copy(self) -> VideoFrame:
+        """A frame in host memory with writable planes."""
+        return VideoFrame(self.planes, self.format, self.color, self.time, self.picture, self.pool).copy()
+
+
+@functools.cache
+def _cuda_context(device: int) -> Any:
+    """libav's description of a GPU; one for all pictures, because it would open the GPU anew for each."""
+    from av.video.frame import CudaContext
+
+    return CudaContext(device, primary_ctx=True)
+
+
+def on_gpu(picture: av.VideoFrame) -> bool:
+    """Whether a picture is in a GPU's memory."""
+    return picture.format.name == "cuda"
+
+
+def stored_format(picture: av.VideoFrame) -> str:
+    """libav's name of a picture's samples, wherever they are."""
+    return (picture.sw_format or picture.format).name if on_gpu(picture) else picture.format.name
+
+
+def downloaded(picture: av.VideoFrame) -> av.VideoFrame:
+    """The picture in host memory, in the pixel format that it has; itself if it is there."""
+    if not on_gpu(picture):
+        return picture
+    host = picture.reformat(format=stored_format(picture))
+    host.pts, host.duration = picture.pts, picture.duration
+    if picture.time_base is not None:
+        host.time_base = picture.time_base
+    return host
 
 
 def plane_views(picture: av.VideoFrame, format: PixelFormat, *, writable: bool = True) -> Planes:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from typing import NamedTuple, Protocol, get_args
+from typing import NamedTuple, Protocol, get_args, runtime_checkable
 
 from ..errors import OptionError, printable
 from ..pixels.frame import Color, Frame, PixelFormat
@@ -160,6 +160,19 @@ class FrameSource(Protocol):
 
     def close(self) -> None:
         """Free what it holds; frames already given stay valid. A second call does nothing."""
+        ...
+
+
+@runtime_checkable
+class DeviceSource(Protocol):
+    """A source that can leave its frames where a GPU decoded them."""
+
+    def keep_on_device(self, device: int) -> bool:
+        """Give frames in the memory of this GPU (:class:`~.av_frames.DeviceFrame`) from now on, if that can be.
+
+        Returns:
+            Whether it can: the frames are decoded there, in a form that the kernels read.
+        """
         ...
 
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import fnmatch
 import os
+import re
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,8 @@ from ..files import untrusted
 
 LARGEST = 178_000_000
 """Pixels of a picture, by default: a file of kilobytes may claim gigabytes."""
+LARGEST_FILE = 2**31
+"""Bytes of a picture's file: it is read as a whole."""
 LONGEST_SIDE = 16384
 """Rows or columns of a video's frames, by default."""
 ALLOW = "GANLENS_ALLOW"
@@ -81,15 +85,23 @@ def formats() -> list[str]:
 
 def may_decode(name: str) -> bool:
     """Whether a decoder, by libav's name, may be used."""
-    patterns = [*_words(_COMMON_DECODERS), *([] if untrusted() else _DECODERS.split()), *allowed()]
-    return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
+    return name in _decodable(untrusted(), tuple(allowed()))
 
 
 def decoders() -> str:
     """The decoders that :func:`may_decode`, in libav's notation; it uses them to look into a file."""
+    return ",".join(sorted(_decodable(untrusted(), tuple(allowed()))))
+
+
+@lru_cache(maxsize=8)
+def _decodable(common_only: bool, more: tuple[str, ...]) -> frozenset[str]:
+    """The decoders of this libav that may be used. Of each file it is asked twice, and libav has hundreds."""
     import av
 
-    return ",".join(sorted(name for name in av.codecs_available if may_decode(name)))
+    names = {*_words(_COMMON_DECODERS), *(() if common_only else _words(_DECODERS)), *more}
+    patterns = [re.compile(fnmatch.translate(name)) for name in names if "*" in name]
+    there = av.codecs_available
+    return frozenset((names & there) | {name for name in there if any(each.match(name) for each in patterns)})
 
 
 def check_decoder(path: Path, name: str) -> None:
@@ -118,6 +130,17 @@ def check_picture(path: Path, width: int, height: int, most: int | None = None) 
             f"{path} has {width}x{height} pixels, more than {largest()}. If you trust it, allow as many "
             f"with --allow {LARGE} or GANLENS_LARGEST={width * height}."
         )
+
+
+def check_file(path: Path) -> None:
+    """Refuse a picture whose file would fill the memory.
+
+    Raises:
+        MediaError: it is too large.
+    """
+    size = path.stat().st_size if path.is_file() else 0
+    if size > LARGEST_FILE:
+        raise MediaError(f"{path} has {size} bytes; expected at most {LARGEST_FILE} for a picture.")
 
 
 def check_frame(path: Path, width: int, height: int) -> None:

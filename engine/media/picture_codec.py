@@ -37,6 +37,7 @@ def decode_still(path: Path, notes: list[str], largest: int | None = None) -> ND
     Raises:
         MediaError: the file is not a picture, or is damaged.
     """
+    limits.check_file(path)
     with open_input(path, "picture") as container:
         name = container.format.name
         if not (name.endswith("_pipe") or name in _IMAGE_FORMATS) or not container.streams.video:

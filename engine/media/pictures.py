@@ -10,9 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import MediaError, OptionError
-from ..files import cannot_write, replace_file
+from ..errors import MediaError, OptionError, reason
+from ..files import cannot_write, read_file, replace_file
 from ..pixels.frame import Frame
+from . import limits
 from .av_frames import Orientation
 from .color_profile import read_profile
 from .picture_codec import IMAGE_SUFFIXES, decode_still, encode_still
@@ -48,7 +49,7 @@ def read_image(path: str | os.PathLike[str], notes: list[str] | None = None, *, 
     path = Path(path)
     notes = [] if notes is None else notes
     pixels = decode_still(path, notes, largest)
-    data = path.read_bytes()
+    data = _content(path)
     profile = read_profile(data)
     if profile is not None and not profile.is_srgb:
         if profile.matrix is None:
@@ -60,6 +61,14 @@ def read_image(path: str | os.PathLike[str], notes: list[str] | None = None, *, 
     if orientation is not None:
         pixels = np.ascontiguousarray(orientation.apply(pixels))
     return Frame.from_rgb(pixels)
+
+
+def _content(path: Path) -> bytes:
+    """A picture's file, for what libav does not hand on."""
+    try:
+        return read_file(path, most=limits.LARGEST_FILE)
+    except OSError as error:
+        raise MediaError(f"{path} cannot be read: {reason(error)}.") from error
 
 
 def write_image(path: str | os.PathLike[str], frame: Frame, *, overwrite: bool = False) -> None:

@@ -51,13 +51,13 @@ class RawSource:
     ) -> None:
         if format not in get_args(PixelFormat):
             raise OptionError(f"Unknown pixel format '{format}'; expected one of {', '.join(get_args(PixelFormat))}.")
-        self.notes = Notes()
+        self.notes: Notes = Notes()
         self._file = file
         self._ahead = b""
         head = self._ahead = self._read(len(_MAGIC))
         self._framed = head == _MAGIC
         if self._framed:
-            self.format = self._header()
+            self.format: FrameFormat = self._header()
         elif not head:
             raise MediaError("The piped video is empty.")
         elif size is None or rate is None:
@@ -170,8 +170,8 @@ class RawSink:
     """
 
     def __init__(self, file: BinaryIO, format: FrameFormat, *, origin: FrameSource | FileInfo | None = None) -> None:
-        self.notes = Notes()
-        self.frames = 0
+        self.notes: Notes = Notes()
+        self.frames: int = 0
         self._file = file
         self._size = format.size
         self._rate = format.rate or Fraction(25)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from ..errors import ModelFileError, UnknownModel, did_you_mean
+from ..errors import ModelFileError, UnknownModel, did_you_mean, reason
+from ..files import open_file, parse_json
 from ..spec import METADATA_KEY, GeneratorSpec, SizeRule, ValueRange
 from .description import OnnxFile, parse_onnx, read_bytes, read_spec, spec_of
 
@@ -199,11 +199,11 @@ def read_checkpoint_spec(path: Path) -> GeneratorSpec:
     """
     file = path / "generator.safetensors" if path.is_dir() else path
     try:
-        with file.open("rb") as opened:
+        with open_file(file) as opened:
             length = int.from_bytes(opened.read(8), "little")
-            header = json.loads(opened.read(length)) if length <= LONGEST_HEADER else None
-    except (OSError, ValueError, RecursionError) as error:
-        raise ModelFileError(f"{file} is not a readable checkpoint: {error}.") from error
+            header = parse_json(opened.read(length)) if length <= LONGEST_HEADER else None
+    except (OSError, ValueError) as error:
+        raise ModelFileError(f"{file} is not a readable checkpoint: {reason(error)}.") from error
     metadata = header.get("__metadata__") if isinstance(header, dict) else None
     spec = GeneratorSpec.from_metadata(metadata) if isinstance(metadata, dict) else None
     if spec is None:

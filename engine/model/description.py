@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..errors import ModelFileError, OptionError, ShapeError
-from ..files import untrusted
+from ..files import read_file, untrusted
 from ..spec import GeneratorSpec, ImageInput, ImageOutput, SizeRule, ValueRange
 
 Dim = int | str | None
@@ -32,6 +32,8 @@ ELEMENT_TYPES = {
 LARGEST_FILE = 2**31 - 1
 """Bytes; protobuf's own limit."""
 DEEPEST_GRAPH = 64
+MOST_FIELDS = 1_000_000
+"""All messages together may have so many; a hostile file is refused within seconds, an honest node has some twenty."""
 
 
 class GraphValue(NamedTuple):
@@ -295,14 +297,9 @@ def read_bytes(path: Path) -> bytes:
         ModelFileError: it does not exist, cannot be read, is empty, or larger than an ONNX file can be.
     """
     try:
-        if path.is_dir():
-            raise ModelFileError(f"{path} is a folder; expected an ONNX file.")
-        if path.exists() and not path.is_file():
-            raise ModelFileError(f"{path} is a device or a named pipe; expected an ONNX file.")
-        size = path.stat().st_size
-        if size > LARGEST_FILE:
-            raise ModelFileError(f"{path} has {size} bytes; an ONNX file has at most {LARGEST_FILE}.")
-        data = path.read_bytes()
+        data = read_file(path, most=LARGEST_FILE)
+    except IsADirectoryError:
+        raise ModelFileError(f"{path} is a folder; expected an ONNX file.") from None
     except FileNotFoundError:
         raise ModelFileError(f"{path} does not exist; expected an ONNX file.") from None
     except OSError as error:
@@ -352,6 +349,16 @@ class _Content:
     outputs: list[GraphValue] = field(default_factory=list)
     weights: set[str] = field(default_factory=set)
     external: set[str] = field(default_factory=set)
+    left: int = field(default_factory=lambda: MOST_FIELDS)
+    """Fields that may still be read."""
+
+    def fields(self, data: memoryview) -> Iterator[tuple[int, int | memoryview]]:
+        """(field number, value): numbers for varint and fixed fields, the bytes for all others."""
+        for found in _fields(data):
+            self.left -= 1
+            if self.left < 0:
+                raise _WireError(f"it has more than {MOST_FIELDS} fields")
+            yield found
 
 
 def _varint(data: memoryview, position: int) -> tuple[int, int]:
@@ -368,7 +375,6 @@ def _varint(data: memoryview, position: int) -> tuple[int, int]:
 
 
 def _fields(data: memoryview) -> Iterator[tuple[int, int | memoryview]]:
-    """(field number, value): numbers for varint and fixed fields, the bytes for all others."""
     position = 0
     while position < len(data):
         key, position = _varint(data, position)
@@ -415,7 +421,7 @@ def _number(value: int | memoryview) -> int:
 
 
 def _read_model(data: memoryview, content: _Content) -> None:
-    for number, value in _fields(data):
+    for number, value in content.fields(data):
         if number == 2:
             content.producer[0] = _text(value)
         elif number == 3:
@@ -426,14 +432,14 @@ def _read_model(data: memoryview, content: _Content) -> None:
         elif number == 8:
             _read_opset(_bytes(value), content)
         elif number == 14:
-            entry = {key: _text(text) for key, text in _fields(_bytes(value)) if key in (1, 2)}
+            entry = {key: _text(text) for key, text in content.fields(_bytes(value)) if key in (1, 2)}
             content.metadata[entry.get(1, "")] = entry.get(2, "")
         elif number == 20:  # training graphs may hold tensors as well
-            for _, graph in _fields(_bytes(value)):
+            for _, graph in content.fields(_bytes(value)):
                 if isinstance(graph, memoryview):
                     _read_graph(graph, content, depth=1)
         elif number == 25:
-            for key, part in _fields(_bytes(value)):
+            for key, part in content.fields(_bytes(value)):
                 if key == 7:
                     _read_node(_bytes(part), content, depth=1)
                 elif key == 11:  # default values of a function's attributes
@@ -442,7 +448,7 @@ def _read_model(data: memoryview, content: _Content) -> None:
 
 def _read_opset(data: memoryview, content: _Content) -> None:
     domain, version = "", 0
-    for number, value in _fields(data):
+    for number, value in content.fields(data):
         if number == 1:
             domain = _text(value)
         elif number == 2:
@@ -455,7 +461,7 @@ def _read_graph(data: memoryview, content: _Content, depth: int) -> None:
     """Graph at any depth; only the outermost one names the inputs and outputs of the model."""
     if depth > DEEPEST_GRAPH:
         raise _WireError(f"graphs are nested more than {DEEPEST_GRAPH} deep")
-    for number, value in _fields(data):
+    for number, value in content.fields(data):
         if number == 1:
             _read_node(_bytes(value), content, depth)
         elif number == 5:
@@ -463,31 +469,31 @@ def _read_graph(data: memoryview, content: _Content, depth: int) -> None:
             if depth == 0:
                 content.weights.add(name)
         elif number == 15:
-            for key, tensor in _fields(_bytes(value)):
+            for key, tensor in content.fields(_bytes(value)):
                 if key in (1, 2):
                     name = _read_tensor(_bytes(tensor), content)
                     if depth == 0 and key == 1:
                         content.weights.add(name)
         elif number == 11 and depth == 0:
-            content.inputs.append(_read_value(_bytes(value)))
+            content.inputs.append(_read_value(_bytes(value), content))
         elif number == 12 and depth == 0:
-            content.outputs.append(_read_value(_bytes(value)))
+            content.outputs.append(_read_value(_bytes(value), content))
 
 
 def _read_node(data: memoryview, content: _Content, depth: int) -> None:
-    for number, attribute in _fields(data):
+    for number, attribute in content.fields(data):
         if number == 5:
             _read_attribute(_bytes(attribute), content, depth)
 
 
 def _read_attribute(data: memoryview, content: _Content, depth: int) -> None:
-    for key, value in _fields(data):
+    for key, value in content.fields(data):
         if key in (5, 10):
             _read_tensor(_bytes(value), content)
         elif key in (6, 11):
             _read_graph(_bytes(value), content, depth + 1)
         elif key in (22, 23):
-            for part, tensor in _fields(_bytes(value)):
+            for part, tensor in content.fields(_bytes(value)):
                 if part in (1, 2):
                     _read_tensor(_bytes(tensor), content)
 
@@ -496,11 +502,11 @@ def _read_tensor(data: memoryview, content: _Content) -> str:
     """Record the location of an external tensor; returns its name."""
     name, external = "", False
     location: str | None = None
-    for number, value in _fields(data):
+    for number, value in content.fields(data):
         if number == 8:
             name = _text(value)
         elif number == 13:
-            entry = {key: _text(text) for key, text in _fields(_bytes(value)) if key in (1, 2)}
+            entry = {key: _text(text) for key, text in content.fields(_bytes(value)) if key in (1, 2)}
             if entry.get(1) == "location":
                 location = entry.get(2, "")
         elif number == 14:
@@ -510,28 +516,30 @@ def _read_tensor(data: memoryview, content: _Content) -> str:
     return name
 
 
-def _read_value(data: memoryview) -> GraphValue:
+def _read_value(data: memoryview, content: _Content) -> GraphValue:
     name, element_type = "", 0
     dims: tuple[Dim, ...] | None = None
-    for number, value in _fields(data):
+    for number, value in content.fields(data):
         if number == 1:
             name = _text(value)
         elif number == 2:
-            for kind, tensor in _fields(_bytes(value)):
+            for kind, tensor in content.fields(_bytes(value)):
                 if kind != 1:
                     continue
-                for key, part in _fields(_bytes(tensor)):
+                for key, part in content.fields(_bytes(tensor)):
                     if key == 1:
                         element_type = _number(part)
                     elif key == 2:
                         dims = tuple(
-                            _read_dim(_bytes(dim)) for field_number, dim in _fields(_bytes(part)) if field_number == 1
+                            _read_dim(_bytes(dim), content)
+                            for field_number, dim in content.fields(_bytes(part))
+                            if field_number == 1
                         )
     return GraphValue(name, element_type, dims)
 
 
-def _read_dim(data: memoryview) -> Dim:
-    for number, value in _fields(data):
+def _read_dim(data: memoryview, content: _Content) -> Dim:
+    for number, value in content.fields(data):
         if number == 1:
             extent = _number(value)
             return extent if extent > 0 else None  # some exporters write -1 or 0 for a free side

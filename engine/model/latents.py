@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from tokenize import TokenError
@@ -11,10 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import MediaError, OptionError, ShapeError, reason
+from ..files import read_file
 from ..spec import LatentInput
 
 Array = NDArray[np.float32]
 
+LARGEST_FILE = 2**30
+"""Bytes of a file of latents."""
 LARGEST_SEED = 2**32 - 1
 
 
@@ -69,8 +73,7 @@ def read_latents(path: Path, port: LatentInput) -> Array:
         ShapeError: see :func:`check_latents`.
     """
     try:
-        with open(path, "rb") as file:  # numpy would leave a damaged one open
-            array = np.load(file, allow_pickle=False)
+        array = np.load(io.BytesIO(read_file(path, most=LARGEST_FILE)), allow_pickle=False)
     except (OSError, ValueError, EOFError, OverflowError, MemoryError, SyntaxError, TokenError, BadZipFile) as error:
         cure = f"expected an array of shape ({port.dim},) or (N, {port.dim}) as numpy.save writes it"
         raise MediaError(f"{path} cannot be read as latents ({reason(error)}); {cure}.") from error

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from pydantic import Field, ValidationError
 
 from ..errors import PlanError, reason
-from ..files import read_private
+from ..files import read_file, read_private
 from ..spec import GeneratorSpec, Record, SizeRule
 from .description import GraphValue, OnnxFile
 
@@ -186,7 +186,7 @@ def read_record(plan: Path, *, private: bool = False) -> PlanRecord:
     """
     path = record_path(plan)
     try:
-        text = (read_private(path) if private else path.read_bytes()).decode()
+        text = (read_private(path) if private else read_file(path)).decode()
     except PermissionError as error:
         raise PlanError(f"{path.name} is not opened: {reason(error)}.") from error
     except (OSError, UnicodeDecodeError) as error:
@@ -217,13 +217,14 @@ def read_plan(path: Path, *, private: bool = False) -> Plan:
     """
     record = read_record(path, private=private)
     try:
-        content = read_private(path) if private else path.read_bytes()
+        size = path.stat().st_size
+        if size != record.plan_bytes:
+            raise PlanError(f"{path.name} has {size} bytes; its record says {record.plan_bytes}.")
+        content = read_private(path) if private else read_file(path, most=size)
     except PermissionError as error:
         raise PlanError(f"{path.name} is not opened: {reason(error)}.") from error
     except OSError as error:
         raise PlanError(f"{path} cannot be read ({reason(error)}).") from error
-    if len(content) != record.plan_bytes:
-        raise PlanError(f"{path.name} has {len(content)} bytes; its record says {record.plan_bytes}.")
     if hashlib.sha256(content).hexdigest() != record.plan_sha256:
         raise PlanError(f"{path.name} is not the plan that its record describes (sha256 differs).")
     return Plan(path, record, content)

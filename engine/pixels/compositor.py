@@ -72,7 +72,7 @@ class Compositor:
                 "Use engine generate (Generator in Python)."
             )
         self.spec = spec
-        self.framing = framing or Framing()
+        self.framing: Framing = framing or Framing()
         self.detail = detail
         self.opacity = opacity
         self._target = target

@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import OptionError, did_you_mean
-from ..spec import SizeRule
+from ..spec import SizeRule, format_size
 
 Mode = Literal["fit", "crop", "tile", "native"]
 MODES: tuple[Mode, ...] = get_args(Mode)
@@ -95,9 +95,7 @@ class Framing:
     def layout(self, frame_size: tuple[int, int], rule: SizeRule) -> Layout:
         """Work the framing out for frames of ``frame_size`` (height, width) and a model of the given size rule."""
         if self.size is not None and not rule.accepts(self.size):
-            raise OptionError(
-                f"The model takes {rule}; size {self.size[0]}x{self.size[1]} (height x width) was asked for."
-            )
+            raise OptionError(f"got size {format_size(self.size)}; the model takes {rule}.")
         if self.mode == "native":
             if rule.fixed is not None:
                 raise OptionError(

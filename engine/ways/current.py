@@ -83,6 +83,11 @@ class SwappableWay:
         return self.way.in_flight
 
     @property
+    def frames_on_gpu(self) -> int | None:
+        """The GPU in whose memory a stream takes frames and leaves them; None: they go through host memory."""
+        return getattr(self.way, "frames_on_gpu", None)
+
+    @property
     def frames_with_faces(self) -> int | None:
         """Frames so far in which a face was changed; None with another framing."""
         return getattr(self.way, "frames_with_faces", None)

@@ -2,9 +2,10 @@
 
 With one frame in flight all of it is one CUDA graph on one stream: the shortest way for a single frame. With more, the
 copies have streams of their own, so that one frame's upload and another's download run beside a third one's network;
-marks in the streams keep the order. A GPU that shares memory with the host (Jetson) works on the host's own, without
+marks in the streams keep the order. Or several networks run beside each other, each frame on one of their streams:
+small ones do not fill a GPU. A GPU that shares memory with the host (Jetson) works on the host's own, without
 copies. Several frames may share an inference call, which makes fewer and larger kernels
-of it. Frames already in the GPU's memory are translated where they are.
+of it. Frames already in the GPU's memory, as NVDEC leaves them, are translated there.
 """
 
 from __future__ import annotations
@@ -29,9 +30,13 @@ from ..pixels.frame import Color, Frame, PixelFormat, kind_of, plane_shapes
 from ..spec import GeneratorSpec
 from ..timing import StageTimes
 from .base import Done, Item, Look, Pending, Way
-from .gpu_geometry import Geometry, Place, Strength
+from .gpu_geometry import MOST_BLOCKS, Geometry, Place, Strength
+from .gpu_pictures import DevicePictures
+from .lent import Loan, lent
 
 Step = Callable[[], None]
+MOST_LENT = 8
+"""Results over lent memory, beside those in flight; of more, each is copied. A stream's queues hold fewer."""
 Key = tuple[PixelFormat, tuple[int, int], Color]
 Shapes = tuple[tuple[int, ...], ...]
 
@@ -51,6 +56,10 @@ class FramePipeline:
         spin: wait with a busy thread, which sees the end some 20-50 µs earlier and takes a core.
         batch: frames per inference call; the network must take that many. "In flight" then counts such groups; one
             that is not full takes as long as a full one, but for a single frame, which goes alone.
+        streams: networks that run at the same time, each with memory of its own; at least so many groups are in flight.
+
+    Raises:
+        OptionError: a number below 1, or more than one stream for a library that runs on one.
     """
 
     def __init__(
@@ -62,12 +71,17 @@ class FramePipeline:
         in_flight: int = 1,
         spin: bool = False,
         batch: int = 1,
+        streams: int = 1,
     ) -> None:
-        for name, value in (("in_flight", in_flight), ("batch", batch)):
+        for name, value in (("in_flight", in_flight), ("batch", batch), ("streams", streams)):
             if value < 1:
                 raise OptionError(f"{name}: got {value}, expected at least 1.")
+        if streams > 1 and not backend.concurrent:
+            raise OptionError(
+                f"streams: got {streams}; {backend.name} runs on one. Use --backend tensorrt, or leave it out."
+            )
         self.device = device
-        self.in_flight = self.room = in_flight
+        self.in_flight = self.room = in_flight = max(in_flight, streams)
         self.batch = batch
         self.backend = backend
         self.compositor = compositor
@@ -77,14 +91,19 @@ class FramePipeline:
         """Pictures in the run of a single frame: a model that fixes their number has no smaller one."""
         self._spin = spin
         self._module = load_kernels(device)
-        self._compute = device.stream()
-        self._up, self._down = (self._compute, self._compute) if in_flight == 1 else (device.stream(), device.stream())
+        self._streams = deque(device.stream() for _ in range(streams))
+        """The networks' streams; the first one is the next frame's."""
+        self._copies = (device.stream(), device.stream()) if in_flight > streams == 1 else None
+        """For uploads and downloads; None: those of a frame are on its network's stream."""
         self._geometries: OrderedDict[Key, Geometry] = OrderedDict()
         self._routes: OrderedDict[tuple[Key, ...], _Route] = OrderedDict()
-        self._networks: OrderedDict[Shapes, _Network] = OrderedDict()
+        self._networks: OrderedDict[tuple[Stream, Shapes], _Network] = OrderedDict()
         self._flying: list[_Flight] = []
         self._held: deque[tuple[Event, Sequence[DeviceArray]]] = deque()
         """Memory of others that work under way reads and writes, until the mark after it."""
+        self._pictures = DevicePictures(device)
+        self._marks: list[Event] = []
+        """Events that no frame needs now."""
         self._closed = False
 
     @property
@@ -99,11 +118,20 @@ class FramePipeline:
             DeviceMemoryError, BackendError: the device or the library refused, or the network's tensors do not suit.
         """
         self.device.use()
-        self._network_for(self.compositor.layout(frame_size).size, self.batch).check(self.compositor.detail > 0)
+        size = self.compositor.layout(frame_size).size
+        for stream in self._streams:
+            self._network_for(size, self.batch, stream).check(self.compositor.detail > 0)
+
+    @property
+    def frames_on_gpu(self) -> int:
+        """The GPU in whose memory frames may be."""
+        return self.device.index
 
     def key(self, item: Item) -> object:
-        """See :meth:`~.base.Way.key`: the size of the network's picture."""
-        return self.compositor.layout(item.frame.size).size if self.batch > 1 else None
+        """See :meth:`~.base.Way.key`: the size of the network's picture, and where the frame is."""
+        if self.batch == 1:
+            return None
+        return self.compositor.layout(item.frame.size).size, self._is_here(item.frame)
 
     def begin(self, before: Way | None = None) -> None:
         """Any number of streams may be under way."""
@@ -132,6 +160,8 @@ class FramePipeline:
             if self._closed:
                 raise BackendError("The way over the GPU was closed; open it again.")
             self.device.use()
+            if all(self._is_here(frame) for frame in frames):
+                return self._start_here(items)
             kinds = [kind_of(frame) for frame in frames]
             rows = list(range(len(frames)))
             if len(set(kinds)) > 1:  # in one order, so that few mixtures are recorded
@@ -155,13 +185,67 @@ class FramePipeline:
                             np.copyto(row, _vector(item.look), casting="same_kind")
                     for step in slot.steps:
                         step()
+                    give_back = _bind(route.slots.append, slot)
+                    if route.may_lend and all(frame.adoptable for frame in frames):
+                        loan = Loan(give_back)
+                        results = [frames[0]] * len(frames)
+                        for views, index in zip(slot.views, rows, strict=False):
+                            results[index] = lent(frames[index], views, loan)
+                        return self._fly(_Flight(self, slot.done, results, release=None))
                     # While the GPU works: all that it does not change.
-                    flight = _Flight(self, route, slot, [frame.copy() for frame in frames], rows)
+                    results = [frame.copy() for frame in frames]
                 except BaseException:
                     self._abandon()
                     raise
-            self._flying.append(flight)
-            return flight
+
+            def download() -> None:
+                for geometry, views, index in zip(route.geometries, slot.views, rows, strict=False):
+                    for theirs, ours in zip(geometry.views(results[index].planes), views, strict=True):
+                        np.copyto(theirs, ours)
+
+            return self._fly(_Flight(self, slot.done, results, give_back, download))
+
+    def _is_here(self, frame: Frame) -> bool:
+        """Whether a frame is in this GPU's memory."""
+        planes: Any = frame.device_planes
+        return planes is not None and planes[0].__dlpack_device__() == (self.device.kind, self.device.index)
+
+    def _start_here(self, items: Sequence[Item]) -> Pending:
+        """Begin frames that are in this GPU's memory: copies of them are translated there, and stay there."""
+        stream, count = self._next_stream(), len(items)
+        room = self._alone if count == 1 else self.batch
+        with self.times.measure("launch", count):
+            try:
+                geometries = [self._geometry_of(kind_of(item.frame)) for item in items]
+                network = self._network_for(geometries[0].size, room, stream)
+                network.check(any(item.look.detail > 0 for item in items))
+                copies = [self._pictures.copy(item.frame, stream) for item in items]
+                rows = [*range(count), *[count - 1] * (room - count)]  # those that no frame takes are filled up
+                if network.extra is not None:
+                    vectors = np.concatenate([_vector(items[index].look) for index in rows])
+                    stream.to_device(network.extra, network.stage(vectors, stream))
+                frames = [_There(geometries[i], _places(copies[i][1]), copies[i][1][0].pointer) for i in rows]
+                for begin, like in _runs([frame[:2] for frame in frames]):
+                    blocks = [frame.base for frame in frames[begin : begin + like]]
+                    frame = frames[begin]
+                    frame.geometry.prepare(stream, blocks, network.image.part(begin, like), frame.places)
+                network.run(stream)
+                looks = [(item.look.opacity, item.look.detail) for item in items]
+                for begin, like in _runs([(*frame[:2], look) for frame, look in zip(frames, looks, strict=False)]):
+                    blocks = [frame.base for frame in frames[begin : begin + like]]
+                    geometry, strength = frames[begin].geometry, frames[begin].geometry.strength(*looks[begin])
+                    geometry.compose(stream, *network.answer(begin, like), blocks, frames[begin].places, strength)
+                done = stream.record(self._marks.pop() if self._marks else self.device.event(blocking=not self._spin))
+            except BaseException:
+                self._abandon()
+                raise
+        return self._fly(
+            _Flight(self, done, [frame for frame, _ in copies], _bind(self._marks.append, done), held=items)
+        )
+
+    def _fly(self, flight: _Flight) -> _Flight:
+        self._flying.append(flight)
+        return flight
 
     def _land(self, flight: _Flight) -> list[Frame]:
         with self._lock:
@@ -169,18 +253,19 @@ class FramePipeline:
             if flight not in self._flying:
                 raise BackendError("The way over the GPU was closed while frames were under way.")
             self._flying.remove(flight)
-            route, slot, results = flight.route, flight.slot, flight.results
+            count = len(flight.results)
             try:
-                with self.times.measure("wait", len(results)):
-                    slot.done.synchronize()
+                with self.times.measure("wait", count):
+                    flight.done.synchronize()
             except BaseException:
                 self._abandon()
                 raise
-            with self.times.measure("download", len(results)):
-                for geometry, views, index in zip(route.geometries, slot.views, flight.rows, strict=False):
-                    for theirs, ours in zip(geometry.views(results[index].planes), views, strict=True):
-                        np.copyto(theirs, ours)
-            route.slots.append(slot)
+            if flight.download is not None:
+                with self.times.measure("download", count):
+                    flight.download()
+            if flight.release is not None:
+                flight.release()
+            results, flight.results = flight.results, []
             return results
 
     def _drop(self, flight: _Flight) -> None:
@@ -190,11 +275,13 @@ class FramePipeline:
             self._flying.remove(flight)
             try:
                 self.device.use()
-                flight.slot.done.synchronize()
+                flight.done.synchronize()
             except EngineError:  # the one that stopped the stream is on its way to the user
                 self._abandon()
             else:
-                flight.route.slots.append(flight.slot)
+                flight.results = []
+                if flight.release is not None:
+                    flight.release()
 
     def on_device(
         self,
@@ -215,23 +302,22 @@ class FramePipeline:
         look = look or Look(opacity=self.compositor.opacity, detail=self.compositor.detail)
         with self._lock:
             self.device.use()
-            stream = self._compute
+            stream = self._next_stream()
             for plane in planes:
                 if getattr(plane, "__cuda_array_interface__", {}).get("data", (0, False))[1]:
                     raise ShapeError("got a read-only array, expected writable planes to translate in place.")
             arrays = [DeviceArray.of(self.device, plane, stream) for plane in planes]
             size = check_planes(arrays, format)
             geometry = self._geometry_of((format, size, color or Color()))
-            network = self._network_for(geometry.size, self._alone)
+            network = self._network_for(geometry.size, self._alone, stream)
             network.check(look.detail > 0)
             strength = geometry.strength(look.opacity, look.detail)
-            base = arrays[0].pointer
-            places = [Place(array.pointer - base, array.strides[0]) for array in arrays]
+            base, places = arrays[0].pointer, _places(arrays)
             if network.extra is not None:
                 stream.to_device(network.extra, network.stage(_vector(look), stream))
-            geometry.prepare(stream, base, network.image, places)
+            geometry.prepare(stream, [base], network.image, places)
             network.run(stream)
-            geometry.compose(stream, *network.answer(0), base, places, strength)
+            geometry.compose(stream, *network.answer(0, 1), [base], places, strength)
             self._hold(stream, arrays)
             return tuple(
                 DeviceArray(
@@ -264,6 +350,8 @@ class FramePipeline:
             with contextlib.suppress(EngineError):  # nothing else waits for frames translated in place
                 self.device.synchronize()
             self._held.clear()
+            self._pictures = DevicePictures(self.device)
+            self._marks.clear()
             self._routes.clear()
             self._geometries.clear()
             self._networks.clear()
@@ -294,7 +382,7 @@ class FramePipeline:
         """What frames of these kinds, in these rows, need to share an inference."""
         route = self._routes.get(kinds)
         if route is None:
-            route = _Route(tuple(self._geometry_of(kind) for kind in kinds))
+            route = _Route(tuple(self._geometry_of(kind) for kind in kinds), self.in_flight)
             if len({geometry.size for geometry in route.geometries}) > 1:
                 raise ShapeError(
                     "got frames that the network sees in several sizes, expected one size. Group them by key()."
@@ -323,56 +411,66 @@ class FramePipeline:
         kernels = self.compositor.kernels(format, size, color, target="scalar")
         return Geometry(self.device, self._module, kernels.prepare, kernels.compose, kernels.options)
 
-    def _network_for(self, size: tuple[int, int], batch: int) -> _Network:
+    def _next_stream(self) -> Stream:
+        """The network's stream that is used next; one after the other."""
+        self._streams.rotate(-1)
+        return self._streams[-1]
+
+    def _network_for(self, size: tuple[int, int], batch: int, stream: Stream) -> _Network:
         shapes: Shapes = ((batch, 3, *size),)
         if self.spec.attributes is not None:
             shapes = (*shapes, (batch, self.spec.attributes.length))
-        network = self._networks.get(shapes)
+        key = (stream, shapes)
+        network = self._networks.get(key)
         if network is None:
-            self._make_room(self._networks)
+            self._make_room(self._networks, MAX_GEOMETRIES * len(self._streams))
             binding = self.backend.bind_device(self.device, shapes)
-            network = self._networks[shapes] = _Network(self.device, binding, self.spec)
+            network = self._networks[key] = _Network(self.device, binding, self.spec)
         elif len(self._networks) > 1:
-            self._networks.move_to_end(shapes)
+            self._networks.move_to_end(key)
         return network
 
     def _make_slot(self, route: _Route) -> _Slot:
         device, geometries = self.device, route.geometries
-        batch = len(geometries)
-        network = self._network_for(geometries[0].size, batch)
+        route.made += 1
+        batch, stream = len(geometries), self._next_stream()
+        up, down = self._copies or (stream, stream)
+        network = self._network_for(geometries[0].size, batch, stream)
         *begins, total = accumulate((geometry.block_bytes for geometry in geometries), initial=0)
         shared = device.info.integrated
         host, block = device.mapped((total,)) if shared else (device.pinned((total,)), device.empty((total,), np.uint8))
         host.fill(0)
         attributes = None if network.extra is None else device.pinned(network.extra.shape, network.extra.dtype)
+        rows = _runs(geometries)  # frames of one kind share a launch
+        blocks = [block.pointer + begin for begin in begins]
 
         def upload() -> None:
-            self._up.to_device(block, host)
+            up.to_device(block, host)
 
         def prepare() -> None:
             if network.extra is not None and attributes is not None:
-                self._compute.to_device(network.extra, attributes)
-            for index, (geometry, begin) in enumerate(zip(geometries, begins, strict=True)):
-                geometry.prepare(self._compute, block.pointer + begin, network.image.item(index))
+                stream.to_device(network.extra, attributes)
+            for begin, count in rows:
+                image = network.image.part(begin, count)
+                geometries[begin].prepare(stream, blocks[begin : begin + count], image)
 
         def run() -> None:
-            network.binding.enqueue(self._compute.handle)
+            network.binding.enqueue(stream.handle)
 
         def compose() -> None:
-            for index, (geometry, begin) in enumerate(zip(geometries, begins, strict=True)):
-                place = block.pointer + begin
-                strength = place + geometry.strength_at
-                geometry.compose(self._compute, *network.answer(index), place, strength=strength)
+            for begin, count in rows:
+                answer, place = network.answer(begin, count), blocks[begin : begin + count]
+                geometries[begin].compose(stream, *answer, place, strength=None)
 
         def download() -> None:
-            self._down.to_host(host, block)
+            down.to_host(host, block)
 
         parts = [
-            _Part(self._up, upload, True),
-            _Part(self._compute, prepare, True),
-            _Part(self._compute, run, network.binding.capturable),
-            _Part(self._compute, compose, True),
-            _Part(self._down, download, True),
+            _Part(up, upload, True),
+            _Part(stream, prepare, True),
+            _Part(stream, run, network.binding.capturable),
+            _Part(stream, compose, True),
+            _Part(down, download, True),
         ]
         if shared:  # the kernels read and write the host's own memory
             parts = parts[1:-1]
@@ -383,13 +481,13 @@ class FramePipeline:
             part.stream.synchronize()
         done = device.event(blocking=not self._spin)
         steps = [*record(device, parts), _bind(_mark, parts[-1].stream, done)]
-        blocks = [
+        memory = [
             host[begin : begin + geometry.block_bytes] for geometry, begin in zip(geometries, begins, strict=True)
         ]
-        views = [geometry.block_views(part) for geometry, part in zip(geometries, blocks, strict=True)]
+        views = [geometry.block_views(part) for geometry, part in zip(geometries, memory, strict=True)]
         strengths = [
             part[geometry.strength_at : geometry.strength_at + ctypes.sizeof(Strength)]
-            for geometry, part in zip(geometries, blocks, strict=True)
+            for geometry, part in zip(geometries, memory, strict=True)
         ]
         return _Slot(host, views, strengths, block, network, attributes, tuple(steps), done)
 
@@ -479,13 +577,13 @@ class _Network:
                 "all be float16 or all float32. Export the model again with --precision fp16 or fp32."
             )
 
-    def answer(self, index: int) -> tuple[DeviceArray, DeviceArray | None, DeviceArray | None]:
-        """What compose reads for one frame: the image, the mask, and what prepare gave."""
+    def answer(self, begin: int, count: int) -> tuple[DeviceArray, DeviceArray | None, DeviceArray | None]:
+        """What compose reads for ``count`` frames: the images, the masks, and what prepare gave."""
         outputs = self.binding.outputs
         return (
-            outputs[0].item(index),
-            outputs[1].item(index) if self._masked else None,
-            self.image.item(index) if self.image.dtype == outputs[0].dtype else None,
+            outputs[0].part(begin, count),
+            outputs[1].part(begin, count) if self._masked else None,
+            self.image.part(begin, count) if self.image.dtype == outputs[0].dtype else None,
         )
 
     def run(self, stream: Stream) -> None:
@@ -527,29 +625,74 @@ class _Slot(NamedTuple):
 class _Route:
     """What frames need that share an inference, each of one size, format and colour."""
 
-    def __init__(self, geometries: tuple[Geometry, ...]) -> None:
+    def __init__(self, geometries: tuple[Geometry, ...], in_flight: int) -> None:
         self.geometries = geometries
         """By row; those that no frame takes are filled up."""
         self.slots: deque[_Slot] = deque()
         """Those that are free."""
+        self.made = 0
+        """All of them, lent ones too."""
+        self._whole = all(geometry.whole for geometry in geometries)
+        self._most = in_flight + MOST_LENT
+
+    @property
+    def may_lend(self) -> bool:
+        """Whether results may be the memory that they are downloaded into: it holds all of them, and not too many."""
+        return self._whole and self.made - len(self.slots) <= self._most
 
 
 class _Flight:
     """Frames under way."""
 
-    def __init__(self, way: FramePipeline, route: _Route, slot: _Slot, results: list[Frame], rows: list[int]) -> None:
+    def __init__(
+        self,
+        way: FramePipeline,
+        done: Event,
+        results: list[Frame],
+        release: Step | None,
+        download: Step | None = None,
+        held: object = None,
+    ) -> None:
         self._way = way
-        self.route = route
-        self.slot = slot
+        self.done = done
         self.results = results
-        self.rows = rows
-        """Which of the results each row of the slot holds."""
+        self.release = release
+        """Gives back what it works with; None: the results do, with the last reference."""
+        self.download = download
+        """Copies the answers into the results; None: they are made there."""
+        self._held = held
+        """What the GPU reads meanwhile."""
 
     def finish(self) -> list[Frame]:
         return self._way._land(self)
 
     def drop(self) -> None:
         self._way._drop(self)
+
+
+class _There(NamedTuple):
+    """A frame in the GPU's memory."""
+
+    geometry: Geometry
+    places: list[Place]
+    base: int
+
+
+def _runs(items: Sequence[object]) -> list[tuple[int, int]]:
+    """(begin, length) of each run of equal items, none longer than what one launch takes."""
+    runs: list[tuple[int, int]] = []
+    for index, item in enumerate(items):
+        begin, length = runs[-1] if runs else (0, 0)
+        if length and length < MOST_BLOCKS and items[begin] == item:
+            runs[-1] = (begin, length + 1)
+        else:
+            runs.append((index, 1))
+    return runs
+
+
+def _places(planes: Sequence[DeviceArray]) -> list[Place]:
+    """Where planes are, counted from the first one."""
+    return [Place(plane.pointer - planes[0].pointer, plane.strides[0]) for plane in planes]
 
 
 def _vector(look: Look) -> NDArray[np.float32]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from .. import _kernels
 from ..cuda import Device, DeviceArray, Kernel, Module, Stream
+from ..pixels.frame import plane_shapes
 
 BLOCK = (32, 8)
 """Threads, x and y: a warp is a stretch of one row, whose reads and writes are contiguous."""
@@ -37,6 +39,14 @@ class Taps(ctypes.Structure):
 
 class Channel(ctypes.Structure):
     _fields_ = (("offset", ctypes.c_longlong), ("stride", ctypes.c_int), ("step", ctypes.c_int))
+
+
+MOST_BLOCKS = 16
+"""Frames of one launch."""
+
+
+class Blocks(ctypes.Structure):
+    _fields_ = (("at", ctypes.c_void_p * MOST_BLOCKS),)
 
 
 class PreparePart(ctypes.Structure):
@@ -99,10 +109,12 @@ class ComposeTables(ctypes.Structure):
         ("parts", ComposePart * 2),
         ("coding", Coding),
         ("strength", Strength),
+        ("strength_at", ctypes.c_longlong),
         ("height", ctypes.c_int),
         ("width", ctypes.c_int),
         ("bgr", ctypes.c_int),
         ("masked", ctypes.c_int),
+        ("used", ctypes.c_int),
     )
 
 
@@ -179,6 +191,15 @@ class Geometry:
         self._prepare_parts = [relocated(part, memory.pointer) for part in prepare_parts]
         self._compose_parts = [relocated(part, memory.pointer) for part in compose_parts]
 
+    @property
+    def whole(self) -> bool:
+        """Whether the windows are all of the frame."""
+        shapes = plane_shapes(self._options["frame_size"], self._options["format"])
+        return all(
+            (window.top, window.left, window.rows, window.row_bytes) == (0, 0, shape[0], math.prod(shape[1:]))
+            for window, shape in zip(self.windows, shapes, strict=True)
+        )
+
     def views(self, planes: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.uint8]]:
         """The windows of a frame's planes."""
         return [window.of(plane) for window, plane in zip(self.windows, planes, strict=True)]
@@ -202,13 +223,15 @@ class Geometry:
             made = self._strengths[opacity, detail] = self._strength(opacity=opacity, detail=detail)
         return made
 
-    def prepare(self, stream: Stream, block: int, out: DeviceArray, places: Sequence[Place] | None = None) -> None:
+    def prepare(
+        self, stream: Stream, blocks: Sequence[int], out: DeviceArray, places: Sequence[Place] | None = None
+    ) -> None:
         """Put the launch of prepare into a stream.
 
         Args:
-            block: address of the frame's block in device memory.
-            out: (3, h, w) float32 or float16.
-            places: where the planes are, if not in a block of ours.
+            blocks: addresses of the frames' blocks in device memory, at most :data:`MOST_BLOCKS`.
+            out: (N, 3, h, w) float32 or float16, one row a block.
+            places: where the planes are, if not in blocks of ours; the same in each.
         """
         tables = PrepareTables(low=self._options["value_range"][0], high=self._options["value_range"][1])
         tables.height, tables.width = self.size
@@ -220,8 +243,8 @@ class Geometry:
                 tables.channels[channel] = where
                 tables.part_of[channel] = index
         kernel = self._kernel("prepare", out)
-        grid = (-(-self.size[1] // BLOCK[0]), -(-self.size[0] // BLOCK[1]), 1)
-        kernel.launch(stream, grid, (*BLOCK, 1), tables, ctypes.c_void_p(block), ctypes.c_void_p(out.pointer))
+        grid = (-(-self.size[1] // BLOCK[0]), -(-self.size[0] // BLOCK[1]), len(blocks))
+        kernel.launch(stream, grid, (*BLOCK, 1), tables, _blocks(blocks), ctypes.c_void_p(out.pointer))
 
     def compose(
         self,
@@ -229,26 +252,27 @@ class Geometry:
         translated: DeviceArray,
         mask: DeviceArray | None,
         prepared: DeviceArray | None,
-        block: int,
+        blocks: Sequence[int],
         places: Sequence[Place] | None = None,
-        strength: int | bytes = b"",
+        strength: bytes | None = b"",
     ) -> None:
-        """Put the launch of compose into a stream; the frame at ``block`` is changed in place.
+        """Put the launch of compose into a stream; the frames at ``blocks`` are changed in place.
 
         Args:
-            strength: what :meth:`strength` gives, or its address in device memory, where it may change until the
-                launch runs; empty: as compose was made.
-            translated: (3, h, w), mask: (1, h, w), prepared: what prepare gave, for detail; all of one dtype.
+            translated: (N, 3, h, w), mask: (N, 1, h, w), prepared: what prepare gave, for detail; all of one dtype.
+            blocks, places: as of :meth:`prepare`.
+            strength: what :meth:`strength` gives, for all frames; empty: as compose was made; None: each frame's own,
+                at ``strength_at`` in its block, where it may change until the launch runs.
         """
         parts = self._compose["parts"]
         if not parts:  # the region is outside the frame
             return
-        tables = ComposeTables(masked=mask is not None)
+        tables = ComposeTables(masked=mask is not None, used=len(parts))
         tables.height, tables.width = self.size
         tables.bgr = self._options["bgr"]
         tables.coding = Coding.from_buffer_copy(self._compose["coding"])
-        given = strength if isinstance(strength, bytes) else b""
-        tables.strength = Strength.from_buffer_copy(given or self.strength())
+        tables.strength = Strength.from_buffer_copy(strength or self.strength())
+        tables.strength_at = self.strength_at if strength is None else -1
         for index, (part, ready) in enumerate(zip(parts, self._compose_parts, strict=True)):
             tables.parts[index] = ready
             for channel, where in self._channels(part, places, part["top"], part["left"]):
@@ -257,12 +281,11 @@ class Geometry:
         rows, columns = (max(getattr(part, side) for part in self._compose_parts) for side in ("rows", "columns"))
         kernel.launch(
             stream,
-            (-(-columns // BLOCK[0]), -(-rows // BLOCK[1]), len(parts)),
+            (-(-columns // BLOCK[0]), -(-rows // BLOCK[1]), len(parts) * len(blocks)),
             (*BLOCK, 1),
             tables,
+            _blocks(blocks),
             *(ctypes.c_void_p(0 if array is None else array.pointer) for array in (translated, mask, prepared)),
-            ctypes.c_void_p(0 if isinstance(strength, bytes) else strength),
-            ctypes.c_void_p(block),
         )
 
     def _kernel(self, name: str, array: DeviceArray) -> Kernel:
@@ -340,6 +363,10 @@ class Geometry:
             part["first_channel"],
             part["luma"],
         )
+
+
+def _blocks(addresses: Sequence[int]) -> Blocks:
+    return Blocks((ctypes.c_void_p * MOST_BLOCKS)(*addresses))
 
 
 class _Pack:

@@ -42,11 +42,13 @@ class OpenOptions:
     frame_size: tuple[int, int] | None = None
     batch: int | None = None
     device: int | None = None
+    streams: int | None = None
+    warm: bool = True
 
 
 def open_way(model: str | Path | Model, options: OpenOptions) -> Way:
     """Open a model, warmed up; errors as of :meth:`ganlens.engine.Translator.open`."""
-    for name in ("in_flight", "batch", "threads"):
+    for name in ("in_flight", "batch", "threads", "streams"):
         number = getattr(options, name)
         if number is not None and number < 1:
             raise OptionError(f"{name}: got {number}, expected 1 or more.")
@@ -67,6 +69,7 @@ def open_way(model: str | Path | Model, options: OpenOptions) -> Way:
         "spin": options.spin,
         "batch": None if faces else batch,  # faces are any number; runs of one are always among them
         "device": options.device,
+        "warm": options.warm,
     }
     opened = open_backend(model, options.backend, strict=options.strict, **of_backend)
     try:
@@ -82,7 +85,13 @@ def open_way(model: str | Path | Model, options: OpenOptions) -> Way:
             blending = {"detail": 1.0 if detail is None else detail, "opacity": options.opacity}
             return way_over(opened, FaceCompositor(opened.spec, chosen, **blending), more, batch)
         compositor = Compositor(opened.spec, chosen, detail=detail or 0.0, opacity=options.opacity)
-        return _over_gpu(opened, compositor, options) or way_over(opened, compositor, more, batch)
+        way = _over_gpu(opened, compositor, options)
+        if way is None and (options.streams or 1) > 1:
+            raise OptionError(
+                f"streams: got {options.streams}; frames pass {opened.name} in host memory. Leave it out, or use "
+                "--backend tensorrt."
+            )
+        return way or way_over(opened, compositor, more, batch)
     except BaseException:
         opened.close()
         raise
@@ -122,12 +131,20 @@ def _over_gpu(backend: ModelBackend, compositor: Compositor, options: OpenOption
             raise OptionError("framing 'tile' puts tiles together there")
         gpu = cast(DeviceBackend, backend).gpu
         batch = options.batch or backend.batch or 1
-        way = FramePipeline(gpu, backend, compositor, in_flight=options.in_flight, spin=options.spin, batch=batch)
+        way = FramePipeline(
+            gpu,
+            backend,
+            compositor,
+            in_flight=options.in_flight,
+            spin=options.spin,
+            batch=batch,
+            streams=options.streams or 1,
+        )
         if options.frame_size is not None:
             way.warm_up(options.frame_size)
         return way
     except (MissingExtra, BackendUnavailable, BackendError, OptionError) as error:
-        if options.strict:
+        if options.strict or (options.streams or 1) > 1:
             raise
         line = f"{backend.name}: frames go through host memory: {error}"
         backend.choice = Choice(backend.choice.name, (*backend.choice.lines, line))

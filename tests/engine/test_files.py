@@ -17,7 +17,7 @@ import pytest
 
 from ganlens.engine import files
 from ganlens.engine.errors import MediaError
-from ganlens.engine.files import FileInUse, OutputFile, PartialFile, read_private, replace_file
+from ganlens.engine.files import FileInUse, OutputFile, PartialFile, read_file, read_json, read_private, replace_file
 
 
 @pytest.fixture(autouse=True)
@@ -303,3 +303,30 @@ def test_private_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         read_private(path)
     with pytest.raises(FileNotFoundError):
         read_private(tmp_path / "none")
+
+
+def test_only_regular_files_are_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", Path("/dev/zero")):
+        with pytest.raises(OSError, match="a device or a named pipe"):
+            read_file(path)
+    with pytest.raises(IsADirectoryError):
+        read_file(tmp_path)
+    with pytest.raises(FileNotFoundError):
+        read_file(tmp_path / "none")
+
+
+def test_files_larger_than_expected_are_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(b"12345")
+    assert read_file(path, most=5) == b"12345"
+    os.truncate(path, 2**40)
+    with pytest.raises(OSError, match="has 1099511627776 bytes, expected at most 268435456"):
+        read_file(path)
+
+
+@pytest.mark.parametrize("content", [b"[" * 200_000, b"{", b"\xff", b"9" * 5000])
+def test_json_that_cannot_be_read(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "a.json").write_bytes(content)
+    with pytest.raises(ValueError):
+        read_json(tmp_path / "a.json")

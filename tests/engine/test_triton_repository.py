@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from ganlens.engine import model as models
 from ganlens.engine.errors import MediaError, OptionError
-from ganlens.engine.triton.repository import ServingOptions, export
+from ganlens.engine.triton.repository import Platform, ServingOptions, export, network_config
 from tests.kit.models import attribute_model, invert_model
+
+SCHEMA = Path(__file__).parents[1] / "kit" / "triton_model_config.pb"
+"""Triton's own model_config.proto, compiled (from the wheel tritonclient 2.73.0, BSD-3-Clause)."""
+SHIPPED = sorted(path.stem for path in Path(models.__file__).parent.glob("shipped/*.onnx"))
+FILES = {"onnxruntime_onnx": "model.onnx", "tensorrt_plan": "model.plan", "python": "model.py"}
+"""What the server looks for in a version's folder."""
 
 
 def test_two_entries_from_the_record(engine, tmp_path):
@@ -62,3 +69,64 @@ def test_what_does_not_go(engine, tmp_path):
     status, _, err = engine("triton", "export", model, "-o", "repository", "--platform", "caffe")
     assert status == 1 and "expected one of python, onnxruntime, tensorrt" in err
     assert not (tmp_path / "repository").exists()
+
+
+@pytest.fixture(scope="module")
+def parse():
+    """Reads a model configuration as the server does: unknown fields, wrong types and bad syntax are errors."""
+    pytest.importorskip("google.protobuf", reason="needs protobuf, which comes with the extra 'export'")
+    from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format
+
+    pool = descriptor_pool.DescriptorPool()
+    pool.Add(descriptor_pb2.FileDescriptorProto.FromString(SCHEMA.read_bytes()))
+    kind = message_factory.GetMessageClass(pool.FindMessageTypeByName("inference.ModelConfig"))
+    return lambda text: text_format.Parse(text, kind())
+
+
+def test_the_schema_finds_mistakes(parse):
+    from google.protobuf import text_format
+
+    good = 'name: "a"\nmax_batch_size: 8\ninput [ { name: "x", data_type: TYPE_FP32, dims: [ 3, -1 ] } ]\n'
+    assert list(parse(good).input[0].dims) == [3, -1]
+    for old, new in (("max_batch", "most_batch"), ("TYPE_FP32", "FLOAT"), ("dims: [ 3", 'dims: [ "3"'), ("} ]", "}")):
+        with pytest.raises(text_format.ParseError):
+            parse(good.replace(old, new))
+
+
+@pytest.mark.parametrize("platform", ["onnxruntime", "python"])
+def test_entries_keep_the_servers_schema_and_the_models_shapes(parse, tmp_path, platform):
+    """The rules by which Triton's onnxruntime refuses a configuration; that backend has not run here."""
+    import onnxruntime
+
+    shades = attribute_model(tmp_path / "shades.onnx", (16, 24))
+    options = ServingOptions(platform, threads=2, instances=3)
+    float32 = parse("input [ { data_type: TYPE_FP32 } ]").input[0].data_type
+    for entry in export([*SHIPPED, str(shades)], tmp_path / "repository", options):
+        config = parse((entry.folder / "config.pbtxt").read_text())
+        assert config.name == entry.folder.name and config.instance_group[0].count == 3
+        assert (entry.folder / "1" / FILES[config.platform or config.backend]).is_file()
+        assert config.parameters["threads"].string_value == "2"
+        if not entry.name.endswith("_network"):
+            assert [part.name for part in config.output] == ["image"]
+            continue
+        model = onnxruntime.InferenceSession(entry.folder / "1" / "model.onnx", providers=["CPUExecutionProvider"])
+        given = {"input": model.get_inputs(), "output": model.get_outputs()}
+        for group, ports in given.items():
+            described = {part.name: part for part in getattr(config, group)}
+            assert set(described) == {port.name for port in ports}
+            for port in ports:
+                part = described[port.name]
+                assert port.type == "tensor(float)" and part.data_type == float32
+                dims = ([-1] if config.max_batch_size else []) + list(part.dims)
+                in_file = [size if isinstance(size, int) else -1 for size in port.shape]
+                assert len(dims) == len(in_file), entry.name
+                for number, (told, size) in enumerate(zip(dims, in_file, strict=True)):
+                    assert size in (-1, told), f"{entry.name}: {port.name} is {in_file}, the configuration says {dims}"
+                    assert number or not config.max_batch_size or size == -1
+        assert config.HasField("dynamic_batching") == (config.max_batch_size > 0 and platform == "onnxruntime")
+
+
+@pytest.mark.parametrize("platform", get_args(Platform))
+def test_every_platform_is_one_that_triton_knows(parse, platform):
+    config = parse(network_config("starry_network", models.open("starry"), platform, ServingOptions()))
+    assert (config.platform or config.backend) in FILES

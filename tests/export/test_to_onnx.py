@@ -255,7 +255,7 @@ def test_an_existing_file_is_kept_unless_told(tmp_path: Path, pictures: list[Pat
 @pytest.mark.parametrize(
     ("family", "options", "error", "message"),
     [
-        ({}, {"size": (33, 32)}, OptionError, r"got size 33x32; .* multiple of 2 .*--size 34x32"),
+        ({}, {"size": (33, 32)}, OptionError, r"got size 32x33; .* multiple of 2 .*--size 32x34"),
         ({"fixed": (32, 32)}, {"size": (64, 64)}, OptionError, r"takes 32x32"),
         ({}, {"opset": 11}, OptionError, r"opset: got 11, expected 17 to 23"),
         ({}, {"precision": "fp8"}, OptionError, r"got 'fp8', expected one of fp32, fp16, int8"),

@@ -103,8 +103,12 @@ class FakeCuda:
         self.integrated = integrated
         self._thread = threading.local()
         self.calls: Counter[str] = Counter()
+        self.context_flags = 0
+        """Flags of the primary context."""
         self.elapsed_ms = 0.25
         """Between any two timed events."""
+        self.launched: Counter[str] = Counter()
+        """Kernels put into streams, recorded ones once."""
         self.fail: dict[str, int] = {}
         """Function → the result that its next calls give."""
         self._handles = itertools.count(0x1000, 0x10)
@@ -164,6 +168,13 @@ class FakeCuda:
 
     def cuMemGetInfo(self) -> tuple[int, int, int]:
         return 0, self.memory - sum(map(len, self._allocated.values())), self.memory
+
+    def cuDevicePrimaryCtxGetState(self, device: int) -> tuple[int, int, int]:
+        return 0, self.context_flags, 0
+
+    def cuDevicePrimaryCtxSetFlags(self, device: int, flags: int) -> tuple[int]:
+        self.context_flags = flags
+        return (0,)
 
     def cuDevicePrimaryCtxRetain(self, device: int) -> tuple[int, int]:
         return 0, CONTEXT
@@ -249,6 +260,11 @@ class FakeCuda:
 
     def cuMemcpyDtoHAsync(self, destination: int, source: int, size: int, stream: int) -> tuple[int]:
         if not self._holds(self._allocated, source, size) or not self._holds(self._pinned, destination, size):
+            return (INVALID_VALUE,)
+        return self.put(stream, lambda: ctypes.memmove(destination, source, size))
+
+    def cuMemcpyDtoDAsync(self, destination: int, source: int, size: int, stream: int) -> tuple[int]:
+        if not self._holds(self._allocated, destination, size):  # the source may be another library's
             return (INVALID_VALUE,)
         return self.put(stream, lambda: ctypes.memmove(destination, source, size))
 
@@ -366,6 +382,7 @@ class FakeCuda:
         *shape, shared, stream, parameters, extra = arguments
         assert shared == 0 and extra == 0
         name = self._kernels[kernel].encode()
+        self.launched[self._kernels[kernel]] += 1
         sizes = (ctypes.c_int * 16)()
         count = self._library.host_parameters(name, sizes)
         given = ctypes.cast(parameters, ctypes.POINTER(ctypes.c_void_p))

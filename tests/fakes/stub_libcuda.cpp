@@ -43,6 +43,8 @@ struct Memory {
 };
 
 std::recursive_mutex mutex;
+unsigned context_flags = 0;
+bool context_active = false;
 Memory device, pinned;
 std::set<uintptr_t> streams, events, graphs, executables, modules;
 std::map<std::string, std::string*> functions;
@@ -168,11 +170,19 @@ API cuDeviceGetName(char* out, int room, int) { return snprintf(out, size_t(room
 API cuDeviceGetAttribute(int* out, int attribute, int) {
     const int capability = setting("STUB_CAPABILITY", 90);
     *out = attribute == 75 ? capability / 10 : attribute == 76 ? capability % 10 : 0;
+    if (attribute == 14) *out = 512;  // alignment of textures, and so of libav's rows
     if (attribute == 18) *out = setting("STUB_INTEGRATED", 0);
     return kSuccess;
 }
 API cuDeviceTotalMem_v2(size_t* out, int) { return *out = size_t(8) << 30, kSuccess; }
-API cuDevicePrimaryCtxRetain(uintptr_t* out, int) { return *out = kContext, kSuccess; }
+API cuDevicePrimaryCtxRetain(uintptr_t* out, int) { return context_active = true, *out = kContext, kSuccess; }
+API cuDevicePrimaryCtxRelease_v2(int) { return kSuccess; }
+API cuDevicePrimaryCtxRelease(int) { return kSuccess; }
+API cuDevicePrimaryCtxGetState(int, unsigned* flags, int* active) {
+    return *flags = context_flags, *active = context_active, kSuccess;
+}
+API cuDevicePrimaryCtxSetFlags_v2(int, unsigned flags) { return context_flags = flags, kSuccess; }
+API cuDevicePrimaryCtxSetFlags(int, unsigned flags) { return context_flags = flags, kSuccess; }
 API cuCtxSetCurrent(uintptr_t context) {
     if (!contexts().empty()) contexts().pop_back();
     return contexts().push_back(context), kSuccess;
@@ -254,6 +264,28 @@ API cuMemcpyDtoDAsync_v2(uintptr_t to, uintptr_t from, size_t bytes, uintptr_t s
     if (!holds(device, to, bytes) || !holds(device, from, bytes)) return kInvalidValue;
     return put(stream, [=] { copy(kWithin, to, from, bytes); });
 }
+
+struct Copy2D {
+    size_t source_x, source_y;
+    int source_type;  // 1: of the host, 2: of the device
+    uintptr_t source_host, source_device, source_array;
+    size_t source_pitch, x, y;
+    int type;
+    uintptr_t host, device, array;
+    size_t pitch, width, height;
+};
+API cuMemcpy2DAsync_v2(const Copy2D* given, uintptr_t stream) {
+    NEED_CONTEXT;
+    const Copy2D c = *given;
+    const uintptr_t from = c.source_type == 1 ? c.source_host : c.source_device, to = c.type == 1 ? c.host : c.device;
+    const int kind = c.source_type == 1 ? kUp : c.type == 1 ? kDown : kWithin;
+    return put(stream, [=] {
+        for (size_t row = 0; row < c.height; ++row)
+            copy(kind, to + (c.y + row) * c.pitch + c.x, from + (c.source_y + row) * c.source_pitch + c.source_x,
+                 c.width);
+    });
+}
+API cuMemcpy2D_v2(const Copy2D* given) { return cuMemcpy2DAsync_v2(given, 0); }
 
 API cuStreamCreate(uintptr_t* out, unsigned) {
     NEED_CONTEXT;
@@ -385,6 +417,46 @@ API cuLaunchKernel(uintptr_t function, unsigned gx, unsigned gy, unsigned gz, un
         host_launch(name.c_str(), grid, block, table);
     });
 }
+
+// Those that libav looks for when it loads the driver and that nothing here calls.
+#define UNUSED(name) \
+    API name() { return kNotFound; }
+UNUSED(cuDeviceComputeCapability)
+UNUSED(cuCtxCreate_v2)
+UNUSED(cuCtxSetLimit)
+UNUSED(cuCtxDestroy_v2)
+UNUSED(cuMemAllocPitch_v2)
+UNUSED(cuMemAllocManaged)
+UNUSED(cuMemsetD8Async)
+UNUSED(cuMemcpy)
+UNUSED(cuMemcpyAsync)
+UNUSED(cuCtxGetDevice)
+UNUSED(cuDevicePrimaryCtxReset)
+UNUSED(cuStreamQuery)
+UNUSED(cuStreamAddCallback)
+UNUSED(cuTexObjectCreate)
+UNUSED(cuTexObjectDestroy)
+UNUSED(cuMemcpyDtoD_v2)
+UNUSED(cuArrayCreate_v2)
+UNUSED(cuArray3DCreate_v2)
+UNUSED(cuArrayDestroy)
+UNUSED(cuEGLStreamProducerConnect)
+UNUSED(cuEGLStreamProducerDisconnect)
+UNUSED(cuEGLStreamConsumerDisconnect)
+UNUSED(cuEGLStreamProducerPresentFrame)
+UNUSED(cuEGLStreamProducerReturnFrame)
+UNUSED(cuModuleGetGlobal)
+UNUSED(cuLinkCreate)
+UNUSED(cuLinkAddData)
+UNUSED(cuLinkComplete)
+UNUSED(cuLinkDestroy)
+UNUSED(cuGLGetDevices_v2)
+UNUSED(cuGraphicsGLRegisterImage)
+UNUSED(cuGraphicsUnregisterResource)
+UNUSED(cuGraphicsMapResources)
+UNUSED(cuGraphicsUnmapResources)
+UNUSED(cuGraphicsSubResourceGetMappedArray)
+UNUSED(cuGraphicsResourceGetMappedPointer_v2)
 
 API cuGetExportTable(const void** out, const void*) { return *out = nullptr, kNotFound; }
 API cuGetProcAddress_v2(const char* symbol, void** out, int, uint64_t, int* status) {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-ENGINE = [sys.executable, "-c", "from ganlens.engine.cli import main; main()"]
+ENGINE = [sys.executable, "-m", "ganlens.engine"]
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 PATIENCE_S = 240.0
 
@@ -29,6 +30,8 @@ class Outcome:
     after: float
     """Seconds after which the signal was sent."""
     problems: list[str]
+    early: bool = False
+    """Ctrl-C before the program's first line: the interpreter itself was starting, and printed its own traceback."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +90,8 @@ def kill(work: Work, folder: Path, number: signal.Signals, fraction: float, whol
     process.send_signal(number)
     text, _ = process.communicate(timeout=PATIENCE_S)
     problems = []
-    if "Traceback" in text and "init_import_site" not in text:  # a signal in Python's own start
+    early = number == signal.SIGINT and interrupted_before_main(text)
+    if "Traceback" in text and not early:
         problems.append(f"traceback: {text[-1500:]}")
     if process.returncode not in (0, 1, 130, -number):  # by the signal itself: before the program handles it
         problems.append(f"exit status {process.returncode}: {text[-500:]}")
@@ -100,7 +104,14 @@ def kill(work: Work, folder: Path, number: signal.Signals, fraction: float, whol
     left = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if ".part" in path.name)
     if left:
         problems.append(f"left behind: {', '.join(left)}")
-    return Outcome(process.returncode, after, problems)
+    return Outcome(process.returncode, after, problems, early)
+
+
+def interrupted_before_main(text: str) -> bool:
+    """Whether this is the traceback of a KeyboardInterrupt before ``main`` of ``engine/__main__.py`` was called."""
+    return bool(re.search(r"^KeyboardInterrupt", text, re.MULTILINE)) and not re.search(
+        r'engine/__main__\.py", line \d+, in main', text
+    )
 
 
 def time_of(work: Work, folder: Path) -> float:

@@ -16,7 +16,7 @@ from tests.kit.models import constant, make_spec, save_graph, tensor
 Pixels = NDArray[np.uint8]
 
 EYES = (104, 125), (152, 125)
-"""Of :func:`portrait`, in its 256 pixels."""
+"""Where the eyes of :func:`portrait` are, (x, y) in its 256 pixels."""
 
 
 def portrait() -> Pixels:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.engine.cli.test_many import content, frames_of, write_clip
-from tests.kit.models import invert_model
+from tests.kit.models import invert_model, noise_model
 
 pytestmark = pytest.mark.skipif(
     os.environ.get("GANLENS_TEST_RAY") != "1", reason="takes minutes and needs the extra 'ray': make test-ray"
@@ -74,6 +74,45 @@ def said(process, word):
         if line.startswith(word):
             return line.split()[1:]
     raise AssertionError(f"the cluster ended before it said {word!r}")
+
+
+def engine(work, *arguments):
+    return subprocess.run([*ENGINE, *map(str, arguments)], cwd=work, capture_output=True, text=True, env=ENVIRONMENT)
+
+
+def test_pictures_are_generated_and_judged_as_on_one_machine(work, cluster):
+    (address,) = said(cluster, "address")
+    noise_model(work / "noise.onnx")
+    common = (
+        "generate",
+        "-m",
+        "noise.onnx",
+        "-n",
+        40,
+        "--seed",
+        5,
+        "--backend",
+        "cpu",
+        "--threads",
+        1,
+        "-q",
+        "--json",
+        "-",
+    )
+    records = {}
+    for folder, where in (("here", ()), ("there", ("--ray", address))):
+        done = engine(work, *common, "-o", f"{folder}/", *where)
+        assert done.returncode == 0, done.stderr
+        records[folder] = [{**row, "file": Path(row["file"]).name} for row in json.loads(done.stdout)["pictures"]]
+    assert records["there"] == records["here"] and len(records["here"]) == 40
+    here, there = ({path.name: path.read_bytes() for path in (work / name).iterdir()} for name in ("here", "there"))
+    assert there == here and len(here) == 40
+    again = engine(work, *common, "-o", "there/", "--ray", address)
+    assert again.returncode == 1 and "exists (40 of 40 do); pass -y" in again.stderr
+
+    common = ("evaluate", "invert.onnx", "--photos", "here/", "--no-start", "--json", "--size", "64x64")
+    results = [json.loads(engine(work, *common, *where).stdout) for where in ((), ("--ray", address))]
+    assert results[0] == results[1] and results[0]["pictures"] == 40
 
 
 def test_every_clip_is_whole_and_none_is_there_twice_though_a_raylet_is_killed(work, cluster):

@@ -23,11 +23,10 @@ def fresh() -> Iterator[None]:
         yield
 
 
-@pytest.fixture
-def folders(tmp_path: Path) -> tuple[Path, Path]:
+def save_folders(parent: Path) -> tuple[Path, Path]:
     """Five smooth "photos" and three noisy "paintings", 40 px."""
     random = np.random.default_rng(0)
-    photos, paintings = tmp_path / "photos", tmp_path / "paintings"
+    photos, paintings = parent / "photos", parent / "paintings"
     for folder, count, noise in ((photos, 5, 0), (paintings, 3, 60)):
         folder.mkdir()
         for number in range(count):
@@ -38,27 +37,34 @@ def folders(tmp_path: Path) -> tuple[Path, Path]:
 
 
 @pytest.fixture
-def make_config(folders: tuple[Path, Path], tmp_path: Path) -> Callable[..., CycleGANConfig]:
+def folders(tmp_path: Path) -> tuple[Path, Path]:
+    """See :func:`save_folders`."""
+    return save_folders(tmp_path)
+
+
+def small_config(folders: tuple[Path, Path], run: Path, **changes: Any) -> CycleGANConfig:
     """A 32 px nano CycleGAN that trains in a second; options can be changed."""
+    values: dict[str, Any] = {
+        "photos": str(folders[0]),
+        "paintings": str(folders[1]),
+        "out": str(run),
+        "tier": "nano",
+        "size": 32,
+        "load_size": 36,
+        "steps": 4,
+        "discriminator_width": 8,
+        "pool": 2,
+        "samples": 1,
+        "sample_every": 0,
+        "log_every": 2,
+    }
+    return CycleGANConfig(**{**values, **changes})
 
-    def make(**changes: Any) -> CycleGANConfig:
-        values: dict[str, Any] = {
-            "photos": str(folders[0]),
-            "paintings": str(folders[1]),
-            "out": str(tmp_path / "run"),
-            "tier": "nano",
-            "size": 32,
-            "load_size": 36,
-            "steps": 4,
-            "discriminator_width": 8,
-            "pool": 2,
-            "samples": 1,
-            "sample_every": 0,
-            "log_every": 2,
-        }
-        return CycleGANConfig(**{**values, **changes})
 
-    return make
+@pytest.fixture
+def make_config(folders: tuple[Path, Path], tmp_path: Path) -> Callable[..., CycleGANConfig]:
+    """See :func:`small_config`."""
+    return lambda **changes: small_config(folders, tmp_path / "run", **changes)
 
 
 @pytest.fixture

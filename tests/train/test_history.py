@@ -11,9 +11,11 @@ from typing import Any
 import pytest
 import torch
 
+from ganlens.engine.errors import OptionError
 from ganlens.train.checkpoint import load_generator, load_state
 from ganlens.train.config import AttributeConfig, CycleGANConfig, load_config
 from ganlens.train.config import make_config as checked_config
+from ganlens.train.evaluate.classifier import finish
 from ganlens.train.history import read_history
 from ganlens.train.loop import Trainer, train
 from ganlens.train.methods import METHODS
@@ -108,9 +110,42 @@ def test_generators_from_noise_have_metrics(faces: Path, tmp_path: Path, weights
     assert [p.step for p in read_history(tmp_path / "run") if p.name == "metric/KD-VGG"] == [1, 2]
 
 
-def test_metrics_need_features(make_config: MakeConfig) -> None:
-    with pytest.raises(ValueError, match="--metric-every and --metric-features go together"):
-        make_config(metric_every=5)
+def test_what_a_metric_needs(make_config: MakeConfig, edit_config: Callable[..., AttributeConfig], faces: Path) -> None:
+    with pytest.raises(ValueError, match="--metric-features has no effect without --metric-every"):
+        make_config(metric_features="vgg.safetensors")
+    with pytest.raises(ValueError, match="needs --metric-features with acl-gan, or --classifier"):
+        edit_config(metric_every=5)
+    with pytest.raises(OptionError, match="needs --metric-features with dcgan"):
+        checked_config(METHODS["dcgan"].config, {"data": str(faces), "out": "run", "metric_every": 5})
+
+
+def test_translators_pass_the_gates_of_styles_over_time(make_config: MakeConfig, tmp_path: Path) -> None:
+    assert train(make_config(steps=2, metric_every=1, metric_pictures=4))
+    found = {(p.step, p.name): p.value for p in read_history(tmp_path / "run") if p.name.startswith("metric/")}
+    names = {name for step, name in found if step == 2}
+    assert {"metric/chroma", "metric/fine_detail", "metric/grid_of_4_px", "metric/frame_line"} <= names
+    shortfalls = {step: value for (step, name), value in found.items() if name == "metric/shortfall"}
+    state = load_state(tmp_path / "run")
+    assert state["best"] == pytest.approx(min((value, step) for step, value in shortfalls.items()), rel=1e-4)
+    assert load_generator(tmp_path / "run" / "best")[1].metrics.keys() >= {
+        f"shortfall, 4 pictures of the training, step {state['best'][1]}"
+    }
+
+
+def test_editors_are_judged_by_a_classifier_over_time(
+    edit_config: Callable[..., AttributeConfig], tmp_path: Path
+) -> None:
+    judge = tmp_path / "judge"
+    assert train(edit_config("classifier", out=str(judge), steps=2))
+    finish(edit_config("classifier", out=str(judge), steps=2))  # type: ignore[arg-type]
+    assert train(edit_config(steps=2, metric_every=1, metric_pictures=5, classifier=str(judge)))
+    found = {(p.step, p.name): p.value for p in read_history(tmp_path / "run") if p.name.startswith("metric/")}
+    assert {name for _, name in found} == {"metric/accuracy", "metric/accuracy/Smiling", "metric/accuracy/Young"}
+    for step in (1, 2):
+        each = [found[step, f"metric/accuracy/{name}"] for name in ("Smiling", "Young")]
+        assert found[step, "metric/accuracy"] == pytest.approx(sum(each) / 2, abs=1e-5)
+    best = max(found[step, "metric/accuracy"] for step in (1, 2))
+    assert load_state(tmp_path / "run")["best"][0] == pytest.approx(-best, rel=1e-4)
 
 
 def test_gradients_are_clipped(make_config: MakeConfig, tmp_path: Path) -> None:

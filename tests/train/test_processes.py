@@ -121,26 +121,20 @@ def test_synchronised_batch_norm_makes_two_processes_equal_one_with_twice_the_ba
 
 
 @pytest.mark.slow
-def test_the_torchrun_line_of_the_docs_trains_with_two_processes(folders: tuple[Path, Path], tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("launcher", "module"),
+    [("torchrun", "torch.distributed.run"), ("accelerate launch", "accelerate.commands.launch")],
+)
+def test_the_lines_of_the_docs_train_with_two_processes(
+    folders: tuple[Path, Path], tmp_path: Path, launcher: str, module: str
+) -> None:
     text = (Path(__file__).parents[2] / "docs" / "training.md").read_text(encoding="utf-8")
-    line = next(line for line in text.splitlines() if line.startswith("ACCELERATE_USE_CPU=true torchrun"))
-    words = line.partition("#")[0].split()[2:]
+    line = next(line for line in text.splitlines() if line.startswith(f"ACCELERATE_USE_CPU=true {launcher} "))
+    words = line.partition("#")[0].split()[1 + len(launcher.split()) :]
     places = {"PHOTOS": str(folders[0]), "PAINTINGS": str(folders[1]), "RUN": str(tmp_path / "run")}
-    small = [
-        "--tier",
-        "nano",
-        "--size",
-        "32",
-        "--load-size",
-        "36",
-        "--steps",
-        "2",
-        "--discriminator-width",
-        "8",
-        "--samples",
-        "1",
-    ]
-    command = [sys.executable, "-m", "torch.distributed.run", *(places.get(word, word) for word in words), *small]
+    small = {"tier": "nano", "size": 32, "load-size": 36, "steps": 2, "discriminator-width": 8, "samples": 1}
+    command = [sys.executable, "-m", module, *(places.get(word, word) for word in words)]
+    command += [word for name, value in small.items() for word in (f"--{name}", str(value))]
     environment = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240, check=False)
     assert done.returncode == 0, done.stderr[-3000:]

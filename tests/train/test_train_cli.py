@@ -35,6 +35,18 @@ def test_help_shows_defaults() -> None:
     assert "--no-flip" in text
 
 
+def test_a_line_of_the_help_fits_80_columns_and_is_not_cut() -> None:
+    text = runner.invoke(app, ["--help"], terminal_width=80).output
+    assert "cyclegan" in text and "..." not in text.replace("[ARGS]...", "")
+    assert max(map(len, text.splitlines())) <= 80
+
+
+def test_an_unknown_method_is_answered_with_the_nearest() -> None:
+    result = runner.invoke(app, ["cyclgan"])
+    assert result.exit_code == 2
+    assert "Did you mean cyclegan" in result.output
+
+
 def test_help_does_not_load_torch() -> None:
     code = "import sys, ganlens.train.cli; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
@@ -53,6 +65,21 @@ def test_errors_take_one_line(folders: tuple[Path, Path], tmp_path: Path) -> Non
     assert result.exit_code == 1
     assert result.output.startswith("error: There is no folder")
     assert result.output.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "kind"),
+    [("DefaultCPUAllocator: can't allocate memory: 9 bytes\nat alloc.cpp", MemoryError), ("no kernel", RuntimeError)],
+)
+def test_memory_that_pytorch_lacks(
+    folders: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: str, kind: type
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError(words)
+
+    monkeypatch.setattr("ganlens.train.loop.train", fail)
+    error = runner.invoke(app, ["cyclegan", *options(folders, tmp_path / "run")]).exception
+    assert type(error) is kind and str(error) == words.split("\n")[0]
 
 
 def test_unknown_option_is_wrong_usage(folders: tuple[Path, Path], tmp_path: Path) -> None:

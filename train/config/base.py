@@ -19,9 +19,17 @@ NetworkShape = Literal["transposed", "balanced", "joined"]
 
 VGGScaling = Literal["caffe", "torchvision"]
 
-Positive = Annotated[int, Field(gt=0)]
+Positive = Annotated[int, Field(gt=0, le=10**9)]
+
+BatchSize = Annotated[int, Field(gt=0, le=65536)]
+
+Side = Annotated[int, Field(ge=0, le=16384)]
+"""Side of a picture, in pixels."""
 
 Weight = Annotated[float, Field(ge=0)]
+
+MOST_WORKERS, MOST_THREADS = 256, 1024
+"""More are a mistake, and would take the processes or the memory of the whole machine."""
 
 RealTimeOnly = With("tier", ("nano", "mobile", "light", "edge"))
 
@@ -31,7 +39,9 @@ NoMobileTier = NotWith("tier", ("stargan", "growing"))
 class TrainConfig(BaseModel):
     """What every method shares: length, optimiser, data handling, records. The descriptions are the command's help."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="forbid")
+    metrics_hint: ClassVar[str] = ""
+    """How else there would be something to measure."""
     without_effect: ClassVar[frozenset[str]] = frozenset()
     """Options that the method does not know, though its base has them: not shown, and refused."""
 
@@ -64,15 +74,15 @@ class TrainConfig(BaseModel):
         "relu", description="Activation of the generators: relu or leaky (slope 0.01)."
     )
 
-    size: Annotated[int, Field(ge=32), MayChange] = Field(
+    size: Annotated[Side, Field(ge=32), MayChange] = Field(
         256, description="Side of the square training crop, in pixels."
     )
-    load_size: Annotated[int, MayChange] = Field(
+    load_size: Annotated[Side, MayChange] = Field(
         0, description="Shorter side after resizing, before the crop; 0: size * 286 / 256. Larger: coarser strokes."
     )
     flip: bool = Field(True, description="Mirror pictures with a probability of one half.")
-    batch: Positive = Field(1, description="Batch size: pictures per domain and step, in each process.")
-    workers: Annotated[int, Field(ge=0), MayChange] = Field(
+    batch: BatchSize = Field(1, description="Batch size: pictures per domain and step, in each process.")
+    workers: Annotated[int, Field(ge=0, le=MOST_WORKERS), MayChange] = Field(
         0, description="Processes that load pictures; 0: load in the training process."
     )
     cache_mb: Annotated[int, Field(ge=0), MayChange] = Field(
@@ -97,10 +107,12 @@ class TrainConfig(BaseModel):
         0.999,
         description="Decay of the moving average of the weights, which is exported; lower in the first steps.",
     )
-    seed: int = Field(0, description="Seed of all random numbers.")
+    seed: Annotated[int, Field(ge=-(2**63), le=2**63 - 2)] = Field(0, description="Seed of all random numbers.")
 
     precision: Literal["no", "fp16", "bf16"] = Field("no", description="Mixed precision: no, fp16 or bf16.")
-    threads: Annotated[int, Field(ge=0), MayChange] = Field(0, description="CPU threads; 0: PyTorch's choice.")
+    threads: Annotated[int, Field(ge=0, le=MOST_THREADS), MayChange] = Field(
+        0, description="CPU threads; 0: PyTorch's choice."
+    )
     memory_format: Annotated[Literal["auto", "contiguous", "channels_last"], MayChange] = Field(
         "auto",
         description="Layout of tensors: contiguous (NCHW) or channels_last; auto: the faster one, channels_last but "
@@ -114,11 +126,13 @@ class TrainConfig(BaseModel):
     samples: Positive = Field(4, description="Pictures of each domain in a sample grid.")
     metric_every: Annotated[int, Field(ge=0), MayChange] = Field(
         0,
-        description="Steps between measurements of the averaged generator, against pictures of the training; the best "
-        "one is kept in best/. 0: none. Needs --metric-features.",
+        description="Steps between measurements of the averaged generator on pictures of the training; the best is "
+        "kept in best/. 0: none. With --metric-features Fréchet and kernel distance; translators: the gates of "
+        "styles (engine evaluate); editors with --classifier: the success of the edits; psc-gan: that of the labels.",
     )
     metric_features: Annotated[str, MayChange] = Field(
-        "", description="Features for --metric-every: VGG16 (.safetensors) or an Inception (.pth, .onnx)."
+        "",
+        description="Features for the distances of --metric-every: VGG16 (.safetensors) or an Inception (.pth, .onnx).",
     )
     metric_pictures: Annotated[int, Field(ge=2), MayChange] = Field(200, description="Pictures per measurement.")
     keep_every: Annotated[int, Field(ge=0), MayChange] = Field(
@@ -188,9 +202,16 @@ class TrainConfig(BaseModel):
 
     @model_validator(mode="after")
     def _metrics_have_features(self) -> TrainConfig:
-        if bool(self.metric_every) != bool(self.metric_features):
-            raise ValueError("--metric-every and --metric-features go together: when to measure, and by which features")
+        if self.metric_features and not self.metric_every:
+            raise ValueError("--metric-features has no effect without --metric-every, the steps between measurements")
+        if self.metric_every and not self.metric_features and not self.has_own_metrics:
+            raise ValueError(f"--metric-every needs --metric-features with {self.method}{self.metrics_hint}")
         return self
+
+    @property
+    def has_own_metrics(self) -> bool:
+        """Whether there is something to measure without --metric-features."""
+        return False
 
     @model_validator(mode="after")
     def _every_option_has_an_effect(self) -> TrainConfig:
@@ -236,6 +257,11 @@ class TrainConfig(BaseModel):
     @property
     def teacher_words(self) -> str:
         """The teacher of the generator, for its record; empty if none."""
+        return ""
+
+    @property
+    def advice(self) -> str:
+        """What is worth knowing when a run starts; empty: nothing."""
         return ""
 
     @property

@@ -6,18 +6,28 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from .base import Positive, Weight
+from .base import BatchSize, Positive, Side, Weight
 from .critic import CriticConfig
 from .faces import AttributeConfig
-from .marks import MayChange, With
+from .marks import MayChange, NotWith, With
+
+OTHER_LOSSES = ("gan", "cgan", "wgan", "wgan-gp", "lsgan", "hinge", "attribute")
+"""The losses whose critic is not an autoencoder."""
 
 
 class DCGANConfig(AttributeConfig, CriticConfig):
-    """DCGAN from noise, the common test bed of seven adversarial losses."""
+    """DCGAN from noise, with a choice of adversarial losses.
+
+    The common test bed for them: the networks are the same for all.
+    """
 
     method: Literal["dcgan"] = "dcgan"
-    tier: Literal["dcgan"] = Field("dcgan", description="Generator network; only one exists.")  # type: ignore[assignment]
-    without_effect = frozenset({"tier", "shape", "norm", "activation"})
+    tier: Annotated[Literal["dcgan", "began"], NotWith("loss", OTHER_LOSSES)] = Field(  # type: ignore[assignment]
+        "dcgan",
+        description="Networks: dcgan, on which all losses are compared, or began, BEGAN's own, for --loss began and "
+        "ebgan; --config began has its published sizes.",
+    )
+    without_effect = frozenset({"shape", "norm", "activation"})
     loss: Literal["gan", "cgan", "wgan", "wgan-gp", "ebgan", "began", "lsgan", "hinge", "attribute"] = Field(
         "gan",
         description="Adversarial loss: gan, cgan, wgan, wgan-gp, ebgan, began, lsgan, hinge, or attribute, ACL-GAN's.",
@@ -26,7 +36,12 @@ class DCGANConfig(AttributeConfig, CriticConfig):
         "Male,Smiling",
         description="Columns whose combinations are the classes of cgan; with attribute, the attributes.",
     )
-    size: Annotated[int, Field(ge=16)] = Field(64, description="Side of the pictures: 16, 32, 64, 128 or 256.")
+    classes: Annotated[str, With("loss", ("cgan", "attribute"))] = Field(
+        "",
+        description="Subfolders of --data that are the classes of cgan, for example cats,dogs, in place of a table and "
+        "--attributes; with attribute, each is an attribute.",
+    )
+    size: Annotated[Side, Field(ge=16)] = Field(64, description="Side of the pictures: 16, 32, 64, 128 or 256.")
     width: Positive = Field(
         64, description="Channels of the layers next to the picture, in both networks; 16 suits a CPU."
     )
@@ -35,11 +50,11 @@ class DCGANConfig(AttributeConfig, CriticConfig):
     code: Annotated[Positive, With("loss", ("ebgan", "began"))] = Field(
         64, description="With ebgan and began: length of the autoencoder's code."
     )
-    critic_norm: Literal["", "in", "bn", "none"] = Field(
+    critic_norm: Annotated[Literal["", "in", "bn", "none"], NotWith("tier", ("began",))] = Field(
         "", description="Norm of the critic: in, bn or none; default: in with wgan-gp, none with began, else bn."
     )
 
-    batch: Positive = Field(64, description="Batch size: pictures per step, in each process.")
+    batch: BatchSize = Field(64, description="Batch size: pictures per step, in each process.")
     epochs: Positive = Field(25, description="Epochs at the full learning rate.")
     decay_epochs: Annotated[int, Field(ge=0)] = Field(0, description="Epochs of linear decay to 0 after that.")
     decay_steps: Annotated[int, Field(ge=-1)] = Field(

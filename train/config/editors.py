@@ -44,6 +44,19 @@ class EditorConfig(AttributeConfig):
         "", description="Classifier (file or run folder) that measures accuracies for the log; never trained against."
     )
 
+    metrics_hint = ", or --classifier for the success of the edits"
+
+    @property
+    def has_own_metrics(self) -> bool:
+        """The success of the edits, where a classifier judges them."""
+        return bool(self.classifier)
+
+    @model_validator(mode="after")
+    def _classes_stay_possible(self) -> EditorConfig:
+        if self.classes and self.targets == "coin":
+            raise ValueError("--targets coin would ask for several classes at once; leave it out with --classes")
+        return self
+
     @model_validator(mode="after")
     def _tier_takes_labels(self) -> EditorConfig:
         if self.tier.startswith("resnet"):
@@ -56,7 +69,10 @@ PENALTY_OF_LOSS = {"lsgan": "none", "wgan-gp": "mean", "logistic": "active_r1", 
 
 
 class ACLGANConfig(EditorConfig, CriticConfig):
-    """ACL-GAN: attribute editing with one attribute loss and one content loss, inside a mask and a frame."""
+    """ACL-GAN: edits attributes of faces, inside a mask and a frame.
+
+    It has one attribute loss and one content loss.
+    """
 
     method: Literal["acl-gan"] = "acl-gan"
     without_effect = frozenset({"r1"})  # its own is --penalty active_r1
@@ -174,7 +190,10 @@ STARGAN_ATTRIBUTES = ("Black_Hair", "Blond_Hair", "Brown_Hair", "Male", "Young")
 
 
 class StarGANConfig(EditorConfig):
-    """StarGAN, the baseline: WGAN-GP, a class loss and a reconstruction; no mask."""
+    """StarGAN: edits attributes of faces; the baseline of ACL-GAN.
+
+    WGAN-GP, a class loss and a reconstruction loss; no mask.
+    """
 
     method: Literal["stargan"] = "stargan"
     tier: Literal["nano", "mobile", "light", "edge", "resnet6", "resnet9", "stargan", "growing"] = Field(

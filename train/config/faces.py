@@ -8,8 +8,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from ..data.hair import hair_columns
 from ..data.label_groups import LabelLayout, load_layout
-from .base import Positive, TrainConfig, last_part
+from .base import BatchSize, Positive, Side, TrainConfig, last_part
 from .marks import MayChange
 
 DEFAULT_ATTRIBUTES = "Black_Hair,Blond_Hair,Brown_Hair,Male,Young,Mouth_Slightly_Open,Smiling"
@@ -31,8 +32,8 @@ class FacesConfig(TrainConfig):
     holdout: Annotated[int, Field(ge=0)] = Field(
         2000, description="Pictures, of whole people, that are kept out of training for evaluation."
     )
-    size: Annotated[int, Field(ge=32)] = Field(128, description="Side of the square training picture, in pixels.")
-    load_size: int = Field(
+    size: Annotated[Side, Field(ge=32)] = Field(128, description="Side of the square training picture, in pixels.")
+    load_size: Side = Field(
         0, description="Side to which the central square is resized before a random crop; 0: no crop."
     )
 
@@ -52,6 +53,11 @@ class FacesConfig(TrainConfig):
         return None
 
     @property
+    def class_names(self) -> tuple[str, ...]:
+        """The subfolders of the data that are classes; none: labels are of a table."""
+        return ()
+
+    @property
     @abstractmethod
     def label_names(self) -> tuple[str, ...]:
         """The label vector, slot by slot."""
@@ -61,13 +67,38 @@ class AttributeConfig(FacesConfig):
     """What the methods share that learn from faces with attributes."""
 
     attributes: str = Field(DEFAULT_ATTRIBUTES, description="Columns of the table, separated by commas.")
-    batch: Positive = Field(16, description="Batch size: pictures per step, in each process.")
+    classes: str = Field(
+        "",
+        description="Subfolders of --data whose pictures are each of one class, for example cats,dogs: labels without "
+        "a table, in place of --attributes.",
+    )
+    batch: BatchSize = Field(16, description="Batch size: pictures per step, in each process.")
     learning_rate: Annotated[float, Field(gt=0)] = Field(1e-4, description="Adam's learning rate.")
 
     @property
     def attribute_names(self) -> tuple[str, ...]:
-        """The attributes, in the order of the label vector."""
-        return tuple(name.strip() for name in self.attributes.split(",") if name.strip())
+        """The attributes, in the order of the label vector, or the classes."""
+        return self.class_names or tuple(name.strip() for name in self.attributes.split(",") if name.strip())
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The classes, in the order of the label vector."""
+        return tuple(name.strip() for name in self.classes.split(",") if name.strip())
+
+    @property
+    def exclusive_names(self) -> tuple[str, ...]:
+        """The attributes of which at most one holds: the classes, or the hair colours."""
+        return self.class_names or tuple(self.attribute_names[column] for column in hair_columns(self.attribute_names))
+
+    @model_validator(mode="after")
+    def _classes_are_several(self) -> AttributeConfig:
+        if self.classes and len(self.class_names) < 2:
+            raise ValueError(f"classes takes two names or more, for example cats,dogs; got '{self.classes}'")
+        if self.classes and self.attributes != type(self).model_fields["attributes"].default:
+            raise ValueError("--attributes has no effect with --classes; give one of them")
+        if self.classes and (self.table or self.identities):
+            raise ValueError("--table and --identities have no effect with --classes; leave them out")
+        return self
 
     @property
     def label_names(self) -> tuple[str, ...]:
@@ -86,17 +117,20 @@ class AttributeConfig(FacesConfig):
 
 
 class ClassifierConfig(AttributeConfig):
-    """A classifier of attributes, trained on real faces; it judges editors and is never trained against."""
+    """A classifier of attributes, which judges edits.
+
+    It is trained on real faces, and no generator is trained against it.
+    """
 
     method: Literal["classifier"] = "classifier"
     without_effect = frozenset(
         {"tier", "shape", "norm", "activation", "start_from", "sample_every", "sample_epochs", "samples"}
     )
 
-    size: Annotated[int, Field(ge=32)] = Field(64, description="Side of the pictures that it sees, in pixels.")
-    load_size: int = Field(72, description="Side to which the central square is resized before a random crop.")
+    size: Annotated[Side, Field(ge=32)] = Field(64, description="Side of the pictures that it sees, in pixels.")
+    load_size: Side = Field(72, description="Side to which the central square is resized before a random crop.")
     steps: Annotated[int, Field(ge=0)] = Field(3000, description="Total steps; 0: count epochs.")
-    batch: Positive = Field(32, description="Batch size: pictures per step, in each process.")
+    batch: BatchSize = Field(32, description="Batch size: pictures per step, in each process.")
     learning_rate: Annotated[float, Field(gt=0)] = Field(1e-3, description="Adam's learning rate.")
     beta1: Annotated[float, Field(ge=0, lt=1)] = Field(0.9, description="Adam's first beta; the second is 0.999.")
     ema: Annotated[float, Field(ge=0, lt=1)] = Field(0.99, description="Decay of the averaged weights.")
@@ -113,8 +147,9 @@ class ClassifierConfig(AttributeConfig):
 
     @model_validator(mode="after")
     def _attributes_or_labels(self) -> ClassifierConfig:
-        if self.labels and self.attributes != DEFAULT_ATTRIBUTES:
-            raise ValueError("--attributes has no effect with --labels; give one of them")
+        if self.labels and (self.attributes != DEFAULT_ATTRIBUTES or self.classes):
+            other = "--classes" if self.classes else "--attributes"
+            raise ValueError(f"{other} has no effect with --labels; give one of them")
         return self
 
     @property

@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from ganlens.engine.errors import OptionError, TrainingError, did_you_mean
-from ganlens.engine.files import replace_file
+from ganlens.engine.errors import OptionError, TrainingError, did_you_mean, reason
+from ganlens.engine.files import read_file, read_json, replace_file
 
 from .base import TrainConfig
 from .marks import flag
@@ -28,6 +28,9 @@ CONFIG_FORMAT = 2
 
 OLDEST_SHAPE = "transposed"
 """Shape of runs whose configuration has no ``shape``."""
+
+RECIPES = Path(__file__).parents[1] / "recipes"
+"""Configurations that are part of the package; ``--config`` knows them by name."""
 
 C = TypeVar("C", bound="TrainConfig")
 
@@ -68,8 +71,8 @@ def save_config(config: TrainConfig, folder: Path, session: dict[str, Any] | Non
 def read_sessions(folder: Path) -> list[dict[str, Any]]:
     """What the configuration of a run folder says of the processes that have trained it; none if there is none."""
     try:
-        found = json.loads((folder / CONFIG_NAME).read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        found = read_json(folder / CONFIG_NAME)
+    except (OSError, ValueError):
         return []
     sessions = found.get("sessions", []) if isinstance(found, dict) else []
     return [session for session in sessions if isinstance(session, dict)]
@@ -79,21 +82,24 @@ def read_values(path: Path) -> dict[str, Any]:
     """The values of a configuration file, unchecked; ``path`` may be the run folder that holds it.
 
     Args:
-        path: ``config.json`` of a run, or a recipe in TOML.
+        path: ``config.json`` of a run, a recipe in TOML, or the name of one in ``train/recipes``.
 
     Raises:
         TrainingError: the file is missing or is neither a JSON object nor TOML.
     """
     file = path / CONFIG_NAME if path.is_dir() else path
+    shipped = RECIPES / f"{path.name}.toml"
+    if path == Path(path.name) and not path.exists() and shipped.is_file():
+        file = shipped
     try:
-        text = file.read_text(encoding="utf-8")
-        values = tomllib.loads(text) if file.suffix == ".toml" else json.loads(text)
+        values = tomllib.loads(read_file(file).decode()) if file.suffix == ".toml" else read_json(file)
     except FileNotFoundError as error:
         raise TrainingError(
-            f"There is no configuration file {file}. Give the config.json of a run folder, or a recipe (.toml)."
+            f"There is no configuration file {file}. Give the config.json of a run folder, or a recipe (.toml); those "
+            f"known by name: {', '.join(sorted(recipe.stem for recipe in RECIPES.glob('*.toml')))}."
         ) from error
     except (OSError, ValueError, RecursionError) as error:
-        raise TrainingError(f"{file} cannot be read as a configuration: {error}.") from error
+        raise TrainingError(f"{file} cannot be read as a configuration: {reason(error)}.") from error
     if not isinstance(values, dict):
         raise TrainingError(f"{file} holds no options; expected one JSON object as engine train writes it.")
     values.pop("sessions", None)

@@ -69,9 +69,18 @@ class PhotosConfig(TrainConfig):
 
 
 class PairedConfig(PhotosConfig):
-    """A real-time tier that learns from aligned pairs: pictures, and a teacher's answers or a folder of them."""
+    """A style from pairs: pictures, and a teacher's answers to them.
+
+    The answers are those of a network or a filter, or a folder of pictures with the same names.
+    """
 
     method: Literal["paired"] = "paired"
+
+    @property
+    def has_own_metrics(self) -> bool:
+        """The gates of styles."""
+        return True
+
     teacher: Annotated[str, MayChange] = Field(
         "",
         description="Teacher that translates them: an ONNX file, filter:comic, filter:pencil or filter:oil.",

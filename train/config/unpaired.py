@@ -46,6 +46,11 @@ class UnpairedConfig(CriticConfig):
     )
 
     @property
+    def has_own_metrics(self) -> bool:
+        """The gates of styles."""
+        return True
+
+    @property
     def domains(self) -> tuple[str, str]:
         """Names of the source and of the target."""
         source, target = (name.strip() for name in self.names.split(","))
@@ -133,6 +138,13 @@ class CycleGANConfig(UnpairedConfig):
     )
 
     @property
+    def advice(self) -> str:
+        """That the paper of the variants has other networks."""
+        if self.variant == "base" or self.tier == "resnet9":
+            return ""
+        return f"tier {self.tier} is a network of this program; those of the paper of --variant: --tier resnet9"
+
+    @property
     def semantic_weight(self) -> float:
         """Weight of the semantic loss; 0: the variant has none."""
         if self.variant not in ("semantic", "hybrid"):
@@ -174,7 +186,10 @@ class CycleGANConfig(UnpairedConfig):
 
 
 class DistillConfig(UnpairedConfig):
-    """A real-time tier that learns from a trained teacher, on the same two folders."""
+    """A real-time tier that learns from a trained CycleGAN.
+
+    It is trained on the same two folders as its teacher.
+    """
 
     method: Literal["distill"] = "distill"
     teacher: Annotated[str, MayChange] = Field(

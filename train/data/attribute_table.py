@@ -17,7 +17,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ganlens.engine.errors import TrainingError, did_you_mean
+from ganlens.engine.errors import TrainingError, did_you_mean, reason
+from ganlens.engine.files import read_file
 
 from .pictures import list_pictures
 
@@ -26,9 +27,6 @@ logger = logging.getLogger(__name__)
 PICTURE_FOLDERS = ("images", "img_align_celeba")
 TABLES = ("attributes.csv", "list_attr_celeba.txt", "list_attr_celeba.csv")
 IDENTITIES = ("identities.csv", "identity_CelebA.txt")
-HAIR_COLOURS = ("Black_Hair", "Blond_Hair", "Brown_Hair", "Gray_Hair")
-"""Attributes of which at most one is 1."""
-
 HOLDOUT_SEED = 0
 """Seed of the shuffle that selects the held-out people: the same in every run, so that no run trains on the test
 faces of another."""
@@ -75,8 +73,11 @@ def find_faces(
     pictures = list_pictures(str(picture_folder(folder)))
     table_file = _find(folder, table, TABLES)
     if table_file is None:
+        classes = subfolders(folder)
+        hint = f" Or label by subfolder: --classes {','.join(classes)}" if len(classes) > 1 else ""
         raise TrainingError(
             f"{folder} has no attribute table. Expected one of {', '.join(TABLES)} in it, or another file with --table."
+            f"{hint}"
         )
     rows = read_attributes(table_file, attributes)
     known = [path for path in pictures if path.stem in rows]
@@ -101,6 +102,33 @@ def find_faces(
             ", ".join(nameless[:NAMED]),
         )
     return Faces(known, labels, [whose.get(path.stem, f"picture {path.stem}") for path in known])
+
+
+def find_classes(data: str | Path, classes: Sequence[str]) -> Faces:
+    """The pictures of subfolders, each labelled with the one that it is in; every picture counts as its own person.
+
+    Args:
+        data: the folder that holds them.
+        classes: names of the subfolders, in the order of the label vector.
+
+    Raises:
+        TrainingError: a subfolder is missing or holds no pictures.
+    """
+    folder = Path(data)
+    found: list[tuple[Path, int]] = []
+    for column, name in enumerate(classes):
+        if not (folder / name).is_dir():
+            known = subfolders(folder) if folder.is_dir() else []
+            raise TrainingError(f"{folder} has no subfolder '{name}' for --classes. {did_you_mean(name, known)}")
+        found += [(path, column) for path in list_pictures(str(folder / name))]
+    labels = np.eye(len(classes), dtype=np.float32)[[column for _, column in found]]
+    paths = [path for path, _ in found]
+    return Faces(paths, labels, [path.relative_to(folder).as_posix() for path in paths])
+
+
+def subfolders(data: Path) -> list[str]:
+    """Names of the subfolders that could be classes."""
+    return sorted(p.name for p in data.iterdir() if p.is_dir() and p.name not in PICTURE_FOLDERS and p.name[0] != ".")
 
 
 def picture_folder(data: Path) -> Path:
@@ -214,9 +242,9 @@ def _rows(file: Path) -> Iterator[tuple[int, list[str]]]:
 
 def _read(file: Path) -> str:
     try:
-        return file.read_text(encoding="utf-8-sig")
+        return read_file(file).decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise TrainingError(f"{file} cannot be read as a table: {error}.") from error
+        raise TrainingError(f"{file} cannot be read as a table: {reason(error)}.") from error
 
 
 def _find(folder: Path, given: str | Path, usual: Sequence[str]) -> Path | None:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..config import FacesConfig
-from .attribute_table import Faces, find_faces, require_both_classes, split_faces
+from .attribute_table import Faces, find_classes, find_faces, require_both_classes, split_faces
 from .datasets import TrainingData
 from .pictures import Pictures, centre, to_tensor
 
@@ -136,6 +136,8 @@ def faces_of(config: FacesConfig) -> Faces:
         TrainingError: unusable data, or labels that break the layout's rules.
     """
     layout = config.layout
+    if config.class_names:
+        return find_classes(config.data, config.class_names)
     columns = layout.columns if layout else config.label_names
     faces = find_faces(config.data, columns, table=config.table, identities=config.identities)
     return layout.encode(faces) if layout else faces

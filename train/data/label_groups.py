@@ -10,13 +10,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from itertools import accumulate
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from ganlens.engine.errors import TrainingError
+from ganlens.engine.files import read_file
 
 if TYPE_CHECKING:
     from .attribute_table import Faces
@@ -28,7 +29,7 @@ LAYOUTS = Path(__file__).parent / "label_layouts"
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="forbid")
 
 
 class Value(_Part):
@@ -181,7 +182,7 @@ def load_layout(name: str) -> LabelLayout:
     known = {file.stem: file for file in sorted(LAYOUTS.glob("*.json"))}
     file = known.get(name, Path(name))
     try:
-        return LabelLayout.model_validate_json(file.read_text(encoding="utf-8"))
+        return LabelLayout.model_validate_json(read_file(file).decode())
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])

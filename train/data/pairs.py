@@ -23,6 +23,7 @@ from PIL import Image, ImageFilter
 from torch import Tensor
 
 from ganlens.engine.errors import TrainingError, reason
+from ganlens.engine.files import read_json
 
 from ..config import PairedConfig, PhotosConfig
 from .datasets import TrainingData
@@ -326,7 +327,7 @@ def _frames(path: Path, wanted: Wanted) -> Iterator[Pixels]:
 
 def _read_record(folder: Path) -> dict[str, object] | None:
     try:
-        record: dict[str, object] = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+        record: dict[str, object] = read_json(folder / RECORD)
     except (OSError, ValueError):
         return None
     return record

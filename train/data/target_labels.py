@@ -7,8 +7,6 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from .attribute_table import HAIR_COLOURS
-
 
 def draw_targets(att: Tensor, how: str = "permute") -> Tensor:
     """Target labels for a batch (N, C).
@@ -22,25 +20,25 @@ def draw_targets(att: Tensor, how: str = "permute") -> Tensor:
     return att[torch.randperm(len(att)).to(att.device)]
 
 
-def flip_each(att: Tensor, names: Sequence[str]) -> list[Tensor]:
+def flip_each(att: Tensor, names: Sequence[str], exclusive: Sequence[str]) -> list[Tensor]:
     """StarGAN's test targets, one (N, C) for each attribute.
 
-    A hair colour is set and the other hair colours are cleared; any other attribute is flipped.
+    An attribute of those of which at most one holds (hair colours, classes) is set and the others are cleared; any
+    other attribute is flipped.
+
+    Args:
+        att: (N, C), 0 or 1.
+        names: the attributes, in the order of the columns.
+        exclusive: those of which at most one holds.
     """
-    hair = hair_columns(names)
+    only = [column for column, name in enumerate(names) if name in exclusive]
     targets = []
     for column in range(len(names)):
         target = att.clone()
-        if column in hair:
-            target[:, hair] = 0
+        if column in only:
+            target[:, only] = 0
             target[:, column] = 1
         else:
             target[:, column] = 1 - target[:, column]
         targets.append(target)
     return targets
-
-
-def hair_columns(names: Sequence[str]) -> list[int]:
-    """Columns of hair colours."""
-    colours = {colour.lower() for colour in HAIR_COLOURS}
-    return [column for column, name in enumerate(names) if name.lower() in colours]

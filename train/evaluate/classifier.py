@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -34,7 +34,7 @@ BATCH = 64
 class ClassifierRecord(BaseModel):
     """What the file says about its weights."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="forbid")
 
     attributes: tuple[str, ...]
     size: int
@@ -95,6 +95,11 @@ def training_accuracy(classifier: Classifier, image: Tensor, target: Tensor, nam
     """
     right = (classifier(image)[:, classifier.columns(names)] == (target > 0.5)).float().mean(dim=0)
     return {"accuracy": right.mean()} | {f"accuracy/{name}": right[column] for column, name in enumerate(names)}
+
+
+def success(classifier: Classifier | None, image: Tensor, target: Tensor, names: Sequence[str]) -> dict[str, Tensor]:
+    """:func:`training_accuracy` of edits as a metric over time; nothing without a classifier."""
+    return {} if classifier is None else training_accuracy(classifier, image, target, names)
 
 
 def finish(config: ClassifierConfig) -> ClassifierRecord:

@@ -163,7 +163,8 @@ def _generated(model: Path, options: EvaluateOptions) -> list[RenderableType]:
     tables = {name: str(values.get(name, "")) if not options.data else "" for name in ("table", "identities")}
     holdout = int(values.get("holdout", 0)) if options.holdout is None else options.holdout
     subject = open_subject(model, record=options.record)
-    real, which = real_pictures(data, tables["table"], tables["identities"], holdout)
+    classes = [name.strip() for name in str(values.get("classes", "")).split(",") if name.strip()]
+    real, which = real_pictures(data, tables["table"], tables["identities"], holdout, classes)
     extractor = open_extractor(options.inception, options.weights, options.vgg_scaling).to(measuring_device())
     count = options.count or min(len(real), MOST_GENERATED)
     found = evaluate_generated(subject.generator, subject.spec, real[:MOST_GENERATED], extractor, count)

@@ -20,9 +20,9 @@ from ganlens.engine.errors import OptionError, did_you_mean
 from ganlens.engine.spec import GeneratorSpec
 
 from ..config import CONFIG_NAME, read_values
-from ..data.attribute_table import Faces, find_faces, split_faces
+from ..data.attribute_table import Faces, find_classes, find_faces, split_faces
 from ..data.pictures import to_pixels
-from ..data.target_labels import flip_each, hair_columns
+from ..data.target_labels import flip_each
 from ..losses.attribute import with_complement
 from ..networks.composition import Edit, edit
 from ..sample_sheet import make_sheet
@@ -30,6 +30,7 @@ from .classifier import Classifier, load_classifier, load_faces
 from .device import device_of, measuring_device
 from .extractors import Extractor, open_extractor
 from .metrics import Features, Figure, SetDistance
+from .progress import tracked
 from .subject import open_subject
 
 BATCH = 32
@@ -93,6 +94,8 @@ class Editor:
         self.composed = spec.output.kind == "image" and spec.output.mask is not None
         """The generator composes by itself, as exported ones do, and also gives the mask."""
         self.attributes = spec.attributes
+        self.exclusive = tuple(name for group in spec.attributes.groups for name in group)
+        """The attributes of which at most one holds."""
         self.size = spec.size.preferred[0]
         self.border_px = spec.frame_border_px
 
@@ -125,13 +128,13 @@ def evaluate_edits(
     before: list[Tensor] = []
     after: list[Tensor] = []
     border_error = 0.0 if editor.border_px else -1.0
-    for start in range(0, len(faces.paths), BATCH):
+    for start in tracked(range(0, len(faces.paths), BATCH), -(-len(faces.paths) // BATCH), "edits"):
         x = load_faces(faces.paths[start : start + BATCH], editor.size)
         att = torch.from_numpy(faces.labels[start : start + BATCH])
         plain = classifier(x)[:, columns]
         if extractor is not None:
             before.append(extractor(x))
-        for column, target in enumerate(flip_each(att, names)):
+        for column, target in enumerate(flip_each(att, names, editor.exclusive)):
             made = editor(x, target)
             tallies[column].add(column, att, target, plain, classifier(made.image)[:, columns], x, made)
             if editor.border_px:
@@ -182,15 +185,15 @@ def edit_sheet(editor: Editor, faces: Faces, changes: Sequence[str] = ()) -> Ima
     """
     names = editor.attributes.names
     shown = list(changes) or list(dict.fromkeys([*names[:2], ",".join(names[:2])]))
-    hair = hair_columns(names)
+    exclusive = [column for column, name in enumerate(names) if name in editor.exclusive]
     x, att = load_faces(faces.paths, editor.size), torch.from_numpy(faces.labels)
     columns, captions = [x], ["original"]
     for text in shown:
         wish = att.clone()
         for column, value in parse_change(text, names).items():
             wish[:, column] = 1 - att[:, column] if value is None else value
-            if column in hair:  # one colour in the place of the others
-                others = [other for other in hair if other != column]
+            if column in exclusive:  # one hair colour in the place of the others
+                others = [other for other in exclusive if other != column]
                 wish[:, others] = torch.where(wish[:, column, None] > 0, 0.0, wish[:, others])
         made = editor(x, wish)
         columns.append(made.image)
@@ -265,8 +268,11 @@ def held_out_faces(
     source = data or str(values.get("data", ""))
     if not source:
         raise OptionError(f"{folder} does not state which faces it was trained on. Give --data.")
-    tables = {name: str(values.get(name, "")) for name in ("table", "identities")} if not data else {}
-    faces = find_faces(source, names, **tables)
+    if values.get("classes"):
+        faces = find_classes(source, names)
+    else:
+        tables = {name: str(values.get(name, "")) for name in ("table", "identities")} if not data else {}
+        faces = find_faces(source, names, **tables)
     held_out = split_faces(faces, int(values.get("holdout", DEFAULT_HOLDOUT)) if holdout is None else holdout)[1]
     if not held_out.paths:
         raise OptionError("No faces were held out, so nothing can be measured. Give --holdout.")

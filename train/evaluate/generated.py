@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,12 +14,13 @@ from ganlens.engine.errors import OptionError
 from ganlens.engine.model.attributes import label_vectors
 from ganlens.engine.spec import GeneratorSpec
 
-from ..data.attribute_table import find_faces, has_table, picture_folder, split_faces
+from ..data.attribute_table import find_classes, find_faces, has_table, picture_folder, split_faces
 from ..data.pictures import centre, list_pictures, read_picture, to_tensor
 from ..losses.attribute import with_complement
 from .device import device_of
 from .extractors import Extractor
 from .metrics import Features, Figure, SetDistance, in_batches, inception_score
+from .progress import tracked
 
 BATCH = 32
 RESIZE = "central square of the shorter side, bicubic (Pillow)"
@@ -84,14 +85,18 @@ def generate(generator: nn.Module, spec: GeneratorSpec, count: int, seed: int = 
             yield generator(*inputs).cpu()
 
 
-def real_pictures(data: str, table: str, identities: str, holdout: int) -> tuple[list[Path], str]:
-    """The pictures to compare with, and which they are: those held out, where a table says whose they are, else all.
+def real_pictures(
+    data: str, table: str, identities: str, holdout: int, classes: Sequence[str] = ()
+) -> tuple[list[Path], str]:
+    """The pictures to compare with, and which they are: those held out, where a table or subfolders label them, else
+    all.
 
     Raises:
         TrainingError: there are none.
     """
-    if has_table(data, table) and holdout:
-        held_out = split_faces(find_faces(data, (), table=table, identities=identities), holdout)[1]
+    if (classes or has_table(data, table)) and holdout:
+        labelled = find_classes(data, classes) if classes else find_faces(data, (), table=table, identities=identities)
+        held_out = split_faces(labelled, holdout)[1]
         if len(held_out.paths) > 1:
             return held_out.paths, "held out"
     return list_pictures(str(picture_folder(Path(data)))), "of the training"
@@ -103,6 +108,8 @@ def evaluate_generated(
     """Distances of ``count`` generated pictures to the real ones, both at the generator's size."""
     size = spec.size.preferred[0]
     squares = (to_tensor(centre(read_picture(path, size), size)) for path in real)
-    distance = SetDistance(extractor, Features.of(extractor, in_batches(squares, BATCH)), resize=RESIZE)
+    batches = tracked(in_batches(squares, BATCH), -(-len(real) // BATCH), "real pictures")
+    distance = SetDistance(extractor, Features.of(extractor, batches), resize=RESIZE)
     score = inception_score(extractor, generate(generator, spec, count), count, resize=RESIZE)
-    return GeneratedEvaluation(*distance(generate(generator, spec, count)), score)
+    made = tracked(generate(generator, spec, count), -(-count // BATCH), "generated pictures")
+    return GeneratedEvaluation(*distance(made), score)

@@ -41,6 +41,7 @@ from .metrics import (
     load_linear,
     perceptual_distance,
 )
+from .progress import tracked
 from .subject import open_subject
 
 BATCH = 64
@@ -197,7 +198,7 @@ def evaluate_labels(
     wanted: dict[str, Tensor | None] = {ALL: None}
     wanted |= {name: torch.from_numpy(layout.vector(values)) for name, values in named.items()}
     rows, missing = {}, {}
-    for name, target in wanted.items():
+    for name, target in tracked(wanted.items(), len(wanted), "conditions"):
         try:
             rows[name] = _row(name, target, generated, layout, faces, measures, size, count, conditional)
         except TooFewFaces as error:

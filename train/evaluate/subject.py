@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from ganlens.engine.errors import ModelFileError, OptionError
 from ganlens.engine.files import replace_file
 from ganlens.engine.model import read_model_spec
-from ganlens.engine.spec import GeneratorSpec
+from ganlens.engine.spec import GeneratorSpec, format_size
 
 from ..checkpoint import GENERATOR_NAME, load_generator, save_generator
 from .device import measuring_device
@@ -113,7 +113,7 @@ class ONNXGenerator(nn.Module):
                 if spec.image is not None and name == spec.image.name:
                     if not spec.size.accepts((value.shape[2], value.shape[3])):
                         raise OptionError(
-                            f"'{spec.name}' takes {spec.size}, got {value.shape[2]}x{value.shape[3]}. Give --size."
+                            f"'{spec.name}' takes {spec.size}, got {format_size(value.shape[2:])}. Give --size."
                         )
                     value = self._colours(value) * self._half_range + self._middle
                 feed[name] = value.cpu().numpy().astype(self.types[name])

@@ -6,7 +6,7 @@ compare rows of one table, never papers.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,13 +18,16 @@ from torch import Tensor, nn
 from ganlens.engine.errors import OptionError
 
 from ..data.pictures import centre, list_pictures, read_picture, to_pixels, to_tensor
+from ..sample_sheet import make_sheet
 from .colour_transfer import ColourTransfer, Pixels
 from .device import device_of, measuring_device
 from .extractors import Extractor, open_extractor
-from .metrics import Figure, SetDistance, in_batches
+from .metrics import Figure, SetDistance
+from .progress import tracked
 from .subject import open_subject
 
-Translate = Callable[[Pixels], Pixels]
+Translate = Callable[[Sequence[Pixels]], list[Pixels]]
+"""Pictures (H, W, 3) uint8 RGB of one size to as many."""
 
 BATCH = 8
 RESIZE = "shorter side, bicubic (Pillow), central square"
@@ -93,9 +96,13 @@ def evaluate(
         extractor: the features that are compared.
         size: pictures are resized to this shorter side and cropped to the central square.
     """
-    distance = SetDistance(extractor, in_square_batches(paintings, size), resize=RESIZE)
-    rows: dict[str, Translate] = {"identity": lambda pixels: pixels, **translations(generator, paintings, size)}
-    figures = {name: distance(in_square_batches(photos, size, translate)) for name, translate in rows.items()}
+    batches = tracked(in_square_batches(paintings, size), -(-len(paintings) // BATCH), "paintings")
+    distance = SetDistance(extractor, batches, resize=RESIZE)
+    rows: dict[str, Translate | None] = {"identity": None, **translations(generator, paintings, size)}
+    figures = {
+        name: distance(tracked(in_square_batches(photos, size, translate), -(-len(photos) // BATCH), name))
+        for name, translate in rows.items()
+    }
     return Evaluation(
         {name: found.frechet for name, found in figures.items()},
         {name: found.kernel for name, found in figures.items()},
@@ -103,22 +110,27 @@ def evaluate(
     )
 
 
-def in_square_batches(paths: Sequence[Path], size: int, translate: Translate | None = None) -> Iterable[Tensor]:
+def in_square_batches(paths: Sequence[Path], size: int, translate: Translate | None = None) -> Iterator[Tensor]:
     """The central squares of pictures, translated or as they are: (N, 3, size, size) in [-1, 1]."""
-    pictures = (load(path, size) for path in paths)
-    return in_batches((to_tensor(translate(p) if translate else p) for p in pictures), BATCH)
+    for start in range(0, len(paths), BATCH):
+        pictures = [load(path, size) for path in paths[start : start + BATCH]]
+        yield torch.stack([to_tensor(pixels) for pixels in (translate(pictures) if translate else pictures)])
+
+
+@torch.no_grad()
+def translate_with(generator: nn.Module, pictures: Sequence[Pixels]) -> list[Pixels]:
+    """What a generator makes of pictures (H, W, 3) uint8 RGB of one size, as one batch on its device."""
+    batch = torch.stack([to_tensor(pixels) for pixels in pictures]).to(device_of(generator))
+    return [to_pixels(image) for image in generator(batch)]
 
 
 def translations(generator: nn.Module, paintings: Sequence[Path], size: int) -> dict[str, Translate]:
-    """The two ways to make a painting of a photo: the plain one, and the model."""
-
-    device = device_of(generator)
-
-    @torch.no_grad()
-    def model(pixels: Pixels) -> Pixels:
-        return to_pixels(generator(to_tensor(pixels)[None].to(device))[0])
-
-    return {"colour transfer": ColourTransfer.fit(load(path, size) for path in paintings).apply, "model": model}
+    """The two ways to make paintings of photos: the plain one, and the model."""
+    plain = ColourTransfer.fit(load(path, size) for path in paintings)
+    return {
+        "colour transfer": lambda pictures: [plain.apply(pixels) for pixels in pictures],
+        "model": lambda pictures: translate_with(generator, pictures),
+    }
 
 
 def load(path: Path, size: int) -> Pixels:
@@ -130,12 +142,9 @@ def make_grid(
     generator: nn.Module, photos: Sequence[Path], paintings: Sequence[Path], *, size: int = 256
 ) -> Image.Image:
     """One row for each photo: as it is, colour-transferred, translated."""
-    ways = translations(generator, paintings, size).values()
-    rows = []
-    for path in photos:
-        photo = load(path, size)
-        rows.append(np.concatenate([photo, *(translate(photo) for translate in ways)], axis=1))
-    return Image.fromarray(np.concatenate(rows, axis=0))
+    originals = [load(path, size) for path in photos]
+    columns = [originals, *(translate(originals) for translate in translations(generator, paintings, size).values())]
+    return Image.fromarray(make_sheet(list(zip(*columns, strict=True))))
 
 
 def evaluate_files(

@@ -20,7 +20,7 @@ from ganlens.engine.spec import GeneratorSpec, SizeRule
 from ..config import ACLGANConfig
 from ..data.faces import FaceDataset
 from ..data.target_labels import draw_targets, flip_each
-from ..evaluate.classifier import judge_of, training_accuracy
+from ..evaluate.classifier import judge_of, success, training_accuracy
 from ..losses import disturb, shift_loss
 from ..losses.attribute import PENALTIES, AttributeLoss, attribute_loss, with_complement
 from ..networks import AttributeDiscriminator, GrowingDiscriminator, GrowingGenerator, make_generator
@@ -28,7 +28,7 @@ from ..networks.composition import Edit, compose, edit, frame_mask, total_variat
 from ..networks.growing import Growing, growth
 from ..networks.layers import normalise_spectrally
 from ..specs import attribute_spec
-from .base import Batch, Method, Parts, Phase, adam, measures
+from .base import Batch, Compared, Method, Parts, Phase, adam, measures
 
 logger = logging.getLogger(__name__)
 
@@ -270,14 +270,16 @@ class ACLGAN(Method):
         """The generator."""
         return {"generator": ("generator", self._spec())}
 
-    def compared(self, batch: Batch, networks: Mapping[str, nn.Module]) -> tuple[Tensor, Tensor] | None:
-        """Faces with the labels of others, unedited ones."""
+    def compared(self, batch: Batch, networks: Mapping[str, nn.Module]) -> Compared | None:
+        """Faces with the labels of others, unedited ones; with --classifier also the success of the edits."""
         x, att = batch
         generator = networks["generator"]
         if isinstance(generator, GrowingGenerator):
             generator.stand(*self._growth())
             x = pooled(x, generator.resolution)
-        return edit(generator, x, self._condition(att.roll(1, 0)), self.config.border_at(x.shape[-1])).image, x
+        target = att.roll(1, 0)
+        made = edit(generator, x, self._condition(target), self.config.border_at(x.shape[-1])).image
+        return Compared(made, x, success(self.classifier, made, target, self.config.attribute_names))
 
     def sample(self, batch: Batch, networks: Mapping[str, nn.Module]) -> list[Tensor]:
         """The face, then an edit for each attribute (flipped; a hair colour set in place of the others)."""
@@ -287,7 +289,7 @@ class ACLGAN(Method):
             generator.stand(*self._growth())
             x = pooled(x, generator.resolution)
         border = self.config.border_at(x.shape[-1])
-        targets = flip_each(att, self.config.attribute_names)
+        targets = flip_each(att, self.config.attribute_names, self.config.exclusive_names)
         return [x] + [edit(generator, x, self._condition(target), border).image for target in targets]
 
     def captions(self) -> Sequence[str]:

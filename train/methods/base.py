@@ -50,6 +50,17 @@ def adam(rate: float, beta1: float, beta2: float = 0.999) -> Callable[[Iterable[
     return lambda parameters: Adam(parameters, lr=rate, betas=(beta1, beta2), fused=True)
 
 
+class Compared(NamedTuple):
+    """What a metric compares."""
+
+    made: Tensor
+    """(N, 3, H, W), by the averaged networks."""
+    real: Tensor
+    """(N, 3, H, W)."""
+    parts: Parts = {}  # noqa: RUF012
+    """Further figures of these pictures, scalars; their means over the batches are logged as metrics."""
+
+
 MEASURE_EVERY = 10
 """Updates of a phase between two measurements that are only for the log."""
 
@@ -123,9 +134,14 @@ class Method:
         """Over the columns of :meth:`sample`, as it is now; none: the grid has no captions."""
         return ()
 
-    def compared(self, batch: Batch, networks: Mapping[str, nn.Module]) -> tuple[Tensor, Tensor] | None:
-        """What a metric compares, (made, real) pictures (N, 3, H, W); called without grad, with the averaged networks
-        and random states that are the same every time. None: there is nothing to compare."""
+    def compared(self, batch: Batch, networks: Mapping[str, nn.Module]) -> Compared | None:
+        """What a metric compares; called without grad, with the averaged networks and random states that are the same
+        every time. None: there is nothing to compare."""
+        return None
+
+    def translator(self, networks: Mapping[str, nn.Module]) -> nn.Module | None:
+        """The averaged network that gives a picture, as it ships, another style, for the gates of styles; None: there
+        is none."""
         return None
 
     def state_dict(self) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from ..networks import PatchGAN, make_generator
 from ..networks.layers import normalise_spectrally
 from ..networks.vgg16 import VGG16
 from ..specs import image_to_image_spec
-from .base import Batch, Method, Parts, Phase, adam
+from .base import Batch, Compared, Method, Parts, Phase, adam
 from .image_pool import ImagePool
 
 
@@ -221,9 +221,13 @@ class CycleGAN(Method):
             "generator_reverse": ("to_photo", image_to_image_spec(self.config, f"{name}-reverse")),
         }
 
-    def compared(self, batch: Batch, networks: Mapping[str, nn.Module]) -> tuple[Tensor, Tensor] | None:
+    def compared(self, batch: Batch, networks: Mapping[str, nn.Module]) -> Compared | None:
         """Translated photos, paintings."""
-        return networks["to_painting"](batch[0]), batch[1]
+        return Compared(networks["to_painting"](batch[0]), batch[1])
+
+    def translator(self, networks: Mapping[str, nn.Module]) -> nn.Module | None:
+        """The generator that ships."""
+        return networks["to_painting"]
 
     def sample(self, batch: Batch, networks: Mapping[str, nn.Module]) -> list[Tensor]:
         """Photo, its painting, the photo again; painting, its photo, the painting again."""

@@ -26,9 +26,9 @@ from ..data.faces import FaceDataset
 from ..data.pictures import Pictures
 from ..losses import BEGAN, EBGAN, AdversarialLoss, OptimizerDefaults, adversarial_loss, disturb, pulling_away
 from ..losses.attribute import with_complement
-from ..networks import AutoencoderCritic, ScoreCritic, make_generator
+from ..networks import AutoencoderCritic, ScoreCritic, autoencoder_critic, began_critic, make_generator
 from ..networks.layers import normalise_spectrally
-from .base import Batch, Method, Parts, Phase, adam
+from .base import Batch, Compared, Method, Parts, Phase, adam
 
 SHOWN = 7
 """Generated pictures in each row of a sample grid."""
@@ -74,7 +74,9 @@ def make_critic(config: DCGANConfig, loss: AdversarialLoss, classes: int) -> nn.
     norm = config.critic_norm or loss.norm
     if loss.critic == "autoencoder":
         power = config.exponent if isinstance(loss, BEGAN) else 2
-        return AutoencoderCritic(config.size, config.width, norm, power, config.code)
+        if config.tier == "began":
+            return began_critic(config.size, config.width, power, config.code)
+        return autoencoder_critic(config.size, config.width, norm, power, config.code)
     if loss.heads:
         return ScoreCritic(config.size, config.width, norm, heads=2 * len(config.attribute_names))
     return ScoreCritic(config.size, config.width, norm, classes)
@@ -87,6 +89,11 @@ def class_names(attributes: tuple[str, ...]) -> tuple[str, ...]:
         "_".join(name if holds else f"Not{name}" for name, holds in zip(attributes, row, strict=True))
         for row in combinations
     )
+
+
+def classes_named(config: DCGANConfig) -> tuple[str, ...]:
+    """The classes of cgan: subfolders, or the combinations of attributes."""
+    return config.class_names or class_names(config.attribute_names)
 
 
 def classes_of(att: Tensor) -> Tensor:
@@ -103,7 +110,7 @@ class DCGAN(Method):
     def __init__(self, config: DCGANConfig) -> None:
         self.config = config
         self.loss = loss_of(config)
-        self.classes = class_names(config.attribute_names) if self.loss.conditional and not self.loss.heads else ()
+        self.classes = classes_named(config) if self.loss.conditional and not self.loss.heads else ()
         self.networks: dict[str, nn.Module] = {
             "generator": make_generator(self._spec()),
             "critic": make_critic(config, self.loss, len(self.classes)),
@@ -172,10 +179,10 @@ class DCGAN(Method):
         """The generator."""
         return {"generator": ("generator", self._spec())}
 
-    def compared(self, batch: Batch, networks: Mapping[str, nn.Module]) -> tuple[Tensor, Tensor] | None:
+    def compared(self, batch: Batch, networks: Mapping[str, nn.Module]) -> Compared | None:
         """Generated pictures, real ones."""
         z, labels = self.draw(len(batch[0]), batch[0].device), self._classes(batch)
-        return networks["generator"](z) if labels is None else networks["generator"](z, labels), batch[0]
+        return Compared(networks["generator"](z) if labels is None else networks["generator"](z, labels), batch[0])
 
     def sample(self, batch: Batch, networks: Mapping[str, nn.Module]) -> list[Tensor]:
         """A real picture for comparison, then generated ones; with classes, the same noise as each of them."""
@@ -237,7 +244,9 @@ class DCGAN(Method):
     def _classes(self, batch: Batch) -> Tensor | None:
         if self.loss.heads:
             return with_complement(batch[1])
-        return classes_of(batch[1]) if self.loss.conditional else None
+        if not self.loss.conditional:
+            return None
+        return batch[1] if self.config.class_names else classes_of(batch[1])
 
     def _rate_factor(self) -> float:
         return self.loss.rate_factor if isinstance(self.loss, BEGAN) else 1.0
@@ -248,12 +257,12 @@ class DCGAN(Method):
         if self.loss.heads:
             attributes = AttributeInput(name="y", names=config.attribute_names, complement=True)
         elif self.loss.conditional:
-            names = class_names(config.attribute_names)
+            names = classes_named(config)
             attributes = AttributeInput(name="y", names=names, groups=(names,), exactly_one=True)
         return GeneratorSpec(
             name=config.model_name,
             architecture="dcgan",
-            tier="dcgan",
+            tier=config.tier,
             options={"width": config.width, "loss": config.loss},
             image=None,
             latent=LatentInput(dim=config.latent, distribution=config.noise),

@@ -23,7 +23,7 @@ from ..losses import AdversarialLoss, score_loss
 from ..networks import MobileGenerator, PatchGAN, RealTimeGenerator, ResNetGenerator, make_generator
 from ..networks.layers import normalise_spectrally
 from ..specs import image_to_image_spec
-from .base import Batch, Method, Parts, Phase, adam
+from .base import Batch, Compared, Method, Parts, Phase, adam
 from .cyclegan import seen
 from .image_pool import ImagePool
 
@@ -129,9 +129,13 @@ class Distillation(Method):
         """The student."""
         return {"generator": ("student", image_to_image_spec(self.config, self.config.model_name))}
 
-    def compared(self, batch: Batch, networks: Mapping[str, nn.Module]) -> tuple[Tensor, Tensor] | None:
+    def compared(self, batch: Batch, networks: Mapping[str, nn.Module]) -> Compared | None:
         """Translated photos, paintings."""
-        return networks["student"](batch[0]), batch[1]
+        return Compared(networks["student"](batch[0]), batch[1])
+
+    def translator(self, networks: Mapping[str, nn.Module]) -> nn.Module | None:
+        """The generator that ships."""
+        return networks["student"]
 
     def sample(self, batch: Batch, networks: Mapping[str, nn.Module]) -> list[Tensor]:
         """Photo, the teacher's painting, the student's."""

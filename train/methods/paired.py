@@ -27,7 +27,7 @@ from ..losses.style import STYLE_LAYERS, gram_loss
 from ..networks import PatchGAN, make_generator
 from ..networks.vgg16 import VGG16
 from ..specs import image_to_image_spec
-from .base import Batch, Method, Parts, Phase, adam
+from .base import Batch, Compared, Method, Parts, Phase, adam
 
 COARSE = 4
 """Side of the spots of a camera's coarse noise (what compression makes of it), px."""
@@ -157,9 +157,13 @@ class Paired(Method):
         """The generator."""
         return {"generator": ("generator", image_to_image_spec(self.config, self.config.model_name))}
 
-    def compared(self, batch: Batch, networks: Mapping[str, nn.Module]) -> tuple[Tensor, Tensor] | None:
+    def compared(self, batch: Batch, networks: Mapping[str, nn.Module]) -> Compared | None:
         """Translated pictures, the answers."""
-        return networks["generator"](batch[0]), batch[1]
+        return Compared(networks["generator"](batch[0]), batch[1])
+
+    def translator(self, networks: Mapping[str, nn.Module]) -> nn.Module | None:
+        """The generator that ships."""
+        return networks["generator"]
 
     def sample(self, batch: Batch, networks: Mapping[str, nn.Module]) -> list[Tensor]:
         """Picture, answer, translation."""

@@ -27,6 +27,7 @@ from ..checkpoint import load_state
 from ..config import PSCGANConfig, load_config
 from ..data.datasets import TrainingData
 from ..data.faces import FaceDataset
+from ..evaluate.labels import label_accuracy
 from ..losses import GAN, AdversarialLoss, disturb, score_loss
 from ..networks.latent_map import CodeMoments, fit_map
 from ..networks.layers import normalise_spectrally
@@ -41,7 +42,7 @@ from ..networks.psc_gan import (
 )
 from ..schedule import Schedule, steps_per_epoch
 from ..specs import CELEBA
-from .base import Batch, Method, Parts, Phase, adam
+from .base import Batch, Compared, Method, Parts, Phase, adam
 
 
 def label_loss(logits: Tensor, labels: Tensor) -> Tensor:
@@ -296,12 +297,18 @@ class PSCGAN(Method):
         assert isinstance(classifier, CodeClassifier)
         return FaceAsLabelled.of(encoder, classifier, generator, [len(group) for group in self.layout.groups_of_names])
 
-    def compared(self, batch: Batch, networks: Mapping[str, nn.Module]) -> tuple[Tensor, Tensor] | None:
-        """From stage 2 on: generated faces, real ones of the same labels."""
+    def compared(self, batch: Batch, networks: Mapping[str, nn.Module]) -> Compared | None:
+        """From stage 2 on: generated faces, real ones of the same labels; and how many groups of labels the frozen
+        classifier finds as asked."""
         if not self._adversarial:
             return None
         x, labels = batch
-        return networks["generator"](self._noise(x), labels if self.conditional else None), x
+        made = networks["generator"](self._noise(x), labels if self.conditional else None)
+        if not self.conditional:
+            return Compared(made, x)
+        logits = self.networks["classifier"](self.networks["encoder"](made))
+        found = label_accuracy(logits.cpu(), labels.cpu(), self.layout.slices)
+        return Compared(made, x, {"accuracy": torch.tensor(found.slot)})
 
     def sample(self, batch: Batch, networks: Mapping[str, nn.Module]) -> list[Tensor]:
         """Stage 1: a face and what comes back. Stage 2: one noise with the labels of each condition, then, with the

@@ -13,11 +13,11 @@ from ganlens.engine.spec import GeneratorSpec
 from ..config import StarGANConfig
 from ..data.faces import FaceDataset
 from ..data.target_labels import draw_targets, flip_each
-from ..evaluate.classifier import judge_of, training_accuracy
+from ..evaluate.classifier import judge_of, success, training_accuracy
 from ..losses import mix, slopes
 from ..networks import StarGANDiscriminator, make_generator
 from ..specs import attribute_spec
-from .base import Batch, Method, Parts, Phase, adam, measures
+from .base import Batch, Compared, Method, Parts, Phase, adam, measures
 
 LAMBDA_GP = 10.0
 """Published weight of the gradient penalty."""
@@ -143,15 +143,20 @@ class StarGAN(Method):
         """The generator."""
         return {"generator": ("generator", self._spec())}
 
-    def compared(self, batch: Batch, networks: Mapping[str, nn.Module]) -> tuple[Tensor, Tensor] | None:
-        """Faces with the labels of others, unedited ones."""
+    def compared(self, batch: Batch, networks: Mapping[str, nn.Module]) -> Compared | None:
+        """Faces with the labels of others, unedited ones; with --classifier also the success of the edits."""
         x, att = batch
-        return networks["generator"](x, att.roll(1, 0)), x
+        target = att.roll(1, 0)
+        made = networks["generator"](x, target)
+        return Compared(made, x, success(self.classifier, made, target, self.config.attribute_names))
 
     def sample(self, batch: Batch, networks: Mapping[str, nn.Module]) -> list[Tensor]:
         """The face, then an edit for each attribute (flipped; a hair colour set in place of the others)."""
         x, att = batch
-        return [x] + [networks["generator"](x, target) for target in flip_each(att, self.config.attribute_names)]
+        return [x] + [
+            networks["generator"](x, target)
+            for target in flip_each(att, self.config.attribute_names, self.config.exclusive_names)
+        ]
 
     def captions(self) -> Sequence[str]:
         """What is edited."""

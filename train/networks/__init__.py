@@ -11,8 +11,9 @@ from ganlens.engine.errors import ModelFileError, did_you_mean
 from ganlens.engine.spec import GeneratorSpec
 
 from ..config import Activation, NetworkShape, Norm
+from .began import BEGANGenerator, began_critic
 from .classifier import AttributeClassifier
-from .dcgan import AutoencoderCritic, DCGANGenerator, ScoreCritic
+from .dcgan import AutoencoderCritic, DCGANGenerator, ScoreCritic, autoencoder_critic
 from .growing import GrowingDiscriminator, GrowingGenerator
 from .mobile import TIERS, MobileGenerator, Tier
 from .patchgan import PatchGAN
@@ -29,6 +30,7 @@ __all__ = [
     "AttributeClassifier",
     "AttributeDiscriminator",
     "AutoencoderCritic",
+    "BEGANGenerator",
     "DCGANGenerator",
     "FaceAsLabelled",
     "GeneratorEntry",
@@ -44,6 +46,8 @@ __all__ = [
     "StarGANGenerator",
     "Tier",
     "UNetGenerator",
+    "autoencoder_critic",
+    "began_critic",
     "make_generator",
 ]
 
@@ -108,6 +112,11 @@ def _dcgan(spec: GeneratorSpec) -> nn.Module:
     )
 
 
+def _began(spec: GeneratorSpec) -> nn.Module:
+    latent = spec.latent.dim if spec.latent else 64
+    return BEGANGenerator(latent, spec.size.preferred[0], int(spec.options.get("width", 128)))
+
+
 def _psc_gan(spec: GeneratorSpec) -> nn.Module:
     size, width = spec.size.preferred[0], int(spec.options.get("width", 64))
     latent = int(spec.options.get("latent", 100))
@@ -142,6 +151,7 @@ GENERATORS: dict[str, GeneratorEntry] = {
     "growing": GeneratorEntry(_growing, GrowingGenerator),
     "psc-gan": GeneratorEntry(_psc_gan, LabelledGenerator),
     "dcgan": GeneratorEntry(_dcgan, DCGANGenerator),
+    "began": GeneratorEntry(_began, BEGANGenerator),
 }
 """Tier name → network. A new generator is one line here."""
 

@@ -134,19 +134,19 @@ class AutoencoderCritic(nn.Module):
     """The error with which it reconstructs each picture: its energy.
 
     Args:
-        size, width: see the module's text.
-        norm: of all layers but the first and the last.
+        trunk: pictures (N, 3, size, size) to feature maps.
+        features: how many numbers ``trunk`` gives for a picture.
+        decoder: codes (N, code) to pictures.
         power: 2: mean squared error (EBGAN); 1: mean absolute error (BEGAN).
         code: length of the vector between trunk and decoder.
     """
 
-    def __init__(self, size: int = 64, width: int = 64, norm: Norm = "bn", power: int = 2, code: int = 64) -> None:
+    def __init__(self, trunk: nn.Module, features: int, decoder: nn.Module, power: int, code: int) -> None:
         super().__init__()
         self.power = power
-        self.trunk = Trunk(3, size, width, norm)
-        self.code = nn.Linear(self.trunk.channels * START_PX**2, code)
-        self.decoder = Decoder(code, size, width, norm)
-        _initialise(self, norm)
+        self.trunk = trunk
+        self.code = nn.Linear(features, code)
+        self.decoder = decoder
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, 3, size, size) to energies (N,)."""
@@ -157,6 +157,22 @@ class AutoencoderCritic(nn.Module):
         code = self.code(self.trunk(x).flatten(1))
         error = (self.decoder(code).float() - x.float()).abs()
         return (error if self.power == 1 else error.square()).flatten(1).mean(dim=1), code
+
+
+def autoencoder_critic(
+    size: int = 64, width: int = 64, norm: Norm = "bn", power: int = 2, code: int = 64
+) -> AutoencoderCritic:
+    """The test bed's autoencoder: the critics' trunk, then the generator's layers.
+
+    Args:
+        size, width: see the module's text.
+        norm: of all layers but the first and the last.
+        power, code: as of :class:`AutoencoderCritic`.
+    """
+    trunk = Trunk(3, size, width, norm)
+    critic = AutoencoderCritic(trunk, trunk.channels * START_PX**2, Decoder(code, size, width, norm), power, code)
+    _initialise(critic, norm)
+    return critic
 
 
 def _initialise(network: nn.Module, norm: Norm) -> None:

@@ -67,6 +67,9 @@ class TensorRt(ModelBackend):
             _check_given(plan, self._key())
             self._opened.append(_Opened(self._trt, self._cache, plan, self._gpu))
 
+    concurrent = True
+    """Each has an execution context of its own."""
+
     @property
     def gpu(self) -> Device:
         """See :class:`~ganlens.engine.cuda.device_protocol.DeviceBackend`."""
@@ -113,7 +116,7 @@ class TensorRt(ModelBackend):
         if self._given:
             raise ShapeError(
                 f"got inputs of {' and '.join(map(str, shapes.values()))}; {self.title} takes "
-                f"{self._opened[0].record.profile}. Build one for them: engine build MODEL.onnx --opt HxW."
+                f"{self._opened[0].record.profile}. Build one for them: engine build MODEL.onnx --opt WIDTHxHEIGHT."
             )
         opened = self._from_cache(shapes) or _Opened(self._trt, self._cache, self._build(shapes), self._gpu)
         self._opened.append(opened)

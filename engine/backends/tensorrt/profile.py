@@ -8,7 +8,7 @@ from typing import NamedTuple
 from ...errors import OptionError
 from ...model.description import OnnxFile
 from ...model.plan_record import Profile, ShapeRange
-from ...spec import GeneratorSpec
+from ...spec import GeneratorSpec, format_size
 
 BATCHES = 4
 """Pictures at once that a plan takes where the graph leaves the batch free and nothing else is asked for."""
@@ -19,26 +19,26 @@ UNKNOWN_MINIMUM = 64
 
 
 class Extent(NamedTuple):
-    """Batch, height and width of an image input, as ``--opt 1x256x256`` gives them."""
+    """Batch, height and width of an image input; in text ``BATCHxWIDTHxHEIGHT``, as ``--opt 4x512x288`` gives them."""
 
     batch: int
     height: int
     width: int
 
     def __str__(self) -> str:
-        return "x".join(map(str, self))
+        return f"{self.batch}x{format_size((self.height, self.width))}"
 
 
 def parse_extent(option: str, text: str) -> Extent:
-    """``"256x384"`` or, with the batch, ``"4x256x384"``.
+    """``"512x288"`` (width x height) or, with the batch, ``"4x512x288"``.
 
     Raises:
         OptionError: it is neither.
     """
     found = re.fullmatch(r"(?:(\d+)x)?(\d+)x(\d+)", text.strip().lower())
     if not found or any(part is not None and int(part) < 1 for part in found.groups()):
-        raise OptionError(f"{option}: got {text}, expected HEIGHTxWIDTH or BATCHxHEIGHTxWIDTH, for example 4x256x384.")
-    batch, height, width = found.groups()
+        raise OptionError(f"{option}: got {text}, expected WIDTHxHEIGHT or BATCHxWIDTHxHEIGHT, for example 4x512x288.")
+    batch, width, height = found.groups()
     return Extent(int(batch or 1), int(height), int(width))
 
 

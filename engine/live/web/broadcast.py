@@ -39,7 +39,9 @@ class Viewer:
         self.codec: Codec | None = None
         """None: the page takes no pictures."""
         self.sent = self.dropped = 0
-        self.outgoing: asyncio.Queue[str | bytes | None] = asyncio.Queue()
+        self._outgoing: asyncio.Queue[str | bytes | None] = asyncio.Queue()
+        """None stands for the state."""
+        self._state: str | None = None
         self._ask_for_key = ask_for_key
         self._needs_key = True
         self._config = ""
@@ -55,14 +57,33 @@ class Viewer:
 
     def say(self, message: dict[str, Any]) -> None:
         """Send a JSON message."""
-        self.outgoing.put_nowait(json.dumps(message, separators=(",", ":")))
+        self._outgoing.put_nowait(_json(message))
+
+    def tell(self, state: str) -> None:
+        """Send what :func:`state_message` made; a page that is behind gets the newest one only."""
+        if self._state is None:
+            self._outgoing.put_nowait(None)
+        self._state = state
+
+    @property
+    def waiting(self) -> int:
+        """Messages that the page has not taken yet."""
+        return self._outgoing.qsize()
+
+    async def next(self) -> str | bytes:
+        """The next message for the page."""
+        message = await self._outgoing.get()
+        if message is None:
+            message, self._state = self._state, None
+            assert message is not None
+        return message
 
     def show(self, picture: Encoded, number: int, data: bytes) -> None:
         """Send a picture, unless the page is behind."""
         now = time.monotonic()
         while self._in_flight and now - next(iter(self._in_flight.values())) > _SILENT_S:
             self._in_flight.popitem(last=False)
-        if len(self._in_flight) >= MOST_IN_FLIGHT:
+        if len(self._in_flight) >= MOST_IN_FLIGHT or self.waiting >= 2 * MOST_IN_FLIGHT:
             self.dropped += 1
             self._needs_key = self._needs_key or self.codec == "h264"
             return
@@ -77,7 +98,7 @@ class Viewer:
             self.say({"type": "video", "codec": picture.codec, "width": picture.size[1], "height": picture.size[0]})
         self._in_flight[number] = now
         self.sent += 1
-        self.outgoing.put_nowait(data)
+        self._outgoing.put_nowait(data)
 
     def drawn(self, number: int) -> bool:
         """The page drew a picture; whether it was on its way. Those before it are no longer waited for."""
@@ -88,6 +109,15 @@ class Viewer:
             if first == number:
                 break
         return True
+
+
+def state_message(state: dict[str, Any]) -> str:
+    """What pages are told of a state."""
+    return _json({"type": "state", "state": state})
+
+
+def _json(message: dict[str, Any]) -> str:
+    return json.dumps(message, separators=(",", ":"))
 
 
 class Broadcast:
@@ -148,7 +178,7 @@ class Broadcast:
                     self._encoders.pop(codec, None)
 
     def _encode(self, codec: Codec, item: Captured, number: int) -> None:
-        size = _page_size(item.frame.size)
+        size = page_size(item.frame.size)
         encoder = self._encoders.get(codec)
         if encoder is None or encoder.size != size:
             encoder = self._encoders[codec] = H264Encoder(size) if codec == "h264" else JpegEncoder(size)
@@ -184,7 +214,8 @@ class Broadcast:
                 viewer.show(picture, number, data)
 
 
-def _page_size(size: tuple[int, int]) -> tuple[int, int]:
+def page_size(size: tuple[int, int]) -> tuple[int, int]:
+    """(height, width) in which pages get pictures of ``size``: even, and at most :data:`MOST_WIDTH` wide."""
     height, width = size
     if width > MOST_WIDTH:
         height, width = round(height * MOST_WIDTH / width), MOST_WIDTH

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import socket
 import struct
 import threading
@@ -13,9 +12,10 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from ...errors import EngineError, MediaError, MissingExtra, OptionError, reason
+from ...files import parse_json
 from ...media.live.browser import BrowserSource
 from ..session import LiveSession
 from .guard import Guard, is_loopback, new_token
@@ -31,16 +31,24 @@ try:
 except ModuleNotFoundError as error:
     raise MissingExtra("The page of engine live", (error.name or "").partition(".")[0], "live") from error
 
-from .broadcast import Broadcast, Viewer
+from .broadcast import Broadcast, Viewer, state_message
 from .thumbnails import Thumbnails
 from .translate import PictureTranslator
 
+if TYPE_CHECKING:
+    from .rtc import Peers
+
+Transport = Literal["socket", "webrtc"]
 STATIC = Path(__file__).parent / "static"
 DEFAULT_PORT = 8000
 MOST_CLIENTS = 16
 MOST_MESSAGE = 4 << 20
 """Bytes of one message of a page: a 4K JPEG of its camera."""
 MOST_TEXT = 64 << 10
+MOST_WAITING = 64
+"""Messages that wait for a page to take them."""
+SILENT_S = 20.0
+"""A connection whose other end takes nothing for so long is cut."""
 _TICK_S = 0.05
 _STATISTICS_S = 1.0
 UPLOAD = struct.Struct("<BBHd")
@@ -69,20 +77,30 @@ class WebServer:
     Args:
         session: what the page shows and changes.
         address: a port of 0 takes a free one.
+        transport: how pictures reach pages. "webrtc" needs the extra of that name; a page that cannot connect by it
+            says so, and takes them over its socket.
 
     Raises:
+        MissingExtra: the packages of the transport are not installed.
         MediaError: the address is taken, or not one of this machine.
         OptionError: the certificate cannot be used.
     """
 
-    def __init__(self, session: LiveSession, address: Address | None = None) -> None:
+    def __init__(self, session: LiveSession, address: Address | None = None, transport: Transport = "socket") -> None:
+        self._make_peers: type[Peers] | None = None
+        if transport == "webrtc":
+            from .rtc import Peers
+
+            self._make_peers = Peers
         self._session = session
+        self.transport = transport
         self.address = address or Address()
         self.token = "" if self.address.local else new_token()
         self._socket = _listen(self.address)
         self.port = int(self._socket.getsockname()[1])
         self._ready = threading.Event()
         self._broadcast: Broadcast | None = None
+        self._peers: Peers | None = None
         self._viewers: set[Viewer] = set()
         self._thumbnails = Thumbnails(session)
         self._pictures = PictureTranslator(session)
@@ -132,6 +150,7 @@ class WebServer:
 
     def close(self) -> None:
         """Close every connection and stop."""
+        self._pictures.refuse()
         self._server.should_exit = True
         if self._thread.ident is not None:
             self._thread.join(5.0)
@@ -158,6 +177,7 @@ class WebServer:
             Route("/api/record", self._record, methods=["POST"]),
             Route("/api/recordings/{name}", self._recording),
             Route("/api/models/{name}/thumbnail", self._thumbnail),
+            Route("/api/webrtc", self._webrtc, methods=["POST"]),
             Route("/api/translate", self._pictures.answer, methods=["POST"]),
             Route("/api/openapi.json", self._openapi),
             Route("/metrics", self._metrics),
@@ -172,16 +192,23 @@ class WebServer:
 
     @contextlib.asynccontextmanager
     async def _lifespan(self, _: Starlette) -> AsyncIterator[None]:
-        broadcast = self._broadcast = Broadcast(asyncio.get_running_loop())
-        unview = self._session.view(broadcast.give)
+        loop = asyncio.get_running_loop()
+        broadcast = self._broadcast = Broadcast(loop)
+        unview = [self._session.view(broadcast.give)]
+        if self._make_peers is not None:
+            self._peers = self._make_peers(loop)
+            unview.append(self._session.view(self._peers.give))
         telling = asyncio.create_task(self._tell())
         self._ready.set()
         try:
             yield
         finally:
             telling.cancel()
-            unview()
+            for end in unview:
+                end()
             broadcast.close()
+            if self._peers is not None:
+                await self._peers.close()
 
     # --- state ------------------------------------------------------------------------------------------------------
 
@@ -201,6 +228,8 @@ class WebServer:
         )
         state["pages"] = {
             "open": len(self._viewers),
+            "transport": self.transport,
+            "webrtc": 0 if self._peers is None else self._peers.open,
             "encode_ms": 0.0
             if broadcast is None or not broadcast.encoded
             else round(1000 * broadcast.encode_s / broadcast.encoded, 2),
@@ -216,9 +245,9 @@ class WebServer:
             if not self._viewers or (self._session.version == version and now - sent < _STATISTICS_S):
                 continue
             version, sent = self._session.version, now
-            state = self._state()
+            message = state_message(self._state())
             for viewer in self._viewers:
-                viewer.say({"type": "state", "state": state})
+                viewer.tell(message)
 
     def _change(self, body: Any) -> None:
         """Apply a PATCH: all of it, or an error."""
@@ -292,6 +321,11 @@ class WebServer:
             return Response(status_code=204)
         return Response(data, media_type="image/jpeg", headers={"cache-control": "no-store"})
 
+    async def _webrtc(self, request: Request) -> Response:
+        if self._peers is None:
+            return JSONResponse({"error": "pictures go over the socket here; see engine live --web-transport"}, 409)
+        return await self._peers.answer(request)
+
     async def _metrics(self, _: Request) -> Response:
         return PlainTextResponse(_prometheus(self._state()))
 
@@ -304,7 +338,7 @@ class WebServer:
         viewer = Viewer(self._broadcast.ask_for_key)
         self._viewers.add(viewer)
         self._broadcast.viewers.add(viewer)
-        viewer.say({"type": "state", "state": self._state()})
+        viewer.tell(state_message(self._state()))
         sending = asyncio.create_task(_send(socket, viewer))
         try:
             while True:
@@ -318,6 +352,8 @@ class WebServer:
                     problem = self._said(viewer, text)
                     if problem:
                         viewer.say({"type": "error", "message": problem})
+                while viewer.waiting >= MOST_WAITING:  # a page that takes no answers is not read from either
+                    await asyncio.sleep(_TICK_S)
         except (WebSocketDisconnect, RuntimeError):
             pass
         finally:
@@ -327,7 +363,6 @@ class WebServer:
             source = self._session.source
             if isinstance(source, BrowserSource):
                 source.detach(viewer)
-            viewer.outgoing.put_nowait(None)
             sending.cancel()
 
     def _said(self, viewer: Viewer, text: str) -> str:
@@ -335,7 +370,7 @@ class WebServer:
         if len(text) > MOST_TEXT:
             return f"a message of {len(text)} characters is too long; at most {MOST_TEXT}"
         try:
-            message = json.loads(text)
+            message = parse_json(text)
             kind = message["type"]
         except (ValueError, KeyError, TypeError):
             return 'a message must be a JSON object with a "type"'
@@ -360,7 +395,7 @@ class WebServer:
                 return f"unknown type {kind!r}; expected drawn, patch, video or camera"
         except (EngineError, _BadRequest) as error:
             return str(error)
-        except (KeyError, ValueError, TypeError) as error:
+        except (KeyError, ValueError, TypeError, OverflowError) as error:
             return f"a message of type {kind!r} is not complete ({error})"
         return ""
 
@@ -415,7 +450,7 @@ async def _json_body(request: Request) -> Any:
         if len(data) > MOST_TEXT:
             raise _BadRequest(f"the body is longer than {MOST_TEXT} bytes")
     try:
-        return json.loads(data)
+        return parse_json(data)
     except ValueError as error:
         raise _BadRequest(f"the body is not JSON ({error})") from error
 
@@ -423,9 +458,7 @@ async def _json_body(request: Request) -> Any:
 async def _send(socket: WebSocket, viewer: Viewer) -> None:
     with contextlib.suppress(WebSocketDisconnect, RuntimeError, OSError):
         while True:
-            message = await viewer.outgoing.get()
-            if message is None:
-                return
+            message = await viewer.next()
             if isinstance(message, str):
                 await socket.send_text(message)
             else:
@@ -441,12 +474,15 @@ def _whole(name: str, value: Any) -> int:
 def _listen(address: Address) -> socket.socket:
     family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
     try:
-        return socket.create_server((address.host, address.port), family=family, backlog=64)
+        listening = socket.create_server((address.host, address.port), family=family, backlog=64)
     except socket.gaierror as error:
         raise MediaError(f"{address.host} is not an address of this machine ({reason(error)}).") from error
     except OSError as error:
         cure = "Choose another with --web HOST:PORT, or stop the program that uses it."
         raise MediaError(f"{address.host}:{address.port} cannot be listened on ({reason(error)}). {cure}") from error
+    if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux; connections take it over
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(1000 * SILENT_S))
+    return listening
 
 
 def _own_address() -> str:

@@ -62,6 +62,7 @@ class PictureTranslator:
         self._session = session
         self._worker = ThreadPoolExecutor(1, "pictures")
         self._waiting = 0
+        self._ending = False
         self._open: tuple[tuple[str, AnyFraming | None], Translator] | None = None
 
     async def answer(self, request: Request) -> Response:
@@ -73,8 +74,7 @@ class PictureTranslator:
             self._waiting += 1
             try:
                 content = await _body(request)
-                loop = asyncio.get_running_loop()
-                picture = await loop.run_in_executor(self._worker, self._translate, content, order)
+                picture = await self._turn(content, order)
             finally:
                 self._waiting -= 1
         except Refused as refused:
@@ -112,9 +112,28 @@ class PictureTranslator:
         values = {name: _number(name, given[name]) for name in ("opacity", "detail") if name in given}
         return Order(model, cast("AnyFraming | None", framing), Controls(attributes=attributes, **values), format)
 
+    async def _turn(self, content: bytes, order: Order) -> bytes:
+        """The translated picture, when its turn comes.
+
+        Raises:
+            Refused: the server ends before.
+        """
+        try:
+            return await asyncio.wrap_future(self._worker.submit(self._translate, content, order))
+        except (asyncio.CancelledError, RuntimeError):  # dropped from the queue, and a queue that takes no more
+            if not self._ending:
+                raise
+            raise Refused(503, "the server is shutting down") from None
+
+    def refuse(self) -> None:
+        """Finish the picture in work, and refuse those that wait or come later."""
+        self._ending = True
+        self._worker.shutdown(wait=False, cancel_futures=True)
+
     def close(self) -> None:
         """Translate no more, and free the model."""
-        self._worker.shutdown(wait=True, cancel_futures=True)
+        self.refuse()
+        self._worker.shutdown(wait=True)
         self._forget()
 
     def _translate(self, content: bytes, order: Order) -> bytes:

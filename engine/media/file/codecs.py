@@ -31,7 +31,8 @@ class Encoder(NamedTuple):
             constant = {"rc": "vbr", "cq": f"{max(float(quality), 1):g}", "b": "0"}
             return {"preset": _NVENC_PRESETS[speed], "tune": "hq", **constant}
         options = {"crf": quality, "preset": preset}
-        return {**options, "x265-params": "log-level=error"} if self.library == "libx265" else options
+        # Closed groups of pictures, as the other encoders make them, so that a file can be cut before each key frame.
+        return {**options, "x265-params": "log-level=error:open-gop=0"} if self.library == "libx265" else options
 
 
 PRESETS = ("ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow")

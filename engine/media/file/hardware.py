@@ -5,7 +5,8 @@ video libraries, data-centre GPUs (A100, H100) have no encoder, and neither take
 comes from trying: :func:`encoder_problem` encodes a few pictures just as they will be, and
 :class:`~ganlens.engine.media.VideoSource` decodes the first picture of its file.
 
-Both work through host memory: libav downloads what NVDEC decoded (NV12, whole pictures) and uploads what NVENC encodes.
+Pictures are in the GPU's memory, in the process's primary context, which the networks use too. Who reads them in host
+memory downloads them, whole; NVENC takes those that are there as they are, and libav uploads the others.
 """
 
 from __future__ import annotations
@@ -17,18 +18,23 @@ from typing import Any, Literal, NamedTuple
 
 import av
 import av.logging
+import av.video.frame
 from av.codec import Codec, CodecContext
 from av.codec.hwaccel import HWAccel, HWDeviceType
 
 from ...errors import reason
+from ..av_frames import stored_format
 from .codecs import NVENC
 
 DecoderName = Literal["auto", "nvdec", "cpu"]
 EncoderName = Literal["auto", "nvenc", "cpu"]
 
-DOWNLOADED = ("nv12", "p010le", "p016le", "nv16", "p210le", "p216le")
-"""Pixel formats of pictures from NVDEC in host memory. Software decoders of the same codecs give none of these: a
+OF_NVDEC = ("nv12", "p010le", "p016le", "nv16", "p210le", "p216le")
+"""Pixel formats of pictures from NVDEC, in either memory. Software decoders of the same codecs give none of these: a
 picture's format tells which of the two decoded it. 4:4:4 is the same from both, and counts as not decoded by NVDEC."""
+
+KEEPS_PICTURES = hasattr(av.VideoFrame, "from_dlpack") and hasattr(av.video.frame, "CudaContext")
+"""Whether this PyAV (18.1 and newer) can leave pictures in the GPU's memory, and encode them there."""
 
 TRIED = 4
 """Pictures by which an encoder is tried."""
@@ -73,26 +79,31 @@ _MEANINGS = (
 """Words of libav, and what they mean; of several, the first here is the cause."""
 
 
-def cuda() -> HWAccel:
+def cuda(device: int = 0) -> HWAccel:
     """The GPU, for :func:`av.open`; pictures that it refuses are decoded in software, and show that by their format.
 
     In the process's primary context, which the networks and other libraries use too; a context of libav's own would
     take some hundred MiB, and pointers of one would mean nothing in the other.
+
+    Args:
+        device: which GPU.
     """
-    return HWAccel("cuda", allow_software_fallback=True, options={"primary_ctx": "1"})
+    kept: dict[str, Any] = {"is_hw_owned": True} if KEEPS_PICTURES else {}
+    return HWAccel("cuda", str(device), allow_software_fallback=True, options={"primary_ctx": "1"}, **kept)
 
 
-def nvdec_problem(codec: Codec) -> Problem | None:
+def nvdec_problem(codec: Codec, device: int = 0) -> Problem | None:
     """Why NVDEC decodes nothing of this codec here, as far as shows without a picture; None if nothing prevents it.
 
     Args:
         codec: the decoder that libav would take.
+        device: which GPU.
     """
     if HWDeviceType.cuda not in [way.device_type for way in codec.hardware_configs or () if way.is_supported]:
         return Problem(f"{codec.name} is not supported by NVDEC")
     with complaints() as said:
         try:
-            cuda().create(codec)
+            cuda(device).create(codec)
         except (av.FFmpegError, NotImplementedError, ValueError) as error:
             return explain(said, error)
     return None
@@ -105,14 +116,16 @@ def nvdec_refusal(said: list[Said], error: BaseException | None, picture: av.Vid
         said, error: what libav said and raised meanwhile.
         picture: the decoded one.
     """
-    if picture is not None and picture.format.name in DOWNLOADED:
+    if picture is not None and stored_format(picture) in OF_NVDEC:
         return None
     if picture is not None and not said:
-        return Problem(f"NVDEC does not decode this pixel format ({picture.format.name})")
+        return Problem(f"NVDEC does not decode this pixel format ({stored_format(picture)})")
     return explain(said, error)
 
 
-def encoder_problem(library: str, size: tuple[int, int], pixel_format: str, options: dict[str, str]) -> Problem | None:
+def encoder_problem(
+    library: str, size: tuple[int, int], pixel_format: str, options: dict[str, str], accelerator: HWAccel | None = None
+) -> Problem | None:
     """Why an encoder does not encode such pictures here; None: it just did.
 
     Args:
@@ -120,11 +133,12 @@ def encoder_problem(library: str, size: tuple[int, int], pixel_format: str, opti
         size: (height, width).
         pixel_format: libav's name.
         options: of the encoder.
+        accelerator: in whose memory it takes them; None: in the host's.
     """
     with complaints() as said:
         try:
-            packets = len(_encoded(library, size, pixel_format, options))
-        except (av.FFmpegError, ValueError) as error:
+            packets = len(_encoded(library, size, pixel_format, options, accelerator))
+        except (av.FFmpegError, NotImplementedError, ValueError) as error:
             return explain(said, error)
     return None if packets == TRIED else Problem(f"{library} gave {packets} pictures for {TRIED}")
 
@@ -152,7 +166,24 @@ def decoder_problem() -> Problem | None:
 def h264_encoder_problem() -> Problem | None:
     """Why NVENC does not encode H.264 here; None: it just did."""
     encoder = NVENC["h264"]
-    return encoder_problem(encoder.library, (256, 256), "nv12", encoder.options(None, "veryfast"))
+    options = encoder.options(None, "veryfast")
+    return encoder_problem(encoder.library, (256, 256), "nv12", options, encodes_there(encoder.library))
+
+
+def encodes_there(library: str, device: int = 0) -> HWAccel | None:
+    """What an encoder is opened with to take pictures in the GPU's memory; libav then uploads others.
+
+    Args:
+        library: libav's name of the encoder.
+        device: which GPU.
+
+    Returns:
+        None: this encoder, or this PyAV, takes pictures in host memory alone.
+    """
+    ways = Codec(library, "w").hardware_configs or () if KEEPS_PICTURES else ()
+    if HWDeviceType.cuda not in [way.device_type for way in ways]:
+        return None
+    return HWAccel("cuda", str(device), options={"primary_ctx": "1"})
 
 
 def ffmpeg_version() -> str:
@@ -160,9 +191,11 @@ def ffmpeg_version() -> str:
     return str(av.ffmpeg_version_info)
 
 
-def _encoded(library: str, size: tuple[int, int], pixel_format: str, options: dict[str, str]) -> list[Any]:
+def _encoded(
+    library: str, size: tuple[int, int], pixel_format: str, options: dict[str, str], accelerator: HWAccel | None = None
+) -> list[Any]:
     """A few pictures of an encoder, opened as :class:`~ganlens.engine.media.VideoSink` does."""
-    context: Any = CodecContext.create(library, "w")
+    context: Any = CodecContext.create(library, "w", accelerator)
     context.height, context.width = size
     context.pix_fmt = pixel_format
     context.framerate, context.time_base = 25, Fraction(1, 25)

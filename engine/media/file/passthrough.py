@@ -17,9 +17,7 @@ from ...errors import reason
 from .. import limits
 from ..base import FileInfo, Notes
 from .codecs import ContainerKind
-from .source import JOIN_S, open_input, stream_info
-
-_TS_DISCONT = 0x0200  # AVFMT_TS_DISCONT: clocks that begin anywhere and may jump
+from .source import JOIN_S, TS_DISCONT, open_input, stream_info
 
 _LONGEST_TITLE_S = 10  # how far before a cut titles are looked for that are still shown
 
@@ -52,7 +50,7 @@ class CopiedStreams:
                 main = output.streams.video[0]
                 main.metadata.update(written_by_people(stream.metadata))
                 main.disposition = stream.disposition
-                if self._input.format.flags & _TS_DISCONT and stream.start_time and not file.trim:
+                if self._input.format.flags & TS_DISCONT and stream.start_time and not file.trim:
                     starts = [s.start_time * s.time_base for s in self._input.streams if s.start_time and s.time_base]
                     self._begin = min(starts)  # broadcast clocks begin anywhere; files begin at zero
                 continue

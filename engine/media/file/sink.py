@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 from collections.abc import Iterable
 from fractions import Fraction
 from pathlib import Path
@@ -19,7 +20,7 @@ from av.video.reformatter import VideoReformatter
 from ...errors import BackendUnavailable, MediaError, OptionError, did_you_mean, reason
 from ...files import OutputFile
 from ...pixels.frame import Frame
-from ..av_frames import BEST, FULL_RANGE, FramePool, VideoFrame, plane_views, rgb_to_yuv
+from ..av_frames import BEST, FULL_RANGE, DeviceFrame, FramePool, VideoFrame, plane_views, rgb_to_yuv
 from ..base import ColorTags, FileInfo, FrameFormat, FrameSource, Notes
 from . import hardware
 from .codecs import CODECS, CONTAINERS, NVENC, PRESETS, ContainerKind, Encoder
@@ -46,6 +47,7 @@ class VideoSink:
         threads: encoder threads; 0 lets the encoder choose.
         encoder: "nvenc" encodes on the GPU or fails; "auto" does so where that works; "cpu". ``encoder`` says which it
             became, and why.
+        device: which GPU encodes. Frames that are in its memory stay there.
         overwrite: whether an existing file may be replaced.
 
     ``notes`` says what could not be kept.
@@ -67,12 +69,14 @@ class VideoSink:
         preset: str = "veryfast",
         threads: int = 0,
         encoder: EncoderName = "cpu",
+        device: int = 0,
         overwrite: bool = False,
     ) -> None:
-        self.path = Path(path)
-        self.notes = Notes()
-        self.frames = 0
+        self.path: Path = Path(path)
+        self.notes: Notes = Notes()
+        self.frames: int = 0
         self.format = format
+        self._device = device
         kind = CONTAINERS.get(self.path.suffix.lower())
         if kind is None:
             raise OptionError(
@@ -90,8 +94,10 @@ class VideoSink:
             raise OptionError(f"crf is {crf:g}; {name} takes 0 (best) to {CODECS[name].largest_crf}.")
         self._file = self._open_file(overwrite)
         self._copies: CopiedStreams | None = None
+        self._in_use = threading.RLock()
         try:
             self._output = self._open_output(kind)
+            self.encoder: Coder
             self.encoder, chosen = self._choose_encoder(encoder, name, crf, preset)
             self._stream = self._add_video(chosen, kind, crf, preset, threads)
             file = origin if origin is None or isinstance(origin, FileInfo) else origin.file
@@ -156,7 +162,13 @@ class VideoSink:
             pixel_format = self._pixel_format(encoder, codec)
         except (ValueError, OptionError) as error:
             return Problem(reason(error).rstrip("."))
-        return hardware.encoder_problem(encoder.library, self.format.size, pixel_format, encoder.options(crf, preset))
+        return hardware.encoder_problem(
+            encoder.library,
+            self.format.size,
+            pixel_format,
+            encoder.options(crf, preset),
+            hardware.encodes_there(encoder.library, self._device),
+        )
 
     def _add_video(
         self,
@@ -175,8 +187,16 @@ class VideoSink:
                 f"({', '.join(CODECS)})."
             ) from error
         rate = format.rate or Fraction(25)
+        on_gpu = self.encoder.name == "nvenc"
+        accelerator = hardware.encodes_there(encoder.library, self._device) if on_gpu else None
+        self._takes_device_pictures = accelerator is not None
         try:
-            stream = self._output.add_stream(encoder.library, rate=rate, time_base=format.time_base)
+            stream = self._output.add_stream(
+                encoder.library,
+                rate=rate,
+                time_base=format.time_base,
+                hwaccel=accelerator,
+            )
         except ValueError as error:
             raise OptionError(
                 f"{self.path.suffix} files cannot hold {encoder.library} video; usual there is {kind.codec}."
@@ -187,15 +207,15 @@ class VideoSink:
         stream.time_base = format.time_base
         context.time_base = format.time_base
         context.width, context.height = width, height
-        context.pix_fmt = self._pixel_format(encoder, codec)
-        if context.pix_fmt == _EVEN_FREE:
+        context.pix_fmt = self._pixels = self._pixel_format(encoder, codec)
+        if self._pixels == _EVEN_FREE:
             self.notes.add(
                 f"{width}x{height} is an odd size: encoded as {_EVEN_FREE}, which keeps it but which some players "
                 "cannot show"
             )
         context.sample_aspect_ratio = format.pixel_aspect
         tags = format.tags
-        if format.pixels == "rgb24" or context.pix_fmt == "rgb24":  # RGB becomes BT.709
+        if format.pixels == "rgb24" or self._pixels == "rgb24":  # RGB becomes BT.709
             tags = ColorTags(1, 1, 1, 1)
         context.colorspace, context.color_range = tags.matrix, tags.range
         context.color_primaries, context.color_trc = tags.primaries, tags.transfer
@@ -229,17 +249,20 @@ class VideoSink:
             raise MediaError(
                 f"{self.path}: got a frame of {width}x{height}; the video is {context.width}x{context.height}."
             )
-        pts = self._pts(frame)
-        picture = self._picture(frame)
-        duration = picture.duration
-        picture.pts, picture.time_base, picture.pict_type = pts, self.format.time_base, 0
-        try:
-            self._mux(self._stream.encode(picture))
-        except av.FFmpegError as error:
-            raise self._failed(error) from error
-        self._last = pts
-        self._end = (pts + (duration or self._step())) * self.format.time_base
-        self.frames += 1
+        with self._in_use:
+            pts = self._pts(frame)
+            picture = self._picture(frame)
+            duration = picture.duration
+            picture.pts, picture.time_base, picture.pict_type = pts, self.format.time_base, 0
+            try:
+                if self._takes_device_pictures and not context.is_open:
+                    context.open(strict=False)  # or PyAV opens it with the picture's frames context, but in NV12
+                self._mux(self._stream.encode(picture))
+            except av.FFmpegError as error:
+                raise self._failed(error) from error
+            self._last = pts
+            self._end = (pts + (duration or self._step())) * self.format.time_base
+            self.frames += 1
 
     def write_encoded(
         self,
@@ -305,8 +328,9 @@ class VideoSink:
 
     def _picture(self, frame: Frame) -> av.VideoFrame:
         """The frame as a picture of the encoder's format, without a copy where possible."""
-        target = self._stream.codec_context.pix_fmt
-        assert target is not None
+        if isinstance(frame, DeviceFrame) and self._takes_device_pictures and self._pixels == frame.format:
+            return frame.device_picture
+        target = self._pixels
         picture = frame.picture if isinstance(frame, VideoFrame) else None
         if picture is None or picture.format.name not in (frame.format, target):
             picture = self._copied(frame)
@@ -343,6 +367,7 @@ class VideoSink:
         """
         if self._file.done:
             return
+        self._in_use.acquire()
         try:
             if not self.frames:
                 raise MediaError(f"{self.path}: no frame was written.")
@@ -356,16 +381,20 @@ class VideoSink:
             raise self._failed(error) from error
         finally:
             self.abort()
+            self._in_use.release()
 
     def abort(self) -> None:
         """Remove what was written; nothing happens after :meth:`close`."""
+        finished = self._file.done
+        self._file.discard()
+        if not self._in_use.acquire(blocking=False):  # a thread writes or reads on, perhaps for ever: libav would crash
+            return
         if self._copies is not None:
             self._copies.close()
-        if self._file.done:
-            return
-        self._file.discard()
-        with contextlib.suppress(av.FFmpegError, AttributeError):  # the output may not be open yet
-            self._output.close()
+        if not finished:
+            with contextlib.suppress(av.FFmpegError, AttributeError):  # the output may not be open yet
+                self._output.close()
+        self._in_use.release()
 
     def _failed(self, error: Exception) -> MediaError:
         self._file.check()  # a full disk reaches us as a broken container

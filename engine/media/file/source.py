@@ -6,6 +6,7 @@ import contextlib
 import math
 import os
 import re
+import threading
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -21,10 +22,22 @@ from av.video.reformatter import ColorRange, ColorTrc, VideoReformatter
 from ...errors import BackendUnavailable, MediaError, OptionError, reason
 from ...pixels.frame import Color, Matrix, PixelFormat, Siting
 from .. import limits
-from ..av_frames import BEST, FULL_RANGE, FramePool, Orientation, VideoFrame, copy_tags, plane_views
+from ..av_frames import (
+    BEST,
+    FULL_RANGE,
+    DeviceFrame,
+    FramePool,
+    Orientation,
+    VideoFrame,
+    copy_tags,
+    downloaded,
+    on_gpu,
+    plane_views,
+    stored_format,
+)
 from ..base import ColorTags, FileInfo, FrameFormat, Notes, StreamInfo
 from . import hardware
-from .hardware import DOWNLOADED, Coder, DecoderName, Problem
+from .hardware import OF_NVDEC, Coder, DecoderName, Problem
 
 NATIVE_FORMATS: dict[str, PixelFormat] = {
     "yuv420p": "yuv420p",
@@ -36,10 +49,14 @@ MATRICES: dict[int, Matrix] = {1: "bt709", 4: "bt601", 5: "bt601", 6: "bt601", 7
 _DURATION_TAG = re.compile(r"(\d+):(\d+):(\d+(?:\.\d+)?)$")
 _CENTER_SITED = {"mjpeg", "mpeg1video", "theora", "vp8", "webp"}
 OnError = Literal["skip", "stop"]
+OPEN_S = 20.0
+"""How long the first packets of a file are searched for: libav reads to the end if it finds none."""
 JOIN_S = Fraction(1, 2)
 """Seconds that a clock must step back for what follows to be another recording."""
 MOST_SKIPPED = 0.05
 """Share of the frames that may be left out because they cannot be decoded."""
+TS_DISCONT = 0x0200
+"""AVFMT_TS_DISCONT: containers whose clocks begin anywhere and may jump."""
 _HDR = {int(ColorTrc.SMPTE2084): "PQ (HDR10)", int(ColorTrc.ARIB_STD_B67): "HLG"}
 
 
@@ -48,7 +65,7 @@ class VideoSource:
 
     Frames of ``yuv420p``, ``nv12`` and ``rgb24`` come as views of the decoder's own memory; other pixel formats are
     converted once (to ``yuv420p``, or ``rgb24`` for RGB, grey and palette pictures), which ``notes`` says. NVDEC
-    gives ``nv12``.
+    gives ``nv12``, after :meth:`keep_on_device` in the GPU's memory.
 
     Args:
         path: the file.
@@ -57,6 +74,7 @@ class VideoSource:
         threads: decoder threads; 0 takes one per core. NVDEC needs none.
         decoder: "nvdec" decodes on the GPU or fails; "auto" does so where that works; "cpu". ``decoder`` says which it
             became, and why.
+        device: which GPU decodes.
         hdr: "error" refuses PQ and HLG; "tonemap" converts them to standard BT.709.
         on_error: "skip" leaves out frames that cannot be decoded, and counts them in ``skipped`` and ``notes``, up to
             5 % of the video; "stop" raises at the first. What a file lacks at its end counts too if it states its
@@ -77,6 +95,7 @@ class VideoSource:
         duration: float | None = None,
         threads: int = 1,
         decoder: DecoderName = "cpu",
+        device: int = 0,
         hdr: Literal["error", "tonemap"] = "error",
         on_error: OnError = "skip",
     ) -> None:
@@ -90,11 +109,12 @@ class VideoSource:
             raise OptionError(f"on_error is {on_error!r}; expected 'skip' or 'stop'")
         if decoder not in get_args(DecoderName):
             raise OptionError(f"decoder is {decoder!r}; expected one of {', '.join(get_args(DecoderName))}")
-        self.path = Path(path)
-        self.notes = Notes()
+        self.path: Path = Path(path)
+        self.notes: Notes = Notes()
         self._threads = threads
         self._decoded: Iterator[tuple[av.VideoFrame, Fraction]] = iter(())
         self._waiting: tuple[av.VideoFrame, Fraction] | None = None  # decoded, not yet given
+        self._in_use = threading.Lock()
         self._last: int | None = None  # time of the last decoded one, in ticks
         self._given = 0  # frames given so far
         self.skipped: int
@@ -105,11 +125,14 @@ class VideoSource:
         self._timeless = False  # whether pictures had no time
         self._hardware: HWAccel | None = None
         self._only_hardware = decoder == "nvdec"
+        self._device = device
+        self._kept = False  # whether frames stay in the GPU's memory
         self._container = open_input(self.path)
         self._fresh = True  # whether nothing was given yet
+        self._resumed: tuple[Fraction, int] | None = None
         try:
             self._open_stream()
-            self.decoder = self._choose_decoder(decoder)
+            self.decoder: Coder = self._choose_decoder(decoder)
             self._tonemap = _ToneMap() if hdr == "tonemap" else None
             self._describe(_seconds(start), _seconds(duration))
         except BaseException:
@@ -147,7 +170,7 @@ class VideoSource:
         self._stored_format = context.format.name if context.format is not None else ""
         if wanted == "cpu":
             return Coder("cpu")
-        problem = hardware.nvdec_problem(context.codec) or self._try_hardware()
+        problem = hardware.nvdec_problem(context.codec, self._device) or self._try_hardware()
         if problem is None:
             return Coder("nvdec", f"nvdec: decoding {context.codec.canonical_name}")
         if wanted == "nvdec":
@@ -161,7 +184,7 @@ class VideoSource:
 
     def _try_hardware(self) -> Problem | None:
         """Open the stream for NVDEC and decode its first picture; why that was not NVDEC's work, or None."""
-        self._hardware = hardware.cuda()
+        self._hardware = hardware.cuda(self._device)
         first: tuple[av.VideoFrame, Fraction] | None = None
         error: BaseException | None = None
         with hardware.complaints() as said:
@@ -179,7 +202,7 @@ class VideoSource:
         if first is None:
             raise MediaError(f"{self.path} has a video stream, but no frame in it can be decoded.")
         self._waiting = first
-        picture, time = first
+        picture, time = downloaded(first[0]), first[1]
         transfer = _HDR.get(picture.color_trc)
         if transfer is not None and self._tonemap is None:
             raise MediaError(
@@ -192,7 +215,7 @@ class VideoSource:
             self._tonemap = None
         self._orientation = Orientation.of(picture)
         self._target = target_format(picture)
-        stored = self._stored_format if picture.format.name in DOWNLOADED and self._hardware else picture.format.name
+        stored = self._stored_format if picture.format.name in OF_NVDEC and self._hardware else picture.format.name
         if picture.format.name not in NATIVE_FORMATS and transfer is None:
             self.notes.add(f"pixel format {stored} is converted to {self._target}, 8 bit")
         if any(part.is_alpha for part in picture.format.components) or self._stream.metadata.get("alpha_mode") == "1":
@@ -207,6 +230,13 @@ class VideoSource:
             width, height = height, width
         self._pool = FramePool(width, height, self._target)
         self._stored_size = (picture.width, picture.height)
+        self._on_gpu = (  # in a form that the kernels and NVENC read as it is
+            on_gpu(first[0])
+            and stored_format(first[0]) == self._target == "nv12"
+            and self._orientation == Orientation()
+            and self._tonemap is None
+            and not any(length % 2 for length in self._stored_size)
+        )
 
         stream, context = self._stream, self._stream.codec_context
         if self._timeless and picture.duration:  # bare streams say how long a picture lasts, their demuxers guess
@@ -223,7 +253,7 @@ class VideoSource:
             frames = round(part * self._rate)
         aspect = stream.sample_aspect_ratio or Fraction(1)
         self.frames = frames
-        self.format = FrameFormat(
+        self.format: FrameFormat = FrameFormat(
             size=(height, width),
             pixels=self._target,
             rate=self._rate,
@@ -245,6 +275,11 @@ class VideoSource:
             streams=tuple(stream_info(s) for s in self._container.streams),
             metadata=dict(self._container.metadata),
         )
+
+    def keep_on_device(self, device: int) -> bool:
+        """See :class:`~..base.DeviceSource`."""
+        self._kept = self._on_gpu and device == self._device
+        return self._kept
 
     def _length(self) -> Fraction | None:
         """Seconds that the file states for the video, or else for the longest stream."""
@@ -318,12 +353,12 @@ class VideoSource:
 
     def _check_hardware(self, picture: av.VideoFrame) -> None:
         """Notice where NVDEC gives up in the middle of a file, and libav goes on in software."""
-        if self._last is None or self._hardware is None or picture.format.name in DOWNLOADED:
+        if self._last is None or self._hardware is None or stored_format(picture) in OF_NVDEC:
             return
         if self._only_hardware:
             problem = MediaError(
                 f"{self.path}: NVDEC cannot decode frame {self._given + 1} and those after it "
-                f"({picture.format.name}). Use --decoder auto, or cpu."
+                f"({stored_format(picture)}). Use --decoder auto, or cpu."
             )
             problem.frame_number = self._given + 1
             raise problem
@@ -362,14 +397,37 @@ class VideoSource:
         problem.frame_number = self._given + 1
         return problem
 
+    def resume(self, time: Fraction, given: int) -> None:
+        """Begin later, as if the frames before had been given already; what is wanted stays the same.
+
+        Args:
+            time: of the first frame that is given, in seconds.
+            given: how many frames of the wanted part are before it.
+        """
+        self._resumed = (time, given)
+
     def __iter__(self) -> Iterator[VideoFrame]:
         """Frames from the start of the wanted part; each call begins again."""
+        frames = self._frames_from_start()
+        while True:
+            with self._in_use:
+                frame = next(frames, None)
+            if frame is None:
+                return
+            yield frame
+            del frame  # or the pool would see the picture in use during the next one
+
+    def _frames_from_start(self) -> Iterator[VideoFrame]:
         begin, end = self._trim or (None, None)
         if not self._fresh:
             self._reopen()
         self._fresh, self._given = False, 0
         half = self._tick / 2
-        if begin is not None and begin > self._origin and not self._timeless:
+        if self._resumed is not None:
+            begin, self._given = self._resumed
+        # Behind a jump of the clock no time can be sought: only reading tells how far it jumped.
+        jumps = self._resumed is not None and self._container.format.flags & TS_DISCONT
+        if begin is not None and begin > self._origin and not self._timeless and not jumps:
             self._seek(begin)
         for picture, time in self._upcoming():
             if begin is not None and time < begin - half:
@@ -379,6 +437,7 @@ class VideoSource:
             frame = self._frame(picture, time)
             self._given += 1
             yield frame
+            del frame
         self._check_end()
 
     def _seek(self, begin: Fraction) -> None:
@@ -402,7 +461,7 @@ class VideoSource:
 
     def _check_end(self) -> None:
         """Say what is missing: frames in between, and at the end as many as the file states."""
-        if self._missed and self._trim is None:
+        if self._missed and self._trim is None and self._resumed is None:
             what = "1 frame" if self._missed == 1 else f"{self._missed} frames"
             self.notes.add(f"{what} that cannot be decoded before the first picture: left out")
         if self.skipped:
@@ -431,6 +490,9 @@ class VideoSource:
 
     def _frame(self, picture: av.VideoFrame, time: Fraction) -> VideoFrame:
         duration = picture.duration
+        if self._kept and on_gpu(picture) and (picture.width, picture.height) == self._stored_size:
+            return DeviceFrame(picture, self._color(picture), time, self._pool)
+        picture = downloaded(picture)
         if (picture.width, picture.height) != self._stored_size:
             width, height = self._stored_size
             self.notes.add(
@@ -491,7 +553,9 @@ class VideoSource:
     def close(self) -> None:
         """Close the file; frames already given stay valid."""
         self._decoded, self._waiting = iter(()), None  # the generator holds this object, and decoded pictures
-        self._container.close()
+        if self._in_use.acquire(blocking=False):  # else a thread reads, perhaps for ever: libav would crash
+            self._container.close()
+            self._in_use.release()
 
     def __enter__(self) -> VideoSource:
         return self
@@ -530,6 +594,20 @@ class _ToneMap:
         return graph
 
 
+def expected_frames(path: Path) -> tuple[int | None, Fraction | None]:
+    """How many frames a file states, and its frame rate, without decoding any; None for what it does not say."""
+    try:
+        with open_input(path) as container:
+            stream = next(iter(container.streams.video), None)
+            if stream is None:
+                return None, None
+            rate = stream.average_rate
+            seconds = Fraction(container.duration or 0, 1_000_000)
+            return stream.frames or (round(seconds * rate) if rate else 0) or None, rate
+    except (MediaError, av.FFmpegError):
+        return None, None
+
+
 def open_input(path: Path, kind: str = "video", hardware: HWAccel | None = None) -> av.container.InputContainer:
     """Open a local file for reading, or say in the user's terms why it is not a ``kind``.
 
@@ -558,7 +636,13 @@ def open_input(path: Path, kind: str = "video", hardware: HWAccel | None = None)
                 "codec_whitelist": limits.decoders(),
             },
             hwaccel=hardware,
+            timeout=(OPEN_S, None),
         )
+    except av.error.ExitError as error:
+        raise MediaError(
+            f"{path} cannot be read as a {kind}: no frame was found in {OPEN_S:g} s. It is damaged, or its disk is "
+            "slow; copy it to another one first."
+        ) from error
     except (av.FFmpegError, OSError) as error:
         if isinstance(error, MediaError):
             raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Iterator
 from fractions import Fraction
 from itertools import chain
@@ -39,13 +40,14 @@ class LiveInput:
         self.notes = Notes()
         self._name = name
         self._container = container
+        self._in_use = threading.Lock()
         try:
             if not container.streams.video:
                 raise MediaError(f"{name} has no video.")
             stream = container.streams.video[0]
             stream.codec_context.thread_count = 1  # frame threads would each hold a picture back
             self._make = FrameMaker(stream.codec_context.codec.name)
-            self._pictures = decoded(container, stream)
+            self._pictures = decoded(self._packets(container, stream), stream)
             first = self._next()
             if first is None:
                 raise MediaError(f"{name} was opened, but no picture of it can be decoded.")
@@ -58,13 +60,24 @@ class LiveInput:
 
     def _next(self) -> VideoFrame | None:
         try:
-            picture = next(self._pictures, None)
+            with self._in_use:
+                picture = next(self._pictures, None)
         except (av.FFmpegError, OSError) as error:
             raise MediaError(f"{self._name} was lost ({reason(error)}).") from error
         if picture is None:
             return None
         time = None if picture.pts is None or picture.time_base is None else picture.pts * picture.time_base
-        return self._make(picture, time)
+        return self._make(picture, self._time(time))
+
+    def _packets(
+        self, container: av.container.InputContainer, stream: av.VideoStream
+    ) -> Iterator[av.Packet[av.VideoStream]]:
+        """Packets as they arrive."""
+        return container.demux(stream)
+
+    def _time(self, stamp: Fraction | None) -> Fraction | None:
+        """The time of a frame that has just arrived with the given time stamp."""
+        return stamp
 
     def __iter__(self) -> Iterator[VideoFrame]:
         """Frames until the input is lost."""
@@ -73,8 +86,10 @@ class LiveInput:
 
     def close(self) -> None:
         """Release the input."""
-        with contextlib.suppress(av.FFmpegError):
-            self._container.close()
+        if self._in_use.acquire(blocking=False):  # else a thread reads, perhaps for ever: libav would crash
+            with contextlib.suppress(av.FFmpegError):
+                self._container.close()
+            self._in_use.release()
 
     def __enter__(self) -> LiveInput:
         return self
@@ -124,16 +139,16 @@ def described(frame: VideoFrame, rate: Fraction | None, time_base: Fraction) -> 
     return FrameFormat(frame.size, frame.format, rate, time_base, frame.color, tags)
 
 
-def decoded(container: av.container.InputContainer, stream: av.VideoStream) -> Iterator[av.VideoFrame]:
+def decoded(packets: Iterator[av.Packet[av.VideoStream]], stream: av.VideoStream) -> Iterator[av.VideoFrame]:
     """Pictures of a stream; packets that cannot be decoded are skipped.
 
     A stream joined in the middle begins with pictures whose references are missing; on a lossy network they come at
     any time. That many in a row are an end, though: the stream is of another kind than it said.
     """
     failures = 0
-    for packet in container.demux(stream):
+    for packet in packets:
         try:
-            pictures = packet.decode()
+            pictures = stream.decode(packet)
         except av.error.InvalidDataError:
             failures += 1
             if failures > 1000:

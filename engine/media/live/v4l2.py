@@ -23,6 +23,9 @@ _CAPTURE_PLANES, _OUTPUT_PLANES = 0x1000, 0x2000
 _BUFFER_CAPTURE, _BUFFER_CAPTURE_PLANES = 1, 9
 _DISCRETE = 1
 _COMPRESSED = 0x1
+_BIG_ENDIAN = 1 << 31
+_MOST = 1000
+"""Answers asked for at most, should a driver never say that there are no more."""
 
 
 def _ioctl_number(direction: int, number: int, size: int) -> int:
@@ -118,18 +121,17 @@ def _query(handle: int, request: int, data: bytes) -> bytes:
 
 
 def _formats(handle: int, kind: int) -> Iterator[PixelLayout]:
-    for index in range(64):
+    for index in range(_MOST):
         try:
             answer = _query(handle, _ENUM_FMT, _FORMAT.pack(index, kind, 0, b"", 0, 0))
         except OSError:  # EINVAL: there are no more
             return
         _, _, flags, name, code, _ = _FORMAT.unpack(answer)
-        letters = struct.pack("<I", code).decode("latin-1").strip()
-        yield PixelLayout(letters, _text(name), bool(flags & _COMPRESSED), tuple(_modes(handle, code)))
+        yield PixelLayout(_letters(code), _text(name), bool(flags & _COMPRESSED), tuple(_modes(handle, code)))
 
 
 def _modes(handle: int, code: int) -> Iterator[Mode]:
-    for index in range(64):
+    for index in range(_MOST):
         try:
             answer = _query(handle, _ENUM_FRAMESIZES, _FRAME_SIZE.pack(index, code, *[0] * 7))
         except OSError:
@@ -143,7 +145,7 @@ def _modes(handle: int, code: int) -> Iterator[Mode]:
 
 def _rates(handle: int, code: int, width: int, height: int) -> list[Fraction]:
     rates: set[Fraction] = set()
-    for index in range(64):
+    for index in range(_MOST):
         try:
             answer = _query(handle, _ENUM_FRAMEINTERVALS, _FRAME_INTERVAL.pack(index, code, width, height, *[0] * 7))
         except OSError:
@@ -154,6 +156,12 @@ def _rates(handle: int, code: int, width: int, height: int) -> list[Fraction]:
         if kind != _DISCRETE:
             break
     return sorted(rates, reverse=True)
+
+
+def _letters(code: int) -> str:
+    """A format's code as v4l2-ctl writes it."""
+    letters = struct.pack("<I", code & ~_BIG_ENDIAN).decode("latin-1").strip()
+    return letters + ("-BE" if code & _BIG_ENDIAN else "")
 
 
 def _text(data: bytes) -> str:

@@ -11,7 +11,6 @@ from onnx import TensorProto, helper
 
 from ganlens.engine.backends import (
     BACKENDS,
-    Choice,
     FunctionBackend,
     Output,
     available,
@@ -83,7 +82,8 @@ def test_all_backends_give_the_same_answer(tmp_path, name):
 def test_inverts(tmp_path, name):
     image = noise_image(SIZE)
     with open_backend(invert_model(tmp_path / "m.onnx"), name) as backend:
-        assert (backend.name, backend.device, backend.choice) == (name, "cpu", Choice(name))
+        assert (backend.name, backend.device, backend.choice.name) == (name, "cpu", name)
+        assert backend.choice.lines == (backend.runs_on,)
         assert backend.spec.name == "tiny"
         np.testing.assert_array_equal(backend.run(image).translated, -image)
 
@@ -131,7 +131,7 @@ def test_free_sizes(tmp_path, name):
         for size in [(16, 24), (40, 8), (16, 24), (64, 64), (72, 64), (80, 64), (16, 24)]:
             assert backend.run(noise_image(size)).translated.shape == (1, 3, *size)
         assert len(backend._bindings) == ModelBackend.BINDINGS
-        with pytest.raises(ShapeError, match=r"got an image of 20x24 \(height x width\); tiny takes any multiple of 8"):
+        with pytest.raises(ShapeError, match=r"got an image of 24x20 \(width x height\); tiny takes any multiple of 8"):
             backend.run(noise_image((20, 24)))
 
 
@@ -174,7 +174,7 @@ def test_close_twice(tmp_path, name):
     ("image", "says"),
     [
         (None, "needs image"),
-        (noise_image((24, 16)), r"got an image of 24x16 \(height x width\); tiny takes 16x24"),
+        (noise_image((24, 16)), r"got an image of 16x24 \(width x height\); tiny takes 24x16"),
         (noise_image(SIZE)[0], "expected 4 dimensions"),
         (noise_image(SIZE)[:, :1], r"expected \(N, 3, height, width\)"),
         (noise_image(SIZE)[:0], r"expected \(N, 3, height, width\)"),
@@ -280,7 +280,7 @@ def test_foreign_model_without_any_size(tmp_path, name):
     dims = (1, 3, "h", "w")
     nodes = [helper.make_node("GlobalAveragePool", ["x"], ["y"])]
     path = save_graph(tmp_path / "m.onnx", nodes, [tensor("x", dims)], [tensor("y", dims)])
-    with pytest.raises(ShapeError, match=r"fails at all of the sizes 65x67.*512x1536.*answered \(1, 3, 1, 1\)"):
+    with pytest.raises(ShapeError, match=r"fails at all of the sizes 67x65.*1536x512.*answered \(1, 3, 1, 1\)"):
         open_backend(path, name, value_range=(-1, 1))
 
 
@@ -340,7 +340,7 @@ def test_auto_takes_the_fastest_and_says_why(tmp_path, monkeypatch, fastest):
     assert lines[0].startswith("tensorrt: ")
     assert lines[1] == "cuda: onnxruntime-gpu is not installed (pip install 'ganlens[cuda13]')"
     other = {"cpu": "openvino", "openvino": "cpu"}[fastest]
-    assert lines[2] == f"{other}: slower, 20.0 against 10.0 ms a picture of 16x24 on 2 threads, timed just now"
+    assert lines[2] == f"{other}: slower, 20.0 against 10.0 ms a picture of 24x16 on 2 threads, timed just now"
     assert lines[3].startswith(f"{fastest}: runs on O")
 
 
@@ -560,6 +560,14 @@ def test_precision_follows_the_matrix_unit(tmp_path, flags, precision):
     (tmp_path / "cpuinfo").write_text(f"processor : 0\nflags : {flags}\n")
     assert openvino_backend.precision_hint(tmp_path / "cpuinfo") == precision
     assert openvino_backend.precision_hint(tmp_path / "none") == "f32"
+
+
+@pytest.mark.skipif("openvino" not in USABLE, reason="needs openvino")
+@pytest.mark.parametrize(("precision", "said"), [("f32", False), ("bf16", True)])
+def test_a_backend_says_when_its_library_lowers_the_precision(tmp_path, monkeypatch, precision, said):
+    monkeypatch.setattr(openvino_backend, "precision_hint", lambda: precision)
+    with open_backend(identity_model(tmp_path / "m.onnx"), "openvino") as backend:
+        assert backend.choice.lines[-1].endswith(", computing in bf16") == said
 
 
 @pytest.mark.skipif("openvino" not in USABLE, reason="needs openvino")

@@ -50,12 +50,13 @@ def test_build_into_the_cache(model):
 
 def test_build_to_a_file(model, tmp_path):
     target = tmp_path / "net.plan"
-    result = engine("build", model, "-o", target, "--opt", "4x64x96", "--max", "8x64x96", "--target", "sm_89", "--json")
+    result = engine("build", model, "-o", target, "--opt", "4x96x64", "--max", "8x96x64", "--target", "sm_89", "--json")
     assert result.exit_code == 0, result.output
     values = json.loads(result.stdout)
     assert values["path"] == str(target)
     assert values["shapes"]["x"] == {"min": [1, 3, 4, 4], "opt": [4, 3, 64, 96], "max": [8, 3, 64, 96]}
     assert values["key"]["target"] == "sm_89"
+    assert "note: --opt is WIDTHxHEIGHT: 96 wide, 64 high." in result.stderr
     assert read_plan(target).record.plan_sha256 == values["sha256"]
     assert PlanCache().entries() == []
     assert isinstance(engine("build", model, "-o", target).exception, MediaError)
@@ -70,7 +71,7 @@ def test_build_to_a_file(model, tmp_path):
     [
         (("-o", "net.engine"), MediaError, r"'net.engine'; expected a name that ends in .plan"),
         (("-o", "nowhere/net.plan"), MediaError, "does not exist. Create it first"),
-        (("--opt", "64"), OptionError, "--opt: got 64, expected HEIGHTxWIDTH or BATCHxHEIGHTxWIDTH"),
+        (("--opt", "64"), OptionError, "--opt: got 64, expected WIDTHxHEIGHT or BATCHxWIDTHxHEIGHT"),
         (("--opt", "65x65"), OptionError, "takes any multiple of 4"),
         (("--target", "ampere"), OptionError, "cannot build for 'ampere'"),
         (("--workspace", "lots"), OptionError, "--workspace: got lots, expected a size as 500MB or 2GiB"),
@@ -108,7 +109,7 @@ def test_cache(model, tmp_path, own_cache):
     engine("build", model)
     engine("build", identity_model(tmp_path / "same.onnx"))
     listed = engine("cache", "list").stdout
-    assert "1x16x24" in listed
+    assert "1x24x16" in listed
     assert "4x512x512" in listed
     assert "2 plans, " in listed
     values = json.loads(engine("cache", "list", "--json").stdout)

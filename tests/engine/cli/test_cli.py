@@ -225,7 +225,7 @@ def test_a_bad_picture_among_many_is_named_and_the_rest_is_done(engine, pictures
     status, _, err = engine("translate", "--images", "in", "-o", "all", "-m", model)
     assert status == 1
     assert "error: " in err and "a.png" in err
-    assert "note: 1 of 2 pictures failed" in err and "1 pictures in" in err
+    assert "note: 1 of 2 pictures failed" in err and "1 picture in" in err
     assert [path.name for path in (tmp_path / "all").glob("*.png")] == ["b.png"]
 
 
@@ -415,7 +415,7 @@ CASES = {
     "unknown framing": (["--video", "{clip}", "-m", "{model}", "--framing", "tiles"], 2, "'tile'"),
     "region outside": (["--video", "{clip}", "-m", "{model}", "--framing", "crop", "--region", "0,0,99,9"], 1, "64x48"),
     "region of words": (["--video", "{clip}", "-m", "{model}", "--framing", "crop", "--region", "a,b"], 1, "X,Y,W,H"),
-    "wrong size": (["--video", "{clip}", "-m", "{fixed}", "--size", "64x64"], 1, "16x24"),
+    "wrong size": (["--video", "{clip}", "-m", "{fixed}", "--size", "64x64"], 1, "24x16"),
     "native fixed": (["--video", "{clip}", "-m", "{fixed}", "--framing", "native"], 1, "--dynamic"),
     "set without attributes": (["--video", "{clip}", "-m", "{model}", "--set", "smiling=1"], 1, "no attributes"),
     "unknown attribute": (["--video", "{clip}", "-m", "{attributes}", "--set", "smilng=1"], 1, "smilng"),
@@ -445,6 +445,19 @@ CASES = {
     "two inputs into one file": (["a.mp4", "b.mp4", "-o", "o.mp4"], 1, "cannot become one file"),
     "unknown option": (["--vidoe", "a.mp4"], 2, "--vidoe"),
     "threads 0": (["--video", "{clip}", "--threads", "0"], 2, "threads"),
+    "countless threads": (["--video", "{clip}", "--threads", "100000"], 2, "equal to 1024"),
+    "countless encoder threads": (
+        ["--video", "{clip}", "--encoder-threads", "100000"],
+        2,
+        "less than or equal to 1024",
+    ),
+    "countless decoder threads": (
+        ["--video", "{clip}", "--decoder-threads", "100000"],
+        2,
+        "less than or equal to 1024",
+    ),
+    "countless frames in flight": (["--video", "{clip}", "--in-flight", "100000"], 2, "equal to 1024"),
+    "countless frames in a batch": (["--video", "{clip}", "--batch", "100000"], 2, "equal to 4096"),
     "unknown decoder": (["--video", "{clip}", "-m", "{model}", "--decoder", "gpu"], 2, "'nvdec'"),
     "unknown encoder": (["--video", "{clip}", "-m", "{model}", "--encoder", "gpu"], 2, "'nvenc'"),
     "nvdec without video": (["--image", "a.png", "--decoder", "nvdec"], 1, "goes with video files"),
@@ -497,6 +510,12 @@ def test_an_existing_output_is_kept_without_yes(engine, clip, model, tmp_path):
         ("engine translate --framing n", ["native"]),
         ("engine translate --model st", ["starry"]),
         ("engine generate --backend open", ["openvino"]),
+        ("engine train cyc", ["cyclegan"]),
+        ("engine train cyclegan --tie", ["--tier"]),
+        ("engine train cyclegan --tier na", ["nano"]),
+        ("engine export --half-w", ["--half-weights"]),
+        ("engine export runs/mine --precision i", ["int8"]),
+        ("engine import --attr", ["--attributes"]),
     ],
 )
 def test_the_shell_completes_commands_choices_models_and_backends(words, expected):
@@ -517,3 +536,32 @@ def test_interrupts_work_without_sighup_as_on_windows(monkeypatch):
     with pytest.raises(KeyboardInterrupt), terminate_as_interrupt():
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(1)
+
+
+def test_memory_that_is_missing(engine, model, clip, monkeypatch):
+    def fail(*_):
+        raise MemoryError("Unable to allocate 9 TiB")
+
+    monkeypatch.setattr("ganlens.engine.cli.translate.run", fail)
+    status, _, err = engine("translate", clip)
+    assert status == 1
+    assert err == "error: There is not enough memory (Unable to allocate 9 TiB). Use a smaller --size or --batch.\n"
+
+
+@pytest.mark.parametrize("moment", ["import", "exit"])
+def test_ctrl_c_while_the_program_starts_or_exits(tmp_path, moment):
+    """The signal's own action: the process ends at once, by the signal, and prints nothing."""
+    kill = "import os, signal; os.kill(os.getpid(), signal.SIGINT)"
+    if moment == "import":
+        code = (
+            "import builtins, sys; real = builtins.__import__\n"
+            "def slow(name, *rest, **more):\n"
+            f"    if name == 'typer': {kill}\n"
+            "    return real(name, *rest, **more)\n"
+            "builtins.__import__ = slow\n"
+        )
+    else:
+        code = f"import atexit\n@atexit.register\ndef end(): {kill}\n"
+    code += "import sys; sys.argv = ['engine', '--version']\nfrom ganlens.engine.__main__ import main; main()"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (-signal.SIGINT, "")

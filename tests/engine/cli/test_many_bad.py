@@ -127,7 +127,7 @@ def test_a_cluster_that_does_not_answer(engine, clips, model):
 def test_ray_that_is_not_installed(clips, model, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(MissingExtra, match="ganlens\\[ray\\]"):
-        cluster.RayCluster("local", None)
+        cluster.RayCluster("local", backend="cpu")
 
 
 def test_a_triton_server_that_does_not_answer(engine, clips, model):

@@ -6,7 +6,7 @@ from fractions import Fraction
 
 import pytest
 
-from ganlens.engine.cli.parse import parse_raw, parse_region, parse_size, parse_time
+from ganlens.engine.cli.parse import order_note, parse_raw, parse_region, parse_size, parse_time
 from ganlens.engine.errors import OptionError
 from ganlens.engine.model.attributes import parse_settings
 
@@ -35,9 +35,17 @@ def test_a_duration_is_positive():
 def test_sizes_and_regions():
     assert parse_size("--size", "640x480") == (480, 640)
     assert parse_region("--region", "1, 2,30,40") == (1, 2, 30, 40)
-    for bad in ("640", "640x480x3", "axb", "640×480", "99999999x1", ""):
-        with pytest.raises(OptionError, match="WIDTHxHEIGHT"):
-            parse_size("--size", bad)
+    assert parse_size("--size", "640×480") == parse_size("--size", "640X480") == (480, 640)
+    assert parse_size("--size", "256", square=True) == (256, 256)
+    for bad in ("640", "640x480x3", "axb", "99999999x1", "0x8", "-8x8", "8 by 8", "1e3", "²", ""):
+        for square in (False, bad != "640"):
+            with pytest.raises(OptionError, match="WIDTHxHEIGHT"):
+                parse_size("--size", bad, square=square)
+
+
+def test_sizes_that_had_another_order_are_pointed_out():
+    assert order_note("--opt", (360, 640)).startswith("note: --opt is WIDTHxHEIGHT: 640 wide, 360 high.")
+    assert order_note("--opt", (64, 64)) == ""
 
 
 def test_settings():

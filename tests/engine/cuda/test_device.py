@@ -154,7 +154,7 @@ def test_pinned_copies_happen_in_order(device: Device) -> None:
 def test_memory_is_freed_with_its_last_user(fake: FakeCuda) -> None:
     device = Device(driver=fake)
     array, pinned = device.empty((2, 8)), device.pinned((4, 4), np.int32)
-    part, row = array.item(1), pinned[2]
+    part, row = array.part(1, 1), pinned[2]
     assert fake.live == (1, 1)
     del array, pinned
     gc.collect()
@@ -528,3 +528,15 @@ def test_the_fake_refuses_what_the_driver_refuses(fake: FakeCuda) -> None:
     with pytest.raises(BackendError, match="cuModuleGetFunction failed"):
         device.module(b"\x7fELF").kernel("nothing")
     assert host_library().host_parameters(b"nothing", None) == -1
+
+
+def test_libav_can_share_the_context() -> None:
+    """It refuses a primary context that is in use with other flags than its own (4: threads that wait sleep)."""
+    fake = FakeCuda()
+    Device(driver=fake)
+    assert fake.context_flags == 4
+    Device(driver=fake)
+    assert fake.calls["cuDevicePrimaryCtxSetFlags"] == 1
+    refuses = FakeCuda()
+    refuses.fail["cuDevicePrimaryCtxSetFlags"] = 708  # CUDA_ERROR_PRIMARY_CONTEXT_ACTIVE, of drivers before 11
+    assert Device(driver=refuses).name == "Fake GPU"

@@ -135,7 +135,7 @@ def test_framing_faces_for_a_model_that_does_not_say_so(folder):
         assert np.array_equal(faces(image, smiling=1.0)[:20], image[:20])
         assert faces.frames_with_faces == 1
     oblong = invert_model(folder / "oblong.onnx", (16, 24))
-    with pytest.raises(OptionError, match="takes pictures of 16x24.*needs a model of square pictures"):
+    with pytest.raises(OptionError, match="takes pictures of 24x16.*needs a model of square pictures"):
         Translator.open(oblong, backend="cpu", framing="faces")
 
 

@@ -60,7 +60,7 @@ def test_tensor_parameters_map_pixels_of_the_frame():
     corner = square.to_frame(np.array([1 + 0j]))[0]
     u, v = a * corner.real - b * corner.imag + shift_u, b * corner.real + a * corner.imag + shift_v
     assert (u, v) == (pytest.approx(64), pytest.approx(0, abs=1e-9))
-    with pytest.raises(OptionError, match="got a face model of 64x32"):
+    with pytest.raises(OptionError, match="got a face model of 32x64"):
         square.tensor((64, 32))
 
 

@@ -1,9 +1,6 @@
 """The page in a real browser: a made camera through Chromium and the server back to the canvas, pixels read there.
 
 The page's Content-Security-Policy forbids ``eval``, which Playwright waits with: the tests switch it off.
-
-Needs Playwright's Python package and Chromium (``$CHROMIUM``, or ``chromium`` on the path); without them the tests are
-skipped, and ``REQUIRE_BROWSER=1`` makes that a failure.
 """
 
 from __future__ import annotations
@@ -35,19 +32,14 @@ BITS = 6
 """A frame's number is written in so many black or white squares along its upper edge, lowest bit first."""
 SIDE = 32
 
-pytestmark = pytest.mark.skipif(
-    not os.environ.get("REQUIRE_BROWSER") and not CHROMIUM, reason="Chromium is not installed (set CHROMIUM)"
-)
+pytestmark = pytest.mark.browser
 
 
 @pytest.fixture(scope="module")
 def playwright() -> Iterator[Any]:
-    if os.environ.get("REQUIRE_BROWSER"):
-        import playwright.sync_api as api
-    else:
-        api = pytest.importorskip("playwright.sync_api", reason="the package playwright is not installed")
-        pytest.importorskip("starlette", reason="needs the extra 'live'")
-    with api.sync_playwright() as running:
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as running:
         yield running
 
 
@@ -94,12 +86,13 @@ def browser_camera() -> BrowserSource:
 
 @pytest.fixture
 def served(models: list[str], tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Any]:
-    """A session on the browser's camera, or on a test picture, and its server."""
+    """A session on the browser's camera, or on a test picture, and its server, perhaps with WebRTC."""
     from ganlens.engine.live.web.server import Address, WebServer
 
-    synthetic = getattr(request, "param", "camera") == "test"
-    source = (lambda: open_source(TEST)) if synthetic else browser_camera
-    with make_session(models, source, tmp_path) as session, WebServer(session, Address(port=0)) as server:
+    asked = getattr(request, "param", "camera")
+    source = (lambda: open_source(TEST)) if asked == "test" else browser_camera
+    transport: Any = "webrtc" if asked == "webrtc" else "socket"
+    with make_session(models, source, tmp_path) as session, WebServer(session, Address(port=0), transport) as server:
         yield server
 
 
@@ -231,6 +224,36 @@ def test_a_camera_without_webcodecs_sends_jpeg(browser: Any, served: Any) -> Non
     page.goto(served.url)
     start_camera(page)
     until_grey(page, 180, 210)
+    context.close()
+
+
+@pytest.mark.parametrize("served", ["webrtc"], indirect=True)
+def test_webrtc_brings_the_pictures_in_order_and_changes_are_seen(page: Any, served: Any) -> None:
+    start_camera(page)
+    until_grey(page, 175, 215)
+    assert page.evaluate("window.ganlens.player.codec") == "webrtc"
+    assert served._state()["pages"]["webrtc"] == 1 and served._broadcast.encoded == 0
+    codes = [(1 << BITS) - 1 - number for number, _ in page.evaluate(WATCH, 4)]
+    steps = [(now - before) % (1 << BITS) for before, now in pairwise(codes)]
+    assert len(codes) > 4 * RATE / 4, "most frames of a loaded machine arrive"
+    assert sum(step > (1 << BITS) // 2 for step in steps) == 0, "no frame is shown after a later one"
+    page.locator("#slider-opacity").fill("0")
+    until_grey(page, 45, 80)
+    page.wait_for_function("Number(document.getElementById('delay').textContent) > 0", timeout=20_000)
+
+
+@pytest.mark.parametrize("served", ["webrtc"], indirect=True)
+def test_where_webrtc_is_blocked_pictures_come_by_the_socket_and_the_page_says_so(browser: Any, served: Any) -> None:
+    context = browser.new_context(bypass_csp=True, permissions=["camera"])
+    context.add_init_script(
+        "RTCPeerConnection.prototype.setRemoteDescription = async () => { throw new Error('blocked here') }"
+    )
+    page = context.new_page()
+    page.goto(served.url)
+    page.wait_for_function("document.getElementById('notice').textContent.includes('blocked here')", timeout=20_000)
+    start_camera(page)
+    until_grey(page, 180, 210)
+    assert page.evaluate("window.ganlens.player.codec") == "h264"
     context.close()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 import urllib.error
 import urllib.request
 
@@ -140,3 +141,35 @@ def test_ten_at_once_are_answered_rightly(server, photo, tmp_path):
     for thread in threads:
         thread.join()
     assert len(answers) == 10 and len({answer for answer in answers}) == 1 and answers[0][0] == 200
+
+
+def test_pictures_that_wait_when_the_server_ends_are_refused(photo, monkeypatch, tmp_path):
+    begun, go_on, keep = threading.Event(), threading.Event(), translate.PictureTranslator._translate
+
+    def slow(*given):
+        begun.set()
+        go_on.wait(20)
+        return keep(*given)
+
+    monkeypatch.setattr(translate.PictureTranslator, "_translate", slow)
+    answers = []
+    with LiveSession(Silent, models=[str(invert_model(tmp_path / "invert.onnx", None))]) as session:
+        server = WebServer(session, Address(port=0)).start()
+        threads = [threading.Thread(target=lambda: answers.append(post(server, "", photo))) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        begun.wait(20)
+        while server._pictures._waiting < 4:
+            time.sleep(0.01)
+        server._pictures.refuse()
+        for _ in range(500):
+            if len(answers) == 3:
+                break
+            time.sleep(0.01)
+        assert [answer[0] for answer in answers] == [503] * 3 and b"shutting down" in answers[0][2]
+        assert post(server, "", photo)[0] == 503
+        go_on.set()
+        for thread in threads:
+            thread.join()
+        assert answers[-1][0] == 200
+        server.close()

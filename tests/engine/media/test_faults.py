@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import io
 import os
 import struct
 import subprocess
 import sys
+import threading
+from collections.abc import Callable, Iterator
+from fractions import Fraction
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
 
-from ganlens.engine import open_source, read_image
+from ganlens.engine import Frame, FrameFormat, open_sink, open_source, read_image
 from ganlens.engine.cli.log import LogThatMayClose
 from ganlens.engine.errors import MediaError, OptionError
 from ganlens.engine.media import RawSource, limits
@@ -240,3 +244,64 @@ def test_files_that_were_read_leave_no_pictures(tmp_path: Path) -> None:
         assert pictures() <= before
     finally:
         gc.enable()
+
+
+class Blocked:
+    """Stands for a call into libav that does not come back: it tells that it was entered, and waits."""
+
+    def __init__(self) -> None:
+        self.entered, self.over = threading.Event(), threading.Event()
+        self.closed = 0
+
+    def wait(self, *_: object) -> Iterator[None]:
+        self.entered.set()
+        self.over.wait(60)
+        return iter(())
+
+    demux = encode = wait
+
+    def close(self) -> None:
+        self.closed += 1
+
+    def inside(self, work: Callable[[], object]) -> threading.Thread:
+        """A thread whose work has arrived in the call."""
+        thread = threading.Thread(target=work, daemon=True)
+        thread.start()
+        assert self.entered.wait(60)
+        return thread
+
+
+def test_a_source_is_not_freed_while_a_thread_reads_it(tmp_path: Path) -> None:
+    source = open_source(clip_of(tmp_path / "c.mp4", "libx264"))
+    container, blocked = source._container, Blocked()
+    source._decoded, source._waiting = (row for _ in (0,) for row in blocked.wait()), None
+    source._container = blocked
+
+    def read() -> None:
+        with contextlib.suppress(MediaError):  # there are fewer frames than the file states
+            list(source)
+
+    thread = blocked.inside(read)
+    source.close()
+    assert blocked.closed == 0
+    blocked.over.set()
+    thread.join(60)
+    source.close()
+    assert blocked.closed == 1
+    container.close()
+
+
+def test_a_sink_is_not_freed_while_a_thread_writes_to_it(tmp_path: Path) -> None:
+    format = FrameFormat((48, 64), "rgb24", Fraction(25), Fraction(1, 25))
+    sink = open_sink(tmp_path / "o.mp4", format)
+    frame = Frame.from_rgb(np.zeros((48, 64, 3), np.uint8))
+    sink.write(frame)
+    output, blocked = sink._output, Blocked()
+    blocked.codec_context = sink._stream.codec_context
+    sink._stream = sink._output = blocked
+    thread = blocked.inside(lambda: sink.write(frame))
+    sink.abort()
+    assert blocked.closed == 0 and list(tmp_path.iterdir()) == []
+    blocked.over.set()
+    thread.join(60)
+    output.close()

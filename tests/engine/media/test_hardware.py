@@ -87,7 +87,7 @@ class FakeGpu:
                 av.logging.log(av.logging.ERROR, "h264", said)
             return opened(path, kind)
 
-        monkeypatch.setattr(hardware, "nvdec_problem", lambda codec: None)
+        monkeypatch.setattr(hardware, "nvdec_problem", lambda codec, device=0: None)
         monkeypatch.setattr(
             VideoSource, "_check_hardware", lambda *_: None
         )  # it would see the pictures before they turn

@@ -10,6 +10,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from ganlens.engine.errors import ModelFileError, OptionError, ShapeError
+from ganlens.engine.model import description
 from ganlens.engine.model.description import parse_value_range, read_onnx, read_spec
 from ganlens.engine.spec import METADATA_KEY
 from tests.kit.models import (
@@ -153,6 +154,21 @@ def test_random_damage_never_escapes_as_another_error(tmp_path):
         path.write_bytes(damaged)
         with contextlib.suppress(ModelFileError, ShapeError, OptionError):
             read_spec(path, value_range=(-1, 1))
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [b"\x08\x08", b"\x42\x00", b"\x72\x00", b"\x3a\x08" + 4 * b"\x0a\x00", b"\x3a\x06\x5a\x04\x0a\x00\x12\x00"],
+    ids=["versions", "opsets", "metadata", "nodes", "inputs"],
+)
+def test_files_of_countless_fields_are_refused_soon(tmp_path, monkeypatch, piece):
+    path = network_model(tmp_path / "m.onnx")
+    monkeypatch.setattr(description, "MOST_FIELDS", 1000)
+    whole = path.read_bytes()
+    assert read_onnx(path).inputs
+    path.write_bytes(whole + 1000 * piece)
+    with pytest.raises(ModelFileError, match="more than 1000 fields"):
+        read_onnx(path)
 
 
 def test_graphs_nested_too_deep(tmp_path):

@@ -13,6 +13,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import onnxruntime
 import pytest
@@ -40,6 +41,8 @@ from ganlens.engine.errors import (
     OptionError,
     ShapeError,
 )
+from ganlens.engine.media import av_frames
+from ganlens.engine.media.file.hardware import KEEPS_PICTURES
 from ganlens.engine.spec import AttributeInput, ImageOutput, SizeRule
 from ganlens.engine.ways import gpu as pipeline
 from ganlens.engine.ways import opening
@@ -88,6 +91,7 @@ class FunctionNetwork:
     ) -> None:
         self.fake, self.function, self.outputs, self.dtype = fake, function, outputs, dtype
         self.capturable = capturable
+        self.name, self.concurrent = "function", True
         self.bound: list[tuple[tuple[int, ...], ...]] = []
 
     def bind_device(self, device: Device, shapes: tuple[tuple[int, ...], ...]) -> FunctionBinding:
@@ -173,6 +177,15 @@ def make(
     blending = {name: options.pop(name) for name in ("detail", "opacity") if name in options}
     compositor = Compositor(record or spec(), framing, **blending)
     return Pipeline(Device(driver=network.fake), network, compositor, **options)
+
+
+def used(stream: Iterable[Frame]) -> int:
+    """Take frames one after the other without keeping them, as an encoder does; returns how many."""
+    count = 0
+    for frame in stream:
+        count += 1
+        del frame
+    return count
 
 
 FRAMINGS = {
@@ -264,13 +277,47 @@ def test_with_several_in_flight_copies_have_their_own_streams() -> None:
     fake = FakeCuda()
     pipeline = make(FunctionNetwork(fake, negative), in_flight=2)
     given = frames("yuv420p", (48, 64), 6)
-    list(pipeline.stream(given[:2]))
+    used(pipeline.stream(given))
     before = fake.calls.copy()
-    list(pipeline.stream(given[2:]))
+    used(pipeline.stream(given[2:]))
     made = fake.calls - before
     assert made["cuGraphLaunch"] == 12  # upload, network, download
     assert made["cuStreamWaitEvent"] == 8
     assert not {name for name in made if "Alloc" in name or "Create" in name}
+
+
+@pytest.mark.parametrize("capturable", [True, False])
+@pytest.mark.parametrize(("streams", "in_flight", "batch"), [(2, 1, 1), (3, 4, 1), (2, 2, 3)])
+def test_networks_beside_each_other(streams: int, in_flight: int, batch: int, capturable: bool) -> None:
+    """Each frame has a stream for itself, from the upload to the download, and the networks' memory is their own."""
+    record = spec(attributes=AttributeInput(names=("brighter", "darker")))
+    fake = FakeCuda()
+    network = FunctionNetwork(fake, shifted_each, capturable=capturable)
+    pipeline = make(network, FRAMINGS["crop"], record, streams=streams, in_flight=in_flight, batch=batch)
+    assert pipeline.in_flight == max(streams, in_flight)
+    pipeline.warm_up((51, 67))
+    assert len(network.bound) == streams
+    given = frames("yuv420p", (51, 67), 9)
+    vector = np.array([[0.5, 0.25]], np.float32)
+    for _ in range(2):
+        before = fake.calls.copy()
+        for frame, answer in zip(given, pipeline.stream(given, vector), strict=True):
+            assert_same(answer, on_cpu(shifted, frame, FRAMINGS["crop"], record, vector))
+    assert len(network.bound) == streams and not (fake.calls - before)["cuStreamWaitEvent"]
+    arrays = [pipeline.device.upload(plane.copy()) for plane in given[0].planes]
+    pipeline.on_device(arrays, "yuv420p", look=pipeline.look(vector))
+    expected = on_cpu(shifted, given[0], FRAMINGS["crop"], record, vector)
+    for array, plane in zip(arrays, expected.planes, strict=True):
+        assert np.array_equal(pipeline.device.download(array), plane)
+
+
+def test_a_library_with_one_stream_is_named() -> None:
+    network = FunctionNetwork(FakeCuda(), negative)
+    network.concurrent = False
+    with pytest.raises(OptionError, match="streams: got 2; function runs on one"):
+        make(network, streams=2)
+    with pytest.raises(OptionError, match="streams: got 0, expected at least 1"):
+        make(network, streams=0)
 
 
 def test_answers_come_as_soon_as_the_flight_is_full() -> None:
@@ -314,9 +361,72 @@ def test_many_sizes_keep_few_graphs(in_flight: int) -> None:
     assert len(pipeline._routes) == 4
     assert most <= (4 + in_flight) * in_flight * 3
     pipeline.close()
-    del pipeline
+    del pipeline, answer
     gc.collect()
     assert fake.live == (0, 0)
+
+
+def page_locked(fake: FakeCuda, array: NDArray[np.uint8]) -> bool:
+    return fake._holds(fake._pinned, array.ctypes.data, array.nbytes)
+
+
+@pytest.mark.parametrize("integrated", [False, True])
+@pytest.mark.parametrize(("in_flight", "batch"), [(1, 1), (3, 1), (2, 3)])
+@pytest.mark.parametrize("format", FORMATS)
+def test_whole_frames_are_the_memory_that_they_are_downloaded_into(
+    format: str, in_flight: int, batch: int, integrated: bool
+) -> None:
+    """Nobody copies them, nobody overwrites them, and those that are kept for long are copied in the end."""
+    fake = FakeCuda(integrated=integrated)
+    pipeline = make(FunctionNetwork(fake, negative), in_flight=in_flight, batch=batch)
+    given = frames(format, (48, 66), 39)
+    answers = list(pipeline.stream(given))
+    for frame, answer in zip(given, answers, strict=True):
+        assert_same(answer, on_cpu(negative, frame, Framing(), spec()))
+    lent = [page_locked(fake, answer.planes[0]) for answer in answers]
+    assert all(lent[: 6 * batch]) and not any(lent[12 * batch :])
+    view = answers[0].planes[-1][2:5]
+    kept, expected = view.copy(), view
+    del answers, answer, view, frame
+    gc.collect()
+    used(pipeline.stream(given))
+    live = fake.live
+    used(pipeline.stream(given))
+    assert fake.live == live
+    assert np.array_equal(kept, expected), "a view keeps its frame"
+    pipeline.close()
+    del pipeline, expected
+    gc.collect()
+    assert fake.live[1] == 0
+
+
+def test_a_part_of_the_frame_is_copied_into_the_result() -> None:
+    fake = FakeCuda()
+    pipeline = make(FunctionNetwork(fake, negative), FRAMINGS["crop"])
+    answer = pipeline(frames("nv12", (48, 66), 1)[0])
+    assert not page_locked(fake, answer.planes[0])
+
+
+@pytest.mark.parametrize("format", ["yuv420p", "nv12", "rgb24"])
+def test_frames_of_a_video_can_be_encoded_without_a_copy(format: str) -> None:
+    fake = FakeCuda()
+    pipeline = make(FunctionNetwork(fake, negative))
+    picture = av.VideoFrame.from_ndarray(make_planes("rgb24", (48, 64), 1)[0], "rgb24").reformat(format=format)
+    picture.colorspace, picture.duration = 1, 7
+    pool = av_frames.FramePool(64, 48, format)
+    frame = av_frames.VideoFrame(av_frames.plane_views(picture, format), format, Color(), Fraction(1), picture, pool)
+    answer = pipeline(frame)
+    assert isinstance(answer, av_frames.VideoFrame) and answer.picture is not None and answer.picture is not picture
+    assert_same(answer, on_cpu(negative, frame, Framing(), spec()))
+    assert (answer.picture.colorspace, answer.picture.duration) == (1, 7)
+    assert answer.picture.planes[0].buffer_ptr == answer.planes[0].ctypes.data
+    assert page_locked(fake, answer.planes[0]) == (format in av_frames.ADOPTED)
+    encoded, planes = answer.picture, [plane.copy() for plane in answer.planes]
+    del answer
+    gc.collect()
+    used(pipeline.stream([frame] * 3))
+    for plane, view in zip(planes, av_frames.plane_views(encoded, format), strict=True):
+        assert np.array_equal(plane, view), "an encoder that keeps the picture keeps its memory"
 
 
 def test_frames_of_one_shape_share_the_network() -> None:
@@ -438,7 +548,6 @@ class HardwarePlane:
 
 def test_pyav_gives_and_takes_frames_without_a_copy(monkeypatch: pytest.MonkeyPatch) -> None:
     """The example of docs/gpu.md, on memory of the host, which is what the fake GPU's is."""
-    av = pytest.importorskip("av")
     monkeypatch.setattr(Device, "kind", dlpack.CPU)
     fake = FakeCuda()
     pipeline = make(FunctionNetwork(fake, negative))
@@ -457,6 +566,78 @@ def test_pyav_gives_and_takes_frames_without_a_copy(monkeypatch: pytest.MonkeyPa
     assert [plane.buffer_ptr for plane in encoded.planes] == [plane.buffer_ptr for plane in decoded.planes]
     expected = on_cpu(negative, frame, Framing(), spec())
     assert np.array_equal(encoded.to_ndarray(), np.concatenate([plane.reshape(-1, 64) for plane in expected.planes]))
+
+
+@pytest.mark.parametrize(("in_flight", "batch"), [(1, 1), (3, 1), (1, 3), (2, 3)])
+@pytest.mark.parametrize("streams", [1, 2])
+def test_frames_that_a_decoder_left_on_the_gpu_stay_there(
+    monkeypatch: pytest.MonkeyPatch, in_flight: int, batch: int, streams: int
+) -> None:
+    """Memory of the host stands for libav's on the GPU; the fake does work as late as it may."""
+    if not KEEPS_PICTURES:
+        pytest.skip("this PyAV cannot leave pictures in the GPU's memory")
+    monkeypatch.setattr(Device, "kind", dlpack.CPU)
+    record = spec(attributes=AttributeInput(names=("brighter", "darker")))
+    fake = FakeCuda()
+    pipeline = make(
+        FunctionNetwork(fake, shifted_each), FRAMINGS["crop"], record, in_flight=in_flight, batch=batch, streams=streams
+    )
+    given = frames("nv12", (48, 64), 8)
+    decoded = [
+        av_frames.DeviceFrame(
+            av.VideoFrame.from_ndarray(np.concatenate([plane.reshape(-1, 64) for plane in frame.planes]), "nv12"),
+            frame.color,
+            frame.time,
+        )
+        for frame in given
+    ]
+    looks = [Look(np.array([[n // 3 / 4, 0.25]], np.float32), 1 - n / 16, (n % 3) / 2) for n in range(8)]
+    at = iter(looks)
+    lease, steps = Lease(pipeline), Looks({})
+    steps.at = lambda way: next(at)  # type: ignore[method-assign]
+    answers = []
+    for answer in translated(decoded, lambda: lease, steps):
+        assert isinstance(answer, av_frames.DeviceFrame)
+        answers.append(answer)
+    for frame, original, look, answer in zip(given, decoded, looks, answers, strict=True):
+        expected = on_cpu(
+            shifted_each, frame, FRAMINGS["crop"], record, look.attributes, opacity=look.opacity, detail=look.detail
+        )
+        assert_same(answer, expected)
+        assert_same(original, frame)
+        luma, chroma = answer.device_picture.planes
+        assert chroma.buffer_ptr - luma.buffer_ptr == 48 * luma.line_size, "where NVENC looks for it"
+    assert pipeline.frames_on_gpu == 0 and not fake.calls["cuMemcpyDtoHAsync"]
+    # Pictures that nobody needs any more are used again.
+    del answers, answer, luma, chroma
+    gc.collect()
+    plain = Look(looks[0].attributes)
+    for original in decoded[:2]:
+        pipeline.start([Item(original, plain)]).finish()
+    before, live = fake.calls.copy(), fake.live
+    for original in decoded:
+        pipeline.start([Item(original, plain)]).finish()
+    assert not (fake.calls - before)["cuMemAlloc"] and fake.live == live
+    pipeline.start([Item(decoded[0], plain)]).drop()
+    pipeline.close()
+
+
+def test_frames_on_and_off_the_gpu_share_no_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where NVDEC gives up in the middle of a file, and libav goes on in software."""
+    if not KEEPS_PICTURES:
+        pytest.skip("this PyAV cannot leave pictures in the GPU's memory")
+    monkeypatch.setattr(Device, "kind", dlpack.CPU)
+    pipeline = make(FunctionNetwork(FakeCuda(), negative), batch=3)
+    given = frames("nv12", (48, 64), 7)
+    mixed: list[Frame] = list(given)
+    for index in (0, 1, 4):
+        rows = np.concatenate([plane.reshape(-1, 64) for plane in given[index].planes])
+        picture = av.VideoFrame.from_ndarray(rows, "nv12")
+        mixed[index] = av_frames.DeviceFrame(picture, given[index].color, given[index].time)
+    answers = list(pipeline.stream(mixed))
+    assert [isinstance(answer, av_frames.DeviceFrame) for answer in answers] == [n in (0, 1, 4) for n in range(7)]
+    for frame, answer in zip(given, answers, strict=True):
+        assert_same(answer, on_cpu(negative, frame, Framing(), spec()))
 
 
 def test_wrong_planes_on_the_gpu_are_named() -> None:
@@ -607,10 +788,21 @@ def test_a_run_of_several_frames_is_one_launch() -> None:
     fake = FakeCuda()
     pipeline = make(FunctionNetwork(fake, negative), batch=4)
     given = frames("yuv420p", (48, 64), 12)
-    list(pipeline.stream(given[:4]))
+    used(pipeline.stream(given[:4]))
+    assert fake.launched == {"prepare_float32": 2, "compose_float32": 2}, "one for the batch, twice: tried and recorded"
+    used(pipeline.stream(given))
     before, live = fake.calls.copy(), fake.live
-    assert len(list(pipeline.stream(given[4:]))) == 8
+    assert used(pipeline.stream(given[4:])) == 8
     assert (fake.calls - before)["cuGraphLaunch"] == 2 and fake.live == live
+
+
+def test_more_frames_than_one_launch_takes() -> None:
+    fake = FakeCuda()
+    pipeline = make(FunctionNetwork(fake, negative), batch=19)
+    given = frames("yuv420p", (48, 64), 19)
+    for frame, answer in zip(given, pipeline.stream(given), strict=True):
+        assert_same(answer, on_cpu(negative, frame, Framing(), spec()))
+    assert fake.launched == {"prepare_float32": 4, "compose_float32": 4}
 
 
 @pytest.mark.parametrize(("in_flight", "batch"), [(1, 1), (3, 1), (1, 3), (2, 3)])
@@ -756,8 +948,8 @@ def test_closing_waits_for_frames_on_the_gpu() -> None:
 
 
 def test_a_frame_that_cannot_be_copied_costs_no_place(monkeypatch: pytest.MonkeyPatch) -> None:
-    pipeline = make(FunctionNetwork(FakeCuda(), negative))
-    (frame,) = frames("rgb24", (40, 40), 1)
+    pipeline = make(FunctionNetwork(FakeCuda(), negative), FRAMINGS["crop"])
+    (frame,) = frames("rgb24", (48, 66), 1)
 
     def full(_: Frame) -> Frame:
         raise MemoryError
@@ -765,7 +957,7 @@ def test_a_frame_that_cannot_be_copied_costs_no_place(monkeypatch: pytest.Monkey
     with monkeypatch.context() as patch, pytest.raises(MemoryError):
         patch.setattr(Frame, "copy", full)
         pipeline(frame)
-    assert_same(pipeline(frame), on_cpu(negative, frame, Framing(), spec()))
+    assert_same(pipeline(frame), on_cpu(negative, frame, FRAMINGS["crop"], spec()))
 
 
 # ---------------------------------------------------------------------------------------------- ONNX Runtime
@@ -913,7 +1105,7 @@ def test_the_translator_takes_the_way_over_the_gpu(open_on_fake: Callable[..., T
         for frame, answer in zip(given, ours.stream(given), strict=True):
             assert_same(answer, reference(frame))
         assert_same(ours(given[0]), reference(given[0]))
-        assert list(ours.times.summary()) == ["upload", "wait", "download"]
+        assert list(ours.times.summary()) == ["upload", "wait"]
         assert ours.times.summary()["wait"].frames == 6
         arrays = [ours.way.device.upload(plane) for plane in given[1].planes]
         for array, plane in zip(ours.on_device(arrays, "nv12"), reference(given[1]).planes, strict=True):

@@ -64,7 +64,7 @@ def run_prepare(
     made, stream = make_geometry(device, keys), device.stream()
     block = device.upload(upload_frame(device, made, planes))
     out = device.empty((1, 3, *keys["size"]), dtype)
-    made.prepare(stream, block.pointer, out)
+    made.prepare(stream, [block.pointer], out)
     stream.synchronize()
     return device.download(out)[0]
 
@@ -80,7 +80,7 @@ def run_compose(
     made, stream = make_geometry(device, keys, blending), device.stream()
     block = device.upload(upload_frame(device, made, planes))
     uploaded = [None if array is None else device.upload(array[None]) for array in arrays]
-    made.compose(stream, *uploaded, block.pointer)
+    made.compose(stream, *uploaded, [block.pointer])
     stream.synchronize()
     answer = device.download(block)
     written = copy(planes)

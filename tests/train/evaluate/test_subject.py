@@ -43,7 +43,7 @@ def test_an_exported_editor_answers_as_its_run(editor_run: Path, faces: Path, tm
     own, other = (Editor(subject.generator, subject.spec)(x, att) for subject in (open_subject(editor_run), exported))
     assert (own.image - other.image).abs().max() < 2e-3
     assert own.mask is not None and other.mask is not None and (own.mask - other.mask).abs().max() < 2e-3
-    with pytest.raises(OptionError, match=r"takes 32x32 \(height x width\), got 40x40. Give --size"):
+    with pytest.raises(OptionError, match=r"takes 32x32, got 40x40. Give --size"):
         exported.generator(torch.zeros(1, 3, 40, 40), torch.zeros(1, 4))
     with pytest.raises(OptionError, match="--record writes into checkpoints"):
         open_subject(file, record=True)

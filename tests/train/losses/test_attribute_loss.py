@@ -148,7 +148,7 @@ def test_unknown_loss() -> None:
 
 
 def test_the_literal_form_lets_a_rare_attribute_weigh_as_much_as_a_frequent_one() -> None:
-    """Of 100 samples 4 have the one attribute and 50 the other: the weight of a sample's score, in closed form."""
+    """The weight of a sample's score, in closed form, where 4 of 100 samples have one attribute and 50 the other."""
     att = torch.zeros(100, 2)
     att[:4, 0], att[:50, 1] = 1, 1
     weights = {}

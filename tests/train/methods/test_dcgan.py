@@ -18,7 +18,7 @@ from ganlens.train.config import DCGANConfig, make_config
 from ganlens.train.loop import Trainer, train
 from ganlens.train.losses import BEGAN, FAMILIES
 from ganlens.train.methods.dcgan import DCGAN, class_names, classes_of, draw_noise
-from ganlens.train.networks import AutoencoderCritic, DCGANGenerator, ScoreCritic
+from ganlens.train.networks import AutoencoderCritic, DCGANGenerator, ScoreCritic, autoencoder_critic
 from tests.kit.interrupt import interrupt_after
 
 Config = Callable[..., DCGANConfig]
@@ -62,7 +62,7 @@ def count(network: nn.Module) -> int:
 
 
 def test_networks_have_the_published_layers() -> None:
-    generator, critic, autoencoder = DCGANGenerator(), ScoreCritic(), AutoencoderCritic()
+    generator, critic, autoencoder = DCGANGenerator(), ScoreCritic(), autoencoder_critic()
     up = [(100, 512 * 16), (512 * 256, 16), (256 * 128, 16), (128 * 64, 16), (64 * 3, 16)]
     norms = 2 * (512 + 256 + 128 + 64)
     assert count(generator) == sum(a * b for a, b in up) + norms + 3
@@ -79,7 +79,7 @@ def test_shapes(size: int) -> None:
     assert image.shape == (2, 3, size, size)
     assert image.abs().max() <= 1
     assert ScoreCritic(size, 4, "in", 3)(image, torch.eye(3)[:2]).shape == (2,)
-    energy, code = AutoencoderCritic(size, 4, "none", 1, 6).energy_and_code(image)
+    energy, code = autoencoder_critic(size, 4, "none", 1, 6).energy_and_code(image)
     assert (energy.shape, code.shape) == ((2,), (2, 6))
 
 
@@ -92,7 +92,7 @@ def test_a_side_that_is_no_power_of_two_is_named() -> None:
 
 @pytest.mark.parametrize("power", [1, 2])
 def test_energies_are_errors_of_each_picture(power: int) -> None:
-    critic = AutoencoderCritic(16, 2, "none", power, 4)
+    critic = autoencoder_critic(16, 2, "none", power, 4)
     x = torch.rand(3, 3, 16, 16)
     back = critic.decoder(critic.code(critic.trunk(x).flatten(1)))
     expected = torch.stack([((a - b).abs() ** power).mean() for a, b in zip(back, x, strict=True)])

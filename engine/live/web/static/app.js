@@ -28,6 +28,8 @@ let state = null;
 let problem = null; // a message that stays for a while
 let lost = "";
 let online = false;
+let begun = false; // pictures were asked for since the socket opened
+let onTheWay = null; // milliseconds that WebRTC takes
 
 // --- pictures ---------------------------------------------------------------------------------------------------------
 
@@ -54,7 +56,10 @@ player.addEventListener("drawn", ({ detail }) => {
 
 const fps = () => drawnAt.length > 1 ? 1000 * (drawnAt.length - 1) / Math.max(performance.now() - drawnAt[0], 1) : 0;
 function localDelays() {
-  if (!delays.length) return null;
+  if (!delays.length) {
+    const inProgram = state?.timing.latency_ms.p50 ?? null;
+    return onTheWay === null || inProgram === null ? null : { p50: inProgram + onTheWay, p95: null };
+  }
   const sorted = delays.map(([, delay]) => delay).sort((a, b) => a - b);
   return { p50: sorted[sorted.length >> 1], p95: sorted[Math.floor(sorted.length * 0.95)] };
 }
@@ -62,9 +67,14 @@ function localDelays() {
 // --- state ------------------------------------------------------------------------------------------------------------
 
 connection.addEventListener("open", () => { online = true; lost = ""; showNotice(); });
-connection.addEventListener("lost", ({ detail }) => { online = false; lost = detail; showNotice(); showChips(); });
+connection.addEventListener("lost", ({ detail }) => { online = begun = false; lost = detail; showNotice(); showChips(); });
 connection.addEventListener("error", ({ detail }) => say(detail.message));
-connection.addEventListener("state", ({ detail }) => { state = detail.state; show(); });
+connection.addEventListener("state", ({ detail }) => {
+  state = detail.state;
+  if (!begun) { begun = true; player.start(state.pages.transport); }
+  show();
+});
+player.addEventListener("fallback", ({ detail }) => say(`WebRTC does not work: ${detail}. Pictures come over the page's socket.`));
 
 const GOOD = { excellent: "good", fair: "middling", poor: "bad", unusable: "bad" };
 
@@ -260,4 +270,5 @@ document.addEventListener("keydown", event => {
 });
 
 setInterval(showChips, 500);
+setInterval(async () => { onTheWay = await player.delay(); }, 1000);
 window.ganlens = { connection, player, camera, get state() { return state; } }; // for tests and the console

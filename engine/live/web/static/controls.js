@@ -1,5 +1,7 @@
 // The panel: models, sliders, presets, recordings and numbers, all drawn from the server's state.
 
+const BREATH_MS = 1000;
+
 export const $ = id => document.getElementById(id);
 
 export function element(name, properties = {}, ...children) {
@@ -69,6 +71,7 @@ export class Models {
   async fetchThumbnails() {
     for (const button of [...$("models").children]) {
       if (button.querySelector("img")) continue;
+      await new Promise(done => setTimeout(done, BREATH_MS)); // each opens a model beside the one that runs
       const answer = await fetch(`api/models/${encodeURIComponent(button.dataset.name)}/thumbnail`).catch(() => null);
       if (answer?.status !== 200) continue;
       const image = element("img", { alt: "", src: URL.createObjectURL(await answer.blob()) });
@@ -233,7 +236,8 @@ export class Statistics {
     if (this.#history.length > MINUTE) this.#history.shift();
     if (!$("statistics").open) return;
     this.#graph();
-    const both = times => times.p50 === null ? "–" : `${times.p50.toFixed(0)} / ${times.p95.toFixed(0)} ms`;
+    const ms = time => time === null ? "–" : time.toFixed(0);
+    const both = times => `${ms(times.p50)} / ${ms(times.p95)} ms`;
     const dropped = Object.entries(counters.dropped).map(([cause, count]) => `${count} ${cause}`).join(", ") || "0";
     const rows = [
       ["Source", `${source.state}, ${source.size ? source.size.join(" × ") : "–"}${source.rate ? ` at ${source.rate} fps` : ""}`],
@@ -247,7 +251,7 @@ export class Statistics {
       ["Dropped", dropped],
       ["Late", String(counters.late)],
       ["Stalls, reconnects", `${counters.stalls}, ${counters.reconnects}`],
-      ["Picture here", local.codec === "h264" ? "H.264, WebCodecs" : "JPEG"],
+      ["Picture here", { h264: "H.264, WebCodecs", jpeg: "JPEG", webrtc: "WebRTC" }[local.codec]],
       ...state.sinks.map(sink => [sink.name, sink.state === "failed" ? sink.message : `${sink.state}, ${sink.written} written, ${sink.dropped} dropped`]),
       ...source.notes.map(note => ["Note", note]),
     ];

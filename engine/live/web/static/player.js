@@ -1,5 +1,8 @@
 // Pictures of the server onto a canvas: H.264 through WebCodecs, or JPEG where the browser has none or the page is not
-// in a secure context. Each picture is drawn as soon as it is decoded, and the server is told.
+// in a secure context; or by WebRTC, where the server was started so. Each picture is drawn as soon as it is decoded, and
+// the server is told.
+
+import { Peer } from "./rtc.js";
 
 const HEADER = 20;
 const KEY = 1, STALE = 2;
@@ -23,23 +26,52 @@ export class Player extends EventTarget {
   #queue = [];
   #busy = false;
   #config = null;
+  #peer = new Peer();
+  #socketCodec;
+  #fixed;
+  #turn = 0;
 
   constructor(connection, canvas, wanted) {
     super();
     this.connection = connection;
     this.canvas = canvas;
     this.context = canvas.getContext("2d", { alpha: false, desynchronized: true });
-    this.codec = wanted ?? ("VideoDecoder" in window ? "h264" : "jpeg");
+    this.#fixed = wanted !== undefined;
+    this.codec = this.#socketCodec = wanted ?? ("VideoDecoder" in window ? "h264" : "jpeg");
     this.drawn = 0;
-    connection.addEventListener("open", () => this.start());
     connection.addEventListener("video", ({ detail }) => this.#configure(detail));
     connection.addEventListener("picture", ({ detail }) => this.#take(detail));
     connection.addEventListener("lost", () => this.#reset());
+    this.#peer.addEventListener("picture", ({ detail }) => {
+      this.#draw(detail.picture, { ...detail, number: null, time: null, stale: false });
+    });
+    this.#peer.addEventListener("lost", () => this.start("webrtc"));
   }
 
-  start() { this.connection.say({ type: "video", codec: this.codec }); }
+  /** Take pictures, by "socket" or "webrtc"; where the latter fails, say so and take them by the socket. */
+  async start(transport) {
+    const turn = this.#turn += 1;
+    if (transport === "webrtc" && !this.#fixed) {
+      this.codec = "webrtc";
+      try {
+        await this.#peer.connect();
+        return;
+      } catch (error) {
+        if (turn !== this.#turn) return; // the server went away meanwhile, or this began anew
+        this.#peer.close();
+        this.dispatchEvent(new CustomEvent("fallback", { detail: error.message }));
+      }
+    }
+    this.codec = this.#socketCodec;
+    this.connection.say({ type: "video", codec: this.codec });
+  }
+
+  /** Milliseconds from the server's sending to the picture here; null where pictures say more by themselves. */
+  delay() { return this.codec === "webrtc" ? this.#peer.delay() : null; }
 
   #reset() {
+    this.#turn += 1;
+    this.#peer.close();
     if (this.#decoder?.state !== "closed") this.#decoder?.close();
     this.#decoder = null;
     this.#queue = [];
@@ -54,11 +86,10 @@ export class Player extends EventTarget {
   }
 
   #fallBack() {
-    if (this.codec === "jpeg") return;
-    this.codec = "jpeg";
+    if (this.#socketCodec === "jpeg") return;
+    this.#socketCodec = "jpeg";
     this.#reset();
-    this.start();
-    this.dispatchEvent(new Event("fallback"));
+    this.start("socket");
   }
 
   #take(buffer) {
@@ -116,7 +147,7 @@ export class Player extends EventTarget {
     }
     this.context.drawImage(picture, 0, 0, header.width, header.height);
     this.drawn += 1;
-    this.connection.say({ type: "drawn", number: header.number });
+    if (header.number !== null) this.connection.say({ type: "drawn", number: header.number });
     this.dispatchEvent(new CustomEvent("drawn", { detail: header }));
   }
 }

@@ -1,0 +1,72 @@
+"""What several translators make of the same pictures, beside each other: the improved CycleGAN's figure 2."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from ganlens.engine.errors import OptionError, TrainingError
+from ganlens.engine.files import replace_file
+
+from ..data.pictures import list_pictures
+from ..sample_sheet import Pixels, make_sheet
+from .subject import Subject, open_subject
+from .translation import load, translate_with
+
+
+def write_samples(
+    models: Sequence[Path], photos: str, output: Path, *, count: int = 6, size: int = 256, overwrite: bool = False
+) -> None:
+    """The command ``engine train samples``.
+
+    Args:
+        models: run folders, checkpoints or ONNX files of translators.
+        photos: folder or glob.
+        output: PNG to write.
+        count: pictures, spread evenly over those found.
+        size: side of their central squares, px.
+        overwrite: replace an existing file.
+
+    Raises:
+        OptionError: a model that does not translate pictures, or not of this size.
+        TrainingError: no pictures, or the file cannot be written.
+        ModelFileError: a model that cannot be opened.
+    """
+    if output.suffix.lower() != ".png":
+        raise OptionError(f"-o {output}: samples are written as .png.")
+    if output.exists() and not overwrite:
+        raise TrainingError(f"{output} exists; pass -y to overwrite it.")
+    found = list_pictures(photos)
+    chosen = [found[row] for row in np.linspace(0, len(found) - 1, min(count, len(found))).round().astype(int)]
+    names = [model.resolve().name for model in models]
+    if len(set(names)) < len(names):  # folders of one name in different places
+        names = [str(model) for model in models]
+    originals = [load(path, size) for path in chosen]
+    columns = [originals, *(translate(open_subject(model), originals) for model in models)]
+    sheet = make_sheet(list(zip(*columns, strict=True)), ["original", *names], f"{size}x{size}")
+    buffer = io.BytesIO()
+    Image.fromarray(sheet).save(buffer, "PNG")
+    try:
+        replace_file(output, buffer.getvalue(), overwrite=overwrite)
+    except OSError as error:
+        raise TrainingError(f"{output} cannot be written: {error}.") from error
+
+
+def translate(subject: Subject, pictures: Sequence[Pixels]) -> list[Pixels]:
+    """Pictures (H, W, 3) uint8 RGB of one size, translated.
+
+    Raises:
+        OptionError: it does not translate pictures, or not of this size.
+    """
+    spec = subject.spec
+    if spec.image is None or spec.attributes is not None:
+        use = "engine generate" if spec.image is None else "engine train evaluate --grid"
+        raise OptionError(f"'{spec.name}' does not translate between domains. Use {use}.")
+    height, width = pictures[0].shape[:2]
+    if not spec.size.accepts((height, width)):
+        raise OptionError(f"'{spec.name}' takes {spec.size}, got {width}x{height}. Give another --size.")
+    return [translate_with(subject.generator, [pixels])[0] for pixels in pictures]  # one: large pictures, small memory
