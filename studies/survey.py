@@ -110,7 +110,7 @@ def gradient(name: str, seed: int, *, scale: Scale, **options: Any) -> Cell:
     """The generator's gradient while only the critic learns: its norm at the end over that at the start."""
     game = Game(name, batch=scale.batch, seed=seed, **options)
     norms = []
-    for step in range(scale.steps // 3):
+    for step in range(max(10, scale.steps // 3)):
         real, rows = draw(scale.batch)
         game.critic_step(real, rows)
         if step % 10 == 9:
