@@ -68,6 +68,10 @@ def _told_in_one_line() -> Iterator[None]:
     except EngineError as error:
         _console.print(f"error: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
         raise typer.Exit(1) from error
+    except RuntimeError as error:
+        if type(error).__name__ != "OutOfMemoryError" and "can't allocate memory" not in str(error):
+            raise
+        raise MemoryError(str(error).partition("\n")[0]) from error  # as NumPy, Pillow and Python say it
 
 
 def _tell_end(finished: bool, config: TrainConfig) -> None:

@@ -23,7 +23,7 @@ from ..errors import EngineError, MediaError, MissingExtra, OptionError
 from ..live.outlet import OpenSink
 from ..live.presets import Presets, default_file
 from ..live.recording import RecordingSink, free_name
-from ..live.session import LiveSession, SessionOptions
+from ..live.session import LiveSession, SessionOptions, freeze_when_ready
 from ..media.base import FrameSource
 from ..media.file.codecs import CONTAINERS
 from ..media.limits import allow
@@ -66,6 +66,7 @@ def run(options: LiveOptions) -> int:
             server = open_server(options, session)
             stack.callback(server.close)
             url = server.url
+        freeze_when_ready(session)
         try:
             session.start()
             if options.record is not None:
@@ -111,8 +112,8 @@ def check_options(options: LiveOptions, uri: str) -> None:
         raise OptionError(
             "The browser's camera needs the page; leave out --no-web, or name a camera (engine live --list)."
         )
-    if options.no_web and (options.web or options.host or options.open_page):
-        raise OptionError("--no-web serves no page; leave out --web, --host and --open.")
+    if options.no_web and (options.web or options.host or options.open_page or options.web_transport != "socket"):
+        raise OptionError("--no-web serves no page; leave out --web, --host, --open and --web-transport.")
     if (options.cert is None) != (options.key is None):
         raise OptionError("--cert and --key go together; give both.")
     for path in (options.cert, options.key):

@@ -122,7 +122,7 @@ class CameraSource(LiveInput):
         while not self._interrupted.is_set():
             silent = time.monotonic() - self._arrived
             if silent > limit:
-                raise MediaError(f"{self.device} gave no picture for {silent:.1f} s.")
+                raise TimeoutError(f"no picture for {silent:.1f} s")
             events = self._poll.poll(100) if self._watched else []
             if any(event & select.POLLIN for _, event in events):
                 return True
@@ -172,7 +172,7 @@ class CameraSource(LiveInput):
         if self.format.rate is not None and self.format.rate < rate * Fraction(9, 10):
             self.notes.add(
                 f"{self.device} gives {float(self.format.rate):g} frames/s at {width}x{height}; {float(rate):g} was "
-                "asked for. A smaller --size may be faster"
+                "asked for. A smaller --camera-size may be faster"
             )
 
 

@@ -21,10 +21,11 @@ from ...errors import MediaError, MissingExtra, reason
 from ...pixels.frame import Frame
 from ..base import FileInfo, FrameFormat, FrameSource, Notes
 from .conversion import Converter
-from .v4l2 import output_devices
+from .v4l2 import Device, devices
 
 MODPROBE = "sudo modprobe v4l2loopback video_nr=10 card_label=ganlens exclusive_caps=1"
 """How a virtual camera is made on Linux."""
+_CLOSE = "Close that program, or choose another device."
 
 
 class VirtualCameraSink:
@@ -113,7 +114,7 @@ class _Loopback(_Output):
             self._convert = Converter("yuv420p", size, matrix="bt601" if size[0] < 720 else "bt709", full_range=False)
             self._count = 0
         except (av.FFmpegError, OSError) as error:
-            raise MediaError(f"{self.device} cannot be used as a virtual camera: {_why(error)}") from error
+            raise MediaError(f"{self.device} cannot be used as a virtual camera: {_why(error, self.device)}") from error
 
     def write(self, frame: Frame) -> None:
         picture = self._convert(frame)
@@ -157,17 +158,26 @@ class _OtherPrograms(_Output):
         self._camera.close()
 
 
+def _loopbacks() -> list[Device]:
+    return [device for device in devices() if "loopback" in device.driver]
+
+
 def _first_loopback() -> str:
-    found = [device.path for device in output_devices() if "loopback" in device.driver]
+    found = _loopbacks()
     if not found:
         raise MediaError(f"There is no virtual camera here. Make one with: {MODPROBE}")
-    return found[0]
+    free = [device.path for device in found if device.output]
+    if not free:
+        paths = ", ".join(device.path for device in found)
+        raise MediaError(f"Every virtual camera here ({paths}) is fed by another program. {_CLOSE}")
+    return free[0]
 
 
-def _why(error: BaseException) -> str:
+def _why(error: BaseException, path: str) -> str:
     number = getattr(error, "errno", None)
-    if number == errno.EBUSY:
-        return "another program feeds it. Close that program, or choose another device."
+    fed = number in (errno.EINVAL, errno.ENOTTY) and path in [device.path for device in _loopbacks()]
+    if number == errno.EBUSY or fed:  # with exclusive_caps, a device that is fed refuses like a camera
+        return f"another program feeds it. {_CLOSE}"
     if number in (errno.EACCES, errno.EPERM):
         return "permission denied. Add yourself to the group 'video': sudo usermod -aG video $USER, then log in again."
     if number in (errno.EINVAL, errno.ENOTTY):

@@ -536,3 +536,32 @@ def test_interrupts_work_without_sighup_as_on_windows(monkeypatch):
     with pytest.raises(KeyboardInterrupt), terminate_as_interrupt():
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(1)
+
+
+def test_memory_that_is_missing(engine, model, clip, monkeypatch):
+    def fail(*_):
+        raise MemoryError("Unable to allocate 9 TiB")
+
+    monkeypatch.setattr("ganlens.engine.cli.translate.run", fail)
+    status, _, err = engine("translate", clip)
+    assert status == 1
+    assert err == "error: There is not enough memory (Unable to allocate 9 TiB). Use a smaller --size or --batch.\n"
+
+
+@pytest.mark.parametrize("moment", ["import", "exit"])
+def test_ctrl_c_while_the_program_starts_or_exits(tmp_path, moment):
+    """The signal's own action: the process ends at once, by the signal, and prints nothing."""
+    kill = "import os, signal; os.kill(os.getpid(), signal.SIGINT)"
+    if moment == "import":
+        code = (
+            "import builtins, sys; real = builtins.__import__\n"
+            "def slow(name, *rest, **more):\n"
+            f"    if name == 'typer': {kill}\n"
+            "    return real(name, *rest, **more)\n"
+            "builtins.__import__ = slow\n"
+        )
+    else:
+        code = f"import atexit\n@atexit.register\ndef end(): {kill}\n"
+    code += "import sys; sys.argv = ['engine', '--version']\nfrom ganlens.engine.__main__ import main; main()"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (-signal.SIGINT, "")
