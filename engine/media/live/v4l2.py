@@ -72,6 +72,11 @@ class Device:
     output: bool
     formats: tuple[PixelLayout, ...] = ()
 
+    @property
+    def loopback(self) -> bool:
+        """Whether it is one of v4l2loopback."""
+        return "loopback" in self.driver
+
 
 def devices(*, with_formats: bool = False) -> list[Device]:
     """All Video4Linux devices that can be asked, by number; without permission a device is left out."""
@@ -99,8 +104,11 @@ def capture_devices(*, with_formats: bool = False) -> list[Device]:
 
 
 def output_devices() -> list[Device]:
-    """Devices that a program can feed: virtual cameras."""
-    return [device for device in devices() if device.output]
+    """Devices that a program can feed: virtual cameras.
+
+    v4l2loopback up to 0.12 no longer announces output once a program has fed it by write(), though it takes pictures.
+    """
+    return [device for device in devices() if device.output or device.loopback]
 
 
 def _ask(path: str, handle: int, with_formats: bool) -> Device:
