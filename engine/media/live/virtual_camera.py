@@ -36,7 +36,7 @@ class VirtualCameraSink:
         origin: unused.
 
     Raises:
-        MediaError: there is no virtual camera, or another program feeds it.
+        MediaError: there is no virtual camera, or its driver refuses a second program (v4l2loopback 0.12 does not).
     """
 
     def __init__(self, device: str, format: FrameFormat, *, origin: FrameSource | FileInfo | None = None) -> None:
