@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 import sys
 from abc import ABC, abstractmethod
 from fractions import Fraction
@@ -21,7 +22,7 @@ from ...errors import MediaError, MissingExtra, reason
 from ...pixels.frame import Frame
 from ..base import FileInfo, FrameFormat, FrameSource, Notes
 from .conversion import Converter
-from .v4l2 import output_devices
+from .v4l2 import output_devices, revive
 
 MODPROBE = "sudo modprobe v4l2loopback video_nr=10 card_label=ganlens exclusive_caps=1"
 """How a virtual camera is made on Linux."""
@@ -101,6 +102,9 @@ class _Loopback(_Output):
         self.device = device or _first_loopback()
         if not Path(self.device).exists():
             raise MediaError(f"There is no virtual camera {self.device}. Make one with: {MODPROBE}")
+        for found in output_devices():
+            if found.path == os.path.realpath(self.device):
+                revive(found)
         try:
             self._container = av.open(self.device, "w", format="v4l2")
             stream = self._container.add_stream("rawvideo", rate=rate)
