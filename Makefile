@@ -30,8 +30,8 @@ test-pythons: ## test-engine on every Python that is here (some six minutes each
 
 test-live: $(VENV)/installed-test ## the page in Chromium and an RTSP server of GStreamer; what is missing is a failure
 	$(PIP) '.[browser,webrtc]'
-	REQUIRE_BROWSER=1 REQUIRE_RTSP=1 $(BIN)/python -m pytest tests/engine/live/test_page.py \
-	  tests/engine/live/test_page_failures.py tests/engine/live/test_webrtc.py tests/engine/live/test_streams.py
+	REQUIRE_BROWSER=1 REQUIRE_RTSP=1 $(BIN)/python -m pytest \
+	  $(patsubst %,tests/engine/live/test_%.py,page page_failures page_delay webrtc streams)
 
 lint: $(VENV)/installed-lint ## ruff, mypy --strict, clang-format
 	$(BIN)/ruff check .

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import os
 import shutil
 import statistics
@@ -27,7 +28,7 @@ import av
 import numpy as np
 import psutil
 
-from ganlens.engine.live.session import LiveSession, SessionOptions
+from ganlens.engine.live.session import LiveSession, SessionOptions, freeze_when_ready
 from ganlens.engine.live.statistics import Window
 from ganlens.engine.live.web.broadcast import HEADER
 from ganlens.engine.live.web.server import Address, WebServer
@@ -130,6 +131,7 @@ class Live:
             self.shown.append((now, now - item.at))
 
     def __enter__(self) -> Live:
+        freeze_when_ready(self.session)  # as engine live does
         self.session.start()
         self.server.start()
         self._page = self._browser.new_page()
@@ -220,6 +222,7 @@ def measure_bare(browser: Any, frames: list[Frame], seconds: float) -> dict[str,
     from starlette.applications import Starlette
     from starlette.responses import HTMLResponse
     from starlette.routing import Route, WebSocketRoute
+    from starlette.websockets import WebSocketDisconnect
 
     encoder = H264Encoder(SIZE)
     codec = encoder.encode(frames[0]).codec
@@ -233,10 +236,11 @@ def measure_bare(browser: Any, frames: list[Frame], seconds: float) -> dict[str,
         await socket.accept()
 
         async def answers() -> None:
-            while True:
-                number = int(await socket.receive_text())
-                now = time.monotonic()
-                delays.append((now, now - captured.pop(number)))
+            with contextlib.suppress(WebSocketDisconnect):
+                while True:
+                    number = int(await socket.receive_text())
+                    now = time.monotonic()
+                    delays.append((now, now - captured.pop(number)))
 
         reading = asyncio.create_task(answers())
         encoder.force_key()
@@ -248,10 +252,12 @@ def measure_bare(browser: Any, frames: list[Frame], seconds: float) -> dict[str,
             picture = encoder.encode(source._frames[number % len(source._frames)])
             captured[number] = at
             header = HEADER.pack(1, picture.key, SIZE[1], SIZE[0], 0, number, 0.0)
-            await socket.send_bytes(header + picture.data)
+            with contextlib.suppress(WebSocketDisconnect):
+                await socket.send_bytes(header + picture.data)
         await asyncio.sleep(0.5)
         reading.cancel()
-        await socket.close()
+        with contextlib.suppress(WebSocketDisconnect, RuntimeError):  # the page may be gone
+            await socket.close()
 
     app = Starlette(routes=[Route("/", page), WebSocketRoute("/ws", socket)])
     config = uvicorn.Config(

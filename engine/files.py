@@ -342,7 +342,7 @@ LARGEST_TEXT = 256 << 20
 
 
 def open_file(path: str | os.PathLike[str]) -> BinaryIO:
-    """Open a regular file for reading, perhaps one of foreign origin.
+    """Open a regular file for reading, perhaps one of unknown origin.
 
     A named pipe, which may wait for its writer for ever, and a device, which may never end, are refused.
 

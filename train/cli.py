@@ -68,6 +68,10 @@ def _told_in_one_line() -> Iterator[None]:
     except EngineError as error:
         _console.print(f"error: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
         raise typer.Exit(1) from error
+    except RuntimeError as error:
+        if type(error).__name__ != "OutOfMemoryError" and "can't allocate memory" not in str(error):
+            raise
+        raise MemoryError(str(error).partition("\n")[0]) from error  # as NumPy, Pillow and Python say it
 
 
 def _tell_end(finished: bool, config: TrainConfig) -> None:
@@ -316,9 +320,10 @@ def samples(
     size: Annotated[int, typer.Option(min=16, help="Side of the central squares, in pixels.")] = 256,
     force: Annotated[bool, typer.Option("--yes", "-y", "--force", help="Replace an existing file.")] = False,
 ) -> None:
-    """Put what translators make of the same pictures beside each other in one PNG: a column for each of them.
+    """Put translations by several models beside each other.
 
-    For editors and their attributes: engine train evaluate --grid; for generators from noise: engine generate.
+    One PNG with a row for each picture and a column for each model. For editors and their attributes: engine train
+    evaluate --grid; for generators from noise: engine generate.
     """
     with _told_in_one_line():
         from .evaluate.samples import write_samples

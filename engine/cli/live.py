@@ -23,7 +23,7 @@ from ..errors import EngineError, MediaError, MissingExtra, OptionError
 from ..live.outlet import OpenSink
 from ..live.presets import Presets, default_file
 from ..live.recording import RecordingSink, free_name
-from ..live.session import LiveSession, SessionOptions
+from ..live.session import LiveSession, SessionOptions, freeze_when_ready
 from ..media.base import FrameSource
 from ..media.file.codecs import CONTAINERS
 from ..media.limits import allow
@@ -34,7 +34,7 @@ from .console import make_console
 from .interrupt import terminate_as_interrupt
 from .options import DEFAULT_MODEL, LiveOptions
 from .parse import parse_size
-from .report import write_record
+from .report import check_record, write_record
 
 _DEFAULT_HOST, _DEFAULT_PORT, _PORTS = "127.0.0.1", 8000, 20
 _LOG_EVERY_S = 10.0
@@ -54,6 +54,7 @@ def run(options: LiveOptions) -> int:
     allow(options.allow or [])
     uri = source_of(options.source)
     check_options(options, uri)
+    check_record(options.json_output)
     if not options.no_web:  # what others may reach reads only what is common
         os.environ.setdefault("GANLENS_UNTRUSTED", "1")
     session = make_session(options, uri)
@@ -66,6 +67,7 @@ def run(options: LiveOptions) -> int:
             server = open_server(options, session)
             stack.callback(server.close)
             url = server.url
+        freeze_when_ready(session)
         try:
             session.start()
             if options.record is not None:
@@ -101,7 +103,8 @@ def source_of(given: str | None) -> str:
         return "camera:0" if capture_devices() else "browser:"
     if given.startswith("/dev/video"):
         return f"camera:{given}"
-    scheme_of(given, SOURCES)
+    if scheme_of(given, SOURCES) == "test" and not {"frames=", "seconds="} & set(re.findall(r"[a-z]+=", given)):
+        return f"{given},seconds=inf"  # a camera does not end
     return given
 
 
@@ -111,8 +114,8 @@ def check_options(options: LiveOptions, uri: str) -> None:
         raise OptionError(
             "The browser's camera needs the page; leave out --no-web, or name a camera (engine live --list)."
         )
-    if options.no_web and (options.web or options.host or options.open_page):
-        raise OptionError("--no-web serves no page; leave out --web, --host and --open.")
+    if options.no_web and (options.web or options.host or options.open_page or options.web_transport != "socket"):
+        raise OptionError("--no-web serves no page; leave out --web, --host, --open and --web-transport.")
     if (options.cert is None) != (options.key is None):
         raise OptionError("--cert and --key go together; give both.")
     for path in (options.cert, options.key):

@@ -74,7 +74,7 @@ Device = Annotated[
     ),
 ]
 MOST_THREADS = 1024
-"""Threads of one kind; more are a mistake, and would take the memory of the whole machine."""
+"""More of one kind are a mistake, and would take the memory of the whole machine."""
 Threads = Annotated[
     int | None, typer.Option(min=1, max=MOST_THREADS, help="CPU threads for the network; default: all cores.")
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -74,14 +74,20 @@ class FrameProgress:
         """Since the start."""
         return time.perf_counter() - self._began
 
+    def name(self, label: str) -> None:
+        """Change what stands before the count."""
+        self._label = label
+        if self._bar:
+            self._bar.update(self._task, description=escape(label))
+
     def skip(self, frames: int) -> None:
         """Count frames that were there already, which say nothing about the speed."""
         self.frames += frames
         self._skipped += frames
 
-    def advance(self) -> None:
-        """Count one frame; show it when it is time."""
-        self.frames += 1
+    def advance(self, frames: int = 1) -> None:
+        """Count frames; show it when it is time."""
+        self.frames += frames
         if self._quiet:
             return
         now = time.perf_counter()
@@ -91,16 +97,22 @@ class FrameProgress:
         speed = (self.frames - self._skipped) / self.seconds
         if self._bar:
             self._bar.update(
-                self._task, completed=self.frames, speed=f"{speed:.1f} {_rate_of(self._what)}", shares=self._shares()
+                self._task,
+                completed=self.frames,
+                total=self._total,
+                speed=f"{speed:.1f} {_rate_of(self._what)}",
+                shares=self._shares(),
             )
             self._bar.refresh()
             return
         left = ""
-        if self._total:
+        if self._total and speed:
             left = f" of about {self._total}, {max(0.0, (self._total - self.frames) / speed):.0f} s left"
         label = f"{self._label}: " if self._label else ""
+        shares = self._shares()
         self._console.print(
-            f"{label}{self.frames} {self._what}{left}, {speed:.1f} {_rate_of(self._what)} ({self._shares()})",
+            f"{label}{self.frames} {self._what}{left}, {speed:.1f} {_rate_of(self._what)}"
+            + (f" ({shares})" if shares else ""),
             soft_wrap=True,
             markup=False,
         )
@@ -121,6 +133,40 @@ class FrameProgress:
         if self._bar:
             self._bar.update(self._task, completed=self.frames, total=self._total if error else self.frames)
             self._bar.stop()
+
+
+class InputsProgress(FrameProgress):
+    """How far the frames of many inputs are, with the time left for all of them.
+
+    Args:
+        expected: frames of each input by its output, as far as its file says; None: taken for an average one.
+    """
+
+    def __init__(
+        self, console: Console, expected: Mapping[str, int | None], times: StageTimes, *, quiet: bool, what: str
+    ) -> None:
+        known = [frames for frames in expected.values() if frames is not None]
+        usual = round(sum(known) / len(known)) if known else 0
+        self._left = {output: usual if frames is None else frames for output, frames in expected.items()}
+        self._inputs, self._finished = len(expected), 0
+        super().__init__(console, sum(self._left.values()) or None, times, quiet=quiet, what=what)
+
+    def begin(self, name: str) -> None:
+        """The next input, where there is one after the other."""
+        self.name(f"{self._finished + 1}/{self._inputs} {name}")
+
+    def finish(self, output: str, frames: int = 0) -> None:
+        """An input is finished, or failed for good.
+
+        Args:
+            frames: those of it that were not counted one by one.
+        """
+        self._finished += 1
+        self._left.pop(output, None)
+        if self._total is not None:
+            self._total = self.frames + frames + sum(self._left.values())
+        self.name(f"{self._finished}/{self._inputs} files")
+        self.advance(frames)
 
 
 def _rate_of(what: str) -> str:

@@ -17,6 +17,7 @@ from .inputs import Work
 from .manifest import content_hash, settings_of
 from .options import TranslateOptions
 from .parse import parse_time
+from .progress import FrameProgress
 from .worker import Done, Worker, make_folder
 
 SUFFIX = ".segments"
@@ -33,15 +34,15 @@ class SegmentWorker(Worker):
         self._folders: set[Path] = set()
         """Folders of segments that this worker made or continued."""
 
-    def _video(self, work: Work, label: str, overwrite: bool) -> Done:
+    def _video(self, work: Work, progress: FrameProgress | None, overwrite: bool) -> Done:
         if self.segment is None:
-            return super()._video(work, label, overwrite)
+            return super()._video(work, progress, overwrite)
         folder, output = Path(work.output + SUFFIX), Path(work.output)
         overwrite = overwrite or is_cut_off(output, folder)
         check_output(output, overwrite=overwrite)
         self._prepare(folder, work)
         try:
-            done = super()._video(work, label, overwrite)
+            done = super()._video(work, progress, overwrite)
         except BaseException:
             self._tell_what_is_kept(folder)
             raise

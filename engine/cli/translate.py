@@ -24,8 +24,8 @@ from .inputs import PIPE, Input, Kind, Work, find_inputs, plan_outputs
 from .interrupt import INTERRUPTED, terminate_as_interrupt
 from .manifest import NAME, Manifest, parse_shard, settings_of, shard
 from .options import TranslateOptions
-from .progress import FrameProgress
-from .report import write_record
+from .progress import InputsProgress
+from .report import check_record, write_record
 from .segmented import SegmentWorker
 from .worker import Done, Worker, make_folder
 
@@ -38,6 +38,7 @@ def run(options: TranslateOptions) -> int:
     allow(options.allow or [])
     works = plan_outputs(_inputs(options), options.output, options.model, options.name)
     _refuse_misplaced(options, works)
+    check_record(options.json_output)
     single = len(works) == 1
     worker = SegmentWorker(
         options,
@@ -141,7 +142,7 @@ class _Many:
 
     def _in_cluster(self) -> Iterator[Done]:
         todo = self._todo
-        progress = FrameProgress(self._console, len(todo), StageTimes(), quiet=self._options.quiet, what="files")
+        progress = self._progress(StageTimes())
         if not todo:
             return
         options = self._options
@@ -162,26 +163,35 @@ class _Many:
                         if not last:
                             todo.append(one.work)
                             continue
-                    progress.advance()
+                    progress.finish(one.work.output, one.frames)
                     yield one
                 if not todo:
                     return
 
+    def _progress(self, times: StageTimes) -> InputsProgress:
+        """The progress of all inputs together."""
+        options, todo = self._options, self._todo
+        quiet = options.quiet or (len(todo) < 2 and not any(work.input.kind == "video" for work in todo))
+        expected = {} if quiet else {work.output: self._worker.expected_frames(work.input) for work in todo}
+        what = "frames" if any(work.input.kind == "video" for work in todo) else "pictures"
+        return InputsProgress(self._console, expected, times, quiet=quiet, what=what)
+
     def _one_by_one(self) -> Iterator[Done]:
-        pictures = sum(work.input.kind == "picture" for work in self._todo)
-        quiet = self._options.quiet or pictures < 2
-        with FrameProgress(self._console, pictures, self._worker.times, quiet=quiet, what="pictures") as progress:
-            for number, work in enumerate(self._todo, 1):
+        progress = self._progress(self._worker.times)
+        with progress:
+            for work in self._todo:
                 if self._ending:
                     return
-                label = f"{number}/{len(self._todo)} {work.input.below.name}"
-                yield self._attempt(work, progress, label)
+                progress.begin(work.input.below.name)
+                one = self._attempt(work, progress)
+                progress.finish(work.output)
+                yield one
 
-    def _attempt(self, work: Work, progress: FrameProgress, label: str) -> Done:
+    def _attempt(self, work: Work, progress: InputsProgress) -> Done:
         self._manifest.begin(work)
         for tried in range(self._options.retries + 1):
             try:
-                return self._worker.translate(work, progress, label, overwrite=self._manifest.may_replace(work))
+                return self._worker.translate(work, progress, overwrite=self._manifest.may_replace(work))
             except EngineError as error:
                 problem = str(error)
                 last = tried == self._options.retries
@@ -196,8 +206,7 @@ class _Many:
         jobs = min(options.jobs, max(total, 1))
         waiting = [(work, self._manifest.may_replace(work), options.retries) for work in reversed(self._todo)]
         videos = any(work.input.kind == "video" for work in self._todo)
-        frames = finished = 0
-        progress = FrameProgress(self._console, total, StageTimes(), quiet=options.quiet, what="files")
+        progress = self._progress(StageTimes())
         with (
             ProcessPoolExecutor(jobs, get_context("spawn"), _start_process, (options, videos, jobs)) as pool,
             progress,
@@ -217,8 +226,7 @@ class _Many:
                         if retries:
                             waiting.append((work, may_replace, retries - 1))
                             continue
-                    frames, finished = frames + one.frames, finished + 1
-                    progress.advance()
+                    progress.finish(work.output, one.frames)
                     yield one
 
 

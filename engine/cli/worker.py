@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,9 @@ from ..cpu_budget import ThreadBudget
 from ..errors import MediaError, OptionError
 from ..faces import FaceFraming
 from ..media.base import FrameFormat, FrameSink, FrameSource
+from ..media.file.source import expected_frames
 from ..media.pictures import check_target, read_image, write_image
-from ..media.uri import open_sink, open_source
+from ..media.uri import SOURCES, open_sink, open_source, scheme_of
 from ..model import Model
 from ..model import open as open_model
 from ..model.attributes import attribute_vector, experimental_notes, parse_settings
@@ -128,15 +129,12 @@ class Worker:
         """The translator; None until the first input was opened."""
         return self._translator
 
-    def translate(
-        self, work: Work, progress: FrameProgress | None = None, label: str = "", *, overwrite: bool = False
-    ) -> Done:
+    def translate(self, work: Work, progress: FrameProgress | None = None, *, overwrite: bool = False) -> Done:
         """Translate one input.
 
         Args:
             overwrite: replace an existing output, as ``--yes`` does.
-            progress: counts pictures; videos have one of their own.
-            label: what stands before a video's progress.
+            progress: counts pictures and frames; None: a video has one of its own.
 
         Raises:
             EngineError: it failed; nothing is left of it.
@@ -145,36 +143,38 @@ class Worker:
         overwrite = overwrite or self.options.overwrite
         if work.input.kind == "picture":
             return self._picture(work, progress, overwrite)
-        return self._video(work, label, overwrite)
+        return self._video(work, progress, overwrite)
 
     def close(self) -> None:
         """Free the translator."""
         if self._translator is not None:
             self._translator.close()
 
-    def _video(self, work: Work, label: str, overwrite: bool) -> Done:
+    def _video(self, work: Work, progress: FrameProgress | None, overwrite: bool) -> Done:
         given, output = work
         with ExitStack() as stack:
             source: FrameSource = stack.enter_context(closing(open_source(given.address, **self.source_options(given))))
             if self.start is not None and source.file is not None and source.file.duration == 0:
                 raise self.beyond_the_end(given)
-            translator = self.open_translator(source.format.size)
             controls = self.controls()
             format = output_format(source.format, controls.snapshot())
-            sink, before = self._open_sink(output, format, source, overwrite)
+            sink, before = self._open_sink(output, format, source, overwrite)  # what it refuses is said at once
             stack.callback(sink.abort)
+            translator = self.open_translator(source.format.size)
             decoder, encoder = getattr(source, "decoder", None), getattr(sink, "encoder", None)
             early = [*source.notes, *sink.notes, *experimental_notes(self.model.spec.attributes, self.attributes)]
             self.say(translator, [coder.line for coder in (decoder, encoder) if coder])
             self.tell(early)
             faces = translator.frames_with_faces
-            progress = FrameProgress(self.console, source.frames, self.times, quiet=self.quiet, label=label)
-            progress.skip(before)
-            session = Session(source, translator, sink, controls, on_frame=lambda _: progress.advance(), before=before)
+            own = None if progress else FrameProgress(self.console, source.frames, self.times, quiet=self.quiet)
+            shown = progress or own
+            assert shown is not None
+            shown.skip(before)
+            session = Session(source, translator, sink, controls, on_frame=lambda _: shown.advance(), before=before)
             if session.on_device and self.options.verbose:
                 self.console.print("frames stay in the GPU's memory after nvdec", style="dim")
             try:
-                with progress:
+                with own or nullcontext():
                     report = session.run()
             except MediaError:
                 if session.frames == 0 and self.start is not None and source.file is not None:
@@ -228,6 +228,18 @@ class Worker:
         self._told.update(translator.notes)
         found = since(translator.frames_with_faces, faces)
         return Done(work, 1, time.perf_counter() - began, notes, faces=found)
+
+    def expected_frames(self, given: Input) -> int | None:
+        """How many frames an input has that are translated, as far as its file says; 1 of a picture."""
+        if given.kind == "picture":
+            return 1
+        if given.address == PIPE or scheme_of(given.address, SOURCES) != "":
+            return None
+        frames, rate = expected_frames(Path(given.address))
+        if frames is None or rate is None:
+            return frames
+        most = frames if self.duration is None else round(self.duration * rate)
+        return max(0, min(most, frames - round((self.start or 0) * rate)))
 
     def controls(self) -> Controls:
         """The settings beside those that the translator was opened with."""

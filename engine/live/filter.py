@@ -277,9 +277,7 @@ class _Running:
         running = cls(request, translator)
         try:
             if frame is not None:
-                warm = blank(*kind_of(frame))
-                for _ in range(2):
-                    running(warm, Settings())
+                running(blank(*kind_of(frame)), Settings())  # once: the running model needs the cores
                 running.stream.close()
         except BaseException:
             translator.close()

@@ -32,6 +32,11 @@ call a connection good again within five seconds of a loss."""
 CONNECTION_LIMITS: tuple[tuple[float, Connection], ...] = ((0.9, "excellent"), (0.7, "fair"), (0.3, "poor"))
 """Share of the frames due from which a connection deserves its word."""
 
+LOAD_PERCENT = 80
+"""Among the times that frames took in the last second, the one that stands for the load. A median would call a machine
+fast enough on which one frame in three is late; a higher one would take a moment's work of another program, or a
+thumbnail's, for a slow machine."""
+
 
 def wait_limit(period_s: float) -> float:
     """Seconds without a frame after which a source of that frame period is taken for lost."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any, NamedTuple, cast
@@ -61,12 +63,32 @@ class FramePool:
         return picture
 
 
+SHARES_MEMORY = tuple(int(part) for part in av.__version__.split(".")[:2]) >= (18, 1)
+"""Whether this PyAV leaves pictures in a GPU's memory, encodes them there, and takes planar ones over memory of others.
+Versions before (on Python 3.10) have the functions, but not for encoders, nor for all pixel formats."""
+ADOPTED = ("yuv420p", "nv12") if SHARES_MEMORY else ()
+"""Pixel formats of which libav takes a picture over memory of others."""
+
+
 @dataclass(frozen=True, eq=False)
 class VideoFrame(Frame):
     """A frame whose planes are views of a libav picture. Planes of a decoded frame are read-only: see :meth:`copy`."""
 
     picture: av.VideoFrame | None = None
     pool: FramePool | None = None
+
+    @property
+    def adoptable(self) -> bool:
+        """See :class:`~..pixels.frame.Frame`."""
+        return self.picture is not None and self.format == self.picture.format.name and self.format in ADOPTED
+
+    def over(self, planes: Sequence[Any]) -> VideoFrame:
+        """See :class:`~..pixels.frame.Frame`."""
+        assert self.picture is not None
+        picture = av.VideoFrame.from_dlpack(tuple(planes), self.format)
+        copy_tags(self.picture, picture)
+        picture.duration = self.picture.duration
+        return replace(self, planes=tuple(planes), picture=picture)
 
     def copy(self) -> VideoFrame:
         """A frame with writable planes, which :class:`VideoSink` encodes without another copy."""
@@ -123,6 +145,24 @@ class DeviceFrame(VideoFrame):
         return plane_views(self.picture, "nv12", writable=False)
 
     @property
+    def device_planes(self) -> Sequence[object]:
+        """See :class:`~..pixels.frame.Frame`."""
+        return self.device_picture.planes
+
+    @property
+    def adoptable(self) -> bool:
+        """See :class:`~..pixels.frame.Frame`."""
+        return False
+
+    def over(self, planes: Sequence[Any]) -> DeviceFrame:
+        """See :class:`~..pixels.frame.Frame`. NVENC wants the chroma right below the luma, with rows as long."""
+        _, device = planes[0].__dlpack_device__()
+        picture = av.VideoFrame.from_dlpack(tuple(planes), self.format, cuda_context=_cuda_context(device))
+        copy_tags(self.device_picture, picture)
+        picture.duration = self.device_picture.duration
+        return DeviceFrame(picture, self.color, self.time, self.pool)
+
+    @property
     def size(self) -> tuple[int, int]:
         """(height, width)."""
         return self.device_picture.height, self.device_picture.width
@@ -130,6 +170,14 @@ class DeviceFrame(VideoFrame):
     def copy(self) -> VideoFrame:
         """A frame in host memory with writable planes."""
         return VideoFrame(self.planes, self.format, self.color, self.time, self.picture, self.pool).copy()
+
+
+@functools.cache
+def _cuda_context(device: int) -> Any:
+    """libav's description of a GPU; one for all pictures, because it would open the GPU anew for each."""
+    from av.video.frame import CudaContext
+
+    return CudaContext(device, primary_ctx=True)
 
 
 def on_gpu(picture: av.VideoFrame) -> bool:
@@ -167,18 +215,6 @@ def plane_views(picture: av.VideoFrame, format: PixelFormat, *, writable: bool =
         view.flags.writeable = writable
         views.append(view)
     return tuple(views)
-
-
-LENDS = ("yuv420p", "nv12") if hasattr(av.VideoFrame, "from_dlpack") else ()
-"""Pixel formats of which libav takes a picture over memory of others."""
-
-
-def picture_over(planes: Planes, like: av.VideoFrame) -> av.VideoFrame:
-    """A picture over arrays, without a copy, with tags and duration of another of the same format (:data:`LENDS`)."""
-    picture = av.VideoFrame.from_dlpack(planes, like.format.name)
-    copy_tags(like, picture)
-    picture.duration = like.duration
-    return picture
 
 
 def copy_tags(source: av.VideoFrame, target: av.VideoFrame) -> None:

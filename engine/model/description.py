@@ -33,7 +33,7 @@ LARGEST_FILE = 2**31 - 1
 """Bytes; protobuf's own limit."""
 DEEPEST_GRAPH = 64
 MOST_FIELDS = 1_000_000
-"""Fields of all messages together, so that a hostile file is refused within seconds; an honest node has some twenty."""
+"""All messages together may have so many; a hostile file is refused within seconds, an honest node has some twenty."""
 
 
 class GraphValue(NamedTuple):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -92,6 +93,23 @@ class Frame:
         """(height, width)."""
         height, width = self.planes[0].shape[:2]
         return int(height), int(width)
+
+    @property
+    def device_planes(self) -> Sequence[object] | None:
+        """The planes in a GPU's memory, as DLPack describes them, of a frame that is there: ``planes`` is then a copy.
+
+        None: it is in host memory.
+        """
+        return None
+
+    @property
+    def adoptable(self) -> bool:
+        """Whether a frame like this one can be made of other planes in host memory without a copy, now or later."""
+        return True
+
+    def over(self, planes: Sequence[Any]) -> Frame:
+        """A frame like this one over other planes of the same shapes, where this one's are: see ``device_planes``."""
+        return replace(self, planes=tuple(planes))
 
     def copy(self) -> Frame:
         """A writable copy; sources whose frames live in foreign memory override this with a cheaper one."""

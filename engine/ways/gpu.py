@@ -16,7 +16,7 @@ import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from itertools import accumulate, groupby
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,10 +31,8 @@ from ..spec import GeneratorSpec
 from ..timing import StageTimes
 from .base import Done, Item, Look, Pending, Way
 from .gpu_geometry import MOST_BLOCKS, Geometry, Place, Strength
-from .lent import Loan, lendable, lent
-
-if TYPE_CHECKING:
-    from .gpu_pictures import DevicePictures
+from .gpu_pictures import DevicePictures
+from .lent import Loan, lent
 
 Step = Callable[[], None]
 MOST_LENT = 8
@@ -94,7 +92,7 @@ class FramePipeline:
         self._spin = spin
         self._module = load_kernels(device)
         self._streams = deque(device.stream() for _ in range(streams))
-        """Slots of the networks; the first one is the next frame's."""
+        """The networks' streams; the first one is the next frame's."""
         self._copies = (device.stream(), device.stream()) if in_flight > streams == 1 else None
         """For uploads and downloads; None: those of a frame are on its network's stream."""
         self._geometries: OrderedDict[Key, Geometry] = OrderedDict()
@@ -103,7 +101,7 @@ class FramePipeline:
         self._flying: list[_Flight] = []
         self._held: deque[tuple[Event, Sequence[DeviceArray]]] = deque()
         """Memory of others that work under way reads and writes, until the mark after it."""
-        self._pictures: DevicePictures | None = None
+        self._pictures = DevicePictures(device)
         self._marks: list[Event] = []
         """Events that no frame needs now."""
         self._closed = False
@@ -188,7 +186,7 @@ class FramePipeline:
                     for step in slot.steps:
                         step()
                     give_back = _bind(route.slots.append, slot)
-                    if route.may_lend and all(lendable(frame) for frame in frames):
+                    if route.may_lend and all(frame.adoptable for frame in frames):
                         loan = Loan(give_back)
                         results = [frames[0]] * len(frames)
                         for views, index in zip(slot.views, rows, strict=False):
@@ -209,24 +207,19 @@ class FramePipeline:
 
     def _is_here(self, frame: Frame) -> bool:
         """Whether a frame is in this GPU's memory."""
-        picture = getattr(frame, "device_picture", None)
-        return picture is not None and picture.planes[0].__dlpack_device__() == (self.device.kind, self.device.index)
+        planes: Any = frame.device_planes
+        return planes is not None and planes[0].__dlpack_device__() == (self.device.kind, self.device.index)
 
     def _start_here(self, items: Sequence[Item]) -> Pending:
         """Begin frames that are in this GPU's memory: copies of them are translated there, and stay there."""
-        from ..media.av_frames import DeviceFrame
-        from .gpu_pictures import DevicePictures
-
         stream, count = self._next_stream(), len(items)
         room = self._alone if count == 1 else self.batch
-        if self._pictures is None:
-            self._pictures = DevicePictures(self.device)
         with self.times.measure("launch", count):
             try:
                 geometries = [self._geometry_of(kind_of(item.frame)) for item in items]
                 network = self._network_for(geometries[0].size, room, stream)
                 network.check(any(item.look.detail > 0 for item in items))
-                copies = [self._pictures.copy(item.frame.device_picture, stream) for item in items]  # type: ignore[attr-defined]
+                copies = [self._pictures.copy(item.frame, stream) for item in items]
                 rows = [*range(count), *[count - 1] * (room - count)]  # those that no frame takes are filled up
                 if network.extra is not None:
                     vectors = np.concatenate([_vector(items[index].look) for index in rows])
@@ -246,11 +239,9 @@ class FramePipeline:
             except BaseException:
                 self._abandon()
                 raise
-        results: list[Frame] = [
-            DeviceFrame(picture, item.frame.color, item.frame.time, getattr(item.frame, "pool", None))
-            for item, (picture, _) in zip(items, copies, strict=True)
-        ]
-        return self._fly(_Flight(self, done, results, _bind(self._marks.append, done), held=items))
+        return self._fly(
+            _Flight(self, done, [frame for frame, _ in copies], _bind(self._marks.append, done), held=items)
+        )
 
     def _fly(self, flight: _Flight) -> _Flight:
         self._flying.append(flight)
@@ -359,7 +350,7 @@ class FramePipeline:
             with contextlib.suppress(EngineError):  # nothing else waits for frames translated in place
                 self.device.synchronize()
             self._held.clear()
-            self._pictures = None
+            self._pictures = DevicePictures(self.device)
             self._marks.clear()
             self._routes.clear()
             self._geometries.clear()
@@ -666,7 +657,7 @@ class _Flight:
         self.done = done
         self.results = results
         self.release = release
-        """Gives back what it works with; None: the results do, when they are no longer referenced."""
+        """Gives back what it works with; None: the results do, with the last reference."""
         self.download = download
         """Copies the answers into the results; None: they are made there."""
         self._held = held

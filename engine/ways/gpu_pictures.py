@@ -1,17 +1,15 @@
-"""Pictures in a GPU's memory that are used again, and that libav knows as its own."""
+"""Pictures in a GPU's memory that are used again."""
 
 from __future__ import annotations
 
-import weakref
 from collections import deque
-from typing import TYPE_CHECKING
+from functools import partial
 
 import numpy as np
 
 from ..cuda import Device, DeviceArray, Stream
-
-if TYPE_CHECKING:
-    import av
+from ..pixels.frame import Frame
+from .lent import Loan
 
 
 class DevicePictures:
@@ -22,18 +20,14 @@ class DevicePictures:
     """
 
     def __init__(self, device: Device) -> None:
-        from av.video.frame import CudaContext
-
         self._device = device
-        # One for all pictures: libav would otherwise open the GPU anew for each.
-        self._context = CudaContext(device.index, primary_ctx=True)
         self._like: tuple[int, int, int] | None = None
         self._free: deque[DeviceArray] = deque()
 
-    def copy(self, picture: av.VideoFrame, stream: Stream) -> tuple[av.VideoFrame, list[DeviceArray]]:
-        """A copy of a picture in the GPU's memory, made when ``stream`` gets there.
+    def copy(self, frame: Frame, stream: Stream) -> tuple[Frame, list[DeviceArray]]:
+        """A copy of a frame in the GPU's memory, made when ``stream`` gets there.
 
-        The picture's owner keeps it until then.
+        The frame's owner keeps it until then.
 
         Returns:
             The copy, and its planes (H, W) and (H/2, W/2, 2) uint8.
@@ -41,34 +35,22 @@ class DevicePictures:
         Raises:
             DeviceMemoryError: there is not enough memory.
         """
-        import av
-
-        from ..media.av_frames import copy_tags
-
-        given = [DeviceArray.of(self._device, plane, stream) for plane in picture.planes]
-        planes = self._take(picture.height, picture.width, given[0].strides[0])
+        given = [DeviceArray.of(self._device, plane, stream) for plane in frame.device_planes or ()]
+        planes = self._take(*frame.size, given[0].strides[0])
         for plane, source in zip(planes, given, strict=True):
             _copy_rows(stream, plane, source)
-        copy = av.VideoFrame.from_dlpack(tuple(planes), "nv12", cuda_context=self._context)
-        copy_tags(picture, copy)
-        copy.duration = picture.duration
-        return copy, planes
+        return frame.over(planes), planes
 
     def _take(self, height: int, width: int, pitch: int) -> list[DeviceArray]:
         if self._like != (height, width, pitch):  # blocks of the last size are freed when they come back
             self._like, self._free = (height, width, pitch), deque()
         block = self._free.pop() if self._free else self._device.empty((height + height // 2, pitch), np.uint8)
-        loan = _Loan()
-        weakref.finalize(loan, self._free.append, block).atexit = False
+        loan = Loan(partial(self._free.append, block))
         below = block.pointer + height * pitch
         return [
             DeviceArray(self._device, block.pointer, (height, width), np.uint8, strides=(pitch, 1), owner=loan),
             DeviceArray(self._device, below, (height // 2, width // 2, 2), np.uint8, strides=(pitch, 2, 1), owner=loan),
         ]
-
-
-class _Loan:
-    """Stands for a block in use."""
 
 
 def _copy_rows(stream: Stream, destination: DeviceArray, source: DeviceArray) -> None:

@@ -1,10 +1,9 @@
-"""Frames over memory that a way lends, and gets back when they are no longer referenced."""
+"""Frames over memory that a way lends, and gets back with the last reference to them."""
 
 from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -39,16 +38,6 @@ class _Lent:
         }
 
 
-def lendable(frame: Frame) -> bool:
-    """Whether a frame like this one can be over lent memory without a copy for the encoder."""
-    picture = getattr(frame, "picture", None)
-    if picture is None:
-        return type(frame) is Frame
-    from ..media.av_frames import LENDS, VideoFrame
-
-    return type(frame) is VideoFrame and frame.format == picture.format.name and frame.format in LENDS
-
-
 def lent(frame: Frame, views: Sequence[NDArray[np.uint8]], loan: Loan) -> Frame:
     """A frame like ``frame`` over lent memory.
 
@@ -56,11 +45,6 @@ def lent(frame: Frame, views: Sequence[NDArray[np.uint8]], loan: Loan) -> Frame:
         views: the memory of its planes, as (rows, bytes of a row).
         loan: of the memory.
     """
-    planes = tuple(np.asarray(_Lent(view, plane.shape, loan)) for view, plane in zip(views, frame.planes, strict=True))
-    picture = getattr(frame, "picture", None)
-    if picture is None:
-        return replace(frame, planes=planes)
-    from ..media.av_frames import VideoFrame, picture_over
-
-    pool = getattr(frame, "pool", None)
-    return VideoFrame(planes, frame.format, frame.color, frame.time, picture_over(planes, picture), pool)
+    return frame.over(
+        [np.asarray(_Lent(view, plane.shape, loan)) for view, plane in zip(views, frame.planes, strict=True)]
+    )

@@ -5,10 +5,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 import threading
+import urllib.error
+import urllib.request
 from fractions import Fraction
 from pathlib import Path
 
@@ -68,6 +71,16 @@ def ask(server, model, **arrays):
     client = grpc.InferenceServerClient(f"127.0.0.1:{server.grpc}")
     try:
         return client.infer(model, inputs, client_timeout=60).as_numpy("image")
+    finally:
+        client.close()
+
+
+def runs_of(server, model):
+    import tritonclient.grpc as grpc
+
+    client = grpc.InferenceServerClient(f"127.0.0.1:{server.grpc}")
+    try:
+        return client.get_inference_statistics(model).model_stats[0].inference_count
     finally:
         client.close()
 
@@ -181,17 +194,18 @@ def test_live_runs_its_network_there(server, tmp_path):
     write_clip(tmp_path / "in.mp4", 96)
     common = ["-m", "starry", "--no-web", "--live", "every", "-q", "--json", "-"]
     ends = {"in.mp4": frames_of(tmp_path / "in.mp4")[-10:]}
+    runs = runs_of(server, "starry_network")
     for name, backend in (("here.mkv", "cpu"), ("there.mkv", f"triton://127.0.0.1:{server.grpc}/starry_network")):
         command = [*ENGINE, "live", "in.mp4", *common, "--backend", backend, "-o", name]
         done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
         assert done.returncode == 0, done.stderr
-        assert backend in done.stdout
         frames = frames_of(tmp_path / name)
         assert len(frames) == 96
         ends[name] = frames[-10:]
     here, there, source = (
         np.frombuffer(b"".join(ends[name]), np.uint8).astype(float) for name in ("here.mkv", "there.mkv", "in.mp4")
     )
+    assert runs_of(server, "starry_network") > runs
     assert np.abs(here - there).mean() < 3 and np.abs(here - source).mean() > 10
 
 
@@ -203,3 +217,12 @@ def test_live_says_that_no_server_is_there(tmp_path):
     command = [*ENGINE, "live", "in.mp4", "-m", "starry", "--no-web", "--backend", address, "-o", "out.mkv"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert "does not answer as a Triton server" in done.stderr, done.stderr
+
+
+def test_a_wrong_shape_is_a_bad_request_of_http(server):
+    content = {"name": "image", "shape": [5, 3], "datatype": "UINT8", "data": [0] * 15}
+    address = f"http://127.0.0.1:{server.http}/v2/models/starry/infer"
+    request = urllib.request.Request(address, json.dumps({"inputs": [content]}).encode(), method="POST")
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        urllib.request.urlopen(request, timeout=60)
+    assert caught.value.code == 400 and b"unexpected shape" in caught.value.read()

@@ -67,6 +67,21 @@ def test_errors_take_one_line(folders: tuple[Path, Path], tmp_path: Path) -> Non
     assert result.output.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("words", "kind"),
+    [("DefaultCPUAllocator: can't allocate memory: 9 bytes\nat alloc.cpp", MemoryError), ("no kernel", RuntimeError)],
+)
+def test_memory_that_pytorch_lacks(
+    folders: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: str, kind: type
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError(words)
+
+    monkeypatch.setattr("ganlens.train.loop.train", fail)
+    error = runner.invoke(app, ["cyclegan", *options(folders, tmp_path / "run")]).exception
+    assert type(error) is kind and str(error) == words.split("\n")[0]
+
+
 def test_unknown_option_is_wrong_usage(folders: tuple[Path, Path], tmp_path: Path) -> None:
     assert runner.invoke(app, ["cyclegan", *options(folders, tmp_path / "run"), "--lamda", "1"]).exit_code == 2
 

@@ -19,7 +19,12 @@ NetworkShape = Literal["transposed", "balanced", "joined"]
 
 VGGScaling = Literal["caffe", "torchvision"]
 
-Positive = Annotated[int, Field(gt=0)]
+Positive = Annotated[int, Field(gt=0, le=10**9)]
+
+BatchSize = Annotated[int, Field(gt=0, le=65536)]
+
+Side = Annotated[int, Field(ge=0, le=16384)]
+"""Side of a picture, in pixels."""
 
 Weight = Annotated[float, Field(ge=0)]
 
@@ -34,7 +39,7 @@ NoMobileTier = NotWith("tier", ("stargan", "growing"))
 class TrainConfig(BaseModel):
     """What every method shares: length, optimiser, data handling, records. The descriptions are the command's help."""
 
-    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="forbid")
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
     metrics_hint: ClassVar[str] = ""
     """How else there would be something to measure."""
     without_effect: ClassVar[frozenset[str]] = frozenset()
@@ -69,14 +74,14 @@ class TrainConfig(BaseModel):
         "relu", description="Activation of the generators: relu or leaky (slope 0.01)."
     )
 
-    size: Annotated[int, Field(ge=32), MayChange] = Field(
+    size: Annotated[Side, Field(ge=32), MayChange] = Field(
         256, description="Side of the square training crop, in pixels."
     )
-    load_size: Annotated[int, MayChange] = Field(
+    load_size: Annotated[Side, MayChange] = Field(
         0, description="Shorter side after resizing, before the crop; 0: size * 286 / 256. Larger: coarser strokes."
     )
     flip: bool = Field(True, description="Mirror pictures with a probability of one half.")
-    batch: Positive = Field(1, description="Batch size: pictures per domain and step, in each process.")
+    batch: BatchSize = Field(1, description="Batch size: pictures per domain and step, in each process.")
     workers: Annotated[int, Field(ge=0, le=MOST_WORKERS), MayChange] = Field(
         0, description="Processes that load pictures; 0: load in the training process."
     )
@@ -102,7 +107,7 @@ class TrainConfig(BaseModel):
         0.999,
         description="Decay of the moving average of the weights, which is exported; lower in the first steps.",
     )
-    seed: int = Field(0, description="Seed of all random numbers.")
+    seed: Annotated[int, Field(ge=-(2**63), le=2**63 - 2)] = Field(0, description="Seed of all random numbers.")
 
     precision: Literal["no", "fp16", "bf16"] = Field("no", description="Mixed precision: no, fp16 or bf16.")
     threads: Annotated[int, Field(ge=0, le=MOST_THREADS), MayChange] = Field(

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from .base import Positive, Weight
+from .base import BatchSize, Positive, Side, Weight
 from .critic import CriticConfig
 from .faces import AttributeConfig
 from .marks import MayChange, NotWith, With
@@ -41,7 +41,7 @@ class DCGANConfig(AttributeConfig, CriticConfig):
         description="Subfolders of --data that are the classes of cgan, for example cats,dogs, in place of a table and "
         "--attributes; with attribute, each is an attribute.",
     )
-    size: Annotated[int, Field(ge=16)] = Field(64, description="Side of the pictures: 16, 32, 64, 128 or 256.")
+    size: Annotated[Side, Field(ge=16)] = Field(64, description="Side of the pictures: 16, 32, 64, 128 or 256.")
     width: Positive = Field(
         64, description="Channels of the layers next to the picture, in both networks; 16 suits a CPU."
     )
@@ -54,7 +54,7 @@ class DCGANConfig(AttributeConfig, CriticConfig):
         "", description="Norm of the critic: in, bn or none; default: in with wgan-gp, none with began, else bn."
     )
 
-    batch: Positive = Field(64, description="Batch size: pictures per step, in each process.")
+    batch: BatchSize = Field(64, description="Batch size: pictures per step, in each process.")
     epochs: Positive = Field(25, description="Epochs at the full learning rate.")
     decay_epochs: Annotated[int, Field(ge=0)] = Field(0, description="Epochs of linear decay to 0 after that.")
     decay_steps: Annotated[int, Field(ge=-1)] = Field(

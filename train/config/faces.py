@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 
 from ..data.hair import hair_columns
 from ..data.label_groups import LabelLayout, load_layout
-from .base import Positive, TrainConfig, last_part
+from .base import BatchSize, Positive, Side, TrainConfig, last_part
 from .marks import MayChange
 
 DEFAULT_ATTRIBUTES = "Black_Hair,Blond_Hair,Brown_Hair,Male,Young,Mouth_Slightly_Open,Smiling"
@@ -32,8 +32,8 @@ class FacesConfig(TrainConfig):
     holdout: Annotated[int, Field(ge=0)] = Field(
         2000, description="Pictures, of whole people, that are kept out of training for evaluation."
     )
-    size: Annotated[int, Field(ge=32)] = Field(128, description="Side of the square training picture, in pixels.")
-    load_size: int = Field(
+    size: Annotated[Side, Field(ge=32)] = Field(128, description="Side of the square training picture, in pixels.")
+    load_size: Side = Field(
         0, description="Side to which the central square is resized before a random crop; 0: no crop."
     )
 
@@ -72,7 +72,7 @@ class AttributeConfig(FacesConfig):
         description="Subfolders of --data whose pictures are each of one class, for example cats,dogs: labels without "
         "a table, in place of --attributes.",
     )
-    batch: Positive = Field(16, description="Batch size: pictures per step, in each process.")
+    batch: BatchSize = Field(16, description="Batch size: pictures per step, in each process.")
     learning_rate: Annotated[float, Field(gt=0)] = Field(1e-4, description="Adam's learning rate.")
 
     @property
@@ -127,10 +127,10 @@ class ClassifierConfig(AttributeConfig):
         {"tier", "shape", "norm", "activation", "start_from", "sample_every", "sample_epochs", "samples"}
     )
 
-    size: Annotated[int, Field(ge=32)] = Field(64, description="Side of the pictures that it sees, in pixels.")
-    load_size: int = Field(72, description="Side to which the central square is resized before a random crop.")
+    size: Annotated[Side, Field(ge=32)] = Field(64, description="Side of the pictures that it sees, in pixels.")
+    load_size: Side = Field(72, description="Side to which the central square is resized before a random crop.")
     steps: Annotated[int, Field(ge=0)] = Field(3000, description="Total steps; 0: count epochs.")
-    batch: Positive = Field(32, description="Batch size: pictures per step, in each process.")
+    batch: BatchSize = Field(32, description="Batch size: pictures per step, in each process.")
     learning_rate: Annotated[float, Field(gt=0)] = Field(1e-3, description="Adam's learning rate.")
     beta1: Annotated[float, Field(ge=0, lt=1)] = Field(0.9, description="Adam's first beta; the second is 0.999.")
     ema: Annotated[float, Field(ge=0, lt=1)] = Field(0.99, description="Decay of the averaged weights.")

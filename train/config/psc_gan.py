@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from ..data.label_groups import LabelLayout, load_layout
-from .base import Positive, Weight
+from .base import BatchSize, Positive, Weight
 from .critic import CriticConfig
 from .faces import FacesConfig
 from .marks import MayChange, With, flag
@@ -67,7 +67,7 @@ class PSCGANConfig(FacesConfig, CriticConfig):
         description="How the linear map from noise and labels starts: fitted to the autoencoder's codes of the "
         "training faces (codes), so that the first pictures are faces already, or random, as in the paper.",
     )
-    batch: Positive = Field(64, description="Batch size: pictures per step, in each process.")
+    batch: BatchSize = Field(64, description="Batch size: pictures per step, in each process.")
     stage1_epochs: Positive = Field(50, description="Epochs of stage 1.")
     stage1_steps: Annotated[int, Field(ge=0)] = Field(0, description="Steps of stage 1; replaces --stage1-epochs.")
     epochs: Positive = Field(30, description="Epochs of stage 2 at the full learning rate.")

@@ -594,6 +594,20 @@ class _ToneMap:
         return graph
 
 
+def expected_frames(path: Path) -> tuple[int | None, Fraction | None]:
+    """How many frames a file states, and its frame rate, without decoding any; None for what it does not say."""
+    try:
+        with open_input(path) as container:
+            stream = next(iter(container.streams.video), None)
+            if stream is None:
+                return None, None
+            rate = stream.average_rate
+            seconds = Fraction(container.duration or 0, 1_000_000)
+            return stream.frames or (round(seconds * rate) if rate else 0) or None, rate
+    except (MediaError, av.FFmpegError):
+        return None, None
+
+
 def open_input(path: Path, kind: str = "video", hardware: HWAccel | None = None) -> av.container.InputContainer:
     """Open a local file for reading, or say in the user's terms why it is not a ``kind``.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import json
 import threading
@@ -361,3 +362,19 @@ def test_the_api_is_described(server):
     routes = server._server.config.app._app.routes
     served = {route.path for route in routes if route.path.startswith(("/api/", "/metrics"))}
     assert set(described["paths"]) == served - {"/api/openapi.json"}
+
+
+def test_what_a_running_session_is_made_of_is_not_searched_for_garbage(models, monkeypatch):
+    from ganlens.engine.live import session as module
+
+    monkeypatch.setattr(module, "_SETTLED_S", 0.0)
+    before = gc.get_threshold()
+    session = session_of(models)
+    module.freeze_when_ready(session)
+    try:
+        with session:
+            until(lambda: gc.get_freeze_count() > 1000)
+            assert session.state()["model"]["state"] == "ready"
+    finally:
+        gc.unfreeze()
+        gc.set_threshold(*before)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from ganlens.engine.live.filter import AREAS
-from ganlens.engine.live.policy import SizeLimits, SizeState, choose_size
+from ganlens.engine.live.policy import LOAD_PERCENT, SizeLimits, SizeState, choose_size
+from ganlens.engine.live.statistics import Window
 
 
 class Machine:
@@ -100,3 +101,11 @@ def test_growing_that_proves_wrong_is_tried_ever_later():
 
 def test_one_size_alone_never_changes():
     assert choose_size(SizeState(), 9.0, 100.0, (1.0,)).level == 0
+
+
+def test_a_load_is_judged_by_its_slow_frames() -> None:
+    window = Window()
+    for number in range(30):
+        window.add(0.8 if number % 3 else 1.2)
+    load = window.percentile(LOAD_PERCENT)
+    assert load is not None and load > SizeLimits().high > (window.percentile(50) or 0)

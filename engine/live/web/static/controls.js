@@ -1,5 +1,7 @@
 // The panel: models, sliders, presets, recordings and numbers, all drawn from the server's state.
 
+const BREATH_MS = 1000;
+
 export const $ = id => document.getElementById(id);
 
 export function element(name, properties = {}, ...children) {
@@ -69,6 +71,7 @@ export class Models {
   async fetchThumbnails() {
     for (const button of [...$("models").children]) {
       if (button.querySelector("img")) continue;
+      await new Promise(done => setTimeout(done, BREATH_MS)); // each opens a model beside the one that runs
       const answer = await fetch(`api/models/${encodeURIComponent(button.dataset.name)}/thumbnail`).catch(() => null);
       if (answer?.status !== 200) continue;
       const image = element("img", { alt: "", src: URL.createObjectURL(await answer.blob()) });
