@@ -136,8 +136,8 @@ def lost_detail(data: str, scale: Scale, work: Path, threads: int) -> Cell:
     return {"detail": after.detail / before.detail, "pictures": len(x), "steps": scale.picture_steps}
 
 
-def measure_all(cells: Cells, scale: Scale, data: str, work: Path, threads: int) -> dict[str, list[Cell]]:
-    """What was measured, by name, a cell for each seed."""
+def measure_all(cells: Cells, scale: Scale, options: argparse.Namespace) -> dict[str, list[Cell]]:
+    """What was measured, by name, a cell for each seed; with ``options.report`` only what the file holds."""
     on_points = partial(measure, scale=scale)
     wanted: dict[str, Callable[[int], Cell]] = {
         **{name: partial(on_points, name) for name in FAMILIES},
@@ -148,16 +148,21 @@ def measure_all(cells: Cells, scale: Scale, data: str, work: Path, threads: int)
         "gradient of gan, formula 3": partial(gradient, "gan", scale=scale, minimax=True),
         "gradient of wgan": partial(gradient, "wgan", scale=scale),
     }
-    found = {
-        name: [cells.run(f"{name} {seed}", partial(one, seed)) for seed in range(scale.seeds)]
-        for name, one in wanted.items()
-    }
-    if data:
-        found["detail"] = [cells.run("detail", lambda: lost_detail(data, scale, work, threads))]
+    if options.data or options.report:
+        wanted["detail"] = lambda _: lost_detail(options.data, scale, options.work, options.threads)
+    found = {}
+    for name, one in wanted.items():
+        seeds = range(1 if name == "detail" else scale.seeds)
+        keys = [key for key in (f"{name} {seed}" for seed in seeds) if key in cells.cells or not options.report]
+        found[name] = [cells.run(key, partial(one, seed)) for seed, key in enumerate(keys)]
     return found
 
 
 # --- the claims ------------------------------------------------------------------------------------------------------
+
+
+class NotMeasured(Exception):
+    """A claim needs figures that the study does not have (yet)."""
 
 
 class Found(NamedTuple):
@@ -167,9 +172,19 @@ class Found(NamedTuple):
     pictures: Mapping[str, Summary]
     """Result of the study of pictures; empty if there is no result."""
 
+    def cells(self, name: str) -> Sequence[Cell]:
+        """The cells of one name, one for each seed.
+
+        Raises:
+            NotMeasured: there are none.
+        """
+        if not self.points.get(name):
+            raise NotMeasured(name)
+        return self.points[name]
+
     def of(self, name: str, figure: str) -> list[float]:
-        """A figure of the cells of one name, a value for each seed."""
-        return [float(cell[figure]) for cell in self.points.get(name, [])]
+        """A figure of these cells."""
+        return [float(cell[figure]) for cell in self.cells(name)]
 
 
 Answer = tuple[str, bool | None]
@@ -302,7 +317,7 @@ def _clipping(found: Found) -> Answer:
 
 
 def _faster(found: Found) -> Answer:
-    first = [[cell["thirds"][0] for cell in found.points[name]] for name in ("wgan-gp", "wgan")]
+    first = [[cell["thirds"][0] for cell in found.cells(name)] for name in ("wgan-gp", "wgan")]
     return _more(*first, "wgan-gp", "wgan")
 
 
@@ -325,11 +340,8 @@ def _balance(found: Found) -> Answer:
 
 
 def _loses_detail(found: Found) -> Answer:
-    cells = found.points.get("detail")
-    if not cells:
-        return "needs --data", None
-    share, steps = cells[0]["detail"], cells[0]["steps"]
-    return f"{share:.2f} after {steps} steps at 64 px, one run", share < LEAST_SHARE
+    (cell,) = found.cells("detail")
+    return f"{cell['detail']:.2f} after {cell['steps']} steps at 64 px, one run", cell["detail"] < LEAST_SHARE
 
 
 def _more(a: Sequence[float], b: Sequence[float], one: str, other: str, digits: int = 2) -> Answer:
@@ -357,7 +369,10 @@ def table(found: Found) -> list[list[str]]:
         if isinstance(claim.test, str):
             rows.append([claim.loss, claim.kind, claim.said, claim.shown_by, claim.test, NOT_TESTABLE])
             continue
-        measured, agrees = claim.test(found)
+        try:
+            measured, agrees = claim.test(found)
+        except NotMeasured:
+            measured, agrees = "not measured", None
         rows.append([claim.loss, claim.kind, claim.said, claim.shown_by, measured, VERDICTS[agrees]])
     return rows
 
@@ -406,6 +421,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--threads", type=int, default=1)
     for name, value in Scale()._asdict().items():
         parser.add_argument(f"--{name.replace('_', '-')}", type=int, default=value)
+    parser.add_argument("--report", action="store_true", help="measure nothing: report what the work folder holds")
     parser.add_argument("--publish", action="store_true", help="write studies/results and docs/survey.md")
     options = parser.parse_args(arguments)
     if options.data:
@@ -415,7 +431,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     pictures, source = pictures_result()
     settings = {**scale._asdict(), "known": KNOWN, "pictures": source}
     cells = Cells(options.work / "cells.json", settings)
-    found = Found(measure_all(cells, scale, options.data, options.work, options.threads), pictures)
+    found = Found(measure_all(cells, scale, options), pictures)
     file = (RESULTS if options.publish else options.work) / f"survey-{datetime.date.today()}.json"
     results.write(
         file,

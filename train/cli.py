@@ -320,9 +320,10 @@ def samples(
     size: Annotated[int, typer.Option(min=16, help="Side of the central squares, in pixels.")] = 256,
     force: Annotated[bool, typer.Option("--yes", "-y", "--force", help="Replace an existing file.")] = False,
 ) -> None:
-    """Put what translators make of the same pictures beside each other in one PNG: a column for each of them.
+    """Put translations by several models beside each other.
 
-    For editors and their attributes: engine train evaluate --grid; for generators from noise: engine generate.
+    One PNG with a row for each picture and a column for each model. For editors and their attributes: engine train
+    evaluate --grid; for generators from noise: engine generate.
     """
     with _told_in_one_line():
         from .evaluate.samples import write_samples

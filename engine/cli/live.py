@@ -103,7 +103,8 @@ def source_of(given: str | None) -> str:
         return "camera:0" if capture_devices() else "browser:"
     if given.startswith("/dev/video"):
         return f"camera:{given}"
-    scheme_of(given, SOURCES)
+    if scheme_of(given, SOURCES) == "test" and not {"frames=", "seconds="} & set(re.findall(r"[a-z]+=", given)):
+        return f"{given},seconds=inf"  # a camera does not end
     return given
 
 

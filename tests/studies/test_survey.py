@@ -107,4 +107,11 @@ def test_a_small_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     record = json.loads(file.read_text())
     assert len(record["table"]["rows"]) == len(claims())
     page = (tmp_path / "survey.md").read_text()
+    assert "| not measured | cannot be told |" in page  # what an autoencoder loses needs --data
+    cells = json.loads((tmp_path / "cells.json").read_text())
+    del cells["cells"]["gradient of wgan 0"]  # a study that was stopped
+    (tmp_path / "cells.json").write_text(json.dumps(cells))
+    survey.main(["--work", str(tmp_path), "--steps", "6", "--batch", "8", "--seeds", "1", "--report"])
+    page = (tmp_path / "survey.md").read_text()
+    assert page.count("| not measured | cannot be told |") == 2
     assert f"Of\n{len(claims())} claims:" in page and f"6 {NOT_TESTABLE}" in page

@@ -160,7 +160,10 @@ class PairedConfig(PhotosConfig):
 
 
 class PerceptualConfig(PhotosConfig):
-    """A real-time tier that paints like one painting or a few, by their VGG16 statistics, without a teacher."""
+    """A real-time tier that paints like one or a few paintings.
+
+    Without a teacher: its targets are the statistics of their VGG16 features.
+    """
 
     method: Literal["perceptual"] = "perceptual"
     paintings: Annotated[str, MayChange, Alias("painting")] = Field(

@@ -21,6 +21,7 @@ from ganlens.engine.spec import GeneratorSpec
 
 from ..config import CONFIG_NAME, read_values
 from ..data.attribute_table import Faces, find_classes, find_faces, split_faces
+from ..data.hair import hair_columns
 from ..data.pictures import to_pixels
 from ..data.target_labels import flip_each
 from ..losses.attribute import with_complement
@@ -94,7 +95,10 @@ class Editor:
         self.composed = spec.output.kind == "image" and spec.output.mask is not None
         """The generator composes by itself, as exported ones do, and also gives the mask."""
         self.attributes = spec.attributes
-        self.exclusive = tuple(name for group in spec.attributes.groups for name in group)
+        names = spec.attributes.names
+        grouped = {name for group in spec.attributes.groups for name in group}
+        hair = {names[column] for column in hair_columns(names)}  # older records have no group of them
+        self.exclusive = tuple(name for name in names if name in grouped | hair)
         """The attributes of which at most one holds."""
         self.size = spec.size.preferred[0]
         self.border_px = spec.frame_border_px

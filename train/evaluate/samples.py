@@ -12,6 +12,7 @@ from PIL import Image
 from ganlens.engine.errors import OptionError, TrainingError
 from ganlens.engine.files import replace_file
 
+from ..checkpoint import GENERATOR_NAME
 from ..data.pictures import list_pictures
 from ..sample_sheet import Pixels, make_sheet
 from .subject import Subject, open_subject
@@ -42,18 +43,25 @@ def write_samples(
         raise TrainingError(f"{output} exists; pass -y to overwrite it.")
     found = list_pictures(photos)
     chosen = [found[row] for row in np.linspace(0, len(found) - 1, min(count, len(found))).round().astype(int)]
-    names = [model.resolve().name for model in models]
-    if len(set(names)) < len(names):  # folders of one name in different places
-        names = [str(model) for model in models]
     originals = [load(path, size) for path in chosen]
     columns = [originals, *(translate(open_subject(model), originals) for model in models)]
-    sheet = make_sheet(list(zip(*columns, strict=True)), ["original", *names], f"{size}x{size}")
+    sheet = make_sheet(list(zip(*columns, strict=True)), ["original", *names_of(models)], f"{size}x{size}")
     buffer = io.BytesIO()
     Image.fromarray(sheet).save(buffer, "PNG")
     try:
         replace_file(output, buffer.getvalue(), overwrite=overwrite)
     except OSError as error:
         raise TrainingError(f"{output} cannot be written: {error}.") from error
+
+
+def names_of(models: Sequence[Path]) -> list[str]:
+    """For captions: as few of the last parts of their paths as tell them apart."""
+    places = [model.resolve().parent if model.name == GENERATOR_NAME else model.resolve() for model in models]
+    for count in range(1, max(len(place.parts) for place in places)):
+        names = ["/".join(place.parts[-count:]) for place in places]
+        if len(set(names)) == len(names):
+            return names
+    return [str(model) for model in models]
 
 
 def translate(subject: Subject, pictures: Sequence[Pixels]) -> list[Pixels]:

@@ -15,6 +15,7 @@ from ganlens.train.checkpoint import save_generator
 from ganlens.train.cli import app
 from ganlens.train.config import CycleGANConfig
 from ganlens.train.data.pictures import to_pixels, to_tensor
+from ganlens.train.evaluate.samples import names_of
 from ganlens.train.evaluate.translation import load
 from ganlens.train.networks import make_generator
 from ganlens.train.specs import attribute_spec, image_to_image_spec
@@ -55,6 +56,14 @@ def test_a_row_for_each_photo_and_a_column_for_each_model(
                 np.testing.assert_array_equal(tile, to_pixels(generator(to_tensor(photo)[None])[0]))
     code, output = samples(*models, "--photos", folders[0], "-o", sheet)
     assert code == 1 and "exists; pass -y" in output
+
+
+def test_captions_are_short_and_tell_the_models_apart() -> None:
+    runs = Path("/runs")
+    assert names_of([runs / "base", runs / "hybrid"]) == ["base", "hybrid"]
+    best = [run / "best" / "generator.safetensors" for run in (runs / "base", runs / "hybrid")]
+    assert names_of([runs / "base", *best]) == ["runs/base", "base/best", "hybrid/best"]
+    assert names_of([runs / "base", runs / "base"]) == ["/runs/base", "/runs/base"]
 
 
 def test_what_is_refused(
