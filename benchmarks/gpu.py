@@ -53,6 +53,8 @@ PSNR_FP16_DB = 40.0
 FRAME_RATIO, FRAME_EXTRA_MS = 1.15, 0.3
 """A whole frame may take this much of the network alone, or this much more."""
 IN_FLIGHT = 3
+STREAMS = 2
+"""Networks beside each other, where a library can."""
 WARM_UP = 20
 """Frames and runs that are not timed."""
 COLUMNS = (
@@ -69,6 +71,7 @@ COLUMNS = (
     "frame / network",
     "frames/s",
     "host waits %",
+    "frames/s, 2 streams",
 )
 
 
@@ -114,6 +117,8 @@ GOALS = {
 class Runtime(Protocol):
     """What opens a model and binds it to device memory."""
 
+    concurrent: bool
+
     def bind_device(self, device: Device, shapes: tuple[tuple[int, ...], ...]) -> DeviceBinding: ...
     def close(self) -> None: ...
 
@@ -155,6 +160,8 @@ class Row:
     fps: float | None = None
     host_waits: float | None = None
     """Share of the time with several frames in flight in which the host waits for the GPU."""
+    fps_streams: float | None = None
+    """Frames per second with :data:`STREAMS` networks beside each other."""
     problem: str = ""
     seconds: float = 0.0
     """What the measurement itself took."""
@@ -169,7 +176,7 @@ class Row:
         digits = (1, 3, 2, 3, 3, 3, 2)
         cells: list[results.Cell] = [self.model, self.runtime, self.precision, self.batch]
         cells += [_cell(number, places) for number, places in zip(numbers, digits, strict=True)]
-        return [*cells, _cell(self.fps, 0), _cell(waits, 0)]
+        return [*cells, _cell(self.fps, 0), _cell(waits, 0), _cell(self.fps_streams, 0)]
 
 
 class Clock:
@@ -355,15 +362,24 @@ def measure(
 def measure_frames(
     row: Row, device: Device, runtime: Runtime, model: Model, frames: Sequence[Frame], clock: Clock, count: int
 ) -> None:
-    """Whole frames: one at a time, then several in flight; where several share a run, only those."""
-    with contextlib.ExitStack() as stack:  # closing a way closes the network that both run
-        for in_flight in (1, IN_FLIGHT) if model.batch == 1 else (IN_FLIGHT,):
+    """Whole frames: one at a time, then several in flight, then on several streams; of a batch all but the first."""
+    ways = [(1, 1)] * (model.batch == 1) + [(IN_FLIGHT, 1)] + [(2 * STREAMS, STREAMS)] * runtime.concurrent
+    with contextlib.ExitStack() as stack:  # closing a way closes the network that all run
+        for in_flight, streams in ways:
             way = FramePipeline(
-                device, runtime, Compositor(model.spec), in_flight=in_flight, spin=in_flight == 1, batch=model.batch
+                device,
+                runtime,
+                Compositor(model.spec),
+                in_flight=in_flight,
+                spin=in_flight == 1,
+                batch=model.batch,
+                streams=streams,
             )
             translator = stack.enter_context(Translator(way=way))
             if in_flight == 1:
                 set_frame_times(row, frame_times(translator, frames, count, clock))
+            elif streams > 1:
+                row.fps_streams, _ = throughput(translator.stream, frames, 2 * count, clock)
             else:
                 row.fps, took = throughput(translator.stream, frames, 2 * count, clock)
                 # The frames before the clock waited too; they are few.

@@ -374,7 +374,10 @@ def read_file(path: str | os.PathLike[str], *, most: int = LARGEST_TEXT) -> byte
     """
     with open_file(path) as file:
         size = os.fstat(file.fileno()).st_size
-        data = b"" if size > most else file.read(most + 1)
+        data = b"" if size > most else file.read(size)
+        # A file that grows, or one of /proc. Not read(most + 1), which asks for that much memory at once.
+        while size <= most and (more := file.read(min(1 << 20, most + 1 - len(data)))):
+            data += more
         if max(size, len(data)) > most:
             raise OSError(errno.EFBIG, f"it has {size} bytes, expected at most {most}", str(path))
         return data

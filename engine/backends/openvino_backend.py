@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ..cancel import cancellable
 from ..errors import BackendError, BackendUnavailable, MissingExtra, ModelFileError
 from ..model import Model
 from .base import Array, BackendStatus, ModelBackend, Shape, input_names, output_names
@@ -137,7 +138,8 @@ class _Binding:
         try:
             for name, array in zip(self._names, inputs, strict=True):
                 self._request.set_tensor(name, backend._ov.Tensor(array, shared_memory=True))
-            self._request.infer()
+            with cancellable(self._request.cancel):  # heard between two operators
+                self._request.infer()
             if not self._moving:
                 return self._answer
             answer = tuple(self._request.get_tensor(output).data for output in self._moving)

@@ -16,7 +16,7 @@ from typing import Annotated, Any, TextIO, cast
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from ..errors import EngineError, MissingExtra, did_you_mean, printable
+from ..errors import EngineError, MissingExtra, did_you_mean, printable, reason
 from .cache import app as cache_app
 from .gstreamer import app as gstreamer_app
 from .interrupt import terminate_as_interrupt
@@ -242,6 +242,11 @@ def main() -> None:
         app()
     except EngineError as error:
         typer.echo(f"error: {error}", err=True)
+        sys.exit(1)
+    except OSError as error:
+        if error.filename is None:  # not about a file: a fault of the program
+            raise
+        typer.echo(f"error: {printable(os.fsdecode(error.filename))}: {reason(error)}.", err=True)
         sys.exit(1)
     except MemoryError as error:
         told = f" ({printable(str(error), 200)})" if str(error) else ""

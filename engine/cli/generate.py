@@ -30,7 +30,7 @@ from .console import make_console
 from .interrupt import INTERRUPTED, terminate_as_interrupt
 from .options import GenerateOptions
 from .progress import FrameProgress, plan_progress
-from .report import write_record
+from .report import check_record, write_record
 
 PICTURES = 16
 """Unless asked for another number."""
@@ -71,6 +71,7 @@ def run(job: GenerateOptions) -> int:
         raise OptionError(f"--ray makes one file of each picture; expected a folder, got -o {output}: -o pictures/")
     if kind != "grid" and not job.captions:
         raise OptionError(f"--no-captions goes with a grid of pictures, not with {output}. Leave it out.")
+    check_record(job.json_output)
     console = make_console(stderr=True, quiet=job.quiet)
     with (
         terminate_as_interrupt(),

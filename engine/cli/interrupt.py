@@ -18,13 +18,16 @@ INTERRUPTED = 130
 
 PATIENCE_S = 2.0
 """How long a signal waits for the inference under way before that is told to end."""
+AT_ONCE = 3
+"""The signal that no longer waits for anything."""
 
 
 @contextmanager
 def terminate_as_interrupt() -> Iterator[None]:
     """Let SIGTERM, and SIGHUP of a closed terminal, end the work as Ctrl-C does: the file is finished and plays.
 
-    A network that does not come to its end by itself is told to, after a while or at the second signal.
+    A network that does not come to its end by itself is told to, after a while or at the second signal. The third
+    signal ends the program at once, whatever it is in.
     """
     on_terminal = sys.stderr.isatty()
     hang_up = getattr(signal, "SIGHUP", None)  # not on Windows
@@ -60,7 +63,7 @@ def _watched() -> Iterator[None]:
 
     def watch() -> None:
         ends = {int(signal.SIGINT), *_terminations()}
-        asked = False
+        asked = 0
         while True:
             told.settimeout(PATIENCE_S if asked else None)
             try:
@@ -70,10 +73,13 @@ def _watched() -> Iterator[None]:
                 continue
             if not numbers:
                 return
-            if not ends.isdisjoint(numbers):
-                if asked:
-                    cancel_all()
-                asked = True
+            for number in numbers:
+                asked += number in ends
+                if asked >= AT_ONCE:
+                    os.write(2, b"Ended at once; the next run removes the unfinished file.\n")
+                    os._exit(INTERRUPTED)
+            if asked > 1:
+                cancel_all()
 
     thread = threading.Thread(target=watch, name="signals", daemon=True)
     thread.start()

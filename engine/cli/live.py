@@ -34,7 +34,7 @@ from .console import make_console
 from .interrupt import terminate_as_interrupt
 from .options import DEFAULT_MODEL, LiveOptions
 from .parse import parse_size
-from .report import write_record
+from .report import check_record, write_record
 
 _DEFAULT_HOST, _DEFAULT_PORT, _PORTS = "127.0.0.1", 8000, 20
 _LOG_EVERY_S = 10.0
@@ -54,6 +54,7 @@ def run(options: LiveOptions) -> int:
     allow(options.allow or [])
     uri = source_of(options.source)
     check_options(options, uri)
+    check_record(options.json_output)
     if not options.no_web:  # what others may reach reads only what is common
         os.environ.setdefault("GANLENS_UNTRUSTED", "1")
     session = make_session(options, uri)
@@ -102,7 +103,8 @@ def source_of(given: str | None) -> str:
         return "camera:0" if capture_devices() else "browser:"
     if given.startswith("/dev/video"):
         return f"camera:{given}"
-    scheme_of(given, SOURCES)
+    if scheme_of(given, SOURCES) == "test" and not {"frames=", "seconds="} & set(re.findall(r"[a-z]+=", given)):
+        return f"{given},seconds=inf"  # a camera does not end
     return given
 
 

@@ -17,10 +17,11 @@ def parse_size(option: str, text: str, *, square: bool = False) -> tuple[int, in
         square: take one number as well, for a square.
     """
     words = f"{text}x{text}" if square and text.strip().isdecimal() else text.replace("×", "x")
-    width, height = _integers(option, words, "x", ("WIDTH", "HEIGHT"))
-    if min(width, height) < 1:
-        raise OptionError(f"{option} {text}: expected WIDTHxHEIGHT, each at least 1.")
-    return height, width
+    found = re.fullmatch(r"\s*(\d{1,6})\s*x\s*(\d{1,6})\s*", words.lower())
+    if found is None or not int(found[1]) * int(found[2]):
+        expected = "N or WIDTHxHEIGHT" if square else "WIDTHxHEIGHT"
+        raise OptionError(f"{option} {text}: expected {expected} in whole pixels, each at least 1.")
+    return int(found[2]), int(found[1])
 
 
 def order_note(option: str, size: tuple[int, int]) -> str:

@@ -25,7 +25,7 @@ from .interrupt import INTERRUPTED, terminate_as_interrupt
 from .manifest import NAME, Manifest, parse_shard, settings_of, shard
 from .options import TranslateOptions
 from .progress import InputsProgress
-from .report import write_record
+from .report import check_record, write_record
 from .segmented import SegmentWorker
 from .worker import Done, Worker, make_folder
 
@@ -38,6 +38,7 @@ def run(options: TranslateOptions) -> int:
     allow(options.allow or [])
     works = plan_outputs(_inputs(options), options.output, options.model, options.name)
     _refuse_misplaced(options, works)
+    check_record(options.json_output)
     single = len(works) == 1
     worker = SegmentWorker(
         options,

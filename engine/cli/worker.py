@@ -156,11 +156,11 @@ class Worker:
             source: FrameSource = stack.enter_context(closing(open_source(given.address, **self.source_options(given))))
             if self.start is not None and source.file is not None and source.file.duration == 0:
                 raise self.beyond_the_end(given)
-            translator = self.open_translator(source.format.size)
             controls = self.controls()
             format = output_format(source.format, controls.snapshot())
-            sink, before = self._open_sink(output, format, source, overwrite)
+            sink, before = self._open_sink(output, format, source, overwrite)  # what it refuses is said at once
             stack.callback(sink.abort)
+            translator = self.open_translator(source.format.size)
             decoder, encoder = getattr(source, "decoder", None), getattr(sink, "encoder", None)
             early = [*source.notes, *sink.notes, *experimental_notes(self.model.spec.attributes, self.attributes)]
             self.say(translator, [coder.line for coder in (decoder, encoder) if coder])

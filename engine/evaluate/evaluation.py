@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from . import gates
 from .gates import Gate
 from .lab import Pixels
@@ -127,7 +129,11 @@ def evaluate(
         wanted = target.pictures[number % len(target.pictures)] if target else None
         rows.append(_row(picture, wanted, result, others))
     for frame, result in shown:
-        rows.append(_row(frame, teacher(frame) if teacher else None, result, others))
+        if target is not None and teacher is None:  # nobody says what the frame should look like: two columns are empty
+            blank = np.full_like(frame, 255)
+            rows.append([frame, blank, result, blank, *(other(frame) for other in others.values())])
+        else:
+            rows.append(_row(frame, teacher(frame) if teacher else None, result, others))
     return Evaluation(
         model=model,
         size=(size[0], size[1]),

@@ -63,7 +63,10 @@ class FramePool:
         return picture
 
 
-ADOPTED = ("yuv420p", "nv12") if hasattr(av.VideoFrame, "from_dlpack") else ()
+SHARES_MEMORY = tuple(int(part) for part in av.__version__.split(".")[:2]) >= (18, 1)
+"""Whether this PyAV leaves pictures in a GPU's memory, encodes them there, and takes planar ones over memory of others.
+Versions before (on Python 3.10) have the functions, but not for encoders, nor for all pixel formats."""
+ADOPTED = ("yuv420p", "nv12") if SHARES_MEMORY else ()
 """Pixel formats of which libav takes a picture over memory of others."""
 
 

@@ -61,7 +61,7 @@ esac || echo "cannot load \$m"; done
 mount -t 9p -o trans=virtio,version=9p2000.L,ro,msize=512000,cache=loose root /root
 mount -t tmpfs t /rw; mkdir -p /rw/u /rw/w
 mount -t overlay -o lowerdir=/root,upperdir=/rw/u,workdir=/rw/w o /new
-mount -t devtmpfs dev /new/dev; mount -t proc proc /new/proc; mount -t sysfs sys /new/sys; mount -t tmpfs t /new/tmp
+mount -t devtmpfs dev /new/dev; mount -t proc proc /new/proc; mount -t sysfs sys /new/sys
 chroot /new /bin/sh -c 'cd $root && HOME=/tmp PYTHONPYCACHEPREFIX=$work/bytecode PATH=$(dirname "$python"):/usr/bin:/bin \
   $python -u tests/camera/check_devices.py $work/invert.onnx $checks'
 echo "guest exit \$?"

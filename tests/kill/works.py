@@ -19,7 +19,7 @@ import numpy as np
 
 ENGINE = [sys.executable, "-m", "ganlens.engine"]
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-PATIENCE_S = 240.0
+PATIENCE_S = 600.0
 
 
 @dataclass

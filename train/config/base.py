@@ -39,7 +39,7 @@ NoMobileTier = NotWith("tier", ("stargan", "growing"))
 class TrainConfig(BaseModel):
     """What every method shares: length, optimiser, data handling, records. The descriptions are the command's help."""
 
-    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="forbid")
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
     metrics_hint: ClassVar[str] = ""
     """How else there would be something to measure."""
     without_effect: ClassVar[frozenset[str]] = frozenset()

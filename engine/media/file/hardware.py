@@ -18,12 +18,11 @@ from typing import Any, Literal, NamedTuple
 
 import av
 import av.logging
-import av.video.frame
 from av.codec import Codec, CodecContext
 from av.codec.hwaccel import HWAccel, HWDeviceType
 
 from ...errors import reason
-from ..av_frames import stored_format
+from ..av_frames import SHARES_MEMORY, stored_format
 from .codecs import NVENC
 
 DecoderName = Literal["auto", "nvdec", "cpu"]
@@ -32,9 +31,6 @@ EncoderName = Literal["auto", "nvenc", "cpu"]
 OF_NVDEC = ("nv12", "p010le", "p016le", "nv16", "p210le", "p216le")
 """Pixel formats of pictures from NVDEC, in either memory. Software decoders of the same codecs give none of these: a
 picture's format tells which of the two decoded it. 4:4:4 is the same from both, and counts as not decoded by NVDEC."""
-
-KEEPS_PICTURES = hasattr(av.VideoFrame, "from_dlpack") and hasattr(av.video.frame, "CudaContext")
-"""Whether this PyAV (18.1 and newer) can leave pictures in the GPU's memory, and encode them there."""
 
 TRIED = 4
 """Pictures by which an encoder is tried."""
@@ -88,7 +84,7 @@ def cuda(device: int = 0) -> HWAccel:
     Args:
         device: which GPU.
     """
-    kept: dict[str, Any] = {"is_hw_owned": True} if KEEPS_PICTURES else {}
+    kept: dict[str, Any] = {"is_hw_owned": True} if SHARES_MEMORY else {}
     return HWAccel("cuda", str(device), allow_software_fallback=True, options={"primary_ctx": "1"}, **kept)
 
 
@@ -180,7 +176,7 @@ def encodes_there(library: str, device: int = 0) -> HWAccel | None:
     Returns:
         None: this encoder, or this PyAV, takes pictures in host memory alone.
     """
-    ways = Codec(library, "w").hardware_configs or () if KEEPS_PICTURES else ()
+    ways = Codec(library, "w").hardware_configs or () if SHARES_MEMORY else ()
     if HWDeviceType.cuda not in [way.device_type for way in ways]:
         return None
     return HWAccel("cuda", str(device), options={"primary_ctx": "1"})

@@ -190,12 +190,13 @@ class VideoSink:
         on_gpu = self.encoder.name == "nvenc"
         accelerator = hardware.encodes_there(encoder.library, self._device) if on_gpu else None
         self._takes_device_pictures = accelerator is not None
+        there: dict[str, Any] = {} if accelerator is None else {"hwaccel": accelerator}  # not known to every PyAV
         try:
             stream = self._output.add_stream(
                 encoder.library,
                 rate=rate,
                 time_base=format.time_base,
-                hwaccel=accelerator,
+                **there,
             )
         except ValueError as error:
             raise OptionError(

@@ -102,6 +102,8 @@ class _Loopback(_Output):
         self.device = device or _first_loopback()
         if not Path(self.device).exists():
             raise MediaError(f"There is no virtual camera {self.device}. Make one with: {MODPROBE}")
+        if _fed(self.device):
+            raise MediaError(f"{self.device} cannot be used as a virtual camera: another program feeds it. {_CLOSE}")
         try:
             self._container = av.open(self.device, "w", format="v4l2")
             stream = self._container.add_stream("rawvideo", rate=rate)
@@ -162,11 +164,19 @@ def _loopbacks() -> list[Device]:
     return [device for device in devices() if "loopback" in device.driver]
 
 
+def _fed(path: str) -> bool:
+    """Whether a program feeds a loopback device. The driver takes a second one, and their pictures alternate."""
+    try:
+        return (Path("/sys/class/video4linux") / Path(path).resolve().name / "state").read_text().strip() == "capture"
+    except OSError:  # not a loopback device, or one of another version
+        return False
+
+
 def _first_loopback() -> str:
     found = _loopbacks()
     if not found:
         raise MediaError(f"There is no virtual camera here. Make one with: {MODPROBE}")
-    free = [device.path for device in found if device.output]
+    free = [device.path for device in found if device.output and not _fed(device.path)]
     if not free:
         paths = ", ".join(device.path for device in found)
         raise MediaError(f"Every virtual camera here ({paths}) is fed by another program. {_CLOSE}")

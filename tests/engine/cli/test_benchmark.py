@@ -99,7 +99,7 @@ def test_an_interrupt_writes_what_is_done(engine, machine: Machine, tmp_path: Pa
         (["--compare", "other.json"], "other.json: schema 'x', expected 'ganlens-benchmark/1'"),
         (["--fail-above", "much", "--compare", "old.json"], "--fail-above much: expected a percentage"),
         (["--scenario", "speed"], "No scenario is called 'speed'"),
-        (["--size", "big"], "--size bigxbig: expected WIDTHxHEIGHT"),
+        (["--size", "big"], "--size big: expected N or WIDTHxHEIGHT"),
         (["--size", "100"], "psc takes 64x64"),
         (["--batch", "many"], "--batch many: expected whole numbers"),
         (["-o", "file.txt"], "file.txt is a file; expected a folder"),

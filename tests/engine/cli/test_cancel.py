@@ -99,6 +99,38 @@ def test_an_endless_network_is_told_to_end(
     assert f"Stopped after {GOOD} frames" in said
 
 
+def test_the_third_signal_ends_what_hears_nothing(tmp_path: Path) -> None:
+    code = (
+        "import threading\n"
+        "from ganlens.engine.cli.interrupt import terminate_as_interrupt\n"
+        "with terminate_as_interrupt():\n"
+        "    print('ready', flush=True)\n"
+        "    while True:\n"
+        "        try:\n"
+        "            threading.Event().wait()\n"
+        "        except KeyboardInterrupt:\n"
+        "            print('heard', flush=True)\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    try:
+        assert process.stdout is not None and process.stdout.readline() == "ready\n"
+        for number in (signal.SIGINT, signal.SIGTERM):
+            process.send_signal(number)
+            assert process.stdout.readline() == "heard\n"
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=40)
+    finally:
+        process.kill()
+        process.communicate()
+    assert process.returncode == 130 and said == "Ended at once; the next run removes the unfinished file.\n"
+
+
 def test_calls_are_forgotten_when_they_end() -> None:
     told: list[str] = []
     with cancellable(lambda: told.append("outer")):

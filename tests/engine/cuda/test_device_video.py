@@ -21,15 +21,13 @@ from numpy.typing import NDArray
 
 from ganlens.engine import Color, Compositor, Frame, Translator, model
 from ganlens.engine.backends.onnxruntime_backend import OnnxRuntimeCpu
-from ganlens.engine.media.file import hardware
+from ganlens.engine.media.av_frames import SHARES_MEMORY
 from tests.fakes.stub_driver import stub_environment
 from tests.kit.models import network_model
 from tests.kit.own_process import ROOT
 
 pytest.importorskip("cuda.bindings", reason="needs cuda-bindings")
-pytestmark = pytest.mark.skipif(
-    not hardware.KEEPS_PICTURES, reason="this PyAV cannot leave pictures in the GPU's memory"
-)
+pytestmark = pytest.mark.skipif(not SHARES_MEMORY, reason="this PyAV cannot leave pictures in the GPU's memory")
 
 HEIGHT, WIDTH = 90, 160
 """The codec stores 96 rows: the chroma does not begin right below the last row that is shown."""
@@ -112,11 +110,15 @@ class Stub:
         assert not any(row[0] for row in rows), done.stderr
         return rows
 
-    def expected(self, decoded: str) -> list[Frame]:
-        """NVDEC's pictures (saved by "decode") over the CPU path with the scalar kernels."""
-        with np.load(decoded) as saved:
+    def decoded(self, path: str) -> list[Frame]:
+        """What NVDEC gave, as "decode" saved it."""
+        with np.load(path) as saved:
             rows = zip(saved["luma"], saved["chroma"], saved["times"], strict=True)
-            frames = [Frame((luma, chroma), "nv12", Color("bt601"), Fraction(time)) for luma, chroma, time in rows]
+            return [Frame((luma, chroma), "nv12", Color("bt601"), Fraction(time)) for luma, chroma, time in rows]
+
+    def expected(self, path: str) -> list[Frame]:
+        """What NVDEC gave, over the CPU path with the scalar kernels."""
+        frames = self.decoded(path)
         opened = OnnxRuntimeCpu(model.open(self.model), threads=1)
         with Translator(opened, Compositor(opened.spec, target="scalar")) as translator:
             return [translator(frame) for frame in frames]
@@ -138,17 +140,21 @@ def test_frames_stay_on_the_gpu_from_nvdec_to_nvenc(stub: Stub) -> None:
     """No picture crosses the bus, and what NVENC gets is what the CPU path makes of what NVDEC gave."""
     nv = ["--decoder", "nvdec", "--encoder", "nvenc", "--yes", "--model", str(stub.model)]
     report, painted, batched = stub.out("report.json"), stub.out("painted.mp4"), stub.out("batched.mp4")
-    _, few, many, *host, _ = stub.run(
+    _, few, many, *host, _, unseen = stub.run(
         ["decode", stub.clip(20), stub.out("decoded.npz")],
         [stub.clip(10), "-o", stub.out("few.mp4"), *nv],
         [stub.clip(20), "-o", painted, *nv, "--json", report],
         ["host", stub.clip(10), "-o", stub.out("host10.mp4"), *nv],
         ["host", stub.clip(20), "-o", stub.out("host20.mp4"), *nv],
         [stub.clip(20), "-o", batched, *nv, "--batch", "4"],
+        [stub.clip(20), "-o", stub.out("unseen.mp4"), *nv, "--opacity", "0"],
     )
     expected = stub.expected(stub.out("decoded.npz"))
     for path in (painted, stub.out("host20.mp4"), batched):
         assert_holds(path, expected)
+    # NVDEC's own pictures, whose chroma begins below the rows that are not shown.
+    assert_holds(stub.out("unseen.mp4"), stub.decoded(stub.out("decoded.npz")))
+    assert unseen[4] == 0
     said = json.loads(Path(report).read_text())
     assert (said["decoder"], said["encoder"], said["files"][0]["on_device"]) == ("nvdec", "nvenc", True)
     up, down = (many[kind] - few[kind] for kind in (1, 2))

@@ -148,3 +148,10 @@ def test_the_sheet_has_a_row_for_each_picture_and_clip() -> None:
     assert done.sheet.shape == (rows * (SIZE[0] + 4) - 4, columns * (SIZE[1] + 4) - 4, 3)
     first = done.sheet[: SIZE[0], : SIZE[1]]
     assert np.array_equal(first, pictures(1)[0])
+    clip = done.sheet[12 * (SIZE[0] + 4) :]
+    frame = next(iter(still_clip()))
+    tiles = [clip[:, number * (SIZE[1] + 4) :][:, : SIZE[1]] for number in range(columns)]
+    assert np.array_equal(tiles[2], grey(frame)) and np.array_equal(tiles[4], flat(frame)), (
+        "in the columns of their titles"
+    )
+    assert tiles[1].min() == tiles[3].min() == 255, "no target is known for a frame"

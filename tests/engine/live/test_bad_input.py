@@ -268,3 +268,20 @@ def test_a_hundred_clients(server):
         time.sleep(0.05)
     with Socket(server.port) as again:
         assert again.read()[0] == 1
+
+
+@pytest.mark.parametrize(
+    ("given", "opened"),
+    [
+        ("test:", "test:,seconds=inf"),
+        ("test:64x48@5,live", "test:64x48@5,live,seconds=inf"),
+        ("test:64x48@5,frames=9", "test:64x48@5,frames=9"),
+        ("test:64x48@5,seconds=3", "test:64x48@5,seconds=3"),
+        ("/dev/video3", "camera:/dev/video3"),
+        ("clip.mp4", "clip.mp4"),
+    ],
+)
+def test_a_test_picture_goes_on_as_a_camera_does(given, opened):
+    from ganlens.engine.cli.live import source_of
+
+    assert source_of(given) == opened

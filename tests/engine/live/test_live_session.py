@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import io
 import json
 import threading
 import time
@@ -15,8 +16,10 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from rich.console import Console
 
-from ganlens.engine.cli.live import _Keys
+from ganlens.engine.cli.live import _Keys, _watch
+from ganlens.engine.cli.options import LiveOptions
 from ganlens.engine.errors import BackendError, MediaError, OptionError
 from ganlens.engine.live.policy import SizeState
 from ganlens.engine.live.presets import Presets
@@ -157,6 +160,35 @@ def test_a_slow_sink_slows_nobody(models):
         dropped = {sink["name"]: sink["dropped"] for sink in session.state()["sinks"]}
     assert len(slow.levels) < len(quick.levels) / 3
     assert dropped["slow"] > 0
+
+
+class Queued(Grey):
+    """A source that skips two frames for each that it gives, as a camera does for a slow reader, and has a note."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.dropped = 0
+        self.notes.add("camera: the rate is wrong")
+
+    def __iter__(self):
+        for frame in super().__iter__():
+            self.dropped += 2
+            yield frame
+
+
+def test_frames_that_the_source_skipped_are_counted(models):
+    with session_of(models, Queued) as session:
+        until(lambda: session.statistics.arrivals.count() > 5)
+    state = session.state()
+    arrived = state["counters"]["captured"] - state["counters"]["dropped"]["overrun"]
+    assert state["counters"]["dropped"]["overrun"] == 2 * arrived
+
+
+def test_notes_of_the_source_are_printed_once(models):
+    text = io.StringIO()
+    with session_of(models, Queued) as session:
+        _watch(session, "camera:0", "", Console(file=text, width=80), LiveOptions(seconds=1.5))
+    assert text.getvalue().count("note    camera: the rate is wrong") == 1
 
 
 def test_presets_are_kept_in_a_file(models, tmp_path):

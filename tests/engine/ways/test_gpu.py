@@ -42,7 +42,6 @@ from ganlens.engine.errors import (
     ShapeError,
 )
 from ganlens.engine.media import av_frames
-from ganlens.engine.media.file.hardware import KEEPS_PICTURES
 from ganlens.engine.spec import AttributeInput, ImageOutput, SizeRule
 from ganlens.engine.ways import gpu as pipeline
 from ganlens.engine.ways import opening
@@ -574,7 +573,7 @@ def test_frames_that_a_decoder_left_on_the_gpu_stay_there(
     monkeypatch: pytest.MonkeyPatch, in_flight: int, batch: int, streams: int
 ) -> None:
     """Memory of the host stands for libav's on the GPU; the fake does work as late as it may."""
-    if not KEEPS_PICTURES:
+    if not av_frames.SHARES_MEMORY:
         pytest.skip("this PyAV cannot leave pictures in the GPU's memory")
     monkeypatch.setattr(Device, "kind", dlpack.CPU)
     record = spec(attributes=AttributeInput(names=("brighter", "darker")))
@@ -624,7 +623,7 @@ def test_frames_that_a_decoder_left_on_the_gpu_stay_there(
 
 def test_frames_on_and_off_the_gpu_share_no_run(monkeypatch: pytest.MonkeyPatch) -> None:
     """As where NVDEC gives up in the middle of a file, and libav goes on in software."""
-    if not KEEPS_PICTURES:
+    if not av_frames.SHARES_MEMORY:
         pytest.skip("this PyAV cannot leave pictures in the GPU's memory")
     monkeypatch.setattr(Device, "kind", dlpack.CPU)
     pipeline = make(FunctionNetwork(FakeCuda(), negative), batch=3)
@@ -1122,6 +1121,18 @@ def test_the_translator_passes_the_batch_on(open_on_fake: Callable[..., Translat
             for one, other in zip(answer.planes, reference(frame).planes, strict=True):
                 assert np.abs(one.astype(int) - other).max() <= 1  # the library may add up in another order
         assert ours.times.summary()["wait"].frames == 5
+
+
+def test_the_translator_passes_the_streams_on(
+    open_on_fake: Callable[..., Translator], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    with pytest.raises(OptionError, match="streams: got 2; cuda runs on one"):
+        open_on_fake(streams=2)
+    with pytest.raises(OptionError, match="streams: got 2; frames pass cpu in host memory"):
+        monkeypatch.undo()
+        Translator.open(network_model(tmp_path / "cpu.onnx"), backend="cpu", streams=2)
+    with pytest.raises(OptionError, match="streams: got 0, expected 1 or more"):
+        Translator.open(tmp_path / "cpu.onnx", streams=0)
 
 
 def test_what_cannot_go_over_the_gpu_goes_through_host_memory(open_on_fake: Callable[..., Translator]) -> None:

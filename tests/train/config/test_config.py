@@ -43,6 +43,8 @@ def test_published_defaults() -> None:
         ({"size": 128, "load_size": 100}, "load_size 100 is smaller than the crop"),
         ({"steps": 5, "decay_steps": 6}, "decay_steps 6 is more than steps 5"),
         ({"batch": 0}, "--batch: .*greater than 0, got 0"),
+        ({"painting_zoom": float("inf")}, "--painting-zoom: .*finite number, got inf"),
+        ({"learning_rate": float("nan")}, "--learning-rate: .*finite number, got nan"),
         ({"batch": 10**20}, "--batch: .*equal to 65536"),
         ({"size": 10**20}, "--size: .*equal to 16384"),
         ({"load_size": 10**20}, "--load-size: .*equal to 16384"),
