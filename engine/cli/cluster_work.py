@@ -62,6 +62,7 @@ def translate(cluster: RayCluster, options: TranslateOptions, works: list[tuple[
         model=absolute(options.model),
         threads=cluster.threads,
         encoder_threads=options.encoder_threads or cluster.threads,
+        resume=True,  # in segments of a node that was lost
     )
     videos = any(work.input.kind == "video" for work in given)
     for row in cluster.map(_Translates, (options, videos), rows):

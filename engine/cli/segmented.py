@@ -50,6 +50,15 @@ class SegmentWorker(Worker):
             self._tell_what_is_kept(folder)
         return done
 
+    def claim(self, work: Work) -> None:
+        """Make the folder of a video's segments now, for workers elsewhere that continue in it.
+
+        Raises:
+            EngineError: as if the video were translated here.
+        """
+        if self.segment is not None and work.input.kind == "video":
+            self._prepare(Path(work.output + SUFFIX), work)
+
     def _open_sink(
         self, output: str, format: FrameFormat, source: FrameSource, overwrite: bool
     ) -> tuple[FrameSink, int]:

@@ -74,7 +74,7 @@ def _inputs(options: TranslateOptions) -> list[Input]:
 class _Many:
     """Several inputs: one's failure ends no other, and a manifest says what became of each."""
 
-    def __init__(self, options: TranslateOptions, works: list[Work], worker: Worker) -> None:
+    def __init__(self, options: TranslateOptions, works: list[Work], worker: SegmentWorker) -> None:
         self._options = options
         self._worker = worker
         self._console = worker.console
@@ -147,6 +147,8 @@ class _Many:
             return
         options = self._options
         assert options.ray is not None
+        for work in todo:
+            self._worker.claim(work)
         ray = RayCluster(options.ray, backend=options.backend, threads=options.threads, jobs=options.jobs)
         with ray, progress:
             for tried in range(self._options.retries + 1):

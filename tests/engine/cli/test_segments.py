@@ -7,6 +7,8 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import closing
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -14,6 +16,10 @@ import av
 import numpy as np
 import pytest
 
+from ganlens.engine.cli.inputs import Input, Work
+from ganlens.engine.cli.options import TranslateOptions
+from ganlens.engine.cli.segmented import SegmentWorker
+from ganlens.engine.errors import MediaError
 from ganlens.engine.media.file import segments
 from ganlens.engine.media.file.source import VideoSource
 from tests.kit.models import invert_model
@@ -251,3 +257,24 @@ def test_segments_need_files(engine, model, tmp_path):
     assert status == 1 and "--segment" in err
     status, _, err = engine("translate", "in.mp4", "-m", model, "-o", "out.mp4", "--segment", "0")
     assert status == 1 and "--segment 0: expected more than 0" in err
+
+
+def test_a_worker_elsewhere_continues_what_was_claimed_here(engine, model, tmp_path, monkeypatch):
+    """As with --ray, where a node that is lost leaves segments."""
+    monkeypatch.chdir(tmp_path)
+    write_clip(tmp_path / "in.mp4", 700)
+    given = Work(Input("in.mp4", "video", Path("in.mp4")), "out.mp4")
+    options = TranslateOptions(model=model, segment="1", backend="cpu", quiet=True)
+    with closing(SegmentWorker(options)) as here:
+        here.claim(given)
+    there = replace(options, resume=True, threads=1)
+    with monkeypatch.context() as patch, closing(SegmentWorker(there)) as lost:
+        Stop(patch, 620)
+        assert lost.translate(given).stopped
+    with closing(SegmentWorker(there)) as other:
+        done = other.translate(given)
+    assert done.frames == 700 and len(decoded("out.mp4")[0]) == 700
+    with closing(SegmentWorker(options)) as here:
+        interrupt_join(monkeypatch, engine, "translate", "in.mp4", "-m", model, "-o", "again.mp4", "--segment", "1")
+        with pytest.raises(MediaError, match="Continue with --resume"):
+            here.claim(given._replace(output="again.mp4"))
