@@ -5,6 +5,7 @@ Layouts and numbers are of linux/videodev2.h (Linux 6.1); structures are little-
 
 from __future__ import annotations
 
+import contextlib
 import os
 import struct
 import sys
@@ -20,7 +21,7 @@ _FRAME_INTERVAL = struct.Struct("IIIIIIIIIII8x")
 
 _CAPTURE, _OUTPUT = 0x1, 0x2
 _CAPTURE_PLANES, _OUTPUT_PLANES = 0x1000, 0x2000
-_BUFFER_CAPTURE, _BUFFER_CAPTURE_PLANES = 1, 9
+_BUFFER_CAPTURE, _BUFFER_OUTPUT, _BUFFER_CAPTURE_PLANES = 1, 2, 9
 _DISCRETE = 1
 _COMPRESSED = 0x1
 _BIG_ENDIAN = 1 << 31
@@ -33,6 +34,7 @@ def _ioctl_number(direction: int, number: int, size: int) -> int:
 
 
 _QUERYCAP = _ioctl_number(2, 0, _CAPABILITY.size)
+_STREAMON = _ioctl_number(1, 18, 4)
 _ENUM_FMT = _ioctl_number(3, 2, _FORMAT.size)
 _ENUM_FRAMESIZES = _ioctl_number(3, 74, _FRAME_SIZE.size)
 _ENUM_FRAMEINTERVALS = _ioctl_number(3, 75, _FRAME_INTERVAL.size)
@@ -72,6 +74,11 @@ class Device:
     output: bool
     formats: tuple[PixelLayout, ...] = ()
 
+    @property
+    def loopback(self) -> bool:
+        """Whether it is one of v4l2loopback."""
+        return "loopback" in self.driver
+
 
 def devices(*, with_formats: bool = False) -> list[Device]:
     """All Video4Linux devices that can be asked, by number; without permission a device is left out."""
@@ -100,7 +107,24 @@ def capture_devices(*, with_formats: bool = False) -> list[Device]:
 
 def output_devices() -> list[Device]:
     """Devices that a program can feed: virtual cameras."""
-    return [device for device in devices() if device.output]
+    return [device for device in devices() if device.output or device.loopback]
+
+
+def revive(device: Device) -> None:
+    """Let a loopback device that announces nothing be fed again.
+
+    v4l2loopback up to 0.12 with exclusive_caps forgets that it can be fed once a program has done so by write(), as
+    libav does. A stream that is started, even in vain, and closed makes it remember.
+    """
+    if not device.loopback or device.output or device.capture:
+        return
+    with contextlib.suppress(OSError):
+        handle = os.open(device.path, os.O_RDWR | os.O_NONBLOCK)
+        try:
+            _query(handle, _STREAMON, struct.pack("i", _BUFFER_OUTPUT))
+        finally:
+            os.close(handle)
+    devices()  # the kernel believes what the driver answered last
 
 
 def _ask(path: str, handle: int, with_formats: bool) -> Device:

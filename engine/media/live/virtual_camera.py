@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 import sys
 from abc import ABC, abstractmethod
 from fractions import Fraction
@@ -21,11 +22,10 @@ from ...errors import MediaError, MissingExtra, reason
 from ...pixels.frame import Frame
 from ..base import FileInfo, FrameFormat, FrameSource, Notes
 from .conversion import Converter
-from .v4l2 import Device, devices
+from .v4l2 import output_devices, revive
 
 MODPROBE = "sudo modprobe v4l2loopback video_nr=10 card_label=ganlens exclusive_caps=1"
 """How a virtual camera is made on Linux."""
-_CLOSE = "Close that program, or choose another device."
 
 
 class VirtualCameraSink:
@@ -37,7 +37,7 @@ class VirtualCameraSink:
         origin: unused.
 
     Raises:
-        MediaError: there is no virtual camera, or another program feeds it.
+        MediaError: there is no virtual camera, or its driver refuses a second program (v4l2loopback 0.12 does not).
     """
 
     def __init__(self, device: str, format: FrameFormat, *, origin: FrameSource | FileInfo | None = None) -> None:
@@ -102,8 +102,9 @@ class _Loopback(_Output):
         self.device = device or _first_loopback()
         if not Path(self.device).exists():
             raise MediaError(f"There is no virtual camera {self.device}. Make one with: {MODPROBE}")
-        if _fed(self.device):
-            raise MediaError(f"{self.device} cannot be used as a virtual camera: another program feeds it. {_CLOSE}")
+        for found in output_devices():
+            if found.path == os.path.realpath(self.device):
+                revive(found)
         try:
             self._container = av.open(self.device, "w", format="v4l2")
             stream = self._container.add_stream("rawvideo", rate=rate)
@@ -116,7 +117,7 @@ class _Loopback(_Output):
             self._convert = Converter("yuv420p", size, matrix="bt601" if size[0] < 720 else "bt709", full_range=False)
             self._count = 0
         except (av.FFmpegError, OSError) as error:
-            raise MediaError(f"{self.device} cannot be used as a virtual camera: {_why(error, self.device)}") from error
+            raise MediaError(f"{self.device} cannot be used as a virtual camera: {_why(error)}") from error
 
     def write(self, frame: Frame) -> None:
         picture = self._convert(frame)
@@ -160,34 +161,17 @@ class _OtherPrograms(_Output):
         self._camera.close()
 
 
-def _loopbacks() -> list[Device]:
-    return [device for device in devices() if "loopback" in device.driver]
-
-
-def _fed(path: str) -> bool:
-    """Whether a program feeds a loopback device. The driver takes a second one, and their pictures alternate."""
-    try:
-        return (Path("/sys/class/video4linux") / Path(path).resolve().name / "state").read_text().strip() == "capture"
-    except OSError:  # not a loopback device, or one of another version
-        return False
-
-
 def _first_loopback() -> str:
-    found = _loopbacks()
+    found = [device.path for device in output_devices() if device.loopback]
     if not found:
         raise MediaError(f"There is no virtual camera here. Make one with: {MODPROBE}")
-    free = [device.path for device in found if device.output and not _fed(device.path)]
-    if not free:
-        paths = ", ".join(device.path for device in found)
-        raise MediaError(f"Every virtual camera here ({paths}) is fed by another program. {_CLOSE}")
-    return free[0]
+    return found[0]
 
 
-def _why(error: BaseException, path: str) -> str:
+def _why(error: BaseException) -> str:
     number = getattr(error, "errno", None)
-    fed = number in (errno.EINVAL, errno.ENOTTY) and path in [device.path for device in _loopbacks()]
-    if number == errno.EBUSY or fed:  # with exclusive_caps, a device that is fed refuses like a camera
-        return f"another program feeds it. {_CLOSE}"
+    if number == errno.EBUSY:
+        return "another program feeds it. Close that program, or choose another device."
     if number in (errno.EACCES, errno.EPERM):
         return "permission denied. Add yourself to the group 'video': sudo usermod -aG video $USER, then log in again."
     if number in (errno.EINVAL, errno.ENOTTY):

