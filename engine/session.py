@@ -112,7 +112,7 @@ class Session:
         self._keep = self._side or start.compare == "split" or controls is not None
         """Whether originals are kept until their translation is shown: they may be asked for at any moment."""
         gpu: int | None = getattr(translator, "frames_on_gpu", None)
-        self.on_device = (
+        self.on_device: bool = (
             gpu is not None
             and start.compare == "off"
             and not start.mirror

@@ -84,6 +84,8 @@ def _expand(word: str, only: Kind | None, depth: int) -> list[Input]:
         return [Input(word, only or "video", Path("stdin" if word == PIPE else _stem_of_address(word)))]
     path = Path(word)
     if path.is_dir():
+        if path.resolve() == path.resolve().parent:  # a slip, or a damaged list: the whole disk would be searched
+            raise MediaError(f"{word} is the root of the file system; expected a folder of pictures or videos.")
         inputs = [
             Input(str(file), kind, file.relative_to(path))
             for file in _walk(path)

@@ -74,6 +74,20 @@ def test_a_verdict_follows_from_the_figure(
     assert (verdict(loss, said, found()), verdict(loss, said, found(**changes))) == otherwise
 
 
+def test_nothing_follows_from_a_training_that_was_too_short() -> None:
+    chance = {"good": survey.CHANCE, "thirds": [survey.CHANCE] * 3, "modes": 2}
+    where = found(**{name.replace(" ", "_"): chance for name in ("gan", "wgan", "wgan_gp", "ebgan")})
+    for loss, said in (
+        ("gan", "local minima"),
+        ("wgan", "unstable at high rates"),
+        ("wgan", "clipping spoils samples"),
+        ("wgan-gp", "faster than WGAN"),
+        ("ebgan", "modes collapse"),
+    ):
+        assert verdict(loss, said, where) == "cannot be told"
+    assert pytest.approx(25 * 3.14159 * 0.075**2 / 2.5**2, rel=1e-4) == survey.CHANCE
+
+
 def test_stability_is_of_the_study_of_pictures() -> None:
     assert verdict("wgan", "more stable than GAN", found()) == "cannot be told"
 

@@ -19,10 +19,11 @@ STYLES = ("starry", "wave", "pastel", "comic")
 def config(recipe: Path) -> TrainConfig:
     """The recipe with what a user adds on the command line."""
     values: dict[str, Any] = read_values(recipe)
-    needed = {"photos": "photos", "out": f"runs/{recipe.stem}"}
+    kind = METHODS[values["method"]].config
+    needed = {name: name for name, field in kind.model_fields.items() if field.is_required() and name not in values}
     if "range" in values:
         needed["teacher"] = "multistyle26.onnx"
-    return make_config(METHODS[values["method"]].config, {**values, **needed})
+    return make_config(kind, {**values, **needed, "out": f"runs/{recipe.stem}"})
 
 
 @pytest.mark.parametrize("recipe", sorted(RECIPES.glob("*.toml")), ids=lambda path: path.stem)

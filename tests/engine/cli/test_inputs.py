@@ -152,3 +152,11 @@ def test_names_that_cannot_be_are_refused(tree, word):
     Path("list.txt").write_text(word + "\n")
     with pytest.raises(MediaError, match="cannot be read"):
         find_inputs(["list.txt"])
+
+
+@pytest.mark.parametrize("line", ["/", "//", "/./", "/.."])
+def test_the_whole_disk_is_no_input(tmp_path, line):
+    (tmp_path / "list.txt").write_text(f"{line}\n")
+    for word in (line, str(tmp_path / "list.txt")):
+        with pytest.raises(MediaError, match="the root of the file system"):
+            find_inputs([word])
