@@ -122,12 +122,17 @@ def main() -> int:
     stop = threading.Event()
     process = psutil.Process()
     samples: list[tuple[float, float, int, int]] = []
+    sizes: list[tuple[float, list[int] | None]] = []
+    """When the network got which size: a larger one takes more memory, and is not a leak."""
     backs: list[float] = []
     unrecovered = 0
 
     def sample(began: float) -> None:
         while not stop.wait(SAMPLE_S):
             rss = process.memory_info().rss / 1e6
+            size = session.state()["model"]["size"]
+            if not sizes or sizes[-1][1] != size:
+                sizes.append(((time.monotonic() - began) / 60, size))
             samples.append(((time.monotonic() - began) / 60, rss, process.num_threads(), process.num_fds()))
 
     with session, WebServer(session, Address(port=0)) as server:
@@ -196,6 +201,7 @@ def main() -> int:
             "counters": counters,
             "minutes": times[::10].tolist(),
             "rss_mb": rss[::10].tolist(),
+            "sizes": sizes,
         },
     )
     return 0 if all(met for *_, met in criteria.values()) else 1
