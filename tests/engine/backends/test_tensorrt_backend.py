@@ -190,7 +190,7 @@ def test_the_translator_takes_frames_through_the_plan(monkeypatch, tmp_path, rel
     ]
     path = network_model(tmp_path / "m.onnx", None)
     with Translator.open(path, backend="tensorrt", in_flight=in_flight, frame_size=(32, 48)) as ours:
-        assert list(ours.choice.lines) == [], ours.choice
+        assert ours.choice is not None and len(ours.choice.lines) == 1, ours.choice  # that it runs there; no fall-back
         assert ours.in_flight == in_flight
         reference = Translator(ours.backend, Compositor(ours.spec, target="scalar"))
         for frame, answer in zip(given, ours.stream(given), strict=True):
@@ -199,7 +199,7 @@ def test_the_translator_takes_frames_through_the_plan(monkeypatch, tmp_path, rel
             for a, b in zip(answer.planes, expected.planes, strict=True):
                 np.testing.assert_array_equal(a, b)
         assert machine.gpu.calls["cuGraphLaunch"] >= len(given)
-        assert set(ours.times.summary()) == {"upload", "wait", "download"}
+        assert set(ours.times.summary()) == {"upload", "wait"}  # whole frames are handed out where they were downloaded
     assert machine.trt.builds == 1
 
 
@@ -213,8 +213,8 @@ def test_frames_that_share_a_run_have_one_plan_for_all_numbers(machine, monkeypa
         reference = Translator(ours.backend, Compositor(ours.spec, target="scalar"))
         allocations = machine.gpu.calls["cuMemAlloc"]
         answers = list(ours.stream(given))
-        assert machine.gpu.calls["cuMemAlloc"] == allocations + 2, (
-            "tables and frames: the network was bound at the start"
+        assert machine.gpu.calls["cuMemAlloc"] == allocations + 3, (
+            "tables, frames under way and frames handed out: the network was bound at the start"
         )
         for frame, answer in zip(given, answers, strict=True):
             for a, b in zip(answer.planes, reference(frame).planes, strict=True):
