@@ -75,7 +75,7 @@ accel=tcg
 if [ -w /dev/kvm ] && { [ -d /sys/module/kvm_intel ] || [ -d /sys/module/kvm_amd ]; }; then accel=kvm; fi
 accel=${ACCEL:-$accel}
 echo "guest: Linux $kernel, $accel"
-timeout "${LIMIT:-480}" qemu-system-x86_64 ${ICOUNT--icount shift=0,sleep=off} -accel "$accel" -cpu max -smp 1 -m 1500 -nographic -no-reboot \
+timeout "${LIMIT:-480}" qemu-system-x86_64 ${ICOUNT--icount shift=0,sleep=on} -accel "$accel" -cpu max -smp 1 -m 1500 -nographic -no-reboot \
   -kernel "unpacked/boot/vmlinuz-$kernel" -initrd initial.gz -append "console=ttyS0 quiet tsc=unstable nokaslr edd=off" \
   -fsdev local,id=r,path=/,security_model=none,readonly=on,multidevs=remap -device virtio-9p-pci,fsdev=r,mount_tag=root \
   </dev/null | tee guest.log || true
