@@ -23,7 +23,7 @@ FOLDERS = [results.FOLDER, ROOT / "studies" / "results"]
 PAGES: dict[str, tuple[str, ...]] = {
     "docs/measured.md": ("kernels", "latency", "network", "video", "faces", "live", "soak", "gpu"),
     "docs/studies.md": ("acl-gan", "cyclegan-variants", "psc-gan", "tiers", "train-speed"),
-    "": ("losses",),  # writes docs/losses.md itself
+    "": ("losses", "survey"),  # write docs/losses.md and docs/survey.md themselves
 }
 """Page → how the names of its benchmarks begin."""
 SUMMARY = "README.md"
