@@ -746,6 +746,7 @@ def _described(choice: ModelChoice) -> dict[str, Any]:
         "name": choice.name,
         "architecture": choice.spec.architecture,
         "faces": bool(choice.spec.face_alignment),
+        "detail": choice.spec.detail,
         "attributes": [] if port is None else [_attribute(port, name) for name in port.names],
         "groups": [] if port is None else [list(group) for group in port.groups],
         "note": choice.spec.training.note if choice.spec.training is not None else "",

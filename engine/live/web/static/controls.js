@@ -111,7 +111,7 @@ export class Sliders {
     }
     const { controls } = state;
     this.#show("opacity", controls.opacity, controls.opacity !== 1);
-    this.#show("detail", controls.detail ?? (model.faces ? 1 : 0), controls.detail !== null);
+    this.#show("detail", controls.detail ?? model.detail ?? (model.faces ? 1 : 0), controls.detail !== null);
     for (const { name, rest } of model.attributes) {
       const value = controls.attributes[name];
       this.#show(`attribute ${name}`, value ?? rest, value !== undefined);
