@@ -23,7 +23,7 @@ from .console import make_console
 from .inputs import PIPE, Input, Kind, Work, find_inputs, plan_outputs
 from .interrupt import INTERRUPTED, terminate_as_interrupt
 from .manifest import NAME, Manifest, parse_shard, settings_of, shard
-from .options import TranslateOptions
+from .options.translate import TranslateOptions
 from .progress import InputsProgress
 from .report import check_record, write_record
 from .segmented import SegmentWorker

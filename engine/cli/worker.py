@@ -29,7 +29,7 @@ from ..timing import StageTimes
 from ..translator import Translator
 from .console import make_console
 from .inputs import PIPE, Input, Work
-from .options import TranslateOptions
+from .options.translate import TranslateOptions
 from .parse import parse_raw, parse_region, parse_size, parse_time
 from .progress import FrameProgress, plan_progress
 
