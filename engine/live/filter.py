@@ -24,6 +24,8 @@ from ..translator import Translator
 AREAS = (1.0, 0.75, 0.56, 0.42, 0.32, 0.25)
 """Shares of the network's full area among which a session chooses. Below half of each side a picture is not worth
 looking at: a machine that is too slow for that shows fewer frames."""
+KEPT = 2
+"""Models beside the running one that stay open after they were exchanged: the way back to one takes no opening."""
 _DETECT_EVERY = (10, 15, 22, 30)
 """Frames from one search for faces to the next, from the best to the cheapest."""
 
@@ -126,8 +128,8 @@ def _multiple(side: float, spec: GeneratorSpec) -> int:
 class LiveFilter:
     """Translates frames with the model that was asked for last and is ready; until there is one, they pass unchanged.
 
-    :meth:`request` is called by any thread, the filter itself by one. A model that fails to open leaves the one before
-    running.
+    A model that fails to open leaves the one before running. The last :data:`KEPT` that ran stay open. :meth:`request`
+    and the filter itself are called by one thread, the rest by any.
 
     Args:
         on_change: called, by any thread, when the state changes.
@@ -147,7 +149,10 @@ class LiveFilter:
         self._closed = False
         self._changed = threading.Condition()
         self._work = False
+        self._kept: list[_Running] = []
+        """Open and not in use, one of each model; the one used last is the first."""
         self._retired: list[_Running] = []
+        """To be closed."""
         self._thread = threading.Thread(target=self._open_requests, name="model opener", daemon=True)
         self._thread.start()
 
@@ -163,8 +168,15 @@ class LiveFilter:
         current = self._current
         return "" if current is None else current.translator.backend.name
 
+    def kept(self, model: ModelChoice) -> Variant | None:
+        """The variant of a model that is open beside the running one; None if none is."""
+        with self._changed:
+            found = (each.request.variant for each in self._kept if each.request.model is model)
+            return next(found, None)
+
     def request(self, request: FilterRequest, frame: Frame | None = None) -> None:
-        """Ask for a model; an earlier request that is not ready yet is forgotten.
+        """Ask for a model; an earlier request that is not ready yet is forgotten. One that is open already translates
+        the next frame.
 
         Args:
             frame: like those to come, for the warm-up.
@@ -172,8 +184,15 @@ class LiveFilter:
         with self._changed:
             self.wanted = request
             self._frame_like = frame
-            self._work = True
-            self.state, self.message = "opening", ""
+            if self._next is not None:
+                self._keep(self._next)
+            still = self._current is not None and self._current.suits(request, frame)
+            ready = None if still else next((each for each in self._kept if each.suits(request, frame)), None)
+            if ready is not None:
+                self._kept.remove(ready)
+            self._next = ready
+            self._work = ready is None and not still
+            self.state, self.message = "ready" if still else "opening", ""
             self._changed.notify_all()
         self._on_change()
 
@@ -183,7 +202,8 @@ class LiveFilter:
             with self._changed:
                 old, self._current, self._next = self._current, self._next, None
                 if old is not None:
-                    self._retired.append(old)
+                    old.stream.close()
+                    self._keep(old)
                 self.state = "ready"
                 self._changed.notify_all()
             self._on_change()
@@ -207,11 +227,24 @@ class LiveFilter:
             self._closed = True
             self._changed.notify_all()
         self._thread.join(10.0)
-        for running in (self._current, self._next, *self._retired):
+        for running in (self._current, self._next, *self._kept, *self._retired):
             if running is not None:
                 running.close()
         self._current = self._next = None
+        self._kept.clear()
         self._retired.clear()
+
+    def _keep(self, running: _Running) -> None:
+        """Put aside what is open and not in use, one of each model but the running one; call it with the lock."""
+        models = [] if self._current is None else [self._current.request.model]
+        kept: list[_Running] = []
+        for each in (running, *self._kept):
+            if each.request.model in models or len(kept) == KEPT:
+                self._retired.append(each)
+            else:
+                models.append(each.request.model)
+                kept.append(each)
+        self._kept = kept
 
     def _open_requests(self) -> None:
         while True:
@@ -232,15 +265,13 @@ class LiveFilter:
             except Exception as error:  # whatever it is: without this thread no model would ever open again
                 opened, problem = None, str(error) or type(error).__name__
             with self._changed:
-                if self._work or self._closed:  # a later request takes its place
-                    superseded = opened
-                elif opened is None:
-                    superseded = None
-                    self.state, self.message = "failed", problem
-                else:
-                    superseded, self._next = self._next, opened
-            if superseded is not None:
-                superseded.close()
+                if opened is None:
+                    if request is self.wanted:
+                        self.state, self.message = "failed", problem
+                elif request is self.wanted and not self._closed:
+                    self._next = opened
+                else:  # a later request took its place
+                    self._keep(opened)
             if opened is None:
                 self._on_change()
 
@@ -248,9 +279,10 @@ class LiveFilter:
 class _Running:
     """An open model and the stream of frames through it."""
 
-    def __init__(self, request: FilterRequest, translator: Translator) -> None:
+    def __init__(self, request: FilterRequest, translator: Translator, like: Frame | None) -> None:
         self.request = request
         self.translator = translator
+        self._kind = None if like is None else kind_of(like)
         port = request.model.spec.attributes
         self._known = {plain(name): name for name in port.names} if port is not None else {}
         self._controls = Controls()
@@ -274,7 +306,7 @@ class _Running:
             threads=threads,
             frame_size=None if frame is None else frame.size,
         )
-        running = cls(request, translator)
+        running = cls(request, translator, frame)
         try:
             if frame is not None:
                 running(blank(*kind_of(frame)), Settings())  # once: the running model needs the cores
@@ -283,6 +315,11 @@ class _Running:
             translator.close()
             raise
         return running
+
+    def suits(self, request: FilterRequest, frame: Frame | None) -> bool:
+        """Whether it can do what is asked for, on frames like this one."""
+        kind = None if frame is None else kind_of(frame)
+        return self.request.model is request.model and (self.request.variant, self._kind) == (request.variant, kind)
 
     def attributes(self, values: Mapping[str, float]) -> dict[str, float]:
         """Those values that the model has a name for."""

@@ -592,7 +592,7 @@ class LiveSession:
             wanted = (self._model.name, self.framing, frame.size, self._size_state.level)
             if wanted == self._asked_for:
                 return
-            self._asked_for = wanted
+            changed, self._asked_for = self._asked_for is None, wanted
             model = self._model
             try:
                 self._variants = self._make_variants(model, self.framing)
@@ -601,6 +601,9 @@ class LiveSession:
                 self.changed()
                 return
             level = min(self._size_state.level, len(self._variants) - 1)
+            kept = self._filter.kept(model) if changed else None
+            if kept in self._variants:  # it is open already, and its size held the rate
+                level = self._variants.index(kept)
             if level != self._size_state.level:
                 self._size_state = SizeState(level)
                 self._asked_for = (*wanted[:3], level)
