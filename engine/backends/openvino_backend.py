@@ -14,17 +14,21 @@ from ..model import Model
 from .base import Array, BackendStatus, ModelBackend, Shape, input_names, output_names
 
 TELEMETRY = "openvino_telemetry"
+CONVERTER = "openvino.tools.ovc"
+"""Turns models of other frameworks into OpenVINO's."""
 
 
 def _load() -> Any:
-    """The openvino package, imported so that it reports nothing.
+    """The openvino package, imported so that it reports nothing, and without its converter.
 
     Importing openvino sends a usage event through the package openvino_telemetry where that is installed; without it
-    OpenVINO takes a stub of its own. So the import is made to find none.
+    OpenVINO takes a stub of its own. It also imports its model converter, which takes more than half of the time of the
+    import and is not needed to run a model. So the import is made to find neither; a program that wants
+    ``openvino.convert_model`` besides gets it on use.
     """
-    blocked = TELEMETRY not in sys.modules
-    if blocked:
-        sys.modules[TELEMETRY] = None  # type: ignore[assignment]
+    blocked = [name for name in (TELEMETRY, CONVERTER) if name not in sys.modules]
+    for name in blocked:
+        sys.modules[name] = None  # type: ignore[assignment]
     try:
         import openvino
     except ImportError as error:
@@ -34,9 +38,20 @@ def _load() -> Any:
             f"openvino is installed but cannot be imported: {_one_line(error)}. Install it again."
         ) from error
     finally:
-        if blocked:
-            del sys.modules[TELEMETRY]
+        for name in blocked:
+            del sys.modules[name]
+    if not hasattr(openvino, "convert_model"):
+        openvino.__getattr__ = _late
     return openvino
+
+
+def _late(name: str) -> Any:
+    """``openvino.convert_model``, when a program uses it."""
+    if name != "convert_model":
+        raise AttributeError(f"module 'openvino' has no attribute {name!r}")
+    from importlib import import_module
+
+    return import_module(CONVERTER).convert_model
 
 
 def precision_hint(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:

@@ -63,6 +63,7 @@ def run(options: LiveOptions) -> int:
         stack.callback(session.stop)
         for name, opener in sinks_of(options):
             session.add_sink(name, opener)
+        session.open()  # the model opens while the server is imported
         url = ""
         if not options.no_web:
             server = open_server(options, session)

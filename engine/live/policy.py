@@ -1,4 +1,5 @@
-"""The decisions of a live session: which frame is too old, when a source is lost, how long to wait, which size to run.
+"""The decisions of a live session: which frame is too old, when a source is lost, how long to wait, which size to run,
+and in which quality a page gets pictures.
 
 Pure functions of a state and a time in seconds: nothing here reads a clock, sleeps or holds a lock. The limits are the
 module's constants, each with the reason for its value.
@@ -6,6 +7,7 @@ module's constants, each with the reason for its value.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
@@ -142,3 +144,77 @@ def choose_size(
             return replace(state, high_since=None, low_since=since)
         return SizeState(state.level - 1, now, patience_s=state.patience_s, grew=True)
     return replace(state, high_since=None, low_since=None)
+
+
+@dataclass(frozen=True)
+class QualityLimits:
+    """When the quality of a page's pictures changes."""
+
+    behind: float = 0.1
+    """Share of the pictures that a page is not sent because it is behind, above which they are too large for its
+    link. A single picture that is late now and then is the link's noise."""
+    fall_after_s: float = 1.0
+    """How long it must be behind: longer than a moment's pause stays among the pictures counted."""
+    rise_after_s: float = 4.0
+    """How long no picture must be left out before a better quality is tried; doubles each time that it was wrong."""
+    most_patience_s: float = 64.0
+    settle_s: float = 1.0
+    """Shares counted so soon after a change still belong to the quality before."""
+    gain: float = 1.1
+    """How many times as many pictures must be drawn in a lower quality: a page that is far away, or slow itself, gains
+    nothing."""
+    futile_s: float = 60.0
+    """How long the quality then stays as it was."""
+
+
+@dataclass(frozen=True)
+class QualityState:
+    """The quality in use and what led to it."""
+
+    level: int = 0
+    """0 is the best; a picture of the next level has about half as many bytes."""
+    changed: float = float("-inf")
+    """Time of the last change."""
+    behind_since: float | None = None
+    clear_since: float | None = None
+    patience_s: float = QualityLimits.rise_after_s
+    rose: bool = False
+    """Whether the last change was to a better quality."""
+    fell: tuple[int, float] | None = None
+    """The level before a fall, and the pictures drawn a second then; None once the fall proved to be right."""
+    futile_until: float = float("-inf")
+
+
+def choose_quality(
+    state: QualityState, behind: float, drawn: float, now: float, levels: int, limits: QualityLimits | None = None
+) -> QualityState:
+    """The next state; its ``level`` differs from the given one when the quality should change.
+
+    Args:
+        behind: share of the pictures of the last half second that the page was not sent, because it had not drawn
+            those before.
+        drawn: pictures a second that it drew meanwhile; a page that draws none is hidden, which says nothing of its
+            link.
+        now: in seconds, of any clock that does not jump.
+        levels: how many there are.
+    """
+    limits = limits or QualityLimits()
+    if now - state.changed < limits.settle_s or drawn <= 0:
+        return replace(state, behind_since=None, clear_since=None)
+    if behind > limits.behind:
+        if state.fell is not None and drawn < limits.gain * state.fell[1]:
+            return QualityState(state.fell[0], now, futile_until=now + limits.futile_s)
+        since = now if state.behind_since is None else state.behind_since
+        waiting = replace(state, behind_since=since, clear_since=None)
+        if now - since < limits.fall_after_s or now < state.futile_until or state.level == levels - 1:
+            return waiting
+        steps = max(1, math.ceil(-math.log2(max(1 - behind, 0.01))))
+        wrong = state.rose and now - state.changed < 2 * state.patience_s
+        patience = min(state.patience_s * 2, limits.most_patience_s) if wrong else state.patience_s
+        return QualityState(min(state.level + steps, levels - 1), now, patience_s=patience, fell=(state.level, drawn))
+    if state.level > 0 and behind == 0:
+        since = now if state.clear_since is None else state.clear_since
+        if now - since < state.patience_s:
+            return replace(state, behind_since=None, clear_since=since, fell=None)
+        return QualityState(state.level - 1, now, patience_s=state.patience_s, rose=True)
+    return replace(state, behind_since=None, clear_since=None, fell=None)

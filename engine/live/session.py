@@ -26,7 +26,7 @@ from ..media.base import FrameFormat, FrameSource
 from ..media.live.browser import BrowserSource
 from ..media.picture_codec import encode_still
 from ..model.attributes import attribute_vector, plain
-from ..pixels.frame import Frame
+from ..pixels.frame import Frame, blank
 from ..pixels.framing import MODES, Framing
 from ..session import mirrored
 from ..spec import AttributeInput
@@ -148,13 +148,13 @@ class LiveSession:
     # --- life -------------------------------------------------------------------------------------------------------
 
     def add_sink(self, name: str, open_sink: OpenSink, policy: Policy = "fresh") -> Outlet:
-        """Send pictures to one more sink; it is made with the source's format, at once if that is known.
+        """Send pictures to one more sink; it is made with the source's format, at the start or when that is known.
 
         Raises:
             EngineError: the sink cannot be made.
         """
         outlet = Outlet(name, open_sink, policy, self._clock, self.changed)
-        if self.format is not None:
+        if self.format is not None and self._started:
             outlet.open(self.format)
         with self._lock:
             self.outlets.append(outlet)
@@ -175,15 +175,32 @@ class LiveSession:
     def _started(self) -> bool:
         return self._threads[0].ident is not None
 
+    def open(self) -> None:
+        """Open the source, and begin to open the model for its frames; frames do not flow before :meth:`start`, which
+        does this if it was not done.
+
+        Raises:
+            EngineError: the source cannot be opened; nothing is left open then.
+        """
+        if self._source is not None:
+            return
+        try:
+            self._source = self._open_source()
+            self._note_format(self._source)
+            if self.format is not None:
+                self._ask_for_model(blank(self.format.pixels, self.format.size, self.format.color))
+        except BaseException:
+            self.stop()
+            raise
+
     def start(self) -> None:
-        """Open the source, and let frames flow.
+        """Let frames flow.
 
         Raises:
             EngineError: the source or a sink cannot be opened; nothing is left open then.
         """
+        self.open()
         try:
-            self._source = self._open_source()
-            self._note_format(self._source)
             if self.format is not None:
                 for outlet in self.outlets:
                     outlet.open(self.format)

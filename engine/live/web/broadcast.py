@@ -1,4 +1,5 @@
-"""Pictures to pages: encoded once for all that take the same codec, never faster than a page draws them."""
+"""Pictures to pages: encoded once for all that take the same codec and quality, never faster than a page draws them,
+and no larger than its link carries."""
 
 from __future__ import annotations
 
@@ -7,15 +8,21 @@ import json
 import struct
 import threading
 import time
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable
 from typing import Any, Literal
 
 from ...errors import EngineError
 from ...media.live.encoding import Encoded, H264Encoder, JpegEncoder
-from ..queue import Captured, FrameQueue
+from ..policy import QualityState, choose_quality
+from ..queue import Captured, Clock, FrameQueue
 
 Codec = Literal["h264", "jpeg"]
+Stream = tuple[Codec, int]
+"""A codec, and a level of its quality."""
+QUALITIES: dict[Codec, tuple[int, ...]] = {"h264": (23, 29, 35, 41), "jpeg": (4, 7, 12, 22)}
+"""Constant rate factors of x264 and quantisers of JPEG, from the best; each halves the size of a picture, about."""
+LEVELS = 4
 HEADER = struct.Struct("<BBHHHId")
 """Header of an outgoing picture: codec (1 H.264, 2 JPEG), flags (1 key frame, 2 stale), width, height, 0, number, and
 the frame's time by the source's clock in microseconds."""
@@ -24,6 +31,8 @@ MOST_IN_FLIGHT = 4
 """Pictures on their way to a page that it has not drawn yet; more would only grow older on the way."""
 MOST_WIDTH = 1280
 """Wider pictures are shrunk for pages."""
+_JUDGED_S = 0.5
+"""Time over which pictures left out and pictures drawn are counted."""
 _SILENT_S = 3.0
 """After so long without an answer a page gets one more picture: the answer may be lost, or the page hidden."""
 
@@ -32,10 +41,17 @@ class Viewer:
     """One page: what is on its way to it. Used in the server's event loop only.
 
     Args:
-        ask_for_key: makes the next H.264 picture a key frame.
+        ask_for_key: makes the next picture of a stream a key frame.
+        on_change: called when another stream is to be sent.
+        clock: seconds that do not jump.
     """
 
-    def __init__(self, ask_for_key: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        ask_for_key: Callable[[Stream], None],
+        on_change: Callable[[], None] = lambda: None,
+        clock: Clock = time.monotonic,
+    ) -> None:
         self.codec: Codec | None = None
         """None: the page takes no pictures."""
         self.sent = self.dropped = 0
@@ -46,6 +62,22 @@ class Viewer:
         self._needs_key = True
         self._config = ""
         self._in_flight: OrderedDict[int, float] = OrderedDict()
+        self._on_change = on_change
+        self._clock = clock
+        self._quality = QualityState()
+        self._due: deque[tuple[float, bool]] = deque()
+        """When a picture was to be sent of late, and whether the page was behind."""
+        self._drawn: deque[float] = deque()
+
+    @property
+    def level(self) -> int:
+        """The quality of its pictures; 0 is the best."""
+        return self._quality.level
+
+    @property
+    def stream(self) -> Stream | None:
+        """What it is sent; None: no pictures."""
+        return None if self.codec is None else (self.codec, self.level)
 
     def take(self, codec: Codec | None) -> None:
         """Send pictures of this codec from now on."""
@@ -53,7 +85,14 @@ class Viewer:
         self._needs_key = True
         self._config = ""
         self._in_flight.clear()
-        self._ask_for_key()
+        self._quality = QualityState()
+        self._due.clear()
+        self._drawn.clear()
+        self._ask()
+
+    def _ask(self) -> None:
+        if self.stream is not None:
+            self._ask_for_key(self.stream)
 
     def say(self, message: dict[str, Any]) -> None:
         """Send a JSON message."""
@@ -80,22 +119,28 @@ class Viewer:
 
     def show(self, picture: Encoded, number: int, data: bytes) -> None:
         """Send a picture, unless the page is behind."""
-        now = time.monotonic()
+        now = self._clock()
         while self._in_flight and now - next(iter(self._in_flight.values())) > _SILENT_S:
             self._in_flight.popitem(last=False)
-        if len(self._in_flight) >= MOST_IN_FLIGHT or self.waiting >= 2 * MOST_IN_FLIGHT:
+        behind = len(self._in_flight) >= MOST_IN_FLIGHT or self.waiting >= 2 * MOST_IN_FLIGHT
+        self._due.append((now, behind))
+        if self._adapt(now):
+            return
+        if behind:
             self.dropped += 1
             self._needs_key = self._needs_key or self.codec == "h264"
             return
         if self._needs_key and not picture.key:
             self.dropped += 1
-            self._ask_for_key()
+            self._ask()
             return
         self._needs_key = False
-        config = f"{picture.codec} {picture.size}"
+        config = f"{picture.codec} {picture.size} {self.level}"
         if picture.key and config != self._config:
             self._config = config
-            self.say({"type": "video", "codec": picture.codec, "width": picture.size[1], "height": picture.size[0]})
+            height, width = picture.size
+            about = {"codec": picture.codec, "width": width, "height": height, "level": self.level, "levels": LEVELS}
+            self.say({"type": "video", **about})
         self._in_flight[number] = now
         self.sent += 1
         self._outgoing.put_nowait(data)
@@ -104,10 +149,27 @@ class Viewer:
         """The page drew a picture; whether it was on its way. Those before it are no longer waited for."""
         if number not in self._in_flight:
             return False
+        self._drawn.append(self._clock())
         while self._in_flight:
             first, _ = self._in_flight.popitem(last=False)
             if first == number:
                 break
+        return True
+
+    def _adapt(self, now: float) -> bool:
+        """Let the quality follow the link; whether another stream is to be sent from now on."""
+        while self._due[0][0] < now - _JUDGED_S:
+            self._due.popleft()
+        while self._drawn and self._drawn[0] < now - _JUDGED_S:
+            self._drawn.popleft()
+        behind = sum(skipped for _, skipped in self._due) / len(self._due)
+        before = self.level
+        self._quality = choose_quality(self._quality, behind, len(self._drawn) / _JUDGED_S, now, LEVELS)
+        if self.level == before:
+            return False
+        self._needs_key = True
+        self._ask()
+        self._on_change()
         return True
 
 
@@ -135,9 +197,9 @@ class Broadcast:
         self.encoded = 0
         self._loop = loop
         self._queue = FrameQueue("fresh")
-        self._encoders: dict[Codec, H264Encoder | JpegEncoder] = {}
-        self._wanted: frozenset[Codec] = frozenset()
-        self._key_wanted = False
+        self._encoders: dict[Stream, H264Encoder | JpegEncoder] = {}
+        self._wanted: frozenset[Stream] = frozenset()
+        self._key_wanted: set[Stream] = set()
         self._captured: OrderedDict[int, float] = OrderedDict()
         self._number = 0
         self._thread = threading.Thread(target=self._work, name="page encoder", daemon=True)
@@ -149,12 +211,12 @@ class Broadcast:
             self._queue.put(item)
 
     def update(self) -> None:
-        """Note which codecs pages take; called in the event loop after each change."""
-        self._wanted = frozenset(viewer.codec for viewer in self.viewers if viewer.codec is not None)
+        """Note which streams pages take; called in the event loop after each change."""
+        self._wanted = frozenset(viewer.stream for viewer in self.viewers if viewer.stream is not None)
 
-    def ask_for_key(self) -> None:
-        """Make the next H.264 picture a key frame."""
-        self._key_wanted = True
+    def ask_for_key(self, stream: Stream) -> None:
+        """Make the next picture of a stream a key frame."""
+        self._key_wanted.add(stream)
 
     def captured_at(self, number: int) -> float | None:
         """When the picture of that number was captured, if it was sent a short while ago."""
@@ -171,19 +233,22 @@ class Broadcast:
             if item is None:
                 return
             self._number += 1
-            for codec in self._wanted:
+            wanted = self._wanted
+            for stream in [each for each in self._encoders if each[1] and each not in wanted]:
+                del self._encoders[stream]  # of the best quality it stays, for the next page
+            for stream in wanted:
                 try:
-                    self._encode(codec, item, self._number)
+                    self._encode(stream, item, self._number)
                 except (EngineError, OSError, ValueError):  # a picture that cannot be encoded is not shown
-                    self._encoders.pop(codec, None)
+                    self._encoders.pop(stream, None)
 
-    def _encode(self, codec: Codec, item: Captured, number: int) -> None:
+    def _encode(self, stream: Stream, item: Captured, number: int) -> None:
         size = page_size(item.frame.size)
-        encoder = self._encoders.get(codec)
+        encoder = self._encoders.get(stream)
         if encoder is None or encoder.size != size:
-            encoder = self._encoders[codec] = H264Encoder(size) if codec == "h264" else JpegEncoder(size)
-        if self._key_wanted and codec == "h264":
-            self._key_wanted = False
+            encoder = self._encoders[stream] = _encoder(stream, size)
+        if stream in self._key_wanted:
+            self._key_wanted.discard(stream)
             encoder.force_key()
         began = time.thread_time()
         picture = encoder.encode(item.frame)
@@ -194,7 +259,7 @@ class Broadcast:
         height, width = picture.size
         origin = item.origin if item.origin is not None else item.frame.time
         header = HEADER.pack(
-            _CODES[codec],
+            _CODES[stream[0]],
             picture.key | item.stale << 1,
             width,
             height,
@@ -206,12 +271,18 @@ class Broadcast:
             self._captured[number] = item.at
             while len(self._captured) > 256:
                 self._captured.popitem(last=False)
-        self._loop.call_soon_threadsafe(self._deliver, codec, picture, number, header + picture.data)
+        self._loop.call_soon_threadsafe(self._deliver, stream, picture, number, header + picture.data)
 
-    def _deliver(self, codec: Codec, picture: Encoded, number: int, data: bytes) -> None:
-        for viewer in self.viewers:
-            if viewer.codec == codec:
+    def _deliver(self, stream: Stream, picture: Encoded, number: int, data: bytes) -> None:
+        for viewer in list(self.viewers):
+            if viewer.stream == stream:
                 viewer.show(picture, number, data)
+
+
+def _encoder(stream: Stream, size: tuple[int, int]) -> H264Encoder | JpegEncoder:
+    codec, level = stream
+    quality = QUALITIES[codec][level]
+    return H264Encoder(size, crf=quality) if codec == "h264" else JpegEncoder(size, quality=quality)
 
 
 def page_size(size: tuple[int, int]) -> tuple[int, int]:

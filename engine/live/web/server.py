@@ -228,6 +228,7 @@ class WebServer:
         )
         state["pages"] = {
             "open": len(self._viewers),
+            "reduced": sum(viewer.level > 0 for viewer in self._viewers),
             "transport": self.transport,
             "webrtc": 0 if self._peers is None else self._peers.open,
             "encode_ms": 0.0
@@ -335,7 +336,7 @@ class WebServer:
             await socket.close(1013, f"{MOST_CLIENTS} pages are open, which is the limit; close one")
             return
         assert self._broadcast is not None
-        viewer = Viewer(self._broadcast.ask_for_key)
+        viewer = Viewer(self._broadcast.ask_for_key, self._broadcast.update)
         self._viewers.add(viewer)
         self._broadcast.viewers.add(viewer)
         viewer.tell(state_message(self._state()))

@@ -100,7 +100,7 @@ function show() {
   showChips();
   showNotice();
   const local = localDelays();
-  statistics.update(state, { fps: fps(), delay: local?.p50, delays: local, codec: player.codec });
+  statistics.update(state, { fps: fps(), delay: local?.p50, delays: local, codec: player.codec, quality: player.quality });
 }
 
 function press(id, on) { $(id).setAttribute("aria-pressed", on); }

@@ -225,6 +225,7 @@ export class Presets {
 }
 
 const MINUTE = 60;
+const reduced = ({ level, levels }) => level ? `, reduced for this link (step ${level + 1} of ${levels})` : "";
 
 export class Statistics {
   #history = [];
@@ -251,7 +252,7 @@ export class Statistics {
       ["Dropped", dropped],
       ["Late", String(counters.late)],
       ["Stalls, reconnects", `${counters.stalls}, ${counters.reconnects}`],
-      ["Picture here", { h264: "H.264, WebCodecs", jpeg: "JPEG", webrtc: "WebRTC" }[local.codec]],
+      ["Picture here", `${{ h264: "H.264, WebCodecs", jpeg: "JPEG", webrtc: "WebRTC" }[local.codec]}${reduced(local.quality)}`],
       ...state.sinks.map(sink => [sink.name, sink.state === "failed" ? sink.message : `${sink.state}, ${sink.written} written, ${sink.dropped} dropped`]),
       ...source.notes.map(note => ["Note", note]),
     ];

@@ -39,6 +39,7 @@ export class Player extends EventTarget {
     this.#fixed = wanted !== undefined;
     this.codec = this.#socketCodec = wanted ?? ("VideoDecoder" in window ? "h264" : "jpeg");
     this.drawn = 0;
+    this.quality = { level: 0, levels: 1 };
     connection.addEventListener("video", ({ detail }) => this.#configure(detail));
     connection.addEventListener("picture", ({ detail }) => this.#take(detail));
     connection.addEventListener("lost", () => this.#reset());
@@ -78,6 +79,7 @@ export class Player extends EventTarget {
   }
 
   async #configure(config) {
+    this.quality = { level: config.level, levels: config.levels };
     if (config.codec === "jpeg") return;
     this.#config = { codec: config.codec, optimizeForLatency: true };
     this.#reset();
