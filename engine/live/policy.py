@@ -160,6 +160,8 @@ class QualityLimits:
     most_patience_s: float = 64.0
     settle_s: float = 1.0
     """Shares counted so soon after a change still belong to the quality before."""
+    judge_s: float = 3.0
+    """The same after a fall: the large pictures that fill a slow link have to get through it first."""
     gain: float = 1.1
     """How many times as many pictures must be drawn in a lower quality: a page that is far away, or slow itself, gains
     nothing."""
@@ -193,13 +195,13 @@ def choose_quality(
     Args:
         behind: share of the pictures of the last half second that the page was not sent, because it had not drawn
             those before.
-        drawn: pictures a second that it drew meanwhile; a page that draws none is hidden, which says nothing of its
-            link.
+        drawn: pictures that it drew in the last second; 0 tells nothing: a page that draws none is hidden, or
+            the pictures before the last change fill its link.
         now: in seconds, of any clock that does not jump.
         levels: how many there are.
     """
     limits = limits or QualityLimits()
-    if now - state.changed < limits.settle_s or drawn <= 0:
+    if now - state.changed < (limits.settle_s if state.fell is None else limits.judge_s) or drawn <= 0:
         return replace(state, behind_since=None, clear_since=None)
     if behind > limits.behind:
         if state.fell is not None and drawn < limits.gain * state.fell[1]:

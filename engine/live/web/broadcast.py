@@ -31,8 +31,10 @@ MOST_IN_FLIGHT = 4
 """Pictures on their way to a page that it has not drawn yet; more would only grow older on the way."""
 MOST_WIDTH = 1280
 """Wider pictures are shrunk for pages."""
-_JUDGED_S = 0.5
-"""Time over which pictures left out and pictures drawn are counted."""
+_DUE_S = 0.5
+"""Time over which pictures left out are counted: short, so that a moment's pause is soon forgotten."""
+_DRAWN_S = 1.0
+"""The same for pictures drawn: a slow link carries few."""
 _SILENT_S = 3.0
 """After so long without an answer a page gets one more picture: the answer may be lost, or the page hidden."""
 
@@ -68,6 +70,10 @@ class Viewer:
         self._due: deque[tuple[float, bool]] = deque()
         """When a picture was to be sent of late, and whether the page was behind."""
         self._drawn: deque[float] = deque()
+        self._older: set[int] = set()
+        """Pictures on their way that were sent before the quality changed."""
+        self._to_judge = 0
+        """How many in the present quality are to be drawn before it is judged."""
 
     @property
     def level(self) -> int:
@@ -149,7 +155,9 @@ class Viewer:
         """The page drew a picture; whether it was on its way. Those before it are no longer waited for."""
         if number not in self._in_flight:
             return False
-        self._drawn.append(self._clock())
+        if number not in self._older:
+            self._drawn.append(self._clock())
+            self._to_judge -= 1
         while self._in_flight:
             first, _ = self._in_flight.popitem(last=False)
             if first == number:
@@ -158,15 +166,19 @@ class Viewer:
 
     def _adapt(self, now: float) -> bool:
         """Let the quality follow the link; whether another stream is to be sent from now on."""
-        while self._due[0][0] < now - _JUDGED_S:
+        while self._due[0][0] < now - _DUE_S:
             self._due.popleft()
-        while self._drawn and self._drawn[0] < now - _JUDGED_S:
+        while self._drawn and self._drawn[0] < now - _DRAWN_S:
             self._drawn.popleft()
         behind = sum(skipped for _, skipped in self._due) / len(self._due)
         before = self.level
-        self._quality = choose_quality(self._quality, behind, len(self._drawn) / _JUDGED_S, now, LEVELS)
+        drawn = 0.0 if self._to_judge > 0 else len(self._drawn) / _DRAWN_S
+        self._quality = choose_quality(self._quality, behind, drawn, now, LEVELS)
         if self.level == before:
             return False
+        self._older = set(self._in_flight)
+        self._to_judge = 2 * MOST_IN_FLIGHT
+        self._drawn.clear()
         self._needs_key = True
         self._ask()
         self._on_change()

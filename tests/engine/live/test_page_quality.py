@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -82,13 +83,22 @@ def test_a_link_that_becomes_slow_gets_smaller_pictures_within_two_seconds(share
     page.run(2)
     assert page.viewer.level > 0
     page.run(3)
-    assert page.fps(2) > 0.85 * RATE
+    assert page.fps(1) > 0.85 * RATE
+
+
+def test_a_link_filled_by_large_pictures_is_not_judged_by_them() -> None:
+    page = Page(4 * FULL)
+    page.run(5)
+    page.bandwidth = 0.1 * FULL
+    page.run(15)
+    assert page.viewer.level == 3
+    assert page.fps(2) > 6  # of one and a half
 
 
 def test_a_slow_link_does_not_pump() -> None:
     page = Page(0.7 * FULL)
     page.run(300)
-    assert len(page.changes) <= 14  # each try of a better quality is later than the one before, up to 64 s
+    assert len(page.changes) <= 16  # each try of a better quality is later than the one before, up to 64 s
     assert len([at for at, _ in page.changes if at > 150]) <= 6
 
 
@@ -133,7 +143,7 @@ def test_much_too_slow_falls_by_several_levels_at_once() -> None:
     while state.level == 0:
         now += 0.1
         state = choose_quality(state, 0.7, 9.0, now, 4)
-    assert (state.level, now) == (2, pytest.approx(QualityLimits().fall_after_s + 0.1))
+    assert (state.level, now) == (2, pytest.approx(QualityLimits().fall_after_s, abs=0.21))
 
 
 @pytest.mark.parametrize("codec", ["h264", "jpeg"])
@@ -144,4 +154,4 @@ def test_each_level_makes_smaller_pictures(codec: str) -> None:
     frame = Frame.from_rgb(np.stack([picture] * 3, -1))
     sizes = [len(broadcast._encoder((codec, level), (240, 320)).encode(frame).data) for level in range(4)]
     assert len(broadcast.QUALITIES[codec]) == broadcast.LEVELS == 4
-    assert all(1.3 * small < large for large, small in zip(sizes, sizes[1:], strict=False)), sizes
+    assert all(1.3 * small < large for large, small in pairwise(sizes)), sizes
