@@ -18,7 +18,13 @@ from ganlens.train.config import PerceptualConfig, make_config
 from ganlens.train.data.pairs import make_photo_dataset
 from ganlens.train.loop import Trainer, train
 from ganlens.train.losses.style import statistics_distance
-from ganlens.train.methods.perceptual import PAINTING_LAYERS, Perceptual, painting_statistics, perceptual_loss
+from ganlens.train.methods.perceptual import (
+    PAINTING_LAYERS,
+    Perceptual,
+    detail_amount,
+    painting_target,
+    perceptual_loss,
+)
 from ganlens.train.networks.vgg16 import VGG16
 from tests.kit.vgg import save_vgg
 
@@ -56,18 +62,20 @@ def config(folders: tuple[Path, Path], tmp_path: Path) -> Make:
 def test_a_painting_is_at_no_distance_from_itself(config: Make) -> None:
     method = Perceptual(config())
     painting = method.paintings[0]
-    target = painting_statistics(method.vgg, method.paintings)
-    assert statistics_distance(method.vgg.activations(painting, PAINTING_LAYERS), target).item() < 1e-6
+    target = painting_target(method.vgg, method.paintings)
+    assert statistics_distance(method.vgg.activations(painting, PAINTING_LAYERS), target.statistics).item() < 1e-6
     other = torch.zeros_like(painting)
-    assert statistics_distance(method.vgg.activations(other, PAINTING_LAYERS), target).item() > 0.1
+    assert statistics_distance(method.vgg.activations(other, PAINTING_LAYERS), target.statistics).item() > 0.1
 
 
 def test_several_paintings_give_their_mean(config: Make) -> None:
     vgg = VGG16.load(Path(config().vgg), PAINTING_LAYERS[-1])
     one, other = torch.rand(1, 3, 32, 32), -torch.rand(1, 3, 32, 32)
-    mean = painting_statistics(vgg, [one, other])
-    both = painting_statistics(vgg, [one]), painting_statistics(vgg, [other])
-    for layer, (first, second) in zip(mean, zip(*both, strict=True), strict=True):
+    mean = painting_target(vgg, [one, other])
+    both = painting_target(vgg, [one]), painting_target(vgg, [other])
+    torch.testing.assert_close(mean.detail, (both[0].detail + both[1].detail) / 2)
+    layers = zip(*(found.statistics for found in both), strict=True)
+    for layer, (first, second) in zip(mean.statistics, layers, strict=True):
         for value, a, b in zip(layer, first, second, strict=True):
             torch.testing.assert_close(value, (a + b) / 2)
 
@@ -76,11 +84,51 @@ def test_who_returns_the_photo_keeps_the_content(config: Make) -> None:
     chosen = config(lambda_style=0.0)
     method = Perceptual(chosen)
     picture = torch.rand(1, 3, 32, 32) * 2 - 1
-    target = painting_statistics(method.vgg, method.paintings)
+    target = painting_target(method.vgg, method.paintings)
     total, parts = perceptual_loss(nn.Identity(), method.vgg, picture, target, chosen)
     assert total.item() == pytest.approx(0, abs=1e-6) and parts["style"].item() > 0
     blank = perceptual_loss(_Blank(), method.vgg, picture, target, chosen)[1]["content"]
     assert blank.item() > 0.1
+
+
+def test_texture_is_the_share_of_detail_that_is_missing(config: Make) -> None:
+    chosen = config(lambda_content=0.0, lambda_style=0.0, lambda_texture=2.0)
+    method = Perceptual(chosen)
+    painting = method.paintings[0]
+    target = painting_target(method.vgg, method.paintings)
+    for share in (0.5, 1.0, 1.5):
+        total, parts = perceptual_loss(nn.Identity(), method.vgg, share * painting, target, chosen)
+        assert parts["texture"].item() == pytest.approx(max(0.0, 1 - share), abs=0.01)
+        assert total.item() == pytest.approx(2 * parts["texture"].item())
+    assert detail_amount(_Blank()(painting)).item() < 0.01 * target.detail.item()
+
+
+def test_shift_finds_what_sticks_to_the_grid(config: Make) -> None:
+    chosen = config(lambda_content=0.0, lambda_style=0.0, lambda_shift=1.0)
+    method = Perceptual(chosen)
+    target = painting_target(method.vgg, method.paintings)
+    picture = torch.rand(1, 3, 32, 32) * 2 - 1
+
+    def shift(generator: nn.Module) -> float:
+        return perceptual_loss(generator, method.vgg, picture, target, chosen, move=True)[1]["shift"].item()
+
+    assert shift(nn.Identity()) == 0
+    assert shift(_Woven()) > 0.1
+
+
+def test_a_run_looks_twice_on_every_step(config: Make) -> None:
+    """At another place of the grid on odd steps, under other noise on even ones."""
+    method = Perceptual(config(lambda_shift=1.0, calm_from=0.0))
+    picture = torch.rand(1, 3, 32, 32)
+    parts = [method.generator_step((picture, picture), step)[1] for step in (0, 1)]
+    assert [{"calm", "shift"} & found.keys() for found in parts] == [{"calm"}, {"shift"}]
+
+
+class _Woven(nn.Module):
+    """Adds a pattern of 8 pixels."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x + 0.5 * (torch.arange(x.shape[3]) % 8 < 4)
 
 
 class _Blank(nn.Module):
@@ -92,7 +140,7 @@ def test_a_run_comes_nearer_to_its_painting_and_records_it(config: Make) -> None
     chosen = config(steps=30, lambda_content=0.0, learning_rate=5e-3, ema=0.5)
     method = Perceptual(chosen)
     picture = make_photo_dataset(chosen)[0][0][None]
-    target = painting_statistics(method.vgg, method.paintings)
+    target = painting_target(method.vgg, method.paintings)
     before = perceptual_loss(method.networks["generator"], method.vgg, picture, target, chosen)[1]["style"].item()
     assert train(chosen)
     generator, spec = load_generator(chosen.run / "generator.safetensors")
