@@ -188,10 +188,10 @@ class PerceptualConfig(PhotosConfig):
         description="Weight of the fine detail that is missing to as much as the painting has, as a share of it; "
         "against blur.",
     )
-    lambda_shift: Annotated[Weight, MayChange] = Field(
+    lambda_grid: Annotated[Weight, MayChange] = Field(
         0.0,
-        description="Weight of the distance between the translation of a piece and that piece of the translation, on "
-        "every second step; against strokes that stick to the generator's grid.",
+        description="Weight of the pattern that repeats every 8 pixels of the translation; against strokes that stick "
+        "to the generator's grid.",
     )
 
     @property

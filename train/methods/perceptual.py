@@ -1,12 +1,12 @@
 """Perceptual training (Johnson et al. 2016): a generator learns to paint photographs like one painting, or a few.
 
 ``L = content |V(G(x')) - V(x)|² / |V(x)|² + style S(G(x'), painting) + smooth |D G(x')| + texture max(0, 1 - T(G(x')))
-    + calm |G(x') - G(x'')| + shift |G(C x') - C G(x')|``,
+    + grid |F(G(x'))| + calm |G(x') - G(x'')|``,
 
 where V is VGG16's relu2_2, S the distance of :func:`~ganlens.train.losses.style.statistics_distance` at
-:data:`PAINTING_LAYERS`, D neighbours' differences, T the amount of fine detail over the painting's, x' and x'' the
-picture x under different camera noise, and C cuts a piece. Distances are relative to what they measure, so that one set
-of weights suits VGG16 weights of either scaling.
+:data:`PAINTING_LAYERS`, D neighbours' differences, T the amount of fine detail over the painting's, F folds a
+picture to the 8x8 tile that repeats in it, and x' and x'' are the picture x under different camera noise. Distances are
+relative to what they measure, so that one set of weights suits VGG16 weights of either scaling.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from ganlens.engine.spec import GeneratorSpec
 from ..config import PerceptualConfig
 from ..data.pairs import PairDataset, make_photo_dataset
 from ..data.pictures import list_pictures, read_picture, to_tensor
-from ..losses import shift_loss
+from ..losses import grid_loss
 from ..losses.paired import fine_detail, gradient_loss
 from ..losses.style import statistics, statistics_distance
 from ..networks import make_generator
@@ -75,7 +75,6 @@ def perceptual_loss(
     *,
     noisy: bool = False,
     compare: bool = False,
-    move: bool = False,
 ) -> tuple[Tensor, Parts]:
     """All terms.
 
@@ -86,10 +85,8 @@ def perceptual_loss(
         target: of :func:`painting_target`.
         noisy: the generator sees the picture under camera noise.
         compare: it sees it twice, under different noise.
-        move: it sees a piece of it too, at another place of its grid.
     """
-    seen = camera_noise(picture, config.noise) if noisy else picture
-    translated = generator(seen)
+    translated = generator(camera_noise(picture, config.noise) if noisy else picture)
     activations = network.activations(translated, PAINTING_LAYERS)
     place = PAINTING_LAYERS.index(CONTENT_LAYER)
     with torch.no_grad():
@@ -102,8 +99,8 @@ def perceptual_loss(
     }
     if config.lambda_texture > 0:
         terms["texture"] = config.lambda_texture, (1 - detail_amount(translated) / target.detail).clamp_min(0)
-    if move:  # one step of the grid: what the instance norms see of both stays nearly the same
-        terms["shift"] = config.lambda_shift, shift_loss(lambda cut: generator(cut(seen)), picture, translated, 1)
+    if config.lambda_grid > 0:
+        terms["grid"] = config.lambda_grid, grid_loss(translated)
     if compare:
         other = generator(camera_noise(picture, config.noise))
         terms["calm"] = config.lambda_calm, l1_loss(translated, other)
@@ -149,7 +146,6 @@ class Perceptual(Method):
             config,
             noisy=noisy and config.noise > 0,
             compare=noisy and config.lambda_calm > 0 and step % 2 == 0,
-            move=config.lambda_shift > 0 and step % 2 == 1,
         )
 
     def specs(self) -> dict[str, tuple[str, GeneratorSpec]]:

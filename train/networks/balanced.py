@@ -27,7 +27,7 @@ def _unboxed(full: Tensor, box: Tensor) -> Tensor:
     free = (side - 1) ** 2
     columns = _boxed(torch.eye(free, dtype=torch.float64).view(free, 1, side - 1, side - 1), box.double().cpu())
     wanted = full.double().cpu().reshape(inputs * outputs, -1)
-    found = torch.linalg.lstsq(columns.reshape(free, -1).T, wanted.T).solution.T
+    found: Tensor = torch.linalg.lstsq(columns.reshape(free, -1).T, wanted.T).solution.T
     return found.reshape(inputs, outputs, side - 1, side - 1).to(full)
 
 

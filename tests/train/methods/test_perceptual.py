@@ -103,25 +103,19 @@ def test_texture_is_the_share_of_detail_that_is_missing(config: Make) -> None:
     assert detail_amount(_Blank()(painting)).item() < 0.01 * target.detail.item()
 
 
-def test_shift_finds_what_sticks_to_the_grid(config: Make) -> None:
-    chosen = config(lambda_content=0.0, lambda_style=0.0, lambda_shift=1.0)
+def test_grid_is_what_repeats_every_eight_pixels(config: Make) -> None:
+    chosen = config(lambda_content=0.0, lambda_style=0.0, lambda_grid=3.0)
     method = Perceptual(chosen)
     target = painting_target(method.vgg, method.paintings)
-    picture = torch.rand(1, 3, 32, 32) * 2 - 1
-
-    def shift(generator: nn.Module) -> float:
-        return perceptual_loss(generator, method.vgg, picture, target, chosen, move=True)[1]["shift"].item()
-
-    assert shift(nn.Identity()) == 0
-    assert shift(_Woven()) > 0.1
-
-
-def test_a_run_looks_twice_on_every_step(config: Make) -> None:
-    """At another place of the grid on odd steps, under other noise on even ones."""
-    method = Perceptual(config(lambda_shift=1.0, calm_from=0.0))
-    picture = torch.rand(1, 3, 32, 32)
-    parts = [method.generator_step((picture, picture), step)[1] for step in (0, 1)]
-    assert [{"calm", "shift"} & found.keys() for found in parts] == [{"calm"}, {"shift"}]
+    sky = torch.linspace(-0.5, 0.5, 128)[:, None].expand(1, 3, 128, 128) + 0.05 * torch.randn(1, 3, 128, 128)
+    plain, woven = (
+        perceptual_loss(generator, method.vgg, sky, target, chosen) for generator in (nn.Identity(), _Woven())
+    )
+    assert plain[1]["grid"].item() < 0.01
+    assert woven[1]["grid"].item() == pytest.approx(
+        0.25, abs=0.01
+    )  # 0 and 0.5 in turns
+    assert woven[0].item() == pytest.approx(3 * woven[1]["grid"].item())
 
 
 class _Woven(nn.Module):
