@@ -44,9 +44,8 @@ def take_generators(method: Method, config: TrainConfig) -> None:
         if stem != "generator" and not (start / f"{stem}.safetensors").is_file():
             logger.info("%s has no %s: it starts new", config.start_from, stem)
             continue
-        is_model = config.start_from in {
-            path.stem for path in shipped_paths()
-        }  # a folder of that name does not hide it
+        # A folder that is no run does not hide the model of its name.
+        is_model = config.start_from in {path.stem for path in shipped_paths()}
         if (start / f"{stem}.safetensors").is_file() or (start.is_dir() and not is_model):
             generator, given = load_generator(start / f"{stem}.safetensors")
         else:

@@ -112,9 +112,7 @@ def test_grid_is_what_repeats_every_eight_pixels(config: Make) -> None:
         perceptual_loss(generator, method.vgg, sky, target, chosen) for generator in (nn.Identity(), _Woven())
     )
     assert plain[1]["grid"].item() < 0.01
-    assert woven[1]["grid"].item() == pytest.approx(
-        0.25, abs=0.01
-    )  # 0 and 0.5 in turns
+    assert woven[1]["grid"].item() == pytest.approx(0.25, abs=0.01)  # 0 and 0.5 in turns
     assert woven[0].item() == pytest.approx(3 * woven[1]["grid"].item())
 
 
