@@ -16,7 +16,7 @@ from typing import Any
 
 import ganlens.train
 from ganlens.engine.cli.evaluate import first_frame, markdown_row, run
-from ganlens.engine.cli.options import EvaluateOptions
+from ganlens.engine.cli.options.evaluate import EvaluateOptions
 from ganlens.engine.evaluate.gates import judge_budget
 from ganlens.engine.files import replace_file
 from ganlens.engine.model import ModelCard, shipped
