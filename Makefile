@@ -21,23 +21,23 @@ demo: $(VENV)/installed-demo ## install, translate the shipped clip with the usu
 test: $(VENV)/installed-test ## install with all that the tests need, and run them against the installed package
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
-test-engine: $(BIN)/python $(SOURCES) ## the engine's tests without PyTorch, as for another Python: make test-engine PYTHON=python3.10 VENV=.venv-3.10
-	$(PIP) '.[cpu,openvino,live,faces,test]'
+test-engine: $(VENV)/installed-engine ## the engine's tests without PyTorch, as for another Python: make test-engine PYTHON=python3.10 VENV=.venv-3.10
 	$(BIN)/python -m pytest tests/engine $(PYTEST_ARGS)
 
-test-pythons: ## test-engine on every Python that is here (some six minutes each)
-	packaging/test_pythons.sh
+test-pythons: ## test-engine on every Python from 3.10 to 3.13 that is here, also pyenv's and uv's; WITHOUT=3.11 leaves one out
+	packaging/test_pythons.sh $(WITHOUT)
 
 test-live: $(VENV)/installed-test ## the page in Chromium and an RTSP server of GStreamer; what is missing is a failure
 	$(PIP) '.[browser,webrtc]'
 	REQUIRE_BROWSER=1 REQUIRE_RTSP=1 $(BIN)/python -m pytest \
 	  $(patsubst %,tests/engine/live/test_%.py,page page_failures page_delay webrtc streams)
 
-lint: $(VENV)/installed-lint ## ruff, mypy --strict, clang-format
+lint: $(VENV)/installed-lint ## ruff, mypy --strict, clang-format, hadolint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/clang-format --dry-run --Werror $(shell find engine tests examples -name '*.c' -o -name '*.cpp' -o -name '*.h' -o -name '*.cu')
 	$(BIN)/mypy -p ganlens.engine -p ganlens.export -p ganlens.train
+	$(BIN)/hadolint $(wildcard Dockerfile* examples/*/Dockerfile*)
 
 types: $(VENV)/installed-test ## whether pyright knows the type of every public name of the installed package
 	$(PIP) basedpyright
@@ -132,6 +132,10 @@ $(VENV)/installed-demo: $(BIN)/python $(SOURCES)
 
 $(VENV)/installed-test: $(BIN)/python $(SOURCES)
 	$(PIP) '.[cpu,openvino,live,train,export,test]'
+	@touch $@ $(VENV)/installed-demo
+
+$(VENV)/installed-engine: $(BIN)/python $(SOURCES)
+	$(PIP) '.[cpu,openvino,live,faces,test]'
 	@touch $@ $(VENV)/installed-demo
 
 $(VENV)/installed-lint: $(VENV)/installed-test
