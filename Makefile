@@ -9,7 +9,7 @@ PINNED_EXTRAS := cpu openvino faces live webrtc browser benchmark train export t
 DEMO_VIDEO := out/demo.mp4
 KERNEL_TESTS := tests/engine/pixels tests/engine/faces/test_warp.py
 
-.PHONY: help demo test test-engine test-pythons test-live test-ray test-triton test-arm test-docs test-wheel lint format fuzz torture kill faults sanitize docs bench train-demo types wheels constraints clean
+.PHONY: help demo test test-engine test-pythons test-live test-ray test-triton test-arm test-docs test-readme test-camera test-wheel lint format fuzz torture kill faults sanitize docs bench train-demo types wheels constraints clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */  make \1\t/' | expand -t 20
@@ -67,6 +67,9 @@ docs: $(VENV)/installed-test ## the documentation as a site in out/site; a broke
 test-docs: $(VENV)/installed-test ## the tutorials, notebooks and examples, block by block (minutes)
 	$(PIP) '.[cpu,faces,docs]' nbclient nbformat ipykernel fastapi httpx python-multipart
 	GANLENS_TEST_DOCS=1 $(BIN)/python -m pytest tests/docs tests/examples tests/integrations
+
+test-readme: ## README and tutorials as a new user, from an empty folder: make test-readme PYTHON=python3.12 (minutes, PyTorch)
+	packaging/test_readme.sh $(PYTHON)
 
 test-camera: $(VENV)/installed-test ## cameras and virtual cameras in a guest with vivid and v4l2loopback (QEMU, Debian 12, minutes)
 	tests/camera/guest.sh $(BIN)/python
