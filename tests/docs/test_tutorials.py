@@ -1,8 +1,8 @@
 """The README's and the tutorials' commands and programs run as written, one after the other, in a folder with a clip
 and photos.
 
-A block after a comment "<!-- not run here: reason -->" is left out. A training that names no number of steps takes a few
-small ones here.
+A block after a comment "<!-- not run here: reason -->" is left out. A training that names no number of steps is run
+with a few small ones.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parents[2]
 TUTORIALS = sorted((ROOT / "docs" / "tutorials").glob("*.md"))
 PAGES = [ROOT / "README.md", *TUTORIALS]
 BLOCK = re.compile(r"^(<!-- not run here: [^>]+ -->\n)?```(console|python)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
-SHORT_TRAINING = "--steps 4 --tier nano --size 64 --batch 2 --threads 1".split()
+SHORT_TRAINING = ["--steps", "4", "--tier", "nano", "--size", "64", "--batch", "2", "--threads", "1"]
 ENGINE = [sys.executable, "-c", "from ganlens.engine.cli import main; main()"]
 
 
