@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 export PIP_BUILD_CONSTRAINT := constraints.txt
+# '.[docs]' builds ganlens; 'ganlens[docs]' adds the packages of an extra to what is installed.
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 SOURCES := pyproject.toml CMakeLists.txt constraints.txt $(shell find engine train export -type f -not -name '*.pyc' -not -name '*.so')
 PINNED_EXTRAS := cpu openvino faces live webrtc browser benchmark train export test lint docs
@@ -28,7 +29,7 @@ test-pythons: ## test-engine on every Python from 3.10 to 3.13 that is here, als
 	packaging/test_pythons.sh $(WITHOUT)
 
 test-live: $(VENV)/installed-test ## the page in Chromium and an RTSP server of GStreamer; what is missing is a failure
-	$(PIP) '.[browser,webrtc]'
+	$(PIP) 'ganlens[browser,webrtc]'
 	REQUIRE_BROWSER=1 REQUIRE_RTSP=1 $(BIN)/python -m pytest \
 	  $(patsubst %,tests/engine/live/test_%.py,page page_failures page_delay webrtc streams)
 
@@ -52,20 +53,20 @@ fuzz: $(VENV)/installed-test ## damaged files against everything that reads file
 	$(BIN)/python -m tests.fuzz --minutes $(or $(MINUTES),2)
 
 test-ray: $(VENV)/installed-test ## many clips over two local Ray nodes, one of which is killed (minutes)
-	$(PIP) '.[cpu,test,ray]'
+	$(PIP) 'ganlens[ray]'
 	GANLENS_TEST_RAY=1 $(BIN)/python -m pytest tests/scale/test_ray.py
 
 test-triton: $(VENV)/installed-test ## model repositories on the real Triton server (x86-64 Linux, Python 3.9 to 3.13)
-	$(PIP) '.[cpu,test,triton]'
+	$(PIP) 'ganlens[triton]'
 	mkdir -p out/wheels && $(BIN)/python -m pip download --quiet --no-deps --dest out/wheels nvidia-pytriton==0.7.0
 	GANLENS_TRITON_WHEEL=$$(ls out/wheels/nvidia_pytriton-*.whl) $(BIN)/python -m pytest tests/scale/test_triton.py
 
 docs: $(VENV)/installed-test ## the documentation as a site in out/site; a broken link is an error
-	$(PIP) '.[docs]'
+	$(PIP) 'ganlens[docs]'
 	$(BIN)/python -m mkdocs build
 
 test-docs: $(VENV)/installed-test ## the tutorials, notebooks and examples, block by block (minutes)
-	$(PIP) '.[cpu,faces,docs]' nbclient nbformat ipykernel fastapi httpx python-multipart
+	$(PIP) 'ganlens[faces,docs]' nbclient nbformat ipykernel fastapi httpx python-multipart
 	GANLENS_TEST_DOCS=1 $(BIN)/python -m pytest tests/docs tests/examples tests/integrations
 
 test-readme: ## README and tutorials as a new user, from an empty folder: make test-readme PYTHON=python3.12 (minutes, PyTorch)
@@ -142,5 +143,5 @@ $(VENV)/installed-engine: $(BIN)/python $(SOURCES)
 	@touch $@ $(VENV)/installed-demo
 
 $(VENV)/installed-lint: $(VENV)/installed-test
-	$(PIP) '.[lint]'
+	$(PIP) 'ganlens[lint]'
 	@touch $@
