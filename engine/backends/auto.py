@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import BackendError, BackendUnavailable, EngineError, MissingExtra, ModelFileError
+from ..errors import BackendError, BackendUnavailable, EngineError, MissingExtra, ModelFileError, install_command
 from ..files import cache_folder, make_private_folder, read_private, replace_file
 from ..model import Model
 from ..spec import format_size
@@ -140,7 +140,7 @@ def open_auto(
             lines.append(f"{name}: {problem}")
     if not candidates:
         raise BackendUnavailable(
-            "No backend is installed. Install one with: pip install 'ganlens[cpu]'. "
+            f"No backend is installed. Install one with: {install_command('cpu')}. "
             + " ".join(f"{line}." for line in lines)
         )
     return _open_on_cpu(candidates, model, size, threads, spin, lines, batch, warm, pictures)

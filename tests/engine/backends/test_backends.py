@@ -45,6 +45,7 @@ from tests.kit.models import (
     tensor,
 )
 
+CUDA_EXTRA = "cuda12" if sys.version_info < (3, 11) else "cuda13"  # onnxruntime-gpu for CUDA 13 needs Python 3.11
 USABLE = [status.name for status in available() if status.usable]
 SIZE = (16, 24)
 
@@ -338,7 +339,7 @@ def test_auto_takes_the_fastest_and_says_why(tmp_path, monkeypatch, fastest):
         assert backend.name == backend.choice.name == fastest
         lines = backend.choice.lines
     assert lines[0].startswith("tensorrt: ")
-    assert lines[1] == "cuda: onnxruntime-gpu is not installed (pip install 'ganlens[cuda13]')"
+    assert lines[1] == f"cuda: onnxruntime-gpu is not installed (pip install 'ganlens[{CUDA_EXTRA}]')"
     other = {"cpu": "openvino", "openvino": "cpu"}[fastest]
     assert lines[2] == f"{other}: slower, 20.0 against 10.0 ms a picture of 24x16 on 2 threads, timed just now"
     assert lines[3].startswith(f"{fastest}: runs on O")
@@ -514,7 +515,7 @@ def test_memory_lies_in_the_users_cache(monkeypatch, tmp_path):
 @pytest.mark.skipif("cuda" in USABLE, reason="there is a GPU")
 def test_cuda_by_name_never_falls_back(tmp_path):
     with pytest.raises(
-        BackendUnavailable, match=r"'cuda' cannot run here: .* is not built for CUDA.*ganlens\[cuda13\]"
+        BackendUnavailable, match=rf"'cuda' cannot run here: .* is not built for CUDA.*ganlens\[{CUDA_EXTRA}\]"
     ):
         open_backend(identity_model(tmp_path / "m.onnx"), "cuda")
 
@@ -554,7 +555,7 @@ def test_cuda_runs(tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "module", "extra"),
-    [("cpu", "onnxruntime", "cpu"), ("cuda", "onnxruntime", "cuda13"), ("openvino", "openvino", "openvino")],
+    [("cpu", "onnxruntime", "cpu"), ("cuda", "onnxruntime", CUDA_EXTRA), ("openvino", "openvino", "openvino")],
 )
 def test_missing_package_names_its_extra(tmp_path, name, module, extra, monkeypatch):
     monkeypatch.setitem(sys.modules, module, None)
