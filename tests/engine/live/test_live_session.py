@@ -25,6 +25,7 @@ from ganlens.engine.live.policy import SizeState
 from ganlens.engine.live.presets import Presets
 from ganlens.engine.live.session import LiveSession, SessionOptions
 from ganlens.engine.media.base import FrameFormat, Notes
+from ganlens.engine.media.synthetic import NullSink
 from ganlens.engine.pixels.frame import Frame
 from ganlens.engine.spec import AttributeInput, Strength
 from ganlens.engine.translator import Translator
@@ -248,6 +249,7 @@ def test_a_new_model_runs_on_the_backend_of_the_last_one_and_on_another_if_it_ca
         return really(path, **{**options, "backend": "cpu"})
 
     monkeypatch.setattr(Translator, "open", note)
+    monkeypatch.setattr("ganlens.engine.live.filter.KEPT", 0)  # the way back opens the model again
     with LiveSession(Grey, models=models, options=SessionOptions(threads=1, adaptive=False)) as session:
         until(lambda: session.state()["model"]["running"] == "invert")
         session.choose_model("same")
@@ -378,3 +380,28 @@ def test_what_a_running_session_is_made_of_is_not_searched_for_garbage(models, m
     finally:
         gc.unfreeze()
         gc.set_threshold(*before)
+
+
+def test_the_model_opens_before_frames_flow(models):
+    session = session_of(models)
+    kept = NullSink("null:", FrameFormat((48, 64)))
+    session.add_sink("kept", lambda format: kept)
+    try:
+        session.open()
+        until(lambda: session._filter._next is not None)
+        assert kept.frames == session.statistics.captured == 0
+        assert session.outlets[0].state == "waiting", "a sink is made at the start, not before"
+        session.start()
+        until(lambda: session.state()["model"]["running"] is not None)
+    finally:
+        session.stop()
+
+
+def test_a_source_that_cannot_be_opened_leaves_nothing_open(models):
+    def missing():
+        raise MediaError("There is no camera here.")
+
+    session = LiveSession(missing, models=models)
+    with pytest.raises(MediaError, match="no camera"):
+        session.open()
+    assert not session._filter._thread.is_alive()
