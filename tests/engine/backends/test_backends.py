@@ -604,6 +604,17 @@ def test_openvino_is_imported_without_its_telemetry():
     assert result.stdout.strip() == "[]"
 
 
+@pytest.mark.skipif("openvino" not in USABLE, reason="needs openvino")
+def test_openvino_is_imported_without_its_converter_which_others_still_get():
+    code = (
+        "import sys, ganlens.engine.backends as b; assert [s for s in b.available() if s.name == 'openvino'][0].usable;"
+        "import openvino; before = 'openvino.tools.ovc' in sys.modules;"
+        "print(before, callable(openvino.convert_model), hasattr(openvino, 'unknown'))"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.split() == ["False", "True", "False"]
+
+
 # --- imports, and the backend made of a function
 
 

@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import heapq
+import json
+import socket
+import time
+from collections.abc import Iterator
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from ganlens.engine.live.policy import QualityLimits, QualityState, choose_quality
+from ganlens.engine.live.session import LiveSession, SessionOptions
+from ganlens.engine.media.uri import open_source
 from ganlens.engine.pixels.frame import Frame
+from tests.kit.models import identity_model
+from tests.kit.pages import page
 
 broadcast = pytest.importorskip("ganlens.engine.live.web.broadcast", reason="needs the extra 'live'")
+server = pytest.importorskip("ganlens.engine.live.web.server", reason="needs the extra 'live'")
 encoding = pytest.importorskip("ganlens.engine.media.live.encoding", reason="needs the extra 'live'")
 
 RATE = 30
@@ -144,6 +154,54 @@ def test_much_too_slow_falls_by_several_levels_at_once() -> None:
         now += 0.1
         state = choose_quality(state, 0.7, 9.0, now, 4)
     assert (state.level, now) == (2, pytest.approx(QualityLimits().fall_after_s, abs=0.21))
+
+
+def messages(client: socket.socket) -> Iterator[tuple[int, bytes]]:
+    """Opcode and content of a server's WebSocket messages."""
+
+    def read(count: int) -> bytes:
+        data = b""
+        while len(data) < count:
+            piece = client.recv(count - len(data))
+            if not piece:
+                raise ConnectionResetError
+            data += piece
+        return data
+
+    head = b""
+    while not head.endswith(b"\r\n\r\n"):
+        head += read(1)
+    while True:
+        first, length = read(2)
+        if length >= 126:
+            length = int.from_bytes(read(2 if length == 126 else 8), "big")
+        yield first & 15, read(length)
+
+
+def test_a_client_that_reads_slowly_gets_smaller_pictures(tmp_path: Path) -> None:
+    model = identity_model(tmp_path / "same.onnx", None)
+    options = SessionOptions(backend="cpu", threads=1, adaptive=False)
+    source = "test:640x480@25,seconds=inf,live"
+    with (
+        LiveSession(lambda: open_source(source), models=[str(model)], options=options) as session,
+        server.WebServer(session, server.Address(port=0)) as web,
+        page(web, 4096) as client,
+    ):
+        client({"type": "video", "codec": "jpeg"})
+        sizes: dict[int, int] = {}
+        level, end = 0, time.monotonic() + 30
+        for opcode, data in messages(client.client):
+            if opcode == 1 and (told := json.loads(data))["type"] == "video":
+                level = told["level"]
+            elif opcode == 2:
+                time.sleep(len(data) / 100_000)
+                sizes[level] = len(data)
+                client({"type": "drawn", "number": broadcast.HEADER.unpack_from(data)[5]})
+            assert time.monotonic() < end, f"still the best quality: {sizes}"
+            if max(sizes, default=0) > 0:
+                break
+        assert sizes[0] > sizes[max(sizes)]  # the picture is plain
+        assert web._state()["pages"]["reduced"] == 1
 
 
 @pytest.mark.parametrize("codec", ["h264", "jpeg"])

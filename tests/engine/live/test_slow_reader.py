@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import base64
-import json
-import os
 import socket
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 
 import pytest
 
 from ganlens.engine.live.session import LiveSession, SessionOptions
 from ganlens.engine.media.uri import open_source
 from tests.kit.models import identity_model
+from tests.kit.pages import page
 
 server_module = pytest.importorskip("ganlens.engine.live.web.server", reason="needs the extra 'live'")
 broadcast = pytest.importorskip("ganlens.engine.live.web.broadcast", reason="needs the extra 'live'")
@@ -27,30 +24,6 @@ def until(true: Callable[[], object], seconds: float = 20.0) -> None:
     while not true():
         assert time.monotonic() < end
         time.sleep(0.02)
-
-
-@contextmanager
-def page(server: object, received: int | None = None) -> Iterator[Callable[[dict[str, object]], None]]:
-    """A client that has opened a WebSocket and reads nothing; gives what sends it a message."""
-    with socket.socket() as client:
-        if received is not None:
-            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, received)
-        client.connect(("127.0.0.1", server.port))
-        key = base64.b64encode(os.urandom(16)).decode()
-        client.sendall(
-            f"GET /ws HTTP/1.1\r\nHost: 127.0.0.1:{server.port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            f"Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
-        )
-        client.settimeout(20)
-        assert client.recv(12) == b"HTTP/1.1 101"
-
-        def send(message: dict[str, object]) -> None:
-            text = json.dumps(message).encode()
-            length = bytes([0x80 | len(text)]) if len(text) < 126 else bytes([0xFE]) + len(text).to_bytes(2, "big")
-            client.sendall(b"\x81" + length + bytes(4) + text)  # a mask of zeros
-
-        client.settimeout(2)
-        yield send
 
 
 @pytest.fixture(scope="module")
