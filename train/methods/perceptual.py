@@ -26,7 +26,7 @@ from ..data.pairs import PairDataset, make_photo_dataset
 from ..data.pictures import list_pictures, read_picture, to_tensor
 from ..losses import grid_loss
 from ..losses.paired import fine_detail, gradient_loss
-from ..losses.style import statistics, statistics_distance
+from ..losses.style import LUMINANCE, statistics, statistics_distance
 from ..networks import make_generator
 from ..networks.vgg16 import VGG16
 from ..specs import image_to_image_spec
@@ -48,8 +48,9 @@ class Target(NamedTuple):
 
 
 def detail_amount(images: Tensor) -> Tensor:
-    """Root mean square of the fine detail of (N, 3, H, W), a scalar."""
-    return (fine_detail(images).square().mean() + 1e-6).sqrt()
+    """Root mean square of the fine detail of the luminance of (N, 3, H, W), a scalar."""
+    grey = (images * images.new_tensor(LUMINANCE).view(1, 3, 1, 1)).sum(1, keepdim=True)
+    return (fine_detail(grey).square().mean() + 1e-6).sqrt()
 
 
 @torch.no_grad()
