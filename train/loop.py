@@ -29,7 +29,7 @@ from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 
 from ganlens.engine.cli.console import make_console
-from ganlens.engine.errors import TrainingError
+from ganlens.engine.errors import TrainingError, install_command
 
 from .averaging import MovingAverage
 from .checkpoint import STATE_NAME, load_state, save_generator, save_state, state_stamp
@@ -751,7 +751,7 @@ def make_accelerator(precision: str, track: str = "") -> Accelerator:
         TrainingError: the tracker is not installed.
     """
     if track and find_spec(track) is None:
-        raise TrainingError(f"--track {track} needs the package {track}. Install it: pip install 'ganlens[{track}]'.")
+        raise TrainingError(f"--track {track} needs the package {track}. Install it: {install_command(track)}.")
     if AcceleratorState._shared_state and AcceleratorState().mixed_precision != precision:
         AcceleratorState._reset_state()
     return Accelerator(mixed_precision=precision, log_with=track or None)
