@@ -1,12 +1,13 @@
 """Perceptual training (Johnson et al. 2016): a generator learns to paint photographs like one painting, or a few.
 
 ``L = content |V(G(x')) - V(x)|² / |V(x)|² + style S(G(x'), painting) + smooth |D G(x')| + texture max(0, 1 - T(G(x')))
-    + grid |F(G(x'))| + calm |G(x') - G(x'')|``,
+    + grid (|F(G(x'))| + |F(G(p'))|) + calm |G(x') - G(x'')|``,
 
 where V is VGG16's relu2_2, S the distance of :func:`~ganlens.train.losses.style.statistics_distance` at
 :data:`PAINTING_LAYERS`, D neighbours' differences, T the amount of fine detail over the painting's, F folds a
-picture to the 8x8 tile that repeats in it, and x' and x'' are the picture x under different camera noise. Distances are
-relative to what they measure, so that one set of weights suits VGG16 weights of either scaling.
+picture to the 8x8 tile that repeats in it, p is x without anything but its coarsest colours, and x' and x'' are x under
+different camera noise. Distances are relative to what they measure, so that one set of weights suits VGG16 weights of
+either scaling.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import l1_loss
+from torch.nn.functional import adaptive_avg_pool2d, interpolate, l1_loss
 
 from ganlens.engine.spec import GeneratorSpec
 
@@ -26,7 +27,7 @@ from ..data.pairs import PairDataset, make_photo_dataset
 from ..data.pictures import list_pictures, read_picture, to_tensor
 from ..losses import grid_loss
 from ..losses.paired import fine_detail, gradient_loss
-from ..losses.style import statistics, statistics_distance
+from ..losses.style import LUMINANCE, statistics, statistics_distance
 from ..networks import make_generator
 from ..networks.vgg16 import VGG16
 from ..specs import image_to_image_spec
@@ -48,8 +49,14 @@ class Target(NamedTuple):
 
 
 def detail_amount(images: Tensor) -> Tensor:
-    """Root mean square of the fine detail of (N, 3, H, W), a scalar."""
-    return (fine_detail(images).square().mean() + 1e-6).sqrt()
+    """Root mean square of the fine detail of the luminance of (N, 3, H, W), a scalar."""
+    grey = (images * images.new_tensor(LUMINANCE).view(1, 3, 1, 1)).sum(1, keepdim=True)
+    return (fine_detail(grey).square().mean() + 1e-6).sqrt()
+
+
+def plain(images: Tensor) -> Tensor:
+    """Smooth pictures of the colours of (N, C, H, W), as of a sky or a wall: the means of 4x4 parts, blended."""
+    return interpolate(adaptive_avg_pool2d(images, 4), images.shape[2:], mode="bilinear", align_corners=False)
 
 
 @torch.no_grad()
@@ -99,8 +106,9 @@ def perceptual_loss(
     }
     if config.lambda_texture > 0:
         terms["texture"] = config.lambda_texture, (1 - detail_amount(translated) / target.detail).clamp_min(0)
-    if config.lambda_grid > 0:
-        terms["grid"] = config.lambda_grid, grid_loss(translated)
+    if config.lambda_grid > 0:  # on a plain picture strokes have nothing but the grid to hold on to
+        flat = generator(camera_noise(plain(picture), config.noise))
+        terms["grid"] = config.lambda_grid, grid_loss(translated) + grid_loss(flat)
     if compare:
         other = generator(camera_noise(picture, config.noise))
         terms["calm"] = config.lambda_calm, l1_loss(translated, other)
