@@ -357,6 +357,29 @@ def test_auto_leaves_a_backend_that_is_hardly_faster_than_the_default(tmp_path, 
     assert pick({"openvino": 0.03}) == "openvino"
 
 
+def test_few_pictures_are_not_worth_a_longer_start():
+    timings = {"cpu": 0.03, "openvino": 0.005}
+    assert pick(timings, 1) == pick(timings, 11) == "cpu"
+    assert pick(timings, 13) == pick(timings) == "openvino"
+    assert pick({"openvino": 0.03}, 1) == "openvino"
+
+
+@needs_both
+@on_cpu
+def test_little_work_is_done_before_another_backend_is_opened(tmp_path, monkeypatch):
+    path = network_model(tmp_path / "m.onnx", (64, 64))
+    calls = fake_clock(monkeypatch, {"cpu": 0.03, "openvino": 0.001})
+    with open_backend(path, pictures=2, threads=2) as backend:
+        assert (backend.name, calls) == ("cpu", [])
+        assert "openvino: not timed for so little work" in backend.choice.lines
+    with open_backend(path, pictures=selection.LITTLE // 64**2 + 1, threads=2) as backend:
+        assert backend.name == "openvino"
+    assert calls
+    with open_backend(path, pictures=2, threads=2) as backend:  # the timing is remembered
+        assert backend.name == "cpu"
+        assert any(line.startswith("openvino: faster, but not done sooner") for line in backend.choice.lines)
+
+
 @needs_both
 @on_cpu
 def test_auto_remembers(tmp_path, monkeypatch, own_cache):
