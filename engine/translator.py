@@ -36,7 +36,7 @@ class Translator(SwappableWay):
     ...     painted = translator(photo)  # (H, W, 3) uint8 RGB in and out
 
     Calls from several threads are right, but wait for each other; for more pictures per second open a translator in
-    each thread. Of a model of faces, one :meth:`stream` runs at a time.
+    each thread. A model of faces runs one :meth:`stream` at a time.
 
     Args:
         backend: runs the network; closed with the translator.

@@ -59,6 +59,11 @@ API = {
 """Page → its title and the public names of ganlens.engine that it describes."""
 
 
+def on_startup(**_: Any) -> None:
+    """Make the folder of the packages: mkdocstrings ignores one that is not there when it starts."""
+    PACKAGES.parent.mkdir(parents=True, exist_ok=True)
+
+
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
     """Lay the packages out by their import names, for mkdocstrings, which reads the sources and follows no links."""
     shutil.rmtree(PACKAGES, ignore_errors=True)

@@ -104,6 +104,7 @@ def test_the_third_signal_ends_what_hears_nothing(tmp_path: Path) -> None:
         "import signal, threading\n"
         "from ganlens.engine.cli.interrupt import terminate_as_interrupt\n"
         "both = {signal.SIGINT, signal.SIGTERM}\n"
+        "signal.pthread_sigmask(signal.SIG_BLOCK, both)  # but inside the try\n"
         "with terminate_as_interrupt():\n"
         "    print('ready', flush=True)\n"
         "    while True:\n"
@@ -111,7 +112,7 @@ def test_the_third_signal_ends_what_hears_nothing(tmp_path: Path) -> None:
         "            signal.pthread_sigmask(signal.SIG_UNBLOCK, both)\n"
         "            threading.Event().wait()\n"
         "        except KeyboardInterrupt:\n"
-        "            signal.pthread_sigmask(signal.SIG_BLOCK, both)  # until it is back in the try\n"
+        "            signal.pthread_sigmask(signal.SIG_BLOCK, both)\n"
         "            print('heard', flush=True)\n"
     )
     process = subprocess.Popen(

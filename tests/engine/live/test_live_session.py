@@ -371,6 +371,7 @@ def test_what_a_running_session_is_made_of_is_not_searched_for_garbage(models, m
 
     monkeypatch.setattr(module, "_SETTLED_S", 0.0)
     before = gc.get_threshold()
+    gc.unfreeze()  # what a command that ran in this process has frozen
     session = session_of(models)
     module.freeze_when_ready(session)
     try:
