@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..cancel import cancellable
-from ..cuda.driver import extra_for
+from ..cuda.driver import install_with
 from ..errors import BackendError, BackendUnavailable, MissingExtra, ModelFileError
 from ..model import Model
 from ..model.description import FLOAT16
@@ -26,9 +26,6 @@ SILENT = 4
 """Log severity "fatal": what goes wrong reaches the user as one error, not as the library's log."""
 WARNING = 2
 """The library's own default."""
-
-CUDA_CURE = "pip uninstall onnxruntime onnxruntime-gpu; pip install 'ganlens[{extra}]'"
-# Both packages import as onnxruntime, so one must go first.
 
 IDENTITY = bytes.fromhex(
     "08083a370a100a017812017922084964656e7469747912016d5a0f0a0178120a0a08080112040a02080162"
@@ -46,9 +43,8 @@ def _load(extra: str) -> Any:
                 f"onnxruntime is installed but cannot be imported: {_one_line(error)}. Install it again."
             ) from error
         package = "onnxruntime-gpu" if extra == "cuda" else "onnxruntime"
-        raise MissingExtra(
-            f"The backend '{extra}'", package, extra_for("cuda") if extra == "cuda" else extra
-        ) from error
+        cure = install_with("cuda") if extra == "cuda" else ""
+        raise MissingExtra(f"The backend '{extra}'", package, extra, cure=cure) from error
     return onnxruntime
 
 
@@ -182,8 +178,7 @@ class OnnxRuntimeCuda(OnnxRuntimeCpu):
         """
         if self._stream is None or self._device is None:
             raise BackendUnavailable(
-                f"{self.library} was opened without cuda-bindings; "
-                f"pip install 'ganlens[{extra_for('cuda')}]' and open it again."
+                f"{self.library} was opened without cuda-bindings; {install_with('bindings')} and open it again."
             )
         return self._device
 
@@ -358,9 +353,9 @@ def cuda_status(index: int = 0) -> BackendStatus:
     provider = OnnxRuntimeCuda.provider
     if provider not in ort.get_available_providers():
         reason = f"the installed onnxruntime {ort.__version__} is not built for CUDA"
-        return BackendStatus(
-            "cuda", False, ort.__version__, reason=reason, cure=CUDA_CURE.format(extra=extra_for("cuda"))
-        )
+        # Both packages import as onnxruntime, so one must go first.
+        cure = f"pip uninstall onnxruntime onnxruntime-gpu; {install_with('cuda')}"
+        return BackendStatus("cuda", False, ort.__version__, reason=reason, cure=cure)
     options = ort.SessionOptions()
     options.log_severity_level = SILENT
     ort.set_default_logger_severity(SILENT)
@@ -384,13 +379,16 @@ def _preload_cuda(ort: Any) -> None:
     """Load CUDA and cuDNN from their Python packages, where the system's loader does not look.
 
     They may be in another folder than ONNX Runtime, as in a virtual environment over another one; by itself it looks
-    beside itself only. What is loaded already stays.
+    beside itself only. A folder that it is given must hold the libraries themselves: each package has one of its own.
+    What is loaded already stays.
     """
     if not hasattr(ort, "preload_dlls"):  # since 1.21
         return
     found = importlib.util.find_spec("nvidia")
     packages = found.submodule_search_locations if found is not None else None
-    folders: list[str | None] = [str(Path(folder).absolute().parent) for folder in packages or ()]
+    folders: list[str | None] = [
+        str(lib.absolute()) for one in packages or () for lib in sorted(Path(one).glob("*/lib"))
+    ]
     with contextlib.redirect_stdout(io.StringIO()):  # it prints what it does not find
         for folder in folders or [None]:
             ort.preload_dlls(directory=folder)

@@ -410,6 +410,7 @@ class LiveOptions:
     show_list: Annotated[bool, option("--list", help="List cameras and virtual cameras, and exit.")] = False
     seconds: Annotated[float | None, option(min=0, metavar="S", help="Stop after this time.")] = None
     backend: Backend = "auto"
+    device: Device = None
     threads: Threads = None
     json_output: Json = None
     overwrite: Yes = False
@@ -464,6 +465,7 @@ class GenerateOptions:
         ),
     ] = None
     backend: Backend = "auto"
+    device: Device = None
     threads: Threads = None
     strict: Strict = False
     json_output: Json = None
@@ -551,6 +553,10 @@ class BuildOptions:
         ),
     ] = False
     workspace: Annotated[str, option(metavar="SIZE", help="Memory limit for one kernel, such as 2GB.")] = ""
+    device: Annotated[
+        int | None,
+        option(min=0, metavar="N", help="GPU to build on, by the numbers of engine backends; default: the first."),
+    ] = None
     value_range: Range = None
     overwrite: Yes = False
     quiet: Quiet = False

@@ -5,6 +5,7 @@ The driver's own names (``cuMemAlloc``, …) appear in this folder only.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import functools
 import sys
@@ -47,7 +48,7 @@ def load() -> Any:
     try:
         from cuda.bindings import driver
     except ImportError as error:
-        raise MissingExtra("CUDA", "cuda-bindings", extra_for("cuda")) from error
+        raise MissingExtra("CUDA", "cuda-bindings", cure=install_with("bindings")) from error
     return driver
 
 
@@ -64,20 +65,41 @@ def installed_version() -> tuple[int, int] | None:
     return version.value // 1000, version.value % 1000 // 10
 
 
-def extra_for(library: str) -> str:
-    """The extra of ganlens that installs what fits this machine's driver and Python.
+@functools.cache
+def on_jetson() -> bool:
+    """Whether this is a Jetson, whose CUDA and TensorRT come with JetPack and not from PyPI."""
+    with contextlib.suppress(OSError):
+        if b"nvidia,tegra" in Path("/proc/device-tree/compatible").read_bytes():
+            return True
+    return Path("/etc/nv_tegra_release").exists()  # in containers
+
+
+JETPACK = {
+    "tensorrt": "sudo apt install python3-libnvinfer, in an environment made with --system-site-packages",
+    "cuda": "a wheel of NVIDIA's for Jetson, because PyPI has none; --backend tensorrt needs none",
+}
+"""How libraries are installed on a Jetson, where it is not by its extra."""
+
+
+def install_with(library: str, *, version: tuple[int, int] | None = None, options: str = "") -> str:
+    """How a library for this machine is installed; the end of a message.
+
+    Packages for CUDA 12 run with drivers for 12 and newer, those for 13 need a driver for 13.
 
     Args:
-        library: "cuda", "tensorrt" or "rtx".
-
-    Bindings and libraries for CUDA 12 run with drivers for 12 and newer, those for 13 need a driver for 13.
+        library: "bindings" (of the driver), "cuda" (ONNX Runtime's), "plans" (their cache), "tensorrt" or "rtx".
+        version: CUDA version of the driver; None: the installed one's.
+        options: of pip, followed by a space.
     """
-    if Path("/etc/nv_tegra_release").exists():
-        return "jetson"
-    version = installed_version()
-    if library == "cuda":  # onnxruntime-gpu for CUDA 13 needs Python 3.11
-        return "cuda12" if (version and version[0] < 13) or sys.version_info < (3, 11) else "cuda13"
-    return f"{library}-cu12" if version and version[0] < 13 else library
+    if on_jetson():
+        return JETPACK.get("tensorrt" if library == "rtx" else library, f"pip install {options}'ganlens[jetson]'")
+    version = version or installed_version()
+    old = version is not None and version[0] < 13
+    if library in ("bindings", "cuda"):  # onnxruntime-gpu for CUDA 13 needs Python 3.11
+        extra = "cuda12" if old or sys.version_info < (3, 11) else "cuda13"
+    else:
+        extra = ("rtx" if library == "rtx" else "tensorrt") + ("-cu12" if old else "")
+    return f"pip install {options}'ganlens[{extra}]'"
 
 
 def status_of(driver: Any, status: int) -> Any:

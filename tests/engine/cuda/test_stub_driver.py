@@ -1,7 +1,7 @@
 """The tests marked ``gpu`` for the device, the kernels and the pipeline, through the real cuda-bindings.
 
 In place of NVIDIA's driver they find ``tests/fakes/stub_libcuda.cpp``. BINDINGS_FOLDERS may name folders with further
-versions of cuda-bindings (``pip install --target``), separated by colons, as ``.ci/run`` does.
+versions of cuda-bindings (``pip install --target``), separated by colons, as ``make test-cuda12`` does.
 """
 
 from __future__ import annotations
@@ -113,17 +113,19 @@ def test_a_driver_for_cuda_12_is_named_with_the_cure() -> None:
     said = run_python(
         """
         from ganlens.engine.cuda import Device
-        from ganlens.engine.cuda.driver import extra_for, installed_version
+        from ganlens.engine.cuda.driver import install_with, installed_version
         try:
             Device()
         except Exception as error:
             print(error)
-        print(installed_version(), extra_for("cuda"), extra_for("tensorrt"), extra_for("rtx"))
+        print(installed_version(), *map(install_with, ("cuda", "tensorrt", "rtx")), sep="; ")
         """,
         **stub_environment(version=12060),
     )
     assert "it supports CUDA 12.6" in said and "pip install 'cuda-bindings<13'" in said
-    assert said.splitlines()[-1] == "(12, 6) cuda12 tensorrt-cu12 rtx-cu12"
+    assert said.splitlines()[-1] == "; ".join(
+        ["(12, 6)", *(f"pip install 'ganlens[{extra}]'" for extra in ("cuda12", "tensorrt-cu12", "rtx-cu12"))]
+    )
 
 
 @pytest.mark.parametrize(
