@@ -30,6 +30,7 @@ PACKAGES = (
 FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "amx_tile", "amx_int8", "asimd", "sve")
 """Instruction sets that decide which code runs."""
 SYS = Path("/sys")
+DEVICE_TREE = Path("/proc/device-tree")
 POWER_CAPS = "class/powercap"
 CPUS = "devices/system/cpu"
 
@@ -118,7 +119,9 @@ def cpu_name() -> str:
     fields = cpu_fields()
     if "model name" in fields:
         return f"{fields['model name']} (family {fields.get('cpu family')}, model {fields.get('model')})"
-    return platform.processor() or platform.machine()
+    # Boards such as Jetson have no name there, but in their device tree.
+    board = _text(DEVICE_TREE / "model")
+    return board.rstrip("\0\n") if board else platform.processor() or platform.machine()
 
 
 def cpu_flags() -> set[str]:

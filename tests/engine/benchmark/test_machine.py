@@ -50,6 +50,13 @@ def test_energy_is_the_packages_also_when_the_counter_begins_anew(sys: Path) -> 
     assert meter.joules() == pytest.approx(120.0)
 
 
+def test_a_board_has_the_name_of_its_device_tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path, "model", "NVIDIA Jetson AGX Orin Developer Kit\0")
+    monkeypatch.setattr(machine, "DEVICE_TREE", tmp_path)
+    monkeypatch.setattr(machine, "cpu_fields", lambda: {"BogoMIPS": "62.50"})
+    assert machine.cpu_name() == "NVIDIA Jetson AGX Orin Developer Kit"
+
+
 def test_a_machine_that_says_nothing(tmp_path: Path) -> None:
     state = machine.state(tmp_path)
     found = machine.describe(state, state, tmp_path)
