@@ -12,8 +12,6 @@ from numpy.typing import NDArray
 from .backends.base import Backend
 from .controls import Controls
 from .errors import OptionError
-from .faces.face_compositor import FaceCompositor
-from .faces.tracker import Follower
 from .model import Model
 from .pixels.compositor import Compositor
 from .pixels.frame import Color, Frame, PixelFormat
@@ -24,6 +22,8 @@ from .ways.opening import AnyFraming, OpenOptions, open_way, way_over
 
 if TYPE_CHECKING:
     from .cuda import DeviceArray
+    from .faces.face_compositor import FaceCompositor
+    from .faces.tracker import Follower
     from .spec import ValueRange
 
 Attributes = Mapping[str, float]

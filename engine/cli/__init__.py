@@ -7,32 +7,19 @@ Only this package prints. What a command needs is imported when it runs, so that
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any, TextIO, cast
+from typing import Annotated, Any, NamedTuple, TextIO, cast
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
 from ..errors import EngineError, MissingExtra, did_you_mean, printable, reason
-from .cache import app as cache_app
-from .gstreamer import app as gstreamer_app
-from .interrupt import terminate_as_interrupt
 from .log import LogThatMayClose
-from .options import (
-    BenchmarkOptions,
-    BuildOptions,
-    EvaluateOptions,
-    GenerateOptions,
-    LiveOptions,
-    Range,
-    RelabelOptions,
-    TranslateOptions,
-    command,
-)
-from .triton import app as triton_app
+from .options import command
 
 
 class _Commands(TyperGroup):
@@ -48,9 +35,10 @@ class _Commands(TyperGroup):
             return super().invoke(ctx)
         except ModuleNotFoundError as error:
             package = (error.name or "").partition(".")[0]
-            if ctx.invoked_subcommand not in _PACKAGES or package in ("", "ganlens"):
+            row = _COMMANDS.get(ctx.invoked_subcommand)
+            extra = row.extra if row else ""
+            if not extra or package in ("", "ganlens"):
                 raise
-            extra = _PACKAGES[ctx.invoked_subcommand][1]
             raise MissingExtra(f"engine {ctx.invoked_subcommand}", package, extra) from error
 
 
@@ -108,123 +96,91 @@ def _main(
     pass
 
 
-def _translate(options: TranslateOptions) -> None:
-    from .translate import run
-
-    raise typer.Exit(run(options))
-
-
-def _live(options: LiveOptions) -> None:
-    from .live import run
-
-    raise typer.Exit(run(options))
-
-
-def _generate(options: GenerateOptions) -> None:
-    from .generate import run
-
-    raise typer.Exit(run(options))
+class _Row(NamedTuple):
+    line: str
+    """In ``engine --help``."""
+    action: str
+    """The module and function that do it, or a module whose ``app`` has the command or its subcommands."""
+    record: str = ""
+    """Module and class of its options, below :mod:`~ganlens.engine.cli.options`, which its action gets."""
+    extra: str = ""
+    """Without which it cannot be imported."""
 
 
-def _benchmark(options: BenchmarkOptions) -> None:
-    from .benchmark import run
-
-    raise typer.Exit(run(options))
-
-
-def _evaluate(options: EvaluateOptions) -> None:
-    from .evaluate import run
-
-    raise typer.Exit(run(options))
-
-
-def _build(options: BuildOptions) -> None:
-    from .build import build
-
-    with terminate_as_interrupt():
-        build(options)
-
-
-def _relabel(options: RelabelOptions) -> None:
-    from .relabel import run
-
-    run(options)
-
-
-app.command("translate", short_help="Translate videos and pictures.")(command(TranslateOptions, _translate))
-app.command("live", short_help="Filter a camera or a stream live.")(command(LiveOptions, _live))
-app.command("generate", short_help="Make pictures from noise.")(command(GenerateOptions, _generate))
-app.command("benchmark", short_help="Measure speed and quality on this machine.")(command(BenchmarkOptions, _benchmark))
-app.command("evaluate", short_help="Judge a style by gates, on your pictures.")(command(EvaluateOptions, _evaluate))
-
-
-@app.command()
-def models(as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False) -> None:
-    """List the models shipped with ganlens."""
-    from .info import show_models
-
-    show_models(as_json)
-
-
-@app.command("info", short_help="Show a model's record.")
-def show_info(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="A name that 'engine models' lists, or an ONNX file.")],
-    value_range: Range = None,
-    as_json: Annotated[bool, typer.Option("--json", help="The record as JSON.")] = False,
-) -> None:
-    """Show a model's record: inputs, sizes, training data, licence, measured parity."""
-    from .info import show_model
-
-    show_model(model, value_range, as_json)
-
-
-@app.command(short_help="Show which backends run on this machine, and how to install the others.")
-def backends(as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False) -> None:
-    """Show which backends run on this machine, which do not, and how to install them."""
-    from .info import show_backends
-
-    show_backends(as_json)
-
-
-app.command("relabel", short_help="Replace the record of an ONNX file.")(command(RelabelOptions, _relabel))
-app.command("build", short_help="Build the TensorRT plan of a model ahead of time.")(command(BuildOptions, _build))
-
-_PACKAGES = {
-    "train": ("ganlens.train.cli", "train", "Train a generator (extra 'train')."),
-    "export": ("ganlens.export.cli", "export", "Turn a training run into a checked ONNX file (extra 'export')."),
-    "import": (
-        "ganlens.export.import_cli",
-        "export",
-        "Turn a CycleGAN, pix2pix or StarGAN checkpoint into a checked ONNX file (extra 'export').",
+_COMMANDS = {
+    "translate": _Row("Translate videos and pictures.", "translate:run", "translate:TranslateOptions"),
+    "live": _Row("Filter a camera or a stream live.", "live:run", "live:LiveOptions"),
+    "generate": _Row("Make pictures from noise.", "generate:run", "generate:GenerateOptions"),
+    "benchmark": _Row("Measure speed and quality on this machine.", "benchmark:run", "benchmark:BenchmarkOptions"),
+    "evaluate": _Row("Judge a style by gates, on your pictures.", "evaluate:run", "evaluate:EvaluateOptions"),
+    "models": _Row("List the models shipped with ganlens.", "info:show_models", "info:ModelsOptions"),
+    "info": _Row("Show a model's record.", "info:show_model", "info:InfoOptions"),
+    "backends": _Row(
+        "Show which backends run on this machine, and how to install the others.",
+        "info:show_backends",
+        "info:BackendsOptions",
     ),
+    "relabel": _Row("Replace the record of an ONNX file.", "relabel:run", "relabel:RelabelOptions"),
+    "build": _Row("Build the TensorRT plan of a model ahead of time.", "build:run", "build:BuildOptions"),
+    "train": _Row("Train a generator (extra 'train').", "ganlens.train.cli", extra="train"),
+    "export": _Row(
+        "Turn a training run into a checked ONNX file (extra 'export').", "ganlens.export.cli", extra="export"
+    ),
+    "import": _Row(
+        "Turn a CycleGAN, pix2pix or StarGAN checkpoint into a checked ONNX file (extra 'export').",
+        "ganlens.export.import_cli",
+        extra="export",
+    ),
+    "cache": _Row("List and remove the TensorRT plans built on this machine.", ".cache"),
+    "gstreamer": _Row("Install the GStreamer element 'ganlens'.", ".gstreamer"),
+    "triton": _Row("Serve models with NVIDIA's Triton Inference Server.", ".triton"),
 }
-"""Command → the module whose ``app`` it is, the extra that it needs, and its line in ``engine --help``."""
+"""Every command, in the order of ``engine --help``. Only the one that is used is imported and built."""
 
 
-class _OfPackage(TyperCommand):
-    """A command of another package, which is imported when the command is used or completed."""
+def _load(name: str) -> Any:
+    """The command of a row, with its options or subcommands."""
+    row = _COMMANDS[name]
+    if not row.record:
+        return typer.main.get_command(import_module(row.action, __package__).app)
+    record = _named(f".options.{row.record}")
+
+    def run(options: Any) -> None:
+        action = _named(f".{row.action}")
+        gc.freeze()  # what the imports made lives to the end
+        raise typer.Exit(action(options) or 0)
+
+    single = typer.Typer(add_completion=False, rich_markup_mode=None)
+    single.command(name)(command(record, run))
+    return typer.main.get_command(single)
+
+
+def _named(path: str) -> Any:
+    """The object that ``module:name`` says."""
+    module, _, name = path.partition(":")
+    return getattr(import_module(module, __package__), name)
+
+
+class _Lazy(TyperCommand):
+    """A command that is imported and built when it is used, completed, or asked for its help."""
 
     def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
         assert self.name is not None
         try:
-            command = typer.main.get_command(import_module(_PACKAGES[self.name][0]).app)
+            loaded = _load(self.name)
         except ModuleNotFoundError:
             if extra.get("resilient_parsing"):  # the shell completes: nothing is offered, and nothing is reported
                 return super().make_context(info_name, [], parent, **extra)
             raise
-        return command.make_context(info_name, args, parent, **extra)
+        return loaded.make_context(info_name, args, parent, **extra)
 
 
-def _of_package() -> None:
-    raise AssertionError("the package's own command is invoked in place of this one")
+def _in_place() -> None:
+    raise AssertionError("the loaded command is invoked in place of this one")
 
 
-for _name, (_, _, _line) in _PACKAGES.items():
-    app.command(_name, cls=_OfPackage, short_help=_line)(_of_package)
-
-app.add_typer(cache_app)
-app.add_typer(gstreamer_app)
-app.add_typer(triton_app)
+for _name, _row in _COMMANDS.items():
+    app.command(_name, cls=_Lazy, short_help=_row.line)(_in_place)
 
 
 def main() -> None:

@@ -32,7 +32,8 @@ from ..model import shipped
 from ..model.description import parse_value_range
 from .console import make_console
 from .interrupt import INTERRUPTED, terminate_as_interrupt
-from .options import BenchmarkOptions, TranslateOptions
+from .options.benchmark import BenchmarkOptions
+from .options.translate import TranslateOptions
 from .parse import parse_size
 
 _LINE_S = 10.0

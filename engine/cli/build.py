@@ -26,14 +26,15 @@ from ..backends.tensorrt import (
 from ..errors import OptionError
 from ..model.description import parse_value_range
 from .console import make_console
-from .options import BuildOptions as BuildCommand
+from .interrupt import terminate_as_interrupt
+from .options.build import BuildOptions as BuildCommand
 from .parse import order_note
 from .progress import plan_progress
 
 UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 
 
-def build(options: BuildCommand) -> None:
+def run(options: BuildCommand) -> None:
     """``engine build``."""
     console = make_console(stderr=True, highlight=True)
     shapes: dict[str, Extent] = {}
@@ -42,7 +43,7 @@ def build(options: BuildCommand) -> None:
             shapes[name] = extent = parse_extent(f"--{option}", text)
             if (note := order_note(f"--{option}", (extent.height, extent.width))) and not options.quiet:
                 console.print(note, markup=False, highlight=False, soft_wrap=True)
-    with plan_progress(console, quiet=options.quiet):
+    with terminate_as_interrupt(), plan_progress(console, quiet=options.quiet):
         made = make_plan(
             options.model,
             options.output,

@@ -11,6 +11,7 @@ app = typer.Typer(
     help="List and remove the TensorRT plans built on this machine.",
     no_args_is_help=True,
     rich_markup_mode=None,
+    add_completion=False,
 )
 
 Json = Annotated[bool, typer.Option("--json", help="As JSON.")]

@@ -12,7 +12,7 @@ from ..errors import EngineError, OptionError
 from ..media.uri import SINKS, SOURCES, scheme_of
 from .cluster import RayCluster, absolute
 from .inputs import Work
-from .options import TranslateOptions
+from .options.translate import TranslateOptions
 from .segmented import SegmentWorker
 from .worker import Done
 

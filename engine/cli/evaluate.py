@@ -30,7 +30,7 @@ from ..translator import Translator
 from .cluster import RayCluster
 from .cluster_work import answers
 from .console import make_console
-from .options import EvaluateOptions
+from .options.evaluate import EvaluateOptions
 from .parse import parse_size
 
 STARTS = 5

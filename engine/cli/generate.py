@@ -28,7 +28,7 @@ from .cluster import RayCluster
 from .cluster_work import generate
 from .console import make_console
 from .interrupt import INTERRUPTED, terminate_as_interrupt
-from .options import GenerateOptions
+from .options.generate import GenerateOptions
 from .progress import FrameProgress, plan_progress
 from .report import check_record, write_record
 

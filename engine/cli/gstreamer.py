@@ -12,6 +12,7 @@ app = typer.Typer(
     help="Install the GStreamer element 'ganlens'.",
     no_args_is_help=True,
     rich_markup_mode=None,
+    add_completion=False,
 )
 
 Folder = Annotated[

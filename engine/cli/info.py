@@ -17,6 +17,7 @@ from ..model import find_model, is_checkpoint, read_checkpoint_spec, read_model_
 from ..model.description import parse_value_range
 from ..spec import AttributeInput, GeneratorSpec, format_size
 from .console import make_console
+from .options.info import BackendsOptions, InfoOptions, ModelsOptions
 
 if TYPE_CHECKING:
     from ..cuda.device import DeviceInfo
@@ -31,10 +32,10 @@ def _shown(text: str) -> str:
     return escape(printable(text, 10_000))
 
 
-def show_models(as_json: bool) -> None:
+def show_models(options: ModelsOptions) -> None:
     """Print the shipped models."""
     cards = shipped()
-    if as_json:
+    if options.as_json:
         print(json.dumps([{"name": card.name, **card.spec.model_dump(mode="json")} for card in cards], indent=2))
         return
     if not cards:
@@ -51,15 +52,16 @@ def show_models(as_json: bool) -> None:
     console.print(table)
 
 
-def show_model(model: str, value_range: str | None, as_json: bool) -> None:
+def show_model(options: InfoOptions) -> None:
     """Print one model's record."""
+    model, value_range = options.model, options.value_range
     if is_checkpoint(model):
         path = Path(model) / "generator.safetensors" if Path(model).is_dir() else Path(model)
         spec = read_checkpoint_spec(path)
     else:
         path = find_model(model)
         spec = read_model_spec(path, value_range=parse_value_range(value_range) if value_range else None)
-    if as_json:
+    if options.as_json:
         print(spec.model_dump_json(indent=2))
         return
     table = Table(box=None, show_header=False, pad_edge=False)
@@ -155,11 +157,11 @@ def _attributes(spec: GeneratorSpec) -> str:
     return "attributes" if spec.image else "labels"
 
 
-def show_backends(as_json: bool) -> None:
+def show_backends(options: BackendsOptions) -> None:
     """Print which backends, video decoders and encoders run here, how to get the others, and which GPUs there are."""
     groups = {"backend": available(), "decoder": [_coder_status("nvdec")], "encoder": [_coder_status("nvenc")]}
     gpus = _gpus()
-    if as_json:
+    if options.as_json:
         rows: list[dict[str, object]] = [
             {"kind": kind, **row._asdict()} for kind, group in groups.items() for row in group
         ]

@@ -32,7 +32,8 @@ from ..media.uri import SINKS, SOURCES, open_sink, open_source, scheme_of
 from ..model.attributes import parse_settings
 from .console import make_console
 from .interrupt import terminate_as_interrupt
-from .options import DEFAULT_MODEL, LiveOptions
+from .options import DEFAULT_MODEL
+from .options.live import LiveOptions
 from .parse import parse_size
 from .report import check_record, write_record
 

@@ -21,7 +21,7 @@ from ..pixels.compositor import Compositor
 from ..spec import FORMAT_VERSION, AttributeInput, GeneratorSpec
 from .console import make_console
 from .info import settable_lines
-from .options import RelabelOptions
+from .options.relabel import RelabelOptions
 
 
 def run(options: RelabelOptions) -> None:

@@ -15,7 +15,7 @@ from ..media.file.segments import SegmentedSink, check_output, count_kept, is_cu
 from ..media.file.source import VideoSource
 from .inputs import Work
 from .manifest import content_hash, settings_of
-from .options import TranslateOptions
+from .options.translate import TranslateOptions
 from .parse import parse_time
 from .progress import FrameProgress
 from .worker import Done, Worker, make_folder

@@ -17,13 +17,11 @@ from ..errors import EngineError, MediaError, OptionError
 from ..media.limits import allow
 from ..media.uri import SINKS, SOURCES, scheme_of
 from ..timing import StageTimes
-from . import cluster_work
-from .cluster import RayCluster
 from .console import make_console
 from .inputs import PIPE, Input, Kind, Work, find_inputs, plan_outputs
 from .interrupt import INTERRUPTED, terminate_as_interrupt
 from .manifest import NAME, Manifest, parse_shard, settings_of, shard
-from .options import TranslateOptions
+from .options.translate import TranslateOptions
 from .progress import InputsProgress
 from .report import check_record, write_record
 from .segmented import SegmentWorker
@@ -48,6 +46,8 @@ def run(options: TranslateOptions) -> int:
     )
     with terminate_as_interrupt(), closing(worker):
         if options.ray is not None:
+            from . import cluster_work
+
             cluster_work.check(works)
         elif single and not (options.manifest or options.resume or options.shard):
             done = worker.translate(works[0])
@@ -141,6 +141,9 @@ class _Many:
         return self._in_processes() if self._options.jobs > 1 else self._one_by_one()
 
     def _in_cluster(self) -> Iterator[Done]:
+        from . import cluster_work  # late: a single input starts sooner without
+        from .cluster import RayCluster
+
         todo = self._todo
         progress = self._progress(StageTimes())
         if not todo:

@@ -12,6 +12,7 @@ app = typer.Typer(
     help="Serve models with NVIDIA's Triton Inference Server.",
     no_args_is_help=True,
     rich_markup_mode=None,
+    add_completion=False,
 )
 
 

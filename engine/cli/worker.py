@@ -29,7 +29,7 @@ from ..timing import StageTimes
 from ..translator import Translator
 from .console import make_console
 from .inputs import PIPE, Input, Work
-from .options import TranslateOptions
+from .options.translate import TranslateOptions
 from .parse import parse_raw, parse_region, parse_size, parse_time
 from .progress import FrameProgress, plan_progress
 
@@ -160,7 +160,7 @@ class Worker:
             format = output_format(source.format, controls.snapshot())
             sink, before = self._open_sink(output, format, source, overwrite)  # what it refuses is said at once
             stack.callback(sink.abort)
-            translator = self.open_translator(source.format.size)
+            translator = self.open_translator(source.format.size, source.frames)
             decoder, encoder = getattr(source, "decoder", None), getattr(sink, "encoder", None)
             early = [*source.notes, *sink.notes, *experimental_notes(self.model.spec.attributes, self.attributes)]
             self.say(translator, [coder.line for coder in (decoder, encoder) if coder])
@@ -279,10 +279,16 @@ class Worker:
             },
         }
 
-    def open_translator(self, frame_size: tuple[int, int]) -> Translator:
-        """The translator, opened for the first input and used for all."""
+    def open_translator(self, frame_size: tuple[int, int], frames: int | None = None) -> Translator:
+        """The translator, opened for the first input and used for all.
+
+        Args:
+            frame_size: (height, width).
+            frames: how many there are; None: unknown.
+        """
         if self._translator is None:
             options = self.options
+            most = frames if self._alone and frames else self.budget.in_flight  # fewer frames, more threads for each
             with plan_progress(self.console, quiet=self.quiet):
                 self._translator = Translator.open(
                     self.model,
@@ -291,7 +297,7 @@ class Worker:
                     detail=options.detail,
                     opacity=options.opacity,
                     threads=self.budget.network,
-                    in_flight=self.budget.in_flight,
+                    in_flight=min(self.budget.in_flight, most),
                     spin=options.spin,
                     strict=options.strict,
                     frame_size=frame_size,

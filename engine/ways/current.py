@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from ..backends.base import Backend, Choice
 from ..errors import BackendError
-from ..faces.face_compositor import FaceCompositor
 from ..model import Model
 from ..pixels.compositor import Compositor
 from ..pixels.frame import Color, Frame, PixelFormat, blank, kind_of
@@ -27,6 +26,8 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from typing_extensions import Self
+
+    from ..faces.face_compositor import FaceCompositor
 
 
 class SwappableWay:

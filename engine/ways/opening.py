@@ -5,23 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from .. import model as models
 from ..backends import default_threads, open_backend
 from ..backends.base import Backend, Choice, ModelBackend
 from ..errors import BackendError, BackendUnavailable, MissingExtra, OptionError
-from ..faces.face_compositor import FaceCompositor
 from ..faces.framing import FaceFraming
-from ..faces.tracker import Follower
 from ..model import Model
 from ..pixels.compositor import Compositor
 from ..pixels.framing import Framing, Mode
 from ..spec import GeneratorSpec, ValueRange
 from .base import Way
-from .faces import FacesWay
 from .host import HostWay
 from .memory import check_memory
+
+if TYPE_CHECKING:
+    from ..faces.face_compositor import FaceCompositor
+    from ..faces.tracker import Follower
 
 AnyFraming = Mode | Framing | FaceFraming | Literal["faces"]
 
@@ -83,6 +84,8 @@ def open_way(model: str | Path | Model, options: OpenOptions) -> Way:
         detail = opened.spec.detail if options.detail is None else options.detail
         if isinstance(chosen, FaceFraming):
             blending = {"detail": 1.0 if detail is None else detail, "opacity": options.opacity}
+            from ..faces.face_compositor import FaceCompositor  # late: only a face model needs it
+
             return way_over(opened, FaceCompositor(opened.spec, chosen, **blending), more, batch)
         compositor = Compositor(opened.spec, chosen, detail=detail or 0.0, opacity=options.opacity)
         way = _over_gpu(opened, compositor, options)
@@ -105,9 +108,11 @@ def way_over(
     follower: Follower | None = None,
 ) -> Way:
     """The way over a backend in host memory that suits the compositor."""
-    if isinstance(compositor, FaceCompositor):
-        return FacesWay(backend, compositor, more, batch, follower)
-    return HostWay(backend, compositor, more, batch)
+    if compositor is None or isinstance(compositor, Compositor):
+        return HostWay(backend, compositor, more, batch)
+    from .faces import FacesWay
+
+    return FacesWay(backend, compositor, more, batch, follower)
 
 
 def choose_framing(framing: AnyFraming | None, spec: GeneratorSpec) -> Framing | FaceFraming:

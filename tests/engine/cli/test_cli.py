@@ -566,6 +566,27 @@ def test_memory_that_is_missing(engine, model, clip, monkeypatch):
     assert err == "error: There is not enough memory (Unable to allocate 9 TiB). Use a smaller --size or --batch.\n"
 
 
+@pytest.mark.parametrize(
+    ("words", "status"), [(["--version"], 0), (["info", "nothing.onnx"], 1), (["--no-such"], 2), (["models"], 0)]
+)
+def test_the_quick_end_of_the_process_keeps_status_and_output(words, status, tmp_path):
+    """Functions for the exit run, what was printed gets through a full pipe, and the status is the command's."""
+    code = (
+        "import atexit, sys, ganlens.engine.__main__ as program, ganlens.engine.cli as cli\n"
+        f"sys.argv = ['engine', *{words!r}]\n"
+        "def run():\n"
+        f"    atexit.register(lambda: open({str(tmp_path / 'ended')!r}, 'w').close())\n"
+        "    print('x' * 1_000_000)\n"
+        "    real()\n"
+        "real, cli.main = cli.main, run\n"
+        "program.main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == status, done.stderr
+    assert done.stdout.startswith("x" * 1_000_000)
+    assert (tmp_path / "ended").exists()
+
+
 @pytest.mark.parametrize("moment", ["import", "exit"])
 def test_ctrl_c_while_the_program_starts_or_exits(tmp_path, moment):
     """The signal's own action: the process ends at once, by the signal, and prints nothing."""
@@ -579,7 +600,7 @@ def test_ctrl_c_while_the_program_starts_or_exits(tmp_path, moment):
             "builtins.__import__ = slow\n"
         )
     else:
-        code = f"import atexit\n@atexit.register\ndef end(): {kill}\n"
+        code = f"import ganlens.engine.__main__ as program\ndef end(): {kill}\nprogram._end = end\n"
     code += "import sys; sys.argv = ['engine', '--version']\nfrom ganlens.engine.__main__ import main; main()"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (-signal.SIGINT, "")

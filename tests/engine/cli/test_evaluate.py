@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from ganlens.engine.cli import evaluate as command
-from ganlens.engine.cli.options import EvaluateOptions
+from ganlens.engine.cli.options.evaluate import EvaluateOptions
 from ganlens.engine.errors import EngineError
 from ganlens.engine.media.pictures import read_image, write_image
 from ganlens.engine.pixels.frame import Frame

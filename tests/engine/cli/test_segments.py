@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from ganlens.engine.cli.inputs import Input, Work
-from ganlens.engine.cli.options import TranslateOptions
+from ganlens.engine.cli.options.translate import TranslateOptions
 from ganlens.engine.cli.segmented import SegmentWorker
 from ganlens.engine.errors import MediaError
 from ganlens.engine.media.file import segments

@@ -19,7 +19,7 @@ import pytest
 from rich.console import Console
 
 from ganlens.engine.cli.live import _Keys, _watch
-from ganlens.engine.cli.options import LiveOptions
+from ganlens.engine.cli.options.live import LiveOptions
 from ganlens.engine.errors import BackendError, MediaError, OptionError
 from ganlens.engine.live.policy import SizeState
 from ganlens.engine.live.presets import Presets
