@@ -272,11 +272,13 @@ def _gpus() -> list[GpuState]:
         found = []
         for handle in handles:
             reasons = _ask(nvml.nvmlDeviceGetCurrentClocksThrottleReasons, handle) or 0
+            # A GPU that shares the host's memory, as Jetson's, has none to tell of.
+            memory = _ask(nvml.nvmlDeviceGetMemoryInfo, handle)
             found.append(
                 GpuState(
                     name=_as_text(nvml.nvmlDeviceGetName(handle)),
                     driver=_as_text(nvml.nvmlSystemGetDriverVersion()),
-                    memory_mib=round(nvml.nvmlDeviceGetMemoryInfo(handle).total / 2**20),
+                    memory_mib=round(memory_gib() * 2**10 if memory is None else memory.total / 2**20),
                     clock_mhz=_ask(nvml.nvmlDeviceGetClockInfo, handle, nvml.NVML_CLOCK_GRAPHICS) or 0,
                     power_w=round((_ask(nvml.nvmlDeviceGetPowerUsage, handle) or 0) / 1e3, 1),
                     throttled=tuple(
