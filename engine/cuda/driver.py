@@ -10,13 +10,14 @@ import ctypes
 import functools
 import sys
 import weakref
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
 from ..errors import MissingExtra
 
 # Values of the driver's C interface (cuda.h); they are part of its stable binary interface.
-SUCCESS, OUT_OF_MEMORY, UNAVAILABLE, NO_DEVICE, INVALID_DEVICE = 0, 2, 46, 100, 101
+SUCCESS, OUT_OF_MEMORY, NOT_INITIALIZED, UNAVAILABLE, NO_DEVICE, INVALID_DEVICE = 0, 2, 3, 46, 100, 101
 TOO_OLD = (34, 36, 803, 804)
 """Stub library, call that requires a newer driver, driver and library of different versions, no compatibility."""
 LOST = (214, 220, 226, 700, 702, 709, 710, 714, 715, 716, 717, 718, 719, 999)
@@ -55,14 +56,30 @@ def load() -> Any:
 @functools.cache
 def installed_version() -> tuple[int, int] | None:
     """The newest CUDA that the installed driver supports, as (major, minor), without cuda-bindings; None: no driver."""
-    try:
-        library = ctypes.CDLL("libcuda.so.1")
-        version = ctypes.c_int(0)
-        if library.cuDriverGetVersion(ctypes.byref(version)) != SUCCESS:
-            return None
-    except (OSError, AttributeError):
+    library, version = _library(), ctypes.c_int(0)
+    if library is None or library.cuDriverGetVersion(ctypes.byref(version)) != SUCCESS:
         return None
     return version.value // 1000, version.value % 1000 // 10
+
+
+@contextlib.contextmanager
+def keeping_context() -> Iterator[None]:
+    """Leave the calling thread with the context that is current now: other libraries take its GPU for their own."""
+    library, before = _library(), ctypes.c_void_p()
+    known = library is not None and library.cuCtxGetCurrent(ctypes.byref(before)) in (SUCCESS, NOT_INITIALIZED)
+    try:
+        yield
+    finally:
+        if library is not None and known:
+            library.cuCtxSetCurrent(before)
+
+
+@functools.cache
+def _library() -> ctypes.CDLL | None:
+    try:
+        return ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return None
 
 
 @functools.cache

@@ -64,6 +64,27 @@ def test_a_gpu_is_listed_and_opened(folder: str) -> None:
     assert said.splitlines() == ["GPU 0: Stub GPU, compute capability 9.0, 8.0 GiB", "24"]
 
 
+@each_bindings
+def test_opening_leaves_the_callers_context(folder: str) -> None:
+    said = run_python(
+        """
+        import ctypes
+        from ganlens.engine import backends
+        from ganlens.engine.cuda import Device
+
+        driver, current = ctypes.CDLL("libcuda.so.1"), ctypes.c_void_p()
+        backends.open_auto = lambda *_: Device()
+        for context in (None, 0xDD):
+            driver.cuCtxSetCurrent(ctypes.c_void_p(context))
+            backends.open_backend("starry")
+            driver.cuCtxGetCurrent(ctypes.byref(current))
+            print(current.value)
+        """,
+        **paths(folder),
+    )
+    assert said.split() == ["None", str(0xDD)]
+
+
 def test_engine_backends_lists_the_gpus() -> None:
     said = run_python(
         """
