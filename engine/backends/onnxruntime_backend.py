@@ -27,6 +27,9 @@ SILENT = 4
 WARNING = 2
 """The library's own default."""
 
+PACKAGES = "onnxruntime onnxruntime-gpu"
+"""Both import as onnxruntime: one must go before the other is installed."""
+
 IDENTITY = bytes.fromhex(
     "08083a370a100a017812017922084964656e7469747912016d5a0f0a0178120a0a08080112040a02080162"
     "0f0a0179120a0a08080112040a02080142040a00100d"
@@ -356,8 +359,7 @@ def cuda_status(index: int = 0) -> BackendStatus:
     provider = OnnxRuntimeCuda.provider
     if provider not in ort.get_available_providers():
         reason = f"the installed onnxruntime {ort.__version__} is not built for CUDA"
-        # Both packages import as onnxruntime, so one must go first.
-        cure = f"pip uninstall onnxruntime onnxruntime-gpu; {install_with('cuda')}"
+        cure = install_with("cuda", without=PACKAGES)
         return BackendStatus("cuda", False, ort.__version__, reason=reason, cure=cure)
     options = ort.SessionOptions()
     options.log_severity_level = SILENT

@@ -8,7 +8,7 @@ import sys
 from typing import NamedTuple
 
 from ..cuda.driver import install_with
-from ..errors import BackendUnavailable, EngineError, MissingExtra, OptionError
+from ..errors import BackendUnavailable, EngineError, MissingExtra, OptionError, install_command
 from ..model import Model
 from .base import BackendStatus, ModelBackend
 from .sizes import find_size_rule
@@ -133,7 +133,7 @@ def quick_problem(name: str) -> str | None:
 def _cure(name: str) -> str:
     """How the library of a backend is installed here."""
     entry = BACKENDS[name]
-    return install_with(name) if entry.on_gpu else f"pip install 'ganlens[{entry.extra}]'"
+    return install_with(name) if entry.on_gpu else install_command(entry.extra)
 
 
 def problem(name: str, device: int | None = None) -> str | None:

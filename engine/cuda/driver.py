@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
-from ..errors import MissingExtra
+from ..errors import MissingExtra, install_command
 
 # Values of the driver's C interface (cuda.h); they are part of its stable binary interface.
 SUCCESS, OUT_OF_MEMORY, NOT_INITIALIZED, UNAVAILABLE, NO_DEVICE, INVALID_DEVICE = 0, 2, 3, 46, 100, 101
@@ -98,7 +98,7 @@ JETPACK = {
 """How libraries are installed on a Jetson, where it is not by its extra."""
 
 
-def install_with(library: str, *, version: tuple[int, int] | None = None, options: str = "") -> str:
+def install_with(library: str, *, version: tuple[int, int] | None = None, without: str = "") -> str:
     """How a library for this machine is installed; the end of a message.
 
     Packages for CUDA 12 run with drivers for 12 and newer, those for 13 need a driver for 13.
@@ -106,17 +106,20 @@ def install_with(library: str, *, version: tuple[int, int] | None = None, option
     Args:
         library: "bindings" (of the driver), "cuda" (ONNX Runtime's), "plans" (their cache), "tensorrt" or "rtx".
         version: CUDA version of the driver; None: the installed one's.
-        options: of pip, followed by a space.
+        without: packages to remove first.
     """
     if on_jetson():
-        return JETPACK.get("tensorrt" if library == "rtx" else library, f"pip install {options}'ganlens[jetson]'")
+        cure = JETPACK.get("tensorrt" if library == "rtx" else library)
+        if cure is None:
+            return install_command("jetson", without=without)
+        return f"pip uninstall {without}; {cure}" if without else cure
     version = version or installed_version()
     old = version is not None and version[0] < 13
     if library in ("bindings", "cuda"):  # onnxruntime-gpu for CUDA 13 needs Python 3.11
         extra = "cuda12" if old or sys.version_info < (3, 11) else "cuda13"
     else:
         extra = ("rtx" if library == "rtx" else "tensorrt") + ("-cu12" if old else "")
-    return f"pip install {options}'ganlens[{extra}]'"
+    return install_command(extra, without=without)
 
 
 def status_of(driver: Any, status: int) -> Any:

@@ -166,8 +166,8 @@ class Library:
             packages = [stem, *(f"{stem}-cu{wanted}{part}" for part in ("", "-libs", "-bindings"))]
             raise BackendUnavailable(
                 f"The NVIDIA driver knows CUDA {major}.{minor}; {self.title} here is made for CUDA {wanted}. "
-                f"{'Take' if on_jetson() else 'Install a newer driver, or'}: pip uninstall {' '.join(packages)}; "
-                f"{install_with(INSTALLED_AS[self.flavour], version=device.driver_version)}"
+                f"{'Take' if on_jetson() else 'Install a newer driver, or'}: "
+                f"{install_with(INSTALLED_AS[self.flavour], version=device.driver_version, without=' '.join(packages))}"
             )
 
     def fail(self, action: str, cure: str = "", *, otherwise: type[Exception] = BackendError) -> NoReturn:
@@ -326,7 +326,9 @@ def load() -> Library:
             problems.append(str(error))
         except (ImportError, OSError, RuntimeError) as error:  # a shared library is missing, or does not fit
             if getattr(error, "name", None) != flavour:
-                cure = install_with(INSTALLED_AS[flavour], options="--force-reinstall ")
+                major = cuda_major(flavour)
+                package = f"{PACKAGES[flavour]}-cu{major}" if major else PACKAGES[flavour]
+                cure = install_with("tensorrt") if on_jetson() else f"pip install --force-reinstall {package}"
                 problems.append(
                     f"{flavour} is installed but cannot be imported: {clean(str(error))}. Install it again: {cure}."
                 )
