@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The wheels of a release, in dist/: one for Python 3.10, one for 3.11, one for 3.12 and later, each for x86-64 and aarch64.
+# The wheels of a release, in dist/: for Python 3.10, for 3.11, and for 3.12 and later, each for x86-64 and aarch64.
 # Versions given as arguments are the only ones.
 set -euo pipefail
 cd "$(dirname "$0")/.."
