@@ -15,7 +15,7 @@ SAME(SIZEOF_LONG_LONG, long long);
 SAME(SIZEOF_FLOAT, float);
 SAME(SIZEOF_DOUBLE, double);
 SAME(SIZEOF_LONG_DOUBLE, long double);
-SAME(SIZEOF_VOID_P, void *);
+SAME(SIZEOF_VOID_P, void*);
 SAME(SIZEOF_SIZE_T, size_t);
 SAME(SIZEOF_UINTPTR_T, uintptr_t);
 SAME(SIZEOF_WCHAR_T, wchar_t);
