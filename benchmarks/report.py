@@ -94,16 +94,19 @@ def summary(results_by_path: Mapping[str, dict[str, Any]]) -> str:
     return results.markdown(title, ["model", *programs], rows)
 
 
-def insert(text: str, tables: str) -> str:
+def insert(text: str, tables: str, begin: str = BEGIN) -> str:
     """``text`` with what stands between the marks replaced.
+
+    Args:
+        begin: the first mark; the last one is :data:`END`.
 
     Raises:
         ValueError: the marks are missing, or not once each and in order.
     """
-    if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
-        raise ValueError(f"expected one line {BEGIN!r} and after it one line {END!r}")
-    before, rest = text.split(BEGIN)
-    return f"{before}{BEGIN}\n\n{tables}\n{END}{rest.split(END)[1]}"
+    if text.count(begin) != 1 or text.count(END) != 1 or text.index(begin) > text.index(END):
+        raise ValueError(f"expected one line {begin!r} and after it one line {END!r}")
+    before, rest = text.split(begin)
+    return f"{before}{begin}\n\n{tables}\n{END}{rest.split(END)[1]}"
 
 
 def page_of(name: str) -> str:

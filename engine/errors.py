@@ -110,12 +110,20 @@ class DeviceLost(BackendError):
 
 
 class MissingExtra(EngineError, ImportError):
-    """A package of an optional extra is not installed."""
+    """A package of an optional extra is not installed.
 
-    def __init__(self, what: str, package: str, extra: str) -> None:
-        super().__init__(f"{what} needs the package '{package}'. Install it with: {install_command(extra)}")
+    Args:
+        what: what needs it.
+        package: its name.
+        extra: of ganlens, which installs it.
+        cure: how to install it, where that is not the extra alone.
+    """
+
+    def __init__(self, what: str, package: str, extra: str = "", *, cure: str = "") -> None:
         self.package = package
-        self.extra = extra
+        self.cure = cure or install_command(extra)
+        """How to install it."""
+        super().__init__(f"{what} needs the package '{package}'. Install it with: {self.cure}")
 
 
 class MediaError(EngineError, OSError):

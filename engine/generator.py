@@ -76,6 +76,7 @@ class Generator:
         threads: int | None = None,
         spin: bool = False,
         strict: bool = False,
+        device: int | None = None,
     ) -> Generator:
         """Open a shipped model by name, or a model file.
 
@@ -86,6 +87,7 @@ class Generator:
             threads: CPU threads of the network; None: all cores.
             spin: see :func:`~ganlens.engine.backends.open_backend`.
             strict: fail rather than fall back from one backend to the next.
+            device: which GPU; see :func:`~ganlens.engine.backends.open_backend`.
 
         Raises:
             ModelFileError, BackendUnavailable, OptionError: with the cure in the message.
@@ -93,7 +95,7 @@ class Generator:
         if not isinstance(model, Model):
             model = models.open(model, foreign=False)
         _check_spec(model.spec)
-        opened = open_backend(model, backend, threads=threads, spin=spin, strict=strict)
+        opened = open_backend(model, backend, threads=threads, spin=spin, strict=strict, device=device)
         return cls(opened)
 
     @property

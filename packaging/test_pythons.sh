@@ -6,19 +6,11 @@
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
-find_python() { # VERSION: prints a Python of this version that runs (a shim of pyenv may not)
-  local one
-  for one in "python$1" "$HOME/.pyenv/versions/$1".*/bin/python "$HOME/.local/share/uv/python/cpython-$1".*/bin/python; do
-    "$one" -c 'import sys; print(sys.executable)' 2>/dev/null && return
-  done
-}
-
 # All that is pinned, but TensorRT for RTX, whose source has no code and names the wheels of its parts.
 wheels=$(sed -nE 's/^([a-zA-Z0-9._-]+)==.*/\1/p' constraints.txt | grep -v '^tensorrt-rtx' | sort -u | paste -sd,)
 
 declare -A found=()
-for version in 3.10 3.11 3.12 3.13; do
-  python=$(find_python "$version")
+while read -r version python; do
   if [[ " $* " == *" $version "* ]]; then
     echo "Python $version: left out"
   elif [ -z "$python" ]; then
@@ -27,7 +19,7 @@ for version in 3.10 3.11 3.12 3.13; do
     echo "Python $version: $python"
     found[$version]=$python
   fi
-done
+done < <(packaging/pythons.sh)
 
 summary=()
 status=0

@@ -13,9 +13,10 @@ cat >"$work/open.py" <<'PROGRAM'
 import importlib.util
 import cuda.bindings
 from ganlens.engine.cuda import Device, images
-from ganlens.engine.cuda.compiler import load_kernels
+from ganlens.engine.cuda.compiler import load_kernels, shipped_image
 
 assert importlib.util.find_spec("nvidia") is None, "NVRTC is installed"
+assert all(shipped_image(target) for target in (*images.TARGETS, 130)), "machine code is missing"
 device = Device()
 print(f"bindings {cuda.bindings.__version__}: {device.name}, {load_kernels(device).kernel('prepare_float32').name}")
 PROGRAM

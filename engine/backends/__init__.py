@@ -10,6 +10,7 @@ import os
 from pathlib import Path
 
 from .. import model as models
+from ..cuda.driver import keeping_context
 from ..errors import OptionError, did_you_mean
 from ..model import Model
 from ..spec import ValueRange
@@ -42,6 +43,7 @@ def available() -> list[BackendStatus]:
     return [status(name) for name in BACKENDS]
 
 
+@keeping_context()
 def open_backend(
     model: str | Path | Model,
     backend: str = AUTO,

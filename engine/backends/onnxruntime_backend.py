@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..cancel import cancellable
-from ..cuda.driver import extra_for
-from ..errors import BackendError, BackendUnavailable, MissingExtra, ModelFileError, install_command
+from ..cuda.driver import install_with
+from ..errors import BackendError, BackendUnavailable, MissingExtra, ModelFileError
 from ..model import Model
 from ..model.description import FLOAT16
 from .base import Array, BackendStatus, ModelBackend, Shape, input_names, output_names
@@ -46,9 +46,8 @@ def _load(extra: str) -> Any:
                 f"onnxruntime is installed but cannot be imported: {_one_line(error)}. Install it again."
             ) from error
         package = "onnxruntime-gpu" if extra == "cuda" else "onnxruntime"
-        raise MissingExtra(
-            f"The backend '{extra}'", package, extra_for("cuda") if extra == "cuda" else extra
-        ) from error
+        cure = install_with("cuda") if extra == "cuda" else ""
+        raise MissingExtra(f"The backend '{extra}'", package, extra, cure=cure) from error
     return onnxruntime
 
 
@@ -185,8 +184,7 @@ class OnnxRuntimeCuda(OnnxRuntimeCpu):
         """
         if self._stream is None or self._device is None:
             raise BackendUnavailable(
-                f"{self.library} was opened without cuda-bindings; "
-                f"{install_command(extra_for('cuda'))} and open it again."
+                f"{self.library} was opened without cuda-bindings; {install_with('bindings')} and open it again."
             )
         return self._device
 
@@ -361,9 +359,8 @@ def cuda_status(index: int = 0) -> BackendStatus:
     provider = OnnxRuntimeCuda.provider
     if provider not in ort.get_available_providers():
         reason = f"the installed onnxruntime {ort.__version__} is not built for CUDA"
-        return BackendStatus(
-            "cuda", False, ort.__version__, reason=reason, cure=install_command(extra_for("cuda"), without=PACKAGES)
-        )
+        cure = install_with("cuda", without=PACKAGES)
+        return BackendStatus("cuda", False, ort.__version__, reason=reason, cure=cure)
     options = ort.SessionOptions()
     options.log_severity_level = SILENT
     ort.set_default_logger_severity(SILENT)
@@ -387,13 +384,16 @@ def _preload_cuda(ort: Any) -> None:
     """Load CUDA and cuDNN from their Python packages, where the system's loader does not look.
 
     They may be in another folder than ONNX Runtime, as in a virtual environment over another one; by itself it looks
-    beside itself only. What is loaded already stays.
+    beside itself only. A folder that it is given must hold the libraries themselves: each package has one of its own.
+    What is loaded already stays.
     """
     if not hasattr(ort, "preload_dlls"):  # since 1.21
         return
     found = importlib.util.find_spec("nvidia")
     packages = found.submodule_search_locations if found is not None else None
-    folders: list[str | None] = [str(Path(folder).absolute().parent) for folder in packages or ()]
+    folders: list[str | None] = [
+        str(lib.absolute()) for one in packages or () for lib in sorted(Path(one).glob("*/lib"))
+    ]
     with contextlib.redirect_stdout(io.StringIO()):  # it prints what it does not find
         for folder in folders or [None]:
             ort.preload_dlls(directory=folder)

@@ -7,7 +7,7 @@ import importlib.util
 import sys
 from typing import NamedTuple
 
-from ..cuda.driver import extra_for
+from ..cuda.driver import install_with
 from ..errors import BackendUnavailable, EngineError, MissingExtra, OptionError, install_command
 from ..model import Model
 from .base import BackendStatus, ModelBackend
@@ -126,13 +126,14 @@ def quick_problem(name: str) -> str | None:
     """Why a backend cannot run, as far as shows without importing its library; None if it can."""
     entry = BACKENDS[name]
     if installed(name) is None:
-        return f"{' or '.join(entry.packages)} is not installed ({install_command(extra_of(name))})"
+        return f"{' or '.join(entry.packages)} is not installed ({_cure(name)})"
     return None
 
 
-def extra_of(name: str) -> str:
-    """The extra that installs a backend here; for GPUs it depends on the driver."""
-    return extra_for(name) if name == "cuda" or name == "tensorrt" else BACKENDS[name].extra
+def _cure(name: str) -> str:
+    """How the library of a backend is installed here."""
+    entry = BACKENDS[name]
+    return install_with(name) if entry.on_gpu else install_command(entry.extra)
 
 
 def problem(name: str, device: int | None = None) -> str | None:
@@ -170,8 +171,7 @@ def status(name: str, device: int | None = None) -> BackendStatus:
             *(() if device is None or not entry.on_gpu else (device,))
         )
     except MissingExtra as error:
-        reason = f"{error.package} is not installed"
-        return BackendStatus(name, False, reason=reason, cure=install_command(error.extra))
+        return BackendStatus(name, False, reason=f"{error.package} is not installed", cure=error.cure)
     except BackendUnavailable as error:
         return BackendStatus(name, False, reason=str(error))
     return state

@@ -30,6 +30,7 @@ PACKAGES = (
 FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "amx_tile", "amx_int8", "asimd", "sve")
 """Instruction sets that decide which code runs."""
 SYS = Path("/sys")
+DEVICE_TREE = Path("/proc/device-tree")
 POWER_CAPS = "class/powercap"
 CPUS = "devices/system/cpu"
 
@@ -118,7 +119,9 @@ def cpu_name() -> str:
     fields = cpu_fields()
     if "model name" in fields:
         return f"{fields['model name']} (family {fields.get('cpu family')}, model {fields.get('model')})"
-    return platform.processor() or platform.machine()
+    # Boards such as Jetson have no name there, but in their device tree.
+    board = _text(DEVICE_TREE / "model")
+    return board.rstrip("\0\n") if board else platform.processor() or platform.machine()
 
 
 def cpu_flags() -> set[str]:
@@ -269,11 +272,13 @@ def _gpus() -> list[GpuState]:
         found = []
         for handle in handles:
             reasons = _ask(nvml.nvmlDeviceGetCurrentClocksThrottleReasons, handle) or 0
+            # A GPU that shares the host's memory, as Jetson's, has none to tell of.
+            memory = _ask(nvml.nvmlDeviceGetMemoryInfo, handle)
             found.append(
                 GpuState(
                     name=_as_text(nvml.nvmlDeviceGetName(handle)),
                     driver=_as_text(nvml.nvmlSystemGetDriverVersion()),
-                    memory_mib=round(nvml.nvmlDeviceGetMemoryInfo(handle).total / 2**20),
+                    memory_mib=round(memory_gib() * 2**10 if memory is None else memory.total / 2**20),
                     clock_mhz=_ask(nvml.nvmlDeviceGetClockInfo, handle, nvml.NVML_CLOCK_GRAPHICS) or 0,
                     power_w=round((_ask(nvml.nvmlDeviceGetPowerUsage, handle) or 0) / 1e3, 1),
                     throttled=tuple(

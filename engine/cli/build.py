@@ -55,6 +55,7 @@ def run(options: BuildCommand) -> None:
             ),
             value_range=parse_value_range(options.value_range) if options.value_range else None,
             overwrite=options.overwrite,
+            gpu=options.device,
         )
     if options.as_json:
         print(json.dumps(plan_values(made), indent=2))

@@ -81,6 +81,7 @@ def run(job: GenerateOptions) -> int:
             backend=job.backend,
             threads=ThreadBudget.plan(network=job.threads).network,
             strict=job.strict,
+            device=job.device,
         ) as generator,
     ):
         for line in generator.choice.lines if generator.choice else ():
@@ -200,7 +201,7 @@ def _written(
 ) -> Iterator[tuple[int, int, tuple[str, ...]]]:
     """Make each picture's file: its number, seed and labels; in a cluster in any order."""
     if job.ray is not None:
-        options = {"backend": job.backend, "threads": job.threads or 1, "strict": job.strict}
+        options = {"backend": job.backend, "threads": job.threads or 1, "strict": job.strict, "device": job.device}
         with RayCluster(job.ray, backend=job.backend, threads=job.threads) as ray:
             for some in generate(ray, job.model, options, draws, paths):
                 yield from some

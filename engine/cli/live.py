@@ -146,6 +146,7 @@ def make_session(options: LiveOptions, uri: str) -> LiveSession:
             framing=options.framing,
             backend=options.backend,
             threads=options.threads,
+            device=options.device,
             loop=options.loop,
             record_folder=Path(options.folder),
         ),

@@ -12,7 +12,7 @@ import contextlib
 import ctypes
 import gc
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -227,6 +227,18 @@ class Device(_Driver):
     def use(self) -> None:
         """Make the device current in the calling thread; every thread does that once before it uses the device."""
         self.call("cuCtxSetCurrent", self._context)
+
+    @contextlib.contextmanager
+    def entered(self) -> Iterator[None]:
+        """Make the device current in the calling thread for a while; what was current before is so again afterwards.
+
+        For threads of the caller: other libraries there take the GPU of the current context for their own.
+        """
+        self.call("cuCtxPushCurrent", self._context)
+        try:
+            yield
+        finally:
+            self._cuda.cuCtxPopCurrent()
 
     # --- memory -------------------------------------------------------------------------------------------------------
 

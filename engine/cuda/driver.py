@@ -5,17 +5,19 @@ The driver's own names (``cuMemAlloc``, …) appear in this folder only.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import functools
 import sys
 import weakref
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
-from ..errors import MissingExtra
+from ..errors import MissingExtra, install_command
 
 # Values of the driver's C interface (cuda.h); they are part of its stable binary interface.
-SUCCESS, OUT_OF_MEMORY, UNAVAILABLE, NO_DEVICE, INVALID_DEVICE = 0, 2, 46, 100, 101
+SUCCESS, OUT_OF_MEMORY, NOT_INITIALIZED, UNAVAILABLE, NO_DEVICE, INVALID_DEVICE = 0, 2, 3, 46, 100, 101
 TOO_OLD = (34, 36, 803, 804)
 """Stub library, call that requires a newer driver, driver and library of different versions, no compatibility."""
 LOST = (214, 220, 226, 700, 702, 709, 710, 714, 715, 716, 717, 718, 719, 999)
@@ -47,37 +49,77 @@ def load() -> Any:
     try:
         from cuda.bindings import driver
     except ImportError as error:
-        raise MissingExtra("CUDA", "cuda-bindings", extra_for("cuda")) from error
+        raise MissingExtra("CUDA", "cuda-bindings", cure=install_with("bindings")) from error
     return driver
 
 
 @functools.cache
 def installed_version() -> tuple[int, int] | None:
     """The newest CUDA that the installed driver supports, as (major, minor), without cuda-bindings; None: no driver."""
-    try:
-        library = ctypes.CDLL("libcuda.so.1")
-        version = ctypes.c_int(0)
-        if library.cuDriverGetVersion(ctypes.byref(version)) != SUCCESS:
-            return None
-    except (OSError, AttributeError):
+    library, version = _library(), ctypes.c_int(0)
+    if library is None or library.cuDriverGetVersion(ctypes.byref(version)) != SUCCESS:
         return None
     return version.value // 1000, version.value % 1000 // 10
 
 
-def extra_for(library: str) -> str:
-    """The extra of ganlens that installs what fits this machine's driver and Python.
+@contextlib.contextmanager
+def keeping_context() -> Iterator[None]:
+    """Leave the calling thread with the context that is current now: other libraries take its GPU for their own."""
+    library, before = _library(), ctypes.c_void_p()
+    known = library is not None and library.cuCtxGetCurrent(ctypes.byref(before)) in (SUCCESS, NOT_INITIALIZED)
+    try:
+        yield
+    finally:
+        if library is not None and known:
+            library.cuCtxSetCurrent(before)
+
+
+@functools.cache
+def _library() -> ctypes.CDLL | None:
+    try:
+        return ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return None
+
+
+@functools.cache
+def on_jetson() -> bool:
+    """Whether this is a Jetson, whose CUDA and TensorRT come with JetPack and not from PyPI."""
+    with contextlib.suppress(OSError):
+        if b"nvidia,tegra" in Path("/proc/device-tree/compatible").read_bytes():
+            return True
+    return Path("/etc/nv_tegra_release").exists()  # in containers
+
+
+JETPACK = {
+    "tensorrt": "sudo apt install python3-libnvinfer, in an environment made with --system-site-packages",
+    "cuda": "a wheel of NVIDIA's for Jetson, because PyPI has none; --backend tensorrt needs none",
+}
+"""How libraries are installed on a Jetson, where it is not by its extra."""
+
+
+def install_with(library: str, *, version: tuple[int, int] | None = None, without: str = "") -> str:
+    """How a library for this machine is installed; the end of a message.
+
+    Packages for CUDA 12 run with drivers for 12 and newer, those for 13 need a driver for 13.
 
     Args:
-        library: "cuda", "tensorrt" or "rtx".
-
-    Bindings and libraries for CUDA 12 run with drivers for 12 and newer, those for 13 need a driver for 13.
+        library: "bindings" (of the driver), "cuda" (ONNX Runtime's), "plans" (their cache), "tensorrt" or "rtx".
+        version: CUDA version of the driver; None: the installed one's.
+        without: packages to remove first.
     """
-    if Path("/etc/nv_tegra_release").exists():
-        return "jetson"
-    version = installed_version()
-    if library == "cuda":  # onnxruntime-gpu for CUDA 13 needs Python 3.11
-        return "cuda12" if (version and version[0] < 13) or sys.version_info < (3, 11) else "cuda13"
-    return f"{library}-cu12" if version and version[0] < 13 else library
+    if on_jetson():
+        cure = JETPACK.get("tensorrt" if library == "rtx" else library)
+        if cure is None:
+            return install_command("jetson", without=without)
+        return f"pip uninstall {without}; {cure}" if without else cure
+    version = version or installed_version()
+    old = version is not None and version[0] < 13
+    if library in ("bindings", "cuda"):  # onnxruntime-gpu for CUDA 13 needs Python 3.11
+        extra = "cuda12" if old or sys.version_info < (3, 11) else "cuda13"
+    else:
+        extra = ("rtx" if library == "rtx" else "tensorrt") + ("-cu12" if old else "")
+    return install_command(extra, without=without)
 
 
 def status_of(driver: Any, status: int) -> Any:

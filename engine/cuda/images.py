@@ -18,7 +18,7 @@ OPTIONS = ("--std=c++17", "--fmad=false")
 TARGETS = (75, 80, 86, 87, 89, 90, 100, 101, 120)
 """Compute capabilities that the wheel has machine code for: Turing to Blackwell, Jetson Orin is 87."""
 JETSON = (72, 87, 101)
-"""Compute capabilities of Xavier, Orin and Thor."""
+"""Compute capabilities of Xavier, Orin and Thor; drivers for CUDA 13 call Thor 110, and its code is no longer apart."""
 PTX_TARGET = 75
 """The driver compiles this one's PTX for all later GPUs."""
 

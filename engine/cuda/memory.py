@@ -111,10 +111,10 @@ class DeviceArray:
         if copy or dl_device not in (None, self.__dlpack_device__()):
             raise BufferError("a device array is only given away where it is, without a copy")
         if self.stream is not None and stream != -1:
-            self.device.use()
-            # None: the consumer will use the legacy default stream.
-            event = self.stream.record()
-            self.device.call("cuStreamWaitEvent", DEFAULT_STREAM if stream is None else stream, event.handle, 0)
+            with self.device.entered():
+                # None: the consumer will use the legacy default stream.
+                event = self.stream.record()
+                self.device.call("cuStreamWaitEvent", DEFAULT_STREAM if stream is None else stream, event.handle, 0)
         return dlpack.export(self.pointer, self.shape, self.strides, self.dtype, self.__dlpack_device__(), self.owner)
 
     @staticmethod

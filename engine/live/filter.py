@@ -134,15 +134,18 @@ class LiveFilter:
     Args:
         on_change: called, by any thread, when the state changes.
         threads: CPU threads of a network; None: all cores.
+        device: which GPU; None: the first, or the CPU.
     """
 
-    def __init__(self, on_change: Callable[[], None] = lambda: None, threads: int | None = None) -> None:
+    def __init__(
+        self, on_change: Callable[[], None] = lambda: None, threads: int | None = None, device: int | None = None
+    ) -> None:
         self.state: FilterState = "none"
         self.message = ""
         """Why the last request failed."""
         self.wanted: FilterRequest | None = None
         self._on_change = on_change
-        self._threads = threads
+        self._threads, self._device = threads, device
         self._current: _Running | None = None
         self._next: _Running | None = None
         self._frame_like: Frame | None = None
@@ -260,7 +263,7 @@ class LiveFilter:
             if request is None:
                 continue
             try:
-                opened: _Running | None = _Running.open(request, frame, self._threads)
+                opened: _Running | None = _Running.open(request, frame, self._threads, self._device)
                 problem = ""
             except Exception as error:  # whatever it is: without this thread no model would ever open again
                 opened, problem = None, str(error) or type(error).__name__
@@ -290,20 +293,23 @@ class _Running:
         self._under: Settings | None = None
 
     @classmethod
-    def open(cls, request: FilterRequest, frame: Frame | None, threads: int | None) -> _Running:
+    def open(cls, request: FilterRequest, frame: Frame | None, threads: int | None, device: int | None) -> _Running:
         *first, last = request.backends
         for backend in first:
             with suppress(EngineError):
-                return cls._open(request, backend, frame, threads)
-        return cls._open(request, last, frame, threads)
+                return cls._open(request, backend, frame, threads, device)
+        return cls._open(request, last, frame, threads, device)
 
     @classmethod
-    def _open(cls, request: FilterRequest, backend: str, frame: Frame | None, threads: int | None) -> _Running:
+    def _open(
+        cls, request: FilterRequest, backend: str, frame: Frame | None, threads: int | None, device: int | None
+    ) -> _Running:
         translator = Translator.open(
             request.model.file,
             backend=backend,
             framing=request.variant.framing,
             threads=threads,
+            device=device,
             frame_size=None if frame is None else frame.size,
         )
         running = cls(request, translator, frame)

@@ -66,6 +66,8 @@ class SessionOptions:
     """Whether the network's size follows the rate that can be held."""
     backend: str = "auto"
     threads: int | None = None
+    device: int | None = None
+    """Which GPU; None: the first, or the CPU."""
     loop: bool = False
     """Whether a file begins again at its end."""
     reconnect: bool = True
@@ -124,7 +126,7 @@ class LiveSession:
         self._stop = threading.Event()
         self._ended = threading.Event()
         self._lock = threading.RLock()
-        self._filter = LiveFilter(self.changed, self.options.threads)
+        self._filter = LiveFilter(self.changed, self.options.threads, self.options.device)
         self._model = next(iter(self.models.values()))
         self._variants: tuple[Variant, ...] = ()
         self._size_state = SizeState()

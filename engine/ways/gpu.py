@@ -117,10 +117,10 @@ class FramePipeline:
         Raises:
             DeviceMemoryError, BackendError: the device or the library refused, or the network's tensors do not suit.
         """
-        self.device.use()
         size = self.compositor.layout(frame_size).size
-        for stream in self._streams:
-            self._network_for(size, self.batch, stream).check(self.compositor.detail > 0)
+        with self.device.entered():
+            for stream in self._streams:
+                self._network_for(size, self.batch, stream).check(self.compositor.detail > 0)
 
     @property
     def frames_on_gpu(self) -> int:
@@ -156,10 +156,9 @@ class FramePipeline:
         if not 1 <= len(items) <= self.batch:
             raise ShapeError(f"got {len(items)} frames, expected 1 to {self.batch}.")
         frames = [item.frame for item in items]
-        with self._lock:
+        with self._lock, self.device.entered():
             if self._closed:
                 raise BackendError("The way over the GPU was closed; open it again.")
-            self.device.use()
             if all(self._is_here(frame) for frame in frames):
                 return self._start_here(items)
             kinds = [kind_of(frame) for frame in frames]
@@ -248,8 +247,7 @@ class FramePipeline:
         return flight
 
     def _land(self, flight: _Flight) -> list[Frame]:
-        with self._lock:
-            self.device.use()
+        with self._lock, self.device.entered():
             if flight not in self._flying:
                 raise BackendError("The way over the GPU was closed while frames were under way.")
             self._flying.remove(flight)
@@ -274,8 +272,8 @@ class FramePipeline:
                 return
             self._flying.remove(flight)
             try:
-                self.device.use()
-                flight.done.synchronize()
+                with self.device.entered():
+                    flight.done.synchronize()
             except EngineError:  # the one that stopped the stream is on its way to the user
                 self._abandon()
             else:
@@ -300,8 +298,7 @@ class FramePipeline:
             The planes. Libraries that read them through DLPack or ``__cuda_array_interface__`` wait for their content.
         """
         look = look or Look(opacity=self.compositor.opacity, detail=self.compositor.detail)
-        with self._lock:
-            self.device.use()
+        with self._lock, self.device.entered():
             stream = self._next_stream()
             for plane in planes:
                 if getattr(plane, "__cuda_array_interface__", {}).get("data", (0, False))[1]:
@@ -341,7 +338,7 @@ class FramePipeline:
 
     def close(self) -> None:
         """Wait for what is under way and free all of it; a second call does nothing."""
-        with self._lock:
+        with self._lock, self.device.entered():
             if self._closed:
                 return
             self._closed = True
@@ -359,7 +356,7 @@ class FramePipeline:
 
     def _abandon(self) -> None:
         """After an error: let the GPU come to rest before the memory goes that it may still use."""
-        with contextlib.suppress(EngineError):
+        with contextlib.suppress(EngineError), self.device.entered():
             self.device.synchronize()
         self._routes.clear()
         self._geometries.clear()

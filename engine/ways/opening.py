@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 from .. import model as models
 from ..backends import default_threads, open_backend
 from ..backends.base import Backend, Choice, ModelBackend
+from ..cuda.driver import keeping_context
 from ..errors import BackendError, BackendUnavailable, MissingExtra, OptionError
 from ..faces.framing import FaceFraming
 from ..model import Model
@@ -48,6 +49,7 @@ class OpenOptions:
     frames: int | None = None
 
 
+@keeping_context()
 def open_way(model: str | Path | Model, options: OpenOptions) -> Way:
     """Open a model, warmed up; errors as of :meth:`ganlens.engine.Translator.open`."""
     for name in ("in_flight", "batch", "threads", "streams"):

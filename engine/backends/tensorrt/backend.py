@@ -85,7 +85,10 @@ class TensorRt(ModelBackend):
             ModelFileError: the library cannot build the model.
             DeviceMemoryError, BackendError: the GPU or the library refused.
         """
-        device.use()
+        with device.entered():
+            return self._bound(device, shapes)
+
+    def _bound(self, device: Device, shapes: tuple[Shape, ...]) -> PlanBinding:
         if self._warm is not None and self._warm[0] == shapes and device.index == self._gpu.index:
             (_, binding), self._warm = self._warm, None
             return binding
@@ -99,7 +102,8 @@ class TensorRt(ModelBackend):
         self._warm = (shapes, self.bind_device(self._gpu, shapes))
 
     def _bind(self, shapes: tuple[Shape, ...]) -> _HostBinding:
-        return _HostBinding(self.bind_device(self._gpu, shapes), self._gpu)
+        with self._gpu.entered():
+            return _HostBinding(self._bound(self._gpu, shapes), self._gpu)
 
     def _free(self) -> None:
         self._opened.clear()
@@ -239,14 +243,14 @@ class _HostBinding:
         )
 
     def __call__(self, inputs: tuple[Array, ...]) -> tuple[Array, ...]:
-        self._device.use()
-        for pinned, array, target in zip(self._inputs, inputs, self._binding.inputs, strict=True):
-            np.copyto(pinned, array, casting="same_kind")
-            self._stream.to_device(target, pinned)
-        self._binding.enqueue(self._stream.handle)
-        for pinned, source in zip(self._outputs, self._binding.outputs, strict=True):
-            self._stream.to_host(pinned, source)
-        self._stream.synchronize()
+        with self._device.entered():
+            for pinned, array, target in zip(self._inputs, inputs, self._binding.inputs, strict=True):
+                np.copyto(pinned, array, casting="same_kind")
+                self._stream.to_device(target, pinned)
+            self._binding.enqueue(self._stream.handle)
+            for pinned, source in zip(self._outputs, self._binding.outputs, strict=True):
+                self._stream.to_host(pinned, source)
+            self._stream.synchronize()
         for pinned, answer in zip(self._outputs, self._answer, strict=True):
             if pinned is not answer:
                 np.copyto(answer, pinned)

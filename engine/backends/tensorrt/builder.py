@@ -124,14 +124,14 @@ def build(
 ) -> Built:
     """Build a plan. Ctrl-C stops it at the library's next step.
 
-        Args:
-            timings: what an earlier build gave.
-    report: called with the progress; returning False stops the build.
+    Args:
+        timings: what an earlier build gave.
+        report: called with the progress; returning False stops the build.
 
-        Raises:
-            ModelFileError: the library cannot run the graph; its words name the node.
-            BackendError: the build was stopped by ``report``, or the library failed.
-            BackendUnavailable, DeviceMemoryError: there is no GPU or too little of it.
+    Raises:
+        ModelFileError: the library cannot run the graph; its words name the node.
+        BackendError: the build was stopped by ``report``, or the library failed.
+        BackendUnavailable, DeviceMemoryError: there is no GPU or too little of it.
     """
     started = time.perf_counter()
     builder = library.start("Builder")

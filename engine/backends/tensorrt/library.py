@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...cuda import Device
-from ...cuda.driver import extra_for
+from ...cuda.driver import install_with, on_jetson
 from ...errors import (
     BackendError,
     BackendUnavailable,
@@ -33,12 +33,13 @@ from ...errors import (
     MissingExtra,
     ModelFileError,
     PlanError,
-    install_command,
 )
 
 Flavour = Literal["tensorrt", "tensorrt_rtx"]
 PACKAGES: dict[Flavour, str] = {"tensorrt": "tensorrt", "tensorrt_rtx": "tensorrt-rtx"}
 """Module → distribution, in order of preference."""
+INSTALLED_AS: dict[Flavour, str] = {"tensorrt": "tensorrt", "tensorrt_rtx": "rtx"}
+"""Module → what :func:`~ganlens.engine.cuda.driver.install_with` calls it."""
 TITLES: dict[Flavour, str] = {"tensorrt": "TensorRT", "tensorrt_rtx": "TensorRT for RTX"}
 OLDEST: dict[Flavour, tuple[int, int]] = {"tensorrt": (10, 3), "tensorrt_rtx": (1, 2)}
 """RTX before 1.2 cannot be captured in a CUDA graph."""
@@ -155,18 +156,18 @@ class Library:
             raise BackendUnavailable(
                 f"{self.title} supports compute capabilities {known}; {device.name} has "
                 f"{'.'.join(map(str, device.compute_capability))}. Install TensorRT instead: "
-                f"{install_command(extra_for('tensorrt'))}"
+                f"{install_with('tensorrt')}"
             )
         wanted = cuda_major(self.flavour)
         major, minor = device.driver_version
         if wanted is not None and major < wanted:
             stem = PACKAGES[self.flavour]
-            extra = "tensorrt" if self.flavour == "tensorrt" else "rtx"
             # Without its parts the first package would come back with the next installation.
             packages = [stem, *(f"{stem}-cu{wanted}{part}" for part in ("", "-libs", "-bindings"))]
             raise BackendUnavailable(
                 f"The NVIDIA driver knows CUDA {major}.{minor}; {self.title} here is made for CUDA {wanted}. "
-                f"Install a newer driver, or: {install_command(f'{extra}-cu{major}', without=' '.join(packages))}"
+                f"{'Take' if on_jetson() else 'Install a newer driver, or'}: "
+                f"{install_with(INSTALLED_AS[self.flavour], version=device.driver_version, without=' '.join(packages))}"
             )
 
     def fail(self, action: str, cure: str = "", *, otherwise: type[Exception] = BackendError) -> NoReturn:
@@ -322,17 +323,17 @@ def load() -> Library:
         try:
             return _load(flavour)
         except BackendUnavailable as error:
-            problems.append(str(error).rstrip("."))
+            problems.append(str(error))
         except (ImportError, OSError, RuntimeError) as error:  # a shared library is missing, or does not fit
             if getattr(error, "name", None) != flavour:
                 major = cuda_major(flavour)
                 package = f"{PACKAGES[flavour]}-cu{major}" if major else PACKAGES[flavour]
+                cure = install_with("tensorrt") if on_jetson() else f"pip install --force-reinstall {package}"
                 problems.append(
-                    f"{flavour} is installed but cannot be imported: {clean(str(error))}. "
-                    f"Install it again: pip install --force-reinstall {package}"
+                    f"{flavour} is installed but cannot be imported: {clean(str(error))}. Install it again: {cure}."
                 )
     if problems:
-        raise BackendUnavailable(f"{'; '.join(problems)}.")
+        raise BackendUnavailable(" ".join(problems))
     raise _missing()
 
 
@@ -347,7 +348,7 @@ def check_installed() -> None:
 
 
 def _missing() -> MissingExtra:
-    return MissingExtra("The backend 'tensorrt'", "tensorrt or tensorrt-rtx", extra_for("tensorrt"))
+    return MissingExtra("The backend 'tensorrt'", "tensorrt or tensorrt-rtx", cure=install_with("tensorrt"))
 
 
 def _load(flavour: Flavour) -> Library:
@@ -358,7 +359,7 @@ def _load(flavour: Flavour) -> Library:
         oldest = ".".join(map(str, OLDEST[flavour]))
         raise BackendUnavailable(
             f"{TITLES[flavour]} {version} is installed; ganlens needs {oldest} or newer. "
-            f"Upgrade it: pip install -U {PACKAGES[flavour]}."
+            f"{'Upgrade JetPack' if on_jetson() else f'Upgrade it: pip install -U {PACKAGES[flavour]}'}."
         )
     return Library(module, flavour, version, Log(module))
 

@@ -35,6 +35,7 @@ def make_plan(
     options: BuildOptions | None = None,
     value_range: ValueRange | None = None,
     overwrite: bool = False,
+    gpu: int | None = None,
 ) -> MadePlan:
     """Build the plan of an ONNX model for this machine, or find it in the cache.
 
@@ -46,6 +47,7 @@ def make_plan(
         smallest, fastest, largest: shapes that the plan takes; None: from the model's record.
         value_range: of a model without our record.
         overwrite: replace an existing ``output``.
+        gpu: which GPU, as in nvidia-smi and CUDA_VISIBLE_DEVICES. None: the first, if there is one.
 
     Raises:
         MissingExtra, BackendUnavailable: TensorRT is not installed, or it builds on a GPU only and no GPU is available.
@@ -57,7 +59,7 @@ def make_plan(
     if output is not None:
         _check_output(output, overwrite=overwrite)
     library = load()
-    device = gpu_for(library)
+    device = gpu_for(library, gpu)
     file = read_onnx(find_model(model))
     spec = spec_of(file, value_range=value_range)
     profile = make_profile(file, spec, smallest=smallest, fastest=fastest, largest=largest)
@@ -75,16 +77,21 @@ def make_plan(
     return MadePlan(write_plan(output, built.content, built.record), True)
 
 
-def gpu_for(library: Library) -> Device | None:
+def gpu_for(library: Library, index: int | None = None) -> Device | None:
     """The GPU to build for; None if there is none and the library does not need one.
 
+    Args:
+        index: which GPU; None: the first.
+
     Raises:
-        BackendUnavailable: it needs one.
+        BackendUnavailable: it needs one, or the one that was asked for cannot be used.
     """
     try:
-        device = Device()
+        device = Device(index or 0)
         library.check_device(device)
     except (BackendUnavailable, MissingExtra) as error:
+        if index is not None:
+            raise
         if library.builds_without_gpu:
             return None
         raise BackendUnavailable(

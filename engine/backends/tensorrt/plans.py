@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+from ...cuda.driver import install_with
 from ...errors import MissingExtra, PlanError, reason
 from ...files import cache_folder, make_private_folder, read_private, replace_file
 from ...model.description import OnnxFile
@@ -205,7 +206,7 @@ class PlanCache:
         try:
             import filelock
         except ImportError as error:
-            raise MissingExtra("The plan cache", "filelock", "tensorrt") from error
+            raise MissingExtra("The plan cache", "filelock", cure=install_with("plans")) from error
         lock = filelock.FileLock(path.with_suffix(".lock"))
         try:
             lock.acquire(timeout=0)

@@ -40,6 +40,10 @@ class BuildOptions:
         ),
     ] = False
     workspace: Annotated[str, option(metavar="SIZE", help="Memory limit for one kernel, such as 2GB.")] = ""
+    device: Annotated[
+        int | None,
+        option(min=0, metavar="N", help="GPU to build on, by the numbers of engine backends; default: the first."),
+    ] = None
     value_range: Range = None
     overwrite: Yes = False
     quiet: Quiet = False

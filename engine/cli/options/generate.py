@@ -6,7 +6,7 @@ import dataclasses
 from pathlib import Path
 from typing import Annotated
 
-from . import Backend, Json, Model, Quiet, Strict, Threads, Verbose, Yes, option
+from . import Backend, Device, Json, Model, Quiet, Strict, Threads, Verbose, Yes, option
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,6 +57,7 @@ class GenerateOptions:
         ),
     ] = None
     backend: Backend = "auto"
+    device: Device = None
     threads: Threads = None
     strict: Strict = False
     json_output: Json = None

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from . import Allow, Backend, Json, Quiet, Threads, Yes, option
+from . import Allow, Backend, Device, Json, Quiet, Threads, Yes, option
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,6 +121,7 @@ class LiveOptions:
     show_list: Annotated[bool, option("--list", help="List cameras and virtual cameras, and exit.")] = False
     seconds: Annotated[float | None, option(min=0, metavar="S", help="Stop after this time.")] = None
     backend: Backend = "auto"
+    device: Device = None
     threads: Threads = None
     json_output: Json = None
     overwrite: Yes = False

@@ -158,6 +158,7 @@ class PictureTranslator:
                 backend=options.backend,
                 framing=order.framing,
                 threads=options.threads,
+                device=options.device,
                 frame_size=size,
             )
             self._open = key, translator

@@ -2,6 +2,7 @@
 // Small regions, another place in every frame: no tables, the positions and weights are worked out sample by sample.
 #pragma once
 
+#include <cmath>
 #include <mutex>
 #include <vector>
 
@@ -12,7 +13,8 @@ namespace ganlens {
 // Frame to tensor, in luma coordinates and tensor coordinates: u = a x - b y + shift_u, v = b x + a y + shift_v.
 struct Similarity {
     double a, b, shift_u, shift_v;
-    double scale() const { return std::hypot(a, b); }  // tensor pixels per luma pixel
+    // Tensor pixels per luma pixel. Not std::hypot, whose newer version would tie the wheel to glibc 2.35.
+    double scale() const { return std::sqrt(a * a + b * b); }
 };
 
 class WarpPrepare {

@@ -1,5 +1,6 @@
 """One contract for all backends; the choice between them; their errors."""
 
+import ctypes
 import json
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from ganlens.engine.backends import (
     Output,
     available,
     default_threads,
+    onnxruntime_backend,
     open_backend,
     openvino_backend,
     registry,
@@ -543,6 +545,30 @@ def test_auto_says_why_cuda_does_not_start(tmp_path, monkeypatch):
     with open_backend(identity_model(tmp_path / "m.onnx")) as backend:
         assert backend.choice.lines[1].startswith("cuda: the installed onnxruntime")
         assert "is not built for CUDA (pip uninstall onnxruntime" in backend.choice.lines[1]
+
+
+@pytest.mark.parametrize(
+    ("version", "libraries"),
+    [
+        ("12.8", ("cublas/lib/libcublasLt.so.12", "cuda_runtime/lib/libcudart.so.12", "cudnn/lib/libcudnn.so.9")),
+        ("13.0", ("cu13/lib/libcublasLt.so.13", "cu13/lib/libcudart.so.13", "cudnn/lib/libcudnn.so.9")),
+    ],
+)
+def test_cuda_is_loaded_from_the_packages_wherever_they_are(monkeypatch, tmp_path, version, libraries):
+    """By ONNX Runtime's own function, as a build for CUDA has it; only the loading itself is noted down."""
+    onnxruntime = pytest.importorskip("onnxruntime")
+    if not hasattr(onnxruntime, "preload_dlls"):
+        pytest.skip("onnxruntime before 1.21")
+    files = [tmp_path / "nvidia" / library for library in libraries]
+    for file in files:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(onnxruntime, "cuda_version", version)
+    loaded: list[str] = []
+    monkeypatch.setattr(ctypes, "CDLL", loaded.append)
+    onnxruntime_backend._preload_cuda(onnxruntime)
+    assert {str(file) for file in files} <= set(loaded)
 
 
 @pytest.mark.gpu

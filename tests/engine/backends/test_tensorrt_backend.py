@@ -19,6 +19,7 @@ import ganlens.engine.backends.tensorrt.backend as module
 from ganlens.engine import Color, Compositor, Frame, Translator, backends
 from ganlens.engine.backends import open_backend, registry
 from ganlens.engine.backends.tensorrt import PlanCache, TensorRt, observed, read_record, write_plan
+from ganlens.engine.backends.tensorrt import make as making
 from ganlens.engine.cuda import Device
 from ganlens.engine.cuda.device_protocol import DeviceBackend
 from ganlens.engine.errors import (
@@ -499,6 +500,18 @@ def test_a_gpu_by_number(monkeypatch, tmp_path):
         machine.open(invert_model(tmp_path / "m.onnx"), device=2)
     with pytest.raises(OptionError, match="got GPU 1; .* 'cpu' runs on the CPU. .* name one of tensorrt, cuda"):
         open_backend(invert_model(tmp_path / "m.onnx"), "cpu", device=1)
+
+
+def test_a_plan_is_built_on_the_gpu_that_is_asked_for(monkeypatch, tmp_path):
+    machine = Machine(monkeypatch)
+    machine.gpu.devices = 2
+    monkeypatch.setattr(making, "Device", lambda index=0: Device(index, driver=machine.gpu))
+    used: list[int] = []
+    monkeypatch.setattr(Device, "use", lambda device: used.append(device.index))
+    assert making.make_plan(invert_model(tmp_path / "m.onnx"), gpu=1).built
+    assert set(used) == {1}
+    with pytest.raises(BackendUnavailable, match="got GPU 2; this machine shows 0 to 1"):
+        making.make_plan(invert_model(tmp_path / "m.onnx"), gpu=2)
 
 
 def test_auto_with_a_gpu_by_number_takes_no_cpu(monkeypatch, tmp_path):

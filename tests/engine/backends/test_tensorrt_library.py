@@ -11,10 +11,12 @@ from typing import Any
 
 import pytest
 
+from ganlens.engine.backends import registry
 from ganlens.engine.backends.tensorrt import BuildOptions, load, make_key, make_profile, status
+from ganlens.engine.backends.tensorrt import library as libraries
 from ganlens.engine.backends.tensorrt.builder import build
 from ganlens.engine.backends.tensorrt.library import check_installed, clean, cuda_major
-from ganlens.engine.cuda import Device
+from ganlens.engine.cuda import Device, driver
 from ganlens.engine.errors import (
     BackendError,
     BackendUnavailable,
@@ -91,6 +93,27 @@ def test_nothing_is_installed(monkeypatch):
     for call in (load, check_installed, status):
         with pytest.raises(MissingExtra, match=r"tensorrt or tensorrt-rtx.*pip install 'ganlens\[tensorrt\]'"):
             call()
+
+
+def test_on_a_jetson_no_cure_takes_the_library_from_pypi(monkeypatch, gpu):
+    """PyPI's wheels do not support it; the extra 'jetson' has no TensorRT, which JetPack's packages bring."""
+    for module in (driver, libraries):
+        monkeypatch.setattr(module, "on_jetson", lambda: True)
+    monkeypatch.setattr(libraries, "cuda_major", lambda flavour: 13)
+    gpu.CUDA_VERSION, gpu.version = 12040, 12060
+    install(monkeypatch, "11", gpu)
+    cure = "sudo apt install python3-libnvinfer, in an environment made with --system-site-packages"
+    with pytest.raises(BackendUnavailable, match=f"Take: pip uninstall tensorrt .*; {cure}"):
+        load().check_device(Device(driver=gpu))
+    for name in ("tensorrt", "tensorrt_rtx"):
+        monkeypatch.setitem(sys.modules, name, None)
+    for call in (load, check_installed, status):
+        with pytest.raises(MissingExtra, match=f"Install it with: {cure}"):
+            call()
+    assert registry.status("tensorrt").cure == cure
+    monkeypatch.setattr(registry, "installed", lambda name: None)
+    assert "PyPI has none; --backend tensorrt needs none" in (registry.quick_problem("cuda") or "")
+    assert driver.install_with("bindings") == "pip install 'ganlens[jetson]'" == driver.install_with("plans")
 
 
 def test_an_old_release_is_refused_with_the_cure(monkeypatch, gpu):

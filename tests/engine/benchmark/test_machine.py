@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,41 @@ def test_energy_is_the_packages_also_when_the_counter_begins_anew(sys: Path) -> 
     assert meter.joules() == pytest.approx(50.0)
     write(sys, "class/powercap/intel-rapl:0/energy_uj", 20_000_000)
     assert meter.joules() == pytest.approx(120.0)
+
+
+def test_a_board_has_the_name_of_its_device_tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path, "model", "NVIDIA Jetson AGX Orin Developer Kit\0")
+    monkeypatch.setattr(machine, "DEVICE_TREE", tmp_path)
+    monkeypatch.setattr(machine, "cpu_fields", lambda: {"BogoMIPS": "62.50"})
+    assert machine.cpu_name() == "NVIDIA Jetson AGX Orin Developer Kit"
+
+
+class SharedMemoryNvml:
+    """NVML of a GPU that shares the host's memory: what it has no answer to raises an error."""
+
+    NVML_CLOCK_GRAPHICS = 0
+
+    def nvmlDeviceGetName(self, handle: object) -> str:
+        return "Orin (nvgpu)"
+
+    def nvmlSystemGetDriverVersion(self) -> str:
+        return "540.4.0"
+
+    def __getattr__(self, name: str) -> object:
+        if not name.startswith("nvmlDevice"):
+            raise AttributeError(name)
+
+        def refuse(*_: object) -> None:
+            raise RuntimeError("Not Supported")
+
+        return refuse
+
+
+def test_a_gpu_that_shares_the_hosts_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "_nvml", lambda: contextlib.nullcontext((SharedMemoryNvml(), [1])))
+    (gpu,) = machine.state(tmp_path).gpus
+    assert (gpu.name, gpu.memory_mib) == ("Orin (nvgpu)", round(machine.memory_gib() * 1024))
+    assert machine.EnergyMeter(tmp_path).joules() is None
 
 
 def test_a_machine_that_says_nothing(tmp_path: Path) -> None:

@@ -34,6 +34,12 @@ def pictures(model: Path, **options) -> np.ndarray:
         return generator(**options)
 
 
+def test_the_gpu_that_is_asked_for_is_never_replaced_by_the_cpu(generate):
+    status, _, err = generate("-o", "grid.png", "--device", 1)
+    assert status != 0
+    assert "got GPU 1; the backend 'cpu' runs on the CPU" in err
+
+
 # --- a grid
 
 

@@ -1,7 +1,7 @@
 """The tests marked ``gpu`` for the device, the kernels and the pipeline, through the real cuda-bindings.
 
 In place of NVIDIA's driver they find ``tests/fakes/stub_libcuda.cpp``. BINDINGS_FOLDERS may name folders with further
-versions of cuda-bindings (``pip install --target``), separated by colons, as ``.ci/run`` does.
+versions of cuda-bindings (``pip install --target``), separated by colons, as ``make test-cuda12`` does.
 """
 
 from __future__ import annotations
@@ -64,6 +64,27 @@ def test_a_gpu_is_listed_and_opened(folder: str) -> None:
     assert said.splitlines() == ["GPU 0: Stub GPU, compute capability 9.0, 8.0 GiB", "24"]
 
 
+@each_bindings
+def test_opening_leaves_the_callers_context(folder: str) -> None:
+    said = run_python(
+        """
+        import ctypes
+        from ganlens.engine import backends
+        from ganlens.engine.cuda import Device
+
+        driver, current = ctypes.CDLL("libcuda.so.1"), ctypes.c_void_p()
+        backends.open_auto = lambda *_: Device()
+        for context in (None, 0xDD):
+            driver.cuCtxSetCurrent(ctypes.c_void_p(context))
+            backends.open_backend("starry")
+            driver.cuCtxGetCurrent(ctypes.byref(current))
+            print(current.value)
+        """,
+        **paths(folder),
+    )
+    assert said.split() == ["None", str(0xDD)]
+
+
 def test_engine_backends_lists_the_gpus() -> None:
     said = run_python(
         """
@@ -84,7 +105,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if not any(Path(entry, *nvrtc.PACKAGES[12]).is_dir() for entry in sys.path):
         pytest.skip("nvidia-cuda-nvrtc-cu12 is not installed")
     folder = tmp_path_factory.mktemp("wheel")
-    script = Path(nvrtc.__file__).with_name("build_images.py")
+    script = ROOT / "engine" / "cuda" / "build_images.py"  # not part of the package
     subprocess.run([sys.executable, str(script), str(folder / images.FOLDER)], check=True)
     return folder
 
@@ -113,17 +134,19 @@ def test_a_driver_for_cuda_12_is_named_with_the_cure() -> None:
     said = run_python(
         """
         from ganlens.engine.cuda import Device
-        from ganlens.engine.cuda.driver import extra_for, installed_version
+        from ganlens.engine.cuda.driver import install_with, installed_version
         try:
             Device()
         except Exception as error:
             print(error)
-        print(installed_version(), extra_for("cuda"), extra_for("tensorrt"), extra_for("rtx"))
+        print(installed_version(), *map(install_with, ("cuda", "tensorrt", "rtx")), sep="; ")
         """,
         **stub_environment(version=12060),
     )
     assert "it supports CUDA 12.6" in said and "pip install 'cuda-bindings<13'" in said
-    assert said.splitlines()[-1] == "(12, 6) cuda12 tensorrt-cu12 rtx-cu12"
+    assert said.splitlines()[-1] == "; ".join(
+        ["(12, 6)", *(f"pip install 'ganlens[{extra}]'" for extra in ("cuda12", "tensorrt-cu12", "rtx-cu12"))]
+    )
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,20 @@ def wait_until(live: LiveFilter, true: Callable[[], bool], frame: Frame = FRAME)
     raise AssertionError(f"still {live.state}: {live.message}")
 
 
+def test_the_gpu_that_is_asked_for_is_never_replaced_by_the_cpu() -> None:
+    live = LiveFilter(threads=1, device=1)
+    try:
+        live.request(FilterRequest(choices([])[0], Variant(Framing(), (64, 64), 1.0), backends=("cpu",)))
+        for _ in range(2000):
+            if live.state != "opening":
+                break
+            live._thread.join(0.01)
+        assert live.state == "failed"
+        assert "got GPU 1; the backend 'cpu' runs on the CPU" in live.message
+    finally:
+        live.close()
+
+
 def test_a_model_is_read_once_for_the_whole_session(tmp_path: Path) -> None:
     path = tmp_path / "mine.onnx"
     path.write_bytes(find_model("comic").read_bytes())

@@ -268,7 +268,8 @@ def test_one_frame_is_one_launch_and_nothing_is_allocated() -> None:
     for frame in given[1:]:
         pipeline(frame)
     made = fake.calls - before
-    assert made == {"cuGraphLaunch": 4, "cuEventRecord": 4, "cuEventSynchronize": 4, "cuCtxSetCurrent": 8}
+    context = {"cuCtxPushCurrent": 8, "cuCtxPopCurrent": 8}
+    assert made == {"cuGraphLaunch": 4, "cuEventRecord": 4, "cuEventSynchronize": 4, **context}
     assert fake.live == live
 
 
@@ -934,6 +935,32 @@ def test_an_array_in_a_stream_is_answered_with_the_cure() -> None:
     arrays: list[Any] = [np.zeros((40, 40, 3), np.uint8)]
     with pytest.raises(ShapeError, match=r"got a ndarray in a stream.*Frame\.from_rgb"):
         list(pipeline.stream(arrays))
+
+
+@pytest.mark.parametrize("in_flight", [1, 2])
+def test_the_callers_context_stays_current(in_flight: int) -> None:
+    """PyTorch and CuPy take the GPU of the thread's context for their own, which may be another one."""
+    fake, other = FakeCuda(), 0xDD
+    pipeline = make(FunctionNetwork(fake, negative), in_flight=in_flight)
+    given = frames("rgb24", (40, 40), 3)
+    source = pipeline.device.upload(given[0].planes[0].copy())
+    fake.cuCtxSetCurrent(other)
+    seen = []
+    pipeline.warm_up((40, 40))
+    seen.append(fake.thread_context)
+    for _ in pipeline.stream(given):
+        seen.append(fake.thread_context)
+    stopped = pipeline.stream(given)
+    next(iter(stopped))
+    stopped.close()  # type: ignore[attr-defined]
+    seen.append(fake.thread_context)
+    (answer,) = pipeline.on_device([source], "rgb24")
+    seen.append(fake.thread_context)
+    answer.__dlpack__(stream=1)
+    seen.append(fake.thread_context)
+    pipeline.close()
+    assert [*seen, fake.thread_context] == [other] * 8
+    assert fake.cuCtxPopCurrent() == (0, other) and fake.thread_context == 0
 
 
 def test_closing_waits_for_frames_on_the_gpu() -> None:
