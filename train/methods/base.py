@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -70,9 +71,9 @@ def measures(step: int, every: int) -> bool:
     return (step + 1) % (MEASURE_EVERY * every) == 0
 
 
-class Method:
-    """A method is its networks and its phases; everything else is the loop's. The defaults are those of a method
-    without stages, state, files or samples."""
+class Method(ABC):
+    """A method is its networks, its phases and its data (:meth:`make_dataset`, which each has to define); everything
+    else is the loop's. The defaults are those of a method without stages, state, files or samples."""
 
     networks: dict[str, nn.Module]
     """All that is moved to the device and saved."""
@@ -90,9 +91,9 @@ class Method:
         """Build the networks and phases of a configuration."""
 
     @classmethod
+    @abstractmethod
     def make_dataset(cls, config: Any) -> TrainingData:
         """The data that a configuration names."""
-        raise NotImplementedError
 
     @classmethod
     def make_schedule(cls, config: Any, epoch_length: int, processes: int) -> Schedule:
