@@ -72,8 +72,8 @@ def measures(step: int, every: int) -> bool:
 
 
 class Method(ABC):
-    """A method is its networks, its phases and its data (:meth:`make_dataset`, which each has to define); everything
-    else is the loop's. The defaults are those of a method without stages, state, files or samples."""
+    """A method is its networks and phases, which it builds in ``__init__``, and its data; everything else is the
+    loop's. The defaults are those of a method without stages, state, files or samples."""
 
     networks: dict[str, nn.Module]
     """All that is moved to the device and saved."""
@@ -87,6 +87,7 @@ class Method(ABC):
     carried: tuple[str, ...] = ()
     """Attributes in which one phase leaves to the next what belongs to the same pictures."""
 
+    @abstractmethod
     def __init__(self, config: Any) -> None:
         """Build the networks and phases of a configuration."""
 
@@ -105,7 +106,7 @@ class Method(ABC):
         """Called when a run is finished, its files written: what else to do, and what to tell the user (Rich)."""
         return []
 
-    def prepare(self, dataset: TrainingData, schedule: Schedule) -> None:
+    def prepare(self, dataset: TrainingData, schedule: Schedule) -> None:  # noqa: B027 (may be left out)
         """Called once, before anything else: the data, and how long the run and its stages are."""
 
     def start_step(self, step: int, images: int) -> bool:
@@ -149,5 +150,5 @@ class Method(ABC):
         """State of one process beside the networks (image pools)."""
         return {}
 
-    def load_state_dict(self, state: dict[str, Any], device: torch.device) -> None:
+    def load_state_dict(self, state: dict[str, Any], device: torch.device) -> None:  # noqa: B027 (may be left out)
         """Continue from :meth:`state_dict`."""
