@@ -3,13 +3,14 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 export PIP_BUILD_CONSTRAINT := constraints.txt
+# '.[docs]' builds ganlens; 'ganlens[docs]' adds the packages of an extra to what is installed.
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 SOURCES := pyproject.toml CMakeLists.txt constraints.txt $(shell find engine train export -type f -not -name '*.pyc' -not -name '*.so')
 PINNED_EXTRAS := cpu openvino faces live webrtc browser benchmark train export test lint docs
 DEMO_VIDEO := out/demo.mp4
 KERNEL_TESTS := tests/engine/pixels tests/engine/faces/test_warp.py
 
-.PHONY: help demo test test-engine test-pythons test-live test-ray test-triton test-arm test-docs test-wheel lint format fuzz torture kill faults sanitize docs bench train-demo types wheels constraints clean
+.PHONY: help demo test test-engine test-pythons test-live test-ray test-triton test-arm test-docs test-readme test-camera test-wheel lint format fuzz torture kill faults sanitize docs bench train-demo types wheels constraints clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */  make \1\t/' | expand -t 20
@@ -21,23 +22,23 @@ demo: $(VENV)/installed-demo ## install, translate the shipped clip with the usu
 test: $(VENV)/installed-test ## install with all that the tests need, and run them against the installed package
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
-test-engine: $(BIN)/python $(SOURCES) ## the engine's tests without PyTorch, as for another Python: make test-engine PYTHON=python3.10 VENV=.venv-3.10
-	$(PIP) '.[cpu,openvino,live,faces,test]'
+test-engine: $(VENV)/installed-engine ## the engine's tests without PyTorch, as for another Python: make test-engine PYTHON=python3.10 VENV=.venv-3.10
 	$(BIN)/python -m pytest tests/engine $(PYTEST_ARGS)
 
-test-pythons: ## test-engine on every Python that is here (some six minutes each)
-	packaging/test_pythons.sh
+test-pythons: ## test-engine on every Python from 3.10 to 3.13 that is here, also pyenv's and uv's; WITHOUT=3.11 leaves one out
+	packaging/test_pythons.sh $(WITHOUT)
 
 test-live: $(VENV)/installed-test ## the page in Chromium and an RTSP server of GStreamer; what is missing is a failure
-	$(PIP) '.[browser,webrtc]'
+	$(PIP) 'ganlens[browser,webrtc]'
 	REQUIRE_BROWSER=1 REQUIRE_RTSP=1 $(BIN)/python -m pytest \
 	  $(patsubst %,tests/engine/live/test_%.py,page page_failures page_delay webrtc streams)
 
-lint: $(VENV)/installed-lint ## ruff, mypy --strict, clang-format
+lint: $(VENV)/installed-lint ## ruff, mypy --strict, clang-format, hadolint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/clang-format --dry-run --Werror $(shell find engine tests examples -name '*.c' -o -name '*.cpp' -o -name '*.h' -o -name '*.cu')
 	$(BIN)/mypy -p ganlens.engine -p ganlens.export -p ganlens.train
+	$(BIN)/hadolint $(wildcard Dockerfile* examples/*/Dockerfile*)
 
 types: $(VENV)/installed-test ## whether pyright knows the type of every public name of the installed package
 	$(PIP) basedpyright
@@ -52,21 +53,24 @@ fuzz: $(VENV)/installed-test ## damaged files against everything that reads file
 	$(BIN)/python -m tests.fuzz --minutes $(or $(MINUTES),2)
 
 test-ray: $(VENV)/installed-test ## many clips over two local Ray nodes, one of which is killed (minutes)
-	$(PIP) '.[cpu,test,ray]'
+	$(PIP) 'ganlens[ray]'
 	GANLENS_TEST_RAY=1 $(BIN)/python -m pytest tests/scale/test_ray.py
 
 test-triton: $(VENV)/installed-test ## model repositories on the real Triton server (x86-64 Linux, Python 3.9 to 3.13)
-	$(PIP) '.[cpu,test,triton]'
+	$(PIP) 'ganlens[triton]'
 	mkdir -p out/wheels && $(BIN)/python -m pip download --quiet --no-deps --dest out/wheels nvidia-pytriton==0.7.0
 	GANLENS_TRITON_WHEEL=$$(ls out/wheels/nvidia_pytriton-*.whl) $(BIN)/python -m pytest tests/scale/test_triton.py
 
 docs: $(VENV)/installed-test ## the documentation as a site in out/site; a broken link is an error
-	$(PIP) '.[docs]'
+	$(PIP) 'ganlens[docs]'
 	$(BIN)/python -m mkdocs build
 
 test-docs: $(VENV)/installed-test ## the tutorials, notebooks and examples, block by block (minutes)
-	$(PIP) '.[cpu,faces,docs]' nbclient nbformat ipykernel fastapi httpx python-multipart
+	$(PIP) 'ganlens[faces,docs]' nbclient nbformat ipykernel fastapi httpx python-multipart
 	GANLENS_TEST_DOCS=1 $(BIN)/python -m pytest tests/docs tests/examples tests/integrations
+
+test-readme: ## README and tutorials as a new user, from an empty folder: make test-readme PYTHON=python3.12 (minutes, PyTorch)
+	packaging/test_readme.sh $(PYTHON)
 
 test-camera: $(VENV)/installed-test ## cameras and virtual cameras in a guest with vivid and v4l2loopback (QEMU, Debian 12, minutes)
 	tests/camera/guest.sh $(BIN)/python
@@ -134,6 +138,10 @@ $(VENV)/installed-test: $(BIN)/python $(SOURCES)
 	$(PIP) '.[cpu,openvino,live,train,export,test]'
 	@touch $@ $(VENV)/installed-demo
 
+$(VENV)/installed-engine: $(BIN)/python $(SOURCES)
+	$(PIP) '.[cpu,openvino,live,faces,test]'
+	@touch $@ $(VENV)/installed-demo
+
 $(VENV)/installed-lint: $(VENV)/installed-test
-	$(PIP) '.[lint]'
+	$(PIP) 'ganlens[lint]'
 	@touch $@

@@ -56,7 +56,9 @@ class Job:
     """A name or a path, as the user gives it."""
     onnx: Path
     size: tuple[int, int]
-    """(height, width) of the network's image."""
+    """(height, width) of the network's image, with its margin."""
+    margin: int
+    """Pixels of repeated edge that the network sees on each side of a whole frame."""
     region: tuple[int, int, int, int] | None
     """(x, y, width, height), or None for the whole frame."""
     crf: int
@@ -85,7 +87,8 @@ def plain_loop(job: Job, output: Path) -> list[list[Command]]:
     """cv2.VideoCapture, onnxruntime, cv2.VideoWriter."""
     region = [str(number) for number in job.region[:3]] if job.region else []
     script = str(PEERS / "plain_loop.py")
-    return [[[sys.executable, script, str(job.clip), str(output), str(job.onnx), *map(str, job.size), *region]]]
+    numbers = [*map(str, (*job.size, job.margin)), *region]
+    return [[[sys.executable, script, str(job.clip), str(output), str(job.onnx), *numbers]]]
 
 
 def plain_loop_and_ffmpeg(job: Job, output: Path, ffmpeg: str) -> list[list[Command]]:
@@ -109,6 +112,7 @@ def vapoursynth(job: Job, output: Path, vspipe: str, ffmpeg: str) -> list[list[C
         "model": job.onnx.resolve(),
         "height": job.size[0],
         "width": job.size[1],
+        "margin": job.margin,
         **({"region": ",".join(map(str, job.region[:3]))} if job.region else {}),
     }
     arguments = [part for name, value in values.items() for part in ("-a", f"{name}={value}")]
@@ -231,7 +235,8 @@ def main() -> None:
     ):
         parser.error("the peers' scripts know models with one RGB image of -1..1 in and out only")
     size = framing.layout((clips.HEIGHT, clips.WIDTH), spec.size).size
-    job = Job(clip, options.model, onnx, size, region, options.crf, options.preset)
+    margin = 0 if region else spec.size.margin  # the ramp of a region inside the frame needs none
+    job = Job(clip, options.model, onnx, size, margin, region, options.crf, options.preset)
     programs: dict[str, Program] = {
         "ganlens": ours,
         "ganlens --backend cpu": lambda job, output: ours(job, output, "cpu"),
@@ -324,6 +329,7 @@ def report(job: Job, programs: Mapping[str, Program], folder: Path, rounds: int,
             "backend that auto picked": own["backend"],
             "model MiB": round(job.onnx.stat().st_size / 2**20, 2),
             "network size": list(job.size),
+            "margin": job.margin,
             "region": list(job.region or ()),
             "x264": {"preset": job.preset, "crf": job.crf},
             "rounds": rounds,

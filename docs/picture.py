@@ -2,6 +2,7 @@
 
 python docs/picture.py docs/meadow.webp --model starry --model pastel --model wave --model comic  (moves)
 python docs/picture.py docs/faces.png --video CLIP --model face --at 2.5 --edit smiling --crop 210,60,150,170
+python docs/picture.py docs/styles.webp --video CLIP --at 1 --video CLIP --at 3 --width 320 --model starry --model comic
 """
 
 from __future__ import annotations
@@ -12,31 +13,60 @@ from pathlib import Path
 import numpy as np
 
 from ganlens.engine import Frame, Translator, VideoSource, write_image
+from ganlens.engine.benchmark.pictures import fitted
+from ganlens.engine.evaluate.lab import Pixels
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("output", type=Path)
-    parser.add_argument("--video", type=Path, default=Path("media/meadow.mp4"))
+    parser.add_argument("--video", type=Path, action="append", help="one row each; default: media/meadow.mp4")
     parser.add_argument("--model", action="append", required=True, help="one picture each")
-    parser.add_argument("--at", type=float, default=2.4, help="seconds")
+    parser.add_argument("--at", type=float, action="append", help="seconds, for each video; default: 2.4")
     parser.add_argument("--edit", action="append", metavar="NAME", help="attribute set to 1; one picture each")
     parser.add_argument("--crop", metavar="X,Y,W,H", help="show this part only")
+    parser.add_argument("--width", type=int, help="of each picture; default: as it is")
     options = parser.parse_args()
-    edits = [{name: 1.0} for name in options.edit] if options.edit else [{}]
-    if options.output.suffix == ".webp":
-        animate(options.output, options.video, options.model)
+    videos = options.video or [Path("media/meadow.mp4")]
+    if options.output.suffix == ".webp" and options.at is None:
+        animate(options.output, videos[0], options.model)
         return
-    with VideoSource(options.video, start=options.at) as source:
+    places = options.at or [2.4] * len(videos)
+    edits = [{name: 1.0} for name in options.edit] if options.edit else [{}]
+    rows = [
+        row(video, at, options.model, edits, options.crop, options.width)
+        for video, at in zip(videos, places, strict=True)
+    ]
+    save(options.output, np.concatenate(rows))
+
+
+def save(output: Path, picture: Pixels) -> None:
+    """WebP for a page: small. Needs Pillow."""
+    if output.suffix != ".webp":
+        write_image(output, Frame.from_rgb(picture), overwrite=True)
+        return
+    from PIL import Image
+
+    Image.fromarray(picture).save(output, quality=60, method=6)
+
+
+def row(
+    video: Path, at: float, models: list[str], edits: list[dict[str, float]], crop: str | None, width: int | None
+) -> Pixels:
+    """A frame, and what each model makes of it, side by side."""
+    with VideoSource(video, start=at) as source:
         frame = next(iter(source))
     pictures = [frame.to_rgb()]
-    for model in options.model:
-        with Translator.open(model) as translator:
+    for model in models:
+        with Translator.open(model, frame_size=frame.size) as translator:
             pictures += [translator(frame, **edit).to_rgb() for edit in edits]
-    if options.crop:
-        x, y, width, height = (int(part) for part in options.crop.split(","))
-        pictures = [picture[y : y + height, x : x + width] for picture in pictures]
-    write_image(options.output, Frame.from_rgb(np.concatenate(pictures, axis=1)), overwrite=True)
+    if crop:
+        x, y, across, down = (int(part) for part in crop.split(","))
+        pictures = [picture[y : y + down, x : x + across] for picture in pictures]
+    if width:
+        height = round(pictures[0].shape[0] * width / pictures[0].shape[1])
+        pictures = [fitted(Frame.from_rgb(np.ascontiguousarray(picture)), (height, width)) for picture in pictures]
+    return np.concatenate(pictures, axis=1)
 
 
 def animate(output: Path, video: Path, models: list[str]) -> None:

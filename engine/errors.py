@@ -22,6 +22,9 @@ line and exits with status 1 (2 for wrong usage).
 from __future__ import annotations
 
 import difflib
+import importlib.util
+import shlex
+import sys
 from collections.abc import Iterable
 
 LONGEST_TEXT = 2000
@@ -43,6 +46,19 @@ def printable(text: str, longest: int = LONGEST_TEXT) -> str:
 
 def _escaped(char: str) -> str:
     return char.encode("unicode_escape").decode("ascii") if not char.isspace() else " "
+
+
+def install_command(extra: str, *, without: str = "") -> str:
+    """The command that adds an extra of ganlens to this environment, where ganlens may come from a clone or a wheel.
+
+    Environments of uv, those of ``uv tool install`` too, have no pip: there it is uv's command.
+
+    Args:
+        without: packages to remove first, because they and the new ones contain the same modules.
+    """
+    pip, where = ("pip", "") if importlib.util.find_spec("pip") else ("uv pip", f" --python {shlex.quote(sys.prefix)}")
+    remove = f"{pip} uninstall{where} {without}; " if without else ""
+    return f"{remove}{pip} install{where} 'ganlens[{extra}]'"
 
 
 class EngineError(Exception):
@@ -97,7 +113,7 @@ class MissingExtra(EngineError, ImportError):
     """A package of an optional extra is not installed."""
 
     def __init__(self, what: str, package: str, extra: str) -> None:
-        super().__init__(f"{what} needs the package '{package}'. Install it with: pip install 'ganlens[{extra}]'")
+        super().__init__(f"{what} needs the package '{package}'. Install it with: {install_command(extra)}")
         self.package = package
         self.extra = extra
 

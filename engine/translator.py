@@ -86,6 +86,7 @@ class Translator(SwappableWay):
         device: int | None = None,
         streams: int | None = None,
         warm: bool = True,
+        frames: int | None = None,
     ) -> Translator:
         """Open a shipped model by name, or a model file.
 
@@ -118,6 +119,7 @@ class Translator(SwappableWay):
                 frames per second where one network does not fill it. None: one.
             warm: run the network once, so that the first frame is no slower than the others. False: the first frame
                 is sooner; an error of the network shows there.
+            frames: how many there will be, if that is known: for few, "auto" takes the backend that starts sooner.
 
         Raises:
             ModelFileError, BackendUnavailable, OptionError: with the cure in the message.

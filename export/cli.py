@@ -1,26 +1,28 @@
-"""The command ``engine export``: arguments, and the verdict as a table or JSON."""
+"""The command ``engine export``: arguments, and the verdict as a table or JSON.
+
+What the work needs is imported when it begins: ``engine export --help`` does not load PyTorch.
+"""
 
 from __future__ import annotations
 
 import json
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.table import Table
 
-from ganlens.engine.backends.tensorrt import gpu_for, load, make_plan
-from ganlens.engine.cli.build import plan_lines, plan_values
 from ganlens.engine.cli.console import make_console
 from ganlens.engine.cli.interrupt import terminate_as_interrupt
 from ganlens.engine.cli.parse import order_note, parse_size
-from ganlens.engine.cli.progress import plan_progress
 from ganlens.engine.errors import ExportError, OptionError
-from ganlens.engine.spec import Parity, format_size
 
-from .run import load_run, pictures_of
-from .to_onnx import ExportOptions, ExportReport, export_onnx
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from ganlens.engine.spec import Parity
+
+    from .to_onnx import ExportReport
 
 app = typer.Typer(
     add_completion=False,
@@ -109,6 +111,9 @@ def export(
         check_tensorrt(precision)  # now, not after minutes of work
     if calibration is not None and precision is not PrecisionName.INT8:
         raise OptionError(f"--calibration goes with --precision int8, not with {precision.value}. Leave it out.")
+    from .run import load_run, pictures_of
+    from .to_onnx import ExportOptions, export_onnx
+
     graph_size = parse_size("--size", size, square=True) if size else None
     if graph_size and (note := order_note("--size", graph_size)):
         typer.echo(note, err=True)
@@ -135,6 +140,10 @@ def export(
     if not as_json:
         console.print(verdict_table(report))
     if report.passed and tensorrt:
+        from ganlens.engine.backends.tensorrt import make_plan
+        from ganlens.engine.cli.build import plan_lines, plan_values
+        from ganlens.engine.cli.progress import plan_progress
+
         with plan_progress(make_console(stderr=True)):
             made = make_plan(report.path)
         values["plan"] = plan_values(made)
@@ -158,11 +167,15 @@ def check_tensorrt(precision: PrecisionName) -> None:
     """
     if precision is PrecisionName.INT8:
         raise OptionError("--tensorrt takes --precision fp16 or fp32; int8 is for CPUs.")
+    from ganlens.engine.backends.tensorrt import gpu_for, load
+
     gpu_for(load())
 
 
 def as_record(report: ExportReport) -> dict[str, Any]:
     """The report as JSON values."""
+    from ganlens.engine.spec import format_size
+
     return {
         "path": str(report.path),
         "written": report.passed,
@@ -181,6 +194,10 @@ def as_record(report: ExportReport) -> dict[str, Any]:
 
 def verdict_table(report: ExportReport) -> Table:
     """The report for people."""
+    from rich.table import Table
+
+    from ganlens.engine.spec import format_size
+
     spec = report.spec
     calibrated = f" calibrated on {report.calibration_pictures} pictures" if spec.precision == "int8" else ""
     table = Table(

@@ -1,4 +1,7 @@
-"""The command ``engine import``: a checkpoint of another program becomes a checked ONNX file."""
+"""The command ``engine import``: a checkpoint of another program becomes a checked ONNX file.
+
+PyTorch is loaded when the work begins, not for ``engine import --help``.
+"""
 
 from __future__ import annotations
 
@@ -12,13 +15,8 @@ import typer
 from ganlens.engine.cli.console import make_console
 from ganlens.engine.cli.interrupt import terminate_as_interrupt
 from ganlens.engine.errors import ExportError, TrainingError
-from ganlens.engine.spec import Training
-from ganlens.train.data.demo import make_demo_data
-from ganlens.train.data.pictures import list_pictures
 
 from .cli import as_record, verdict_table
-from .foreign import load_foreign
-from .to_onnx import ExportOptions, export_onnx
 
 app = typer.Typer(
     add_completion=False,
@@ -72,6 +70,13 @@ def import_checkpoint(
     engine import latest_net_G.pth -o zebra.onnx
     engine import 200000-G.ckpt -o hair.onnx --attributes Black_Hair,Blond_Hair,Brown_Hair,Male,Young
     """
+    from ganlens.engine.spec import Training
+    from ganlens.train.data.demo import make_demo_data
+    from ganlens.train.data.pictures import list_pictures
+
+    from .foreign import load_foreign
+    from .to_onnx import ExportOptions, export_onnx
+
     names = tuple(part.strip() for part in attributes.split(",") if part.strip())
     found = load_foreign(checkpoint, name=name or output.stem, size=size, attributes=names)
     training = Training(

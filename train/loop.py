@@ -29,11 +29,10 @@ from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 
 from ganlens.engine.cli.console import make_console
-from ganlens.engine.errors import TrainingError
-from ganlens.engine.spec import AttributeInput, GeneratorSpec
+from ganlens.engine.errors import TrainingError, install_command
 
 from .averaging import MovingAverage
-from .checkpoint import STATE_NAME, load_generator, load_state, save_generator, save_state, state_stamp
+from .checkpoint import STATE_NAME, load_state, save_generator, save_state, state_stamp
 from .config import CONFIG_NAME, TrainConfig, is_config, read_sessions, save_config
 from .data.datasets import Positions, make_loader
 from .data.pairs import PAIRS_NAME
@@ -43,13 +42,14 @@ from .evaluate.metrics import SetDistance
 from .evaluate.style import SHORTFALL, style_figures
 from .history import HISTORY_NAME, History
 from .methods import method_of
-from .methods.base import Batch, Method, Parts, Phase
+from .methods.base import Batch, Parts, Phase
 from .processes import average_in_place, average_statistics, synchronise_batch_norms
 from .provenance import session
 from .randomness import get_random_state, seed_all, set_random_state
 from .run_lock import LOCK_NAME, only_writer
 from .sample_sheet import make_sheet
 from .specs import hardware, training_record
+from .start import take_generators
 
 logger = logging.getLogger(__name__)
 
@@ -726,41 +726,6 @@ def memory_format(config: TrainConfig, device: torch.device, networks: Iterable[
     return torch.contiguous_format if by_picture and device.type == "cpu" else torch.channels_last
 
 
-def take_generators(method: Method, config: TrainConfig) -> None:
-    """Give a new run the averaged generators of the one that ``start_from`` names.
-
-    Raises:
-        TrainingError: the method has none to give, or they are of another kind.
-        ModelFileError: there are none in that folder.
-    """
-    files = method.specs()
-    if not files:
-        raise TrainingError(f"--start-from {config.start_from}: {config.method} does not start from a generator.")
-    for stem, (name, spec) in files.items():
-        generator, given = load_generator(Path(config.start_from) / f"{stem}.safetensors")
-        if _labels(given) != _labels(spec):
-            raise TrainingError(
-                f"--start-from {config.start_from}: its generator takes {_names(given)}; this run's takes "
-                f"{_names(spec)}. Give the same --attributes, in the same order."
-            )
-        try:
-            method.networks[name].load_state_dict(generator.state_dict())
-        except RuntimeError as error:
-            raise TrainingError(
-                f"--start-from {config.start_from}: its {stem} is a {given.tier} network ({given.options}), this run's "
-                f"is {spec.tier} ({spec.options}). Give the same --tier, --shape, --norm and --activation."
-            ) from error
-
-
-def _labels(spec: GeneratorSpec) -> AttributeInput | None:
-    """What a generator's network takes, whatever a user's value means."""
-    return spec.attributes.model_copy(update={"strengths": {}}) if spec.attributes else None
-
-
-def _names(spec: GeneratorSpec) -> str:
-    return ", ".join(spec.attributes.names) if spec.attributes else "no attributes"
-
-
 def train(config: TrainConfig, *, resume: bool = False, console: Console | None = None) -> bool:
     """Run a configuration; see :class:`Trainer`. Returns whether it is finished (False: stopped and saved)."""
     return Trainer(config, resume=resume, console=console).fit()
@@ -786,7 +751,7 @@ def make_accelerator(precision: str, track: str = "") -> Accelerator:
         TrainingError: the tracker is not installed.
     """
     if track and find_spec(track) is None:
-        raise TrainingError(f"--track {track} needs the package {track}. Install it: pip install 'ganlens[{track}]'.")
+        raise TrainingError(f"--track {track} needs the package {track}. Install it: {install_command(track)}.")
     if AcceleratorState._shared_state and AcceleratorState().mixed_precision != precision:
         AcceleratorState._reset_state()
     return Accelerator(mixed_precision=precision, log_with=track or None)

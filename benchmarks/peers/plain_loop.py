@@ -1,9 +1,10 @@
 """The loop that most repositories ship: cv2.VideoCapture, onnxruntime, cv2.VideoWriter. No sound, OpenCV's own codec.
 
-    python benchmarks/peers/plain_loop.py clip.mp4 out.mp4 model.onnx HEIGHT WIDTH [X Y SIDE]
+    python benchmarks/peers/plain_loop.py clip.mp4 out.mp4 model.onnx HEIGHT WIDTH MARGIN [X Y SIDE]
 
 Written the way such scripts are written, and not badly: float32 all along, one pass per step, the blend with a
-feathered mask made once. Without a region the whole frame is scaled to the model's size and back.
+feathered mask made once. Without a region the whole frame is scaled to the model's size, less a margin of repeated edge
+on each side, and back.
 """
 
 import sys
@@ -19,9 +20,9 @@ def feather(side, border=32):
     return np.minimum.outer(ramp, ramp)[:, :, None]
 
 
-def translate(session, size, picture):
-    """One BGR uint8 picture through the network, letterboxed to its size; RGB float32 in 0..255, small."""
-    scale = min(size[0] / picture.shape[1], size[1] / picture.shape[0])
+def translate(session, size, margin, picture):
+    """One BGR uint8 picture through the network, in the middle of its size; RGB float32 in 0..255, small."""
+    scale = min((size[0] - 2 * margin) / picture.shape[1], (size[1] - 2 * margin) / picture.shape[0])
     width, height = round(picture.shape[1] * scale), round(picture.shape[0] * scale)
     left, top = (size[0] - width) // 2, (size[1] - height) // 2
     small = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
@@ -33,7 +34,7 @@ def translate(session, size, picture):
     return np.clip((y.transpose(1, 2, 0) + 1) * 127.5, 0, 255)
 
 
-def main(source, output, model, size, region):
+def main(source, output, model, size, margin, region):
     session = ort.InferenceSession(model, providers=["CPUExecutionProvider"])
     capture = cv2.VideoCapture(source)
     frame_size = int(capture.get(cv2.CAP_PROP_FRAME_WIDTH)), int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
@@ -46,10 +47,10 @@ def main(source, output, model, size, region):
         if region:
             x, y, side = region
             part = frame[y : y + side, x : x + side]
-            new = cv2.cvtColor(cv2.resize(translate(session, size, part), (side, side)), cv2.COLOR_RGB2BGR)
+            new = cv2.cvtColor(cv2.resize(translate(session, size, margin, part), (side, side)), cv2.COLOR_RGB2BGR)
             frame[y : y + side, x : x + side] = (part * (1 - weights) + new * weights).astype(np.uint8)
         else:
-            new = cv2.resize(translate(session, size, frame), frame_size)
+            new = cv2.resize(translate(session, size, margin, frame), frame_size)
             frame = cv2.cvtColor(new, cv2.COLOR_RGB2BGR).astype(np.uint8)
         writer.write(frame)
     capture.release()
@@ -57,5 +58,5 @@ def main(source, output, model, size, region):
 
 
 if __name__ == "__main__":
-    height, width, *region = (int(number) for number in sys.argv[4:])
-    main(sys.argv[1], sys.argv[2], sys.argv[3], (width, height), region)
+    height, width, margin, *region = (int(number) for number in sys.argv[4:])
+    main(sys.argv[1], sys.argv[2], sys.argv[3], (width, height), margin, region)

@@ -54,6 +54,7 @@ def open_backend(
     batch: int | None = None,
     device: int | None = None,
     warm: bool = True,
+    pictures: int | None = None,
 ) -> ModelBackend:
     """Open a model, warmed up at ``size``; ``choice`` of the result says which backend runs and why.
 
@@ -69,6 +70,7 @@ def open_backend(
         batch: pictures of a run that it is warmed up for; None: one, or as many as the model wants.
         device: which GPU, as in nvidia-smi and CUDA_VISIBLE_DEVICES; "auto" then takes no backend on the CPU. None: the
             first GPU, or the CPU.
+        pictures: how many will be translated, if that is known: for few, "auto" takes the backend that starts sooner.
         warm: False: where "auto" has nothing to find out, the first run of the caller's is the network's first.
 
     Raises:
@@ -95,7 +97,7 @@ def open_backend(
         opened.choice = Choice("tensorrt", (opened.runs_on,))
         return opened
     if backend == AUTO:
-        return open_auto(model, size, threads, spin, strict, batch, device, warm)
+        return open_auto(model, size, threads, spin, strict, batch, device, warm, pictures)
     opened = open_named(backend, model, threads=threads, spin=spin, device=device, size=size)
     if warm:
         warm_up(opened, size, batch)

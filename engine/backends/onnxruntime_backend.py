@@ -14,7 +14,7 @@ import numpy as np
 
 from ..cancel import cancellable
 from ..cuda.driver import extra_for
-from ..errors import BackendError, BackendUnavailable, MissingExtra, ModelFileError
+from ..errors import BackendError, BackendUnavailable, MissingExtra, ModelFileError, install_command
 from ..model import Model
 from ..model.description import FLOAT16
 from .base import Array, BackendStatus, ModelBackend, Shape, input_names, output_names
@@ -27,8 +27,8 @@ SILENT = 4
 WARNING = 2
 """The library's own default."""
 
-CUDA_CURE = "pip uninstall onnxruntime onnxruntime-gpu; pip install 'ganlens[{extra}]'"
-# Both packages import as onnxruntime, so one must go first.
+PACKAGES = "onnxruntime onnxruntime-gpu"
+"""Both import as onnxruntime: one must go before the other is installed."""
 
 IDENTITY = bytes.fromhex(
     "08083a370a100a017812017922084964656e7469747912016d5a0f0a0178120a0a08080112040a02080162"
@@ -186,7 +186,7 @@ class OnnxRuntimeCuda(OnnxRuntimeCpu):
         if self._stream is None or self._device is None:
             raise BackendUnavailable(
                 f"{self.library} was opened without cuda-bindings; "
-                f"pip install 'ganlens[{extra_for('cuda')}]' and open it again."
+                f"{install_command(extra_for('cuda'))} and open it again."
             )
         return self._device
 
@@ -362,7 +362,7 @@ def cuda_status(index: int = 0) -> BackendStatus:
     if provider not in ort.get_available_providers():
         reason = f"the installed onnxruntime {ort.__version__} is not built for CUDA"
         return BackendStatus(
-            "cuda", False, ort.__version__, reason=reason, cure=CUDA_CURE.format(extra=extra_for("cuda"))
+            "cuda", False, ort.__version__, reason=reason, cure=install_command(extra_for("cuda"), without=PACKAGES)
         )
     options = ort.SessionOptions()
     options.log_severity_level = SILENT

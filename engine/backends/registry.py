@@ -8,7 +8,7 @@ import sys
 from typing import NamedTuple
 
 from ..cuda.driver import extra_for
-from ..errors import BackendUnavailable, EngineError, MissingExtra, OptionError
+from ..errors import BackendUnavailable, EngineError, MissingExtra, OptionError, install_command
 from ..model import Model
 from .base import BackendStatus, ModelBackend
 from .sizes import find_size_rule
@@ -126,7 +126,7 @@ def quick_problem(name: str) -> str | None:
     """Why a backend cannot run, as far as shows without importing its library; None if it can."""
     entry = BACKENDS[name]
     if installed(name) is None:
-        return f"{' or '.join(entry.packages)} is not installed (pip install 'ganlens[{extra_of(name)}]')"
+        return f"{' or '.join(entry.packages)} is not installed ({install_command(extra_of(name))})"
     return None
 
 
@@ -170,8 +170,8 @@ def status(name: str, device: int | None = None) -> BackendStatus:
             *(() if device is None or not entry.on_gpu else (device,))
         )
     except MissingExtra as error:
-        cure = f"pip install 'ganlens[{error.extra}]'"
-        return BackendStatus(name, False, reason=f"{error.package} is not installed", cure=cure)
+        reason = f"{error.package} is not installed"
+        return BackendStatus(name, False, reason=reason, cure=install_command(error.extra))
     except BackendUnavailable as error:
         return BackendStatus(name, False, reason=str(error))
     return state

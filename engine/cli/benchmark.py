@@ -27,7 +27,7 @@ from ..benchmark.runner import (
     Plan,
     benchmark,
 )
-from ..errors import MediaError, OptionError, reason
+from ..errors import MediaError, OptionError, install_command, reason
 from ..model import shipped
 from ..model.description import parse_value_range
 from .console import make_console
@@ -123,7 +123,7 @@ def write(result: Result, folder: Path, console: Console) -> list[Path]:
                     written.append(path)
                     text += f"\n![{what}]({path.name})\n"
         else:
-            console.print("note: no plots without matplotlib: pip install 'ganlens[benchmark]'", markup=False)
+            console.print(f"note: no plots without matplotlib: {install_command('benchmark')}", markup=False)
         written[1].write_text(text, encoding="utf-8")
     except OSError as error:
         raise MediaError(f"{folder} cannot be written: {reason(error)}.") from error

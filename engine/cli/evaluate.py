@@ -60,7 +60,7 @@ def run(options: EvaluateOptions) -> int:
         budget = judge_budget(
             model.path.stat().st_size,
             _macs(model.path),
-            _first_frame(options.model) if options.start else None,
+            first_frame(options.model) if options.start else None,
         )
         done = evaluate(
             model.spec.name or model.path.stem,
@@ -190,7 +190,7 @@ def _macs(path: Path) -> int | None:
         return None
 
 
-def _first_frame(model: str) -> float:
+def first_frame(model: str) -> float:
     """Median seconds of a whole process that translates one frame on the default CPU backend, after one to warm up."""
     with tempfile.TemporaryDirectory() as folder:
         command = [*ENGINE, "translate", str(SHIPPED_CLIP), "-o", f"{folder}/one.mp4", "-y", "-q", "--model", model]
@@ -226,10 +226,13 @@ def markdown(done: Evaluation) -> str:
     target = f", against {Path(done.target).name}" if done.target else ""
     lines = [f"{done.pictures} pictures at {width}x{height}{target}:", "", "| gate | measure | value | limit | |"]
     lines.append("|---|---|---:|---:|---|")
-    for gate in done.gates:
-        value, limit, verdict = _cells(gate)
-        lines.append(f"| {gate.letter} | {gate.name} | {value} {gate.unit} | {limit} | {verdict} |")
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, *map(markdown_row, done.gates)]) + "\n"
+
+
+def markdown_row(gate: Gate) -> str:
+    """One line of the table in a card."""
+    value, limit, verdict = _cells(gate)
+    return f"| {gate.letter} | {gate.name} | {value} {gate.unit} | {limit} | {verdict} |"
 
 
 def _cells(gate: Gate) -> tuple[str, str, str]:

@@ -209,7 +209,7 @@ class Worker:
         began = time.perf_counter()
         with self.times.measure("decode"):
             frame = read_image(work.input.address, notes)
-        translator = self.open_translator(frame.size)
+        translator = self.open_translator(frame.size, 1)
         if self._alone:
             self.tell(experimental_notes(self.model.spec.attributes, self.attributes))
         self.say(translator, [])
@@ -288,7 +288,8 @@ class Worker:
         """
         if self._translator is None:
             options = self.options
-            most = frames if self._alone and frames else self.budget.in_flight  # fewer frames, more threads for each
+            known = frames if self._alone else None
+            most = known or self.budget.in_flight  # fewer frames, more threads for each
             with plan_progress(self.console, quiet=self.quiet):
                 self._translator = Translator.open(
                     self.model,
@@ -305,6 +306,7 @@ class Worker:
                     device=options.device,
                     streams=options.streams,
                     warm=False,
+                    frames=known or None,
                 )
             self._translator.times = self.times
             self._new = True

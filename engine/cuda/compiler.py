@@ -49,7 +49,7 @@ def shipped_image(arch: int) -> bytes | None:
     content = path.read_bytes() if path.is_file() else b""
     if hashlib.sha256(content).hexdigest() != record["sha256"].get(path.name):
         raise BackendError(
-            f"{path} is damaged. Install ganlens again: pip install --force-reinstall --no-deps ganlens."
+            f"{path} is damaged. Install ganlens again: pip install --force-reinstall --no-deps FOLDER_OR_WHEEL"
         )
     return content
 

@@ -125,7 +125,7 @@ class SwappableWay:
 
         like = self._like
         size = self._options.frame_size if like is None else like[1]
-        opening = replace(self._options, **{"value_range": None, "frame_size": size, **options})
+        opening = replace(self._options, **{"value_range": None, "frame_size": size, "frames": None, **options})
         future: Future[None] = Future()
         future.set_running_or_notify_cancel()
         with self._lock:

@@ -45,6 +45,7 @@ class OpenOptions:
     device: int | None = None
     streams: int | None = None
     warm: bool = True
+    frames: int | None = None
 
 
 def open_way(model: str | Path | Model, options: OpenOptions) -> Way:
@@ -71,6 +72,7 @@ def open_way(model: str | Path | Model, options: OpenOptions) -> Way:
         "batch": None if faces else batch,  # faces are any number; runs of one are always among them
         "device": options.device,
         "warm": options.warm,
+        "pictures": None if faces else options.frames,
     }
     opened = open_backend(model, options.backend, strict=options.strict, **of_backend)
     try:

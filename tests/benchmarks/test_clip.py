@@ -61,7 +61,7 @@ def test_tone_is_as_long_as_asked() -> None:
 
 
 def job(path: Path) -> Job:
-    return Job(path, "m", Path("m.onnx"), (256, 256), None, 20, "veryfast")
+    return Job(path, "m", Path("m.onnx"), (256, 256), 0, None, 20, "veryfast")
 
 
 def test_right_outputs_pass(made: Path) -> None:

@@ -1,4 +1,4 @@
-"""Foreign text in messages cannot drive the terminal."""
+"""Foreign text in messages cannot drive the terminal; the cure for a missing extra fits the environment."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pickle
 
 import pytest
 
-from ganlens.engine.errors import EngineError, MediaError, MissingExtra, OptionError, printable
+from ganlens.engine.errors import EngineError, MediaError, MissingExtra, OptionError, install_command, printable
 
 
 @pytest.mark.parametrize(
@@ -38,3 +38,15 @@ def test_errors_keep_their_text(error):
     assert isinstance(error, EngineError) and str(error)
     if not isinstance(error, MissingExtra):
         assert str(pickle.loads(pickle.dumps(error))) == str(error)
+
+
+def test_an_extra_is_installed_by_what_made_the_environment(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: name == "pip")
+    assert install_command("faces") == "pip install 'ganlens[faces]'"
+    assert install_command("rtx", without="a b") == "pip uninstall a b; pip install 'ganlens[rtx]'"
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr("sys.prefix", "/home/me/my tools")
+    assert install_command("faces") == "uv pip install --python '/home/me/my tools' 'ganlens[faces]'"
+    assert "Install it with: uv pip install --python" in str(MissingExtra("A face", "cv2", "faces"))
+    command = install_command("rtx", without="a")
+    assert command.startswith("uv pip uninstall --python '/home/me/my tools' a; uv pip install")

@@ -125,7 +125,7 @@ def exported(run, tmp_path, monkeypatch) -> ExportReport:
     parity = Parity(images=1, max_abs=0, psnr_db=99, cosine=1, snr_db=99)
     spec = read_spec(path)
     report = ExportReport(path, spec, {(32, 32): parity}, parity, THRESHOLDS["fp32"], [], 1, 0, 9, 0.1, 0)
-    monkeypatch.setattr("ganlens.export.cli.export_onnx", lambda *_: report)
+    monkeypatch.setattr("ganlens.export.to_onnx.export_onnx", lambda *_: report)
     return report
 
 
@@ -146,14 +146,14 @@ def test_what_cannot_be_built_is_refused_before_the_export(run, tmp_path, monkey
         def fail(error: Exception = error) -> None:
             raise error
 
-        monkeypatch.setattr("ganlens.export.cli.load", fail)
+        monkeypatch.setattr("ganlens.engine.backends.tensorrt.load", fail)
         assert invoke(run, "-o", target, "--tensorrt").exception is error
     assert not target.exists()
 
 
 def test_a_failed_gate_builds_nothing(run, exported, monkeypatch):
     failed = dataclasses.replace(exported, failures=["PSNR 1.0 dB < 40 dB"])
-    monkeypatch.setattr("ganlens.export.cli.export_onnx", lambda *_: failed)
+    monkeypatch.setattr("ganlens.export.to_onnx.export_onnx", lambda *_: failed)
     assert isinstance(invoke(run, "-o", exported.path, "--tensorrt").exception, ExportError)
     assert PlanCache().entries() == []
 
@@ -162,6 +162,6 @@ def test_a_graph_that_tensorrt_does_not_know_keeps_its_onnx_file(run, exported, 
     def fail(path: Path) -> None:
         raise ModelFileError("node 'head' (Nonsense): the operator Nonsense is not known")
 
-    monkeypatch.setattr("ganlens.export.cli.make_plan", fail)
+    monkeypatch.setattr("ganlens.engine.backends.tensorrt.make_plan", fail)
     assert isinstance(invoke(run, "-o", exported.path, "--tensorrt").exception, ModelFileError)
     assert exported.path.exists()

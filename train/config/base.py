@@ -53,7 +53,8 @@ class TrainConfig(BaseModel):
     start_from: str = Field(
         "",
         description="Run folder whose generators this run starts from, for another style, other data or another "
-        "discriminator, which starts new. Not for psc-gan (see --stage1) and classifier.",
+        "discriminator, which starts new; or an exported ONNX file, or a shipped model's name. Not for psc-gan (see "
+        "--stage1) and classifier.",
     )
     tier: Literal["nano", "mobile", "light", "edge", "resnet6", "resnet9", "stargan", "growing"] = Field(
         "mobile",

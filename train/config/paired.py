@@ -183,6 +183,16 @@ class PerceptualConfig(PhotosConfig):
     lambda_smooth: Annotated[Weight, MayChange] = Field(
         0.0, description="Weight of the mean difference between neighbouring pixels; against speckles."
     )
+    lambda_texture: Annotated[Weight, MayChange] = Field(
+        0.0,
+        description="Weight of the fine detail that is missing to as much as the painting has, as a share of it; "
+        "against blur.",
+    )
+    lambda_grid: Annotated[Weight, MayChange] = Field(
+        0.0,
+        description="Weight of the pattern that repeats every 8 pixels of the translation; against strokes that stick "
+        "to the generator's grid.",
+    )
 
     @property
     def teacher_words(self) -> str:

@@ -12,14 +12,15 @@ from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from ganlens.engine.errors import TrainingError
 from ganlens.engine.files import read_file
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from .attribute_table import Faces
 
 NAMED = 3
@@ -121,6 +122,8 @@ class LabelLayout(_Part):
 
     def vector(self, values: Sequence[str]) -> NDArray[np.float32]:
         """The label vector (K,) of one value of each group, by name."""
+        import numpy as np  # here: the configuration reads layouts for --help, too
+
         return np.array([name in values for name in self.names], dtype=np.float32)
 
     def encode(self, faces: Faces) -> Faces:
@@ -129,6 +132,8 @@ class LabelLayout(_Part):
         Raises:
             TrainingError: pictures without exactly one value in a group, or a value that no picture has.
         """
+        import numpy as np
+
         places = {column: place for place, column in enumerate(self.columns)}
         wrong: dict[int, list[str]] = {}
         parts = []

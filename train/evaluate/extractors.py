@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from ganlens.engine.errors import TrainingError
+from ganlens.engine.errors import TrainingError, install_command
 
 from ..config import VGGScaling
 from ..networks.inception import CLASSES, FEATURES, SIZE, FIDInception
@@ -127,7 +127,7 @@ class Mixed5Features(Extractor):
         try:
             import onnxruntime
         except ImportError as error:
-            raise TrainingError("ONNX features need ONNX Runtime. Install it: pip install 'ganlens[cpu]'.") from error
+            raise TrainingError(f"ONNX features need ONNX Runtime. Install it: {install_command('cpu')}.") from error
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
         try:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ganlens.engine.errors import ModelFileError, OptionError
+from ganlens.engine.errors import ModelFileError, OptionError, install_command
 from ganlens.engine.files import replace_file
 from ganlens.engine.model import read_model_spec
 from ganlens.engine.spec import GeneratorSpec, format_size
@@ -87,7 +87,7 @@ class ONNXGenerator(nn.Module):
         try:
             import onnxruntime
         except ImportError as error:
-            raise ModelFileError("ONNX files need ONNX Runtime. Install it: pip install 'ganlens[cpu]'.") from error
+            raise ModelFileError(f"ONNX files need ONNX Runtime. Install it: {install_command('cpu')}.") from error
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
         try:

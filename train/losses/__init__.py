@@ -22,7 +22,7 @@ from .families import (
     pulling_away,
 )
 from .penalty import mix, r1_penalty, slope_penalty, slopes
-from .shift import shift_loss
+from .shift import grid_loss, shift_loss
 
 __all__ = [
     "AUGMENTATIONS",
@@ -42,6 +42,7 @@ __all__ = [
     "add_noise",
     "adversarial_loss",
     "disturb",
+    "grid_loss",
     "mix",
     "pulling_away",
     "r1_penalty",

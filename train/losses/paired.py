@@ -33,5 +33,9 @@ def texture_loss(translated: Tensor, answer: Tensor) -> Tensor:
 
 def local_detail(images: Tensor) -> Tensor:
     """Root mean square of the fine detail over 16x16 windows, 8 px apart: (N, 3, H/8 - 1, W/8 - 1)."""
-    fine = images - avg_pool2d(pad(images, (2, 2, 2, 2), mode="replicate"), 5, 1)
-    return (avg_pool2d(fine.square(), 16, 8) + 1e-4).sqrt()
+    return (avg_pool2d(fine_detail(images).square(), 16, 8) + 1e-4).sqrt()
+
+
+def fine_detail(images: Tensor) -> Tensor:
+    """What a 5x5 mean takes away, edges repeated; (N, C, H, W) as the images."""
+    return images - avg_pool2d(pad(images, (2, 2, 2, 2), mode="replicate"), 5, 1)

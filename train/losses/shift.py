@@ -1,4 +1,4 @@
-"""Against what sticks to a generator's grid: moving the picture must move the answer, whatever the distance."""
+"""Against what sticks to a generator's grid: moving the picture must move the answer, and nothing repeats with it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
-from torch.nn.functional import l1_loss
+from torch.nn.functional import avg_pool2d, l1_loss
 
 GRID = 8
 """Largest stride of a generator's innermost layer, in pixels."""
@@ -39,3 +39,19 @@ def shift_loss(
         return image[:, :, top : top + height, left : left + width]
 
     return l1_loss(translate(cut), cut(translated))
+
+
+def grid_loss(translated: Tensor) -> Tensor:
+    """Root mean square of the pattern that repeats every ``GRID`` pixels, as gate c of ``engine evaluate`` folds it.
+
+    The mean of all 8x8 tiles, after their trend is taken away, keeps what is fixed to the generator's grid; strokes
+    that follow the picture average out. No second translation is needed.
+
+    Args:
+        translated: (N, C, H, W), H and W multiples of ``GRID`` and at least 16.
+    """
+    trend = avg_pool2d(avg_pool2d(translated, GRID, 1), 2, 1)  # a mean over 9 pixels, the outer two with half weight
+    flat = translated[..., GRID // 2 : -GRID // 2, GRID // 2 : -GRID // 2] - trend
+    count, channels, height, width = flat.shape
+    tile = flat.reshape(count, channels, height // GRID, GRID, width // GRID, GRID).mean((2, 4))
+    return (tile.square().mean() + 1e-8).sqrt()

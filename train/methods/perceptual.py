@@ -1,16 +1,19 @@
 """Perceptual training (Johnson et al. 2016): a generator learns to paint photographs like one painting, or a few.
 
-``L = content |V(G(x')) - V(x)|² / |V(x)|² + style S(G(x'), painting) + smooth |D G(x')| + calm |G(x') - G(x'')|``,
+``L = content |V(G(x')) - V(x)|² / |V(x)|² + style S(G(x'), painting) + smooth |D G(x')| + texture max(0, 1 - T(G(x')))
+    + grid |F(G(x'))| + calm |G(x') - G(x'')|``,
 
 where V is VGG16's relu2_2, S the distance of :func:`~ganlens.train.losses.style.statistics_distance` at
-:data:`PAINTING_LAYERS`, D neighbours' differences, and x' and x'' the picture x under different camera noise. Distances
-are relative to what they measure, so that one set of weights suits VGG16 weights of either scaling.
+:data:`PAINTING_LAYERS`, D neighbours' differences, T the amount of fine detail over the painting's, F folds a
+picture to the 8x8 tile that repeats in it, and x' and x'' are the picture x under different camera noise. Distances are
+relative to what they measure, so that one set of weights suits VGG16 weights of either scaling.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +24,8 @@ from ganlens.engine.spec import GeneratorSpec
 from ..config import PerceptualConfig
 from ..data.pairs import PairDataset, make_photo_dataset
 from ..data.pictures import list_pictures, read_picture, to_tensor
-from ..losses.paired import gradient_loss
+from ..losses import grid_loss
+from ..losses.paired import fine_detail, gradient_loss
 from ..losses.style import statistics, statistics_distance
 from ..networks import make_generator
 from ..networks.vgg16 import VGG16
@@ -33,21 +37,33 @@ CONTENT_LAYER = "relu2_2"
 PAINTING_LAYERS = ("relu1_2", "relu2_2", "relu3_3")
 """From pigment to the shape of a stroke."""
 
-Target = list[tuple[Tensor, Tensor]]
-"""Mean (1, C) and covariance (1, C, C) at each of :data:`PAINTING_LAYERS`."""
+
+class Target(NamedTuple):
+    """What paintings are like, on average."""
+
+    statistics: list[tuple[Tensor, Tensor]]
+    """Mean (1, C) and covariance (1, C, C) at each of :data:`PAINTING_LAYERS`."""
+    detail: Tensor
+    """Scalar, of :func:`detail_amount`."""
+
+
+def detail_amount(images: Tensor) -> Tensor:
+    """Root mean square of the fine detail of (N, 3, H, W), a scalar."""
+    return (fine_detail(images).square().mean() + 1e-6).sqrt()
 
 
 @torch.no_grad()
-def painting_statistics(network: VGG16, paintings: Sequence[Tensor]) -> Target:
+def painting_target(network: VGG16, paintings: Sequence[Tensor]) -> Target:
     """The statistics of paintings, (1, 3, H, W) in [-1, 1] each, averaged.
 
     A target that stays the same: towards one random painting after the other, strokes would average to a mottle.
     """
     found = [[statistics(h) for h in network.activations(painting, PAINTING_LAYERS)] for painting in paintings]
-    return [
+    means = [
         (torch.stack([pair[0] for pair in layer]).mean(0), torch.stack([pair[1] for pair in layer]).mean(0))
         for layer in zip(*found, strict=True)
     ]
+    return Target(means, torch.stack([detail_amount(painting) for painting in paintings]).mean())
 
 
 def perceptual_loss(
@@ -66,7 +82,7 @@ def perceptual_loss(
         generator: the network that learns.
         network: VGG16 up to the last of :data:`PAINTING_LAYERS`.
         picture: (N, 3, H, W) in [-1, 1].
-        target: of :func:`painting_statistics`.
+        target: of :func:`painting_target`.
         noisy: the generator sees the picture under camera noise.
         compare: it sees it twice, under different noise.
     """
@@ -78,9 +94,13 @@ def perceptual_loss(
     content = (activations[place] - before).square().mean() / before.square().mean().clamp_min(1e-8)
     terms = {
         "content": (config.lambda_content, content),
-        "style": (config.lambda_style, statistics_distance(activations, target)),
+        "style": (config.lambda_style, statistics_distance(activations, target.statistics)),
         "smooth": (config.lambda_smooth, gradient_loss(translated, torch.zeros_like(translated))),
     }
+    if config.lambda_texture > 0:
+        terms["texture"] = config.lambda_texture, (1 - detail_amount(translated) / target.detail).clamp_min(0)
+    if config.lambda_grid > 0:
+        terms["grid"] = config.lambda_grid, grid_loss(translated)
     if compare:
         other = generator(camera_noise(picture, config.noise))
         terms["calm"] = config.lambda_calm, l1_loss(translated, other)
@@ -116,7 +136,7 @@ class Perceptual(Method):
         """Loss of the generator."""
         config = self.config
         if self._target is None:  # now that VGG16 is on the device
-            self._target = painting_statistics(self.vgg, self.paintings)
+            self._target = painting_target(self.vgg, self.paintings)
         noisy = step >= config.calm_from * config.steps
         return perceptual_loss(
             self.networks["generator"],

@@ -21,6 +21,16 @@ def _boxed(weight: Tensor, box: Tensor) -> Tensor:
     return full.reshape(inputs, outputs, side + 1, side + 1)
 
 
+def _unboxed(full: Tensor, box: Tensor) -> Tensor:
+    """The inverse of :func:`_boxed`, by least squares."""
+    inputs, outputs, side, _ = full.shape
+    free = (side - 1) ** 2
+    columns = _boxed(torch.eye(free, dtype=torch.float64).view(free, 1, side - 1, side - 1), box.double().cpu())
+    wanted = full.double().cpu().reshape(inputs * outputs, -1)
+    found: Tensor = torch.linalg.lstsq(columns.reshape(free, -1).T, wanted.T).solution.T
+    return found.reshape(inputs, outputs, side - 1, side - 1).to(full)
+
+
 class BalancedUp(nn.Module, Foldable):
     """Transposed 4x4 convolution of stride 2 whose four phases answer a flat input alike.
 
@@ -53,6 +63,14 @@ class BalancedUp(nn.Module, Foldable):
             if plain.bias is not None and self.bias is not None:
                 plain.bias.copy_(self.bias)
         return plain
+
+    def unfold(self, plain: nn.Module) -> None:
+        """Take the weights of a transposed convolution."""
+        assert isinstance(plain, nn.ConvTranspose2d)
+        with torch.no_grad():
+            self.weight.copy_(_unboxed(plain.weight, self.box))
+            if plain.bias is not None and self.bias is not None:
+                self.bias.copy_(plain.bias)
 
 
 class BalancedHead(nn.Module, Foldable):
@@ -93,6 +111,17 @@ class BalancedHead(nn.Module, Foldable):
             assert plain.bias is not None
             plain.bias.copy_(self.bias.repeat_interleave(4))
         return nn.Sequential(plain, nn.PixelShuffle(2))
+
+    def unfold(self, plain: nn.Module) -> None:
+        """Take the weights of a convolution before a shuffle."""
+        assert isinstance(plain, nn.Sequential)
+        convolution = plain[0]
+        assert isinstance(convolution, nn.Conv2d) and convolution.bias is not None
+        inputs, outputs = self.weight.shape[:2]
+        taps = convolution.weight.reshape(outputs, 2, 2, inputs, 3, 3).permute(3, 0, 4, 1, 5, 2)
+        with torch.no_grad():
+            self.weight.copy_(_unboxed(taps.flip(2, 4).reshape(inputs, outputs, 6, 6), self.box))
+            self.bias.copy_(convolution.bias.view(outputs, 4).mean(1))
 
 
 UNSHUFFLED = 12

@@ -73,6 +73,10 @@ class Foldable:
     def folded(self) -> nn.Module:
         """Layers with the same outputs, made of plain ones."""
 
+    @abstractmethod
+    def unfold(self, plain: nn.Module) -> None:
+        """Take the weights that layers made by :meth:`folded` have, in place."""
+
 
 def fold(network: nn.Module) -> nn.Module:
     """A copy of a network, in eval mode, with each :class:`Foldable` layer folded; the network stays as it is."""
@@ -82,3 +86,19 @@ def fold(network: nn.Module) -> nn.Module:
             if isinstance(child, Foldable):
                 setattr(module, name, child.folded())
     return plain.requires_grad_(False)
+
+
+def unfold(network: nn.Module, plain: nn.Module) -> None:
+    """Give a network the weights of a folded one: the inverse of :func:`fold`, but for rounding.
+
+    Args:
+        network: gets the weights.
+        plain: made by :func:`fold` of a network of the same kind.
+    """
+    folded = {name: layer for name, layer in network.named_modules() if isinstance(layer, Foldable)}
+    for name, layer in folded.items():
+        layer.unfold(plain.get_submodule(name))
+    own = network.state_dict()
+    inside = tuple(f"{name}." for name in folded)
+    own.update({name: value for name, value in plain.state_dict().items() if not name.startswith(inside)})
+    network.load_state_dict(own)

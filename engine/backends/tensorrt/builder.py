@@ -14,7 +14,15 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from ...cuda import Device
-from ...errors import BackendError, BackendUnavailable, ModelFileError, OptionError, did_you_mean, reason
+from ...errors import (
+    BackendError,
+    BackendUnavailable,
+    ModelFileError,
+    OptionError,
+    did_you_mean,
+    install_command,
+    reason,
+)
 from ...model.description import OnnxFile
 from ...model.plan_record import Plan, PlanKey, PlanRecord, Profile, tensors
 from ...spec import GeneratorSpec
@@ -63,7 +71,7 @@ def make_key(
     if device is None and not library.builds_without_gpu:
         raise BackendUnavailable(
             f"{library.title} builds a plan on the GPU that will run it, and this machine has none. Build it there; or "
-            "build without a GPU with TensorRT for RTX: pip uninstall tensorrt; pip install 'ganlens[rtx]'."
+            f"build without a GPU with TensorRT for RTX: {install_command('rtx', without='tensorrt')}."
         )
     if options.workspace and options.workspace < SHORTEST_WORKSPACE:
         raise OptionError(f"got a workspace of {options.workspace} bytes, expected 1 MiB or more, as 2GiB.")

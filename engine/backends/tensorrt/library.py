@@ -33,6 +33,7 @@ from ...errors import (
     MissingExtra,
     ModelFileError,
     PlanError,
+    install_command,
 )
 
 Flavour = Literal["tensorrt", "tensorrt_rtx"]
@@ -154,7 +155,7 @@ class Library:
             raise BackendUnavailable(
                 f"{self.title} supports compute capabilities {known}; {device.name} has "
                 f"{'.'.join(map(str, device.compute_capability))}. Install TensorRT instead: "
-                f"pip install 'ganlens[{extra_for('tensorrt')}]'"
+                f"{install_command(extra_for('tensorrt'))}"
             )
         wanted = cuda_major(self.flavour)
         major, minor = device.driver_version
@@ -165,8 +166,7 @@ class Library:
             packages = [stem, *(f"{stem}-cu{wanted}{part}" for part in ("", "-libs", "-bindings"))]
             raise BackendUnavailable(
                 f"The NVIDIA driver knows CUDA {major}.{minor}; {self.title} here is made for CUDA {wanted}. "
-                f"Install a newer driver, or: pip uninstall {' '.join(packages)}; "
-                f"pip install 'ganlens[{extra}-cu{major}]'"
+                f"Install a newer driver, or: {install_command(f'{extra}-cu{major}', without=' '.join(packages))}"
             )
 
     def fail(self, action: str, cure: str = "", *, otherwise: type[Exception] = BackendError) -> NoReturn:
@@ -325,12 +325,14 @@ def load() -> Library:
             problems.append(str(error).rstrip("."))
         except (ImportError, OSError, RuntimeError) as error:  # a shared library is missing, or does not fit
             if getattr(error, "name", None) != flavour:
-                problems.append(f"{flavour} is installed but cannot be imported: {clean(str(error))}")
+                major = cuda_major(flavour)
+                package = f"{PACKAGES[flavour]}-cu{major}" if major else PACKAGES[flavour]
+                problems.append(
+                    f"{flavour} is installed but cannot be imported: {clean(str(error))}. "
+                    f"Install it again: pip install --force-reinstall {package}"
+                )
     if problems:
-        raise BackendUnavailable(
-            f"{'; '.join(problems)}. Install it again: pip install --force-reinstall "
-            f"'ganlens[{extra_for('tensorrt')}]' (RTX: '{extra_for('rtx')}')."
-        )
+        raise BackendUnavailable(f"{'; '.join(problems)}.")
     raise _missing()
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ...cuda import Device
-from ...errors import BackendUnavailable, MediaError, MissingExtra
+from ...errors import BackendUnavailable, MediaError, MissingExtra, install_command
 from ...model import find_model
 from ...model.description import read_onnx, spec_of
 from ...model.plan_record import Plan, record_path
@@ -89,7 +89,7 @@ def gpu_for(library: Library) -> Device | None:
             return None
         raise BackendUnavailable(
             f"{library.title} builds a plan on the GPU that will run it. {error} Without a GPU only TensorRT for RTX "
-            "builds: pip uninstall tensorrt; pip install 'ganlens[rtx]'."
+            f"builds: {install_command('rtx', without='tensorrt')}."
         ) from error
     return device
 

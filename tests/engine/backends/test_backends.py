@@ -45,6 +45,7 @@ from tests.kit.models import (
     tensor,
 )
 
+CUDA_EXTRA = "cuda12" if sys.version_info < (3, 11) else "cuda13"  # onnxruntime-gpu for CUDA 13 needs Python 3.11
 USABLE = [status.name for status in available() if status.usable]
 SIZE = (16, 24)
 
@@ -338,7 +339,7 @@ def test_auto_takes_the_fastest_and_says_why(tmp_path, monkeypatch, fastest):
         assert backend.name == backend.choice.name == fastest
         lines = backend.choice.lines
     assert lines[0].startswith("tensorrt: ")
-    assert lines[1] == "cuda: onnxruntime-gpu is not installed (pip install 'ganlens[cuda13]')"
+    assert lines[1] == f"cuda: onnxruntime-gpu is not installed (pip install 'ganlens[{CUDA_EXTRA}]')"
     other = {"cpu": "openvino", "openvino": "cpu"}[fastest]
     assert lines[2] == f"{other}: slower, 20.0 against 10.0 ms a picture of 24x16 on 2 threads, timed just now"
     assert lines[3].startswith(f"{fastest}: runs on O")
@@ -354,6 +355,29 @@ def test_auto_leaves_a_backend_that_is_hardly_faster_than_the_default(tmp_path, 
         assert backend.choice.lines[2].startswith("openvino: hardly faster, 19.4 against 20.0 ms")
     assert pick({"cpu": 0.02, "openvino": 0.0189}) == "openvino"
     assert pick({"openvino": 0.03}) == "openvino"
+
+
+def test_few_pictures_are_not_worth_a_longer_start():
+    timings = {"cpu": 0.03, "openvino": 0.005}
+    assert pick(timings, 1) == pick(timings, 11) == "cpu"
+    assert pick(timings, 13) == pick(timings) == "openvino"
+    assert pick({"openvino": 0.03}, 1) == "openvino"
+
+
+@needs_both
+@on_cpu
+def test_little_work_is_done_before_another_backend_is_opened(tmp_path, monkeypatch):
+    path = network_model(tmp_path / "m.onnx", (64, 64))
+    calls = fake_clock(monkeypatch, {"cpu": 0.03, "openvino": 0.001})
+    with open_backend(path, pictures=2, threads=2) as backend:
+        assert (backend.name, calls) == ("cpu", [])
+        assert "openvino: not timed for so little work" in backend.choice.lines
+    with open_backend(path, pictures=selection.LITTLE // 64**2 + 1, threads=2) as backend:
+        assert backend.name == "openvino"
+    assert calls
+    with open_backend(path, pictures=2, threads=2) as backend:  # the timing is remembered
+        assert backend.name == "cpu"
+        assert any(line.startswith("openvino: faster, but not done sooner") for line in backend.choice.lines)
 
 
 @needs_both
@@ -491,7 +515,7 @@ def test_memory_lies_in_the_users_cache(monkeypatch, tmp_path):
 @pytest.mark.skipif("cuda" in USABLE, reason="there is a GPU")
 def test_cuda_by_name_never_falls_back(tmp_path):
     with pytest.raises(
-        BackendUnavailable, match=r"'cuda' cannot run here: .* is not built for CUDA.*ganlens\[cuda13\]"
+        BackendUnavailable, match=rf"'cuda' cannot run here: .* is not built for CUDA.*ganlens\[{CUDA_EXTRA}\]"
     ):
         open_backend(identity_model(tmp_path / "m.onnx"), "cuda")
 
@@ -531,7 +555,7 @@ def test_cuda_runs(tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "module", "extra"),
-    [("cpu", "onnxruntime", "cpu"), ("cuda", "onnxruntime", "cuda13"), ("openvino", "openvino", "openvino")],
+    [("cpu", "onnxruntime", "cpu"), ("cuda", "onnxruntime", CUDA_EXTRA), ("openvino", "openvino", "openvino")],
 )
 def test_missing_package_names_its_extra(tmp_path, name, module, extra, monkeypatch):
     monkeypatch.setitem(sys.modules, module, None)

@@ -101,14 +101,17 @@ def test_an_endless_network_is_told_to_end(
 
 def test_the_third_signal_ends_what_hears_nothing(tmp_path: Path) -> None:
     code = (
-        "import threading\n"
+        "import signal, threading\n"
         "from ganlens.engine.cli.interrupt import terminate_as_interrupt\n"
+        "both = {signal.SIGINT, signal.SIGTERM}\n"
         "with terminate_as_interrupt():\n"
         "    print('ready', flush=True)\n"
         "    while True:\n"
         "        try:\n"
+        "            signal.pthread_sigmask(signal.SIG_UNBLOCK, both)\n"
         "            threading.Event().wait()\n"
         "        except KeyboardInterrupt:\n"
+        "            signal.pthread_sigmask(signal.SIG_BLOCK, both)  # until it is back in the try\n"
         "            print('heard', flush=True)\n"
     )
     process = subprocess.Popen(

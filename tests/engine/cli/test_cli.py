@@ -14,8 +14,10 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+import typer
 
 from ganlens.engine import Frame, read_image, write_image
+from ganlens.engine.cli import app
 from ganlens.engine.cli import info as describe
 from tests.kit.models import attribute_model, identity_model, invert_model
 
@@ -360,6 +362,23 @@ def test_version_and_help(engine):
     status, out, _ = engine("--help")
     assert status == 0
     assert all(command in out for command in ("translate", "models", "info", "backends", "train", "export"))
+
+
+HEAVY = {"torch", "numpy", "av", "onnx", "onnxruntime", "openvino", "cv2", "PIL", "matplotlib", "starlette", "ray"}
+
+
+@pytest.mark.parametrize("command", ["", *typer.main.get_command(app).commands])
+def test_help_loads_nothing_heavy(command):
+    """The help of each command appears at once, and without the packages of the extras."""
+    code = (
+        "import sys\nfrom ganlens.engine.cli import main\n"
+        f"sys.argv = ['engine', *{command.split()}, '--help']\n"
+        "try:\n    main()\nfinally:\n    print(*sys.modules)"
+    )
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert shown.returncode == 0, shown.stderr
+    assert shown.stdout.startswith(f"Usage: engine {command}".rstrip())
+    assert HEAVY.isdisjoint(shown.stdout.splitlines()[-1].split())
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ganlens.engine import Frame, Translator
+from ganlens.engine import Frame, Translator, VideoSource
 from ganlens.engine.errors import BackendUnavailable, MediaError
 from ganlens.engine.gstreamer import FILE, check, install
 from ganlens.engine.pixels.frame import Color, PixelFormat, plane_shapes
@@ -176,6 +176,26 @@ def test_what_is_wrong_is_said(environment, models, properties, caps, expected):
     )
     assert done.returncode != 0 and expected in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pipelines
+def test_the_example_paints_a_clip_and_replaces_no_file(environment, models, tmp_path):
+    clip, painted = tmp_path / "a clip.webm", tmp_path / "painted.webm"
+    made = launch(
+        environment,
+        "videotestsrc num-buffers=10 pattern=white ! video/x-raw,format=I420,width=64,height=48 ! vp8enc deadline=1 ! "
+        f"webmmux ! filesink location={tmp_path}/made.webm",
+    )
+    assert made.returncode == 0, made.stderr
+    (tmp_path / "made.webm").rename(clip)
+    command = [str(ROOT / "examples" / "gstreamer.sh"), str(clip), str(painted), models["invert"]]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    with VideoSource(painted) as source:
+        levels = [frame.to_rgb().mean() for frame in source]
+    assert len(levels) == 10 and max(levels) < 25  # white, inverted
+    again = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+    assert again.returncode == 1 and "exists already" in again.stderr
 
 
 @pipelines

@@ -18,7 +18,13 @@ from ganlens.train.config import PerceptualConfig, make_config
 from ganlens.train.data.pairs import make_photo_dataset
 from ganlens.train.loop import Trainer, train
 from ganlens.train.losses.style import statistics_distance
-from ganlens.train.methods.perceptual import PAINTING_LAYERS, Perceptual, painting_statistics, perceptual_loss
+from ganlens.train.methods.perceptual import (
+    PAINTING_LAYERS,
+    Perceptual,
+    detail_amount,
+    painting_target,
+    perceptual_loss,
+)
 from ganlens.train.networks.vgg16 import VGG16
 from tests.kit.vgg import save_vgg
 
@@ -56,18 +62,20 @@ def config(folders: tuple[Path, Path], tmp_path: Path) -> Make:
 def test_a_painting_is_at_no_distance_from_itself(config: Make) -> None:
     method = Perceptual(config())
     painting = method.paintings[0]
-    target = painting_statistics(method.vgg, method.paintings)
-    assert statistics_distance(method.vgg.activations(painting, PAINTING_LAYERS), target).item() < 1e-6
+    target = painting_target(method.vgg, method.paintings)
+    assert statistics_distance(method.vgg.activations(painting, PAINTING_LAYERS), target.statistics).item() < 1e-6
     other = torch.zeros_like(painting)
-    assert statistics_distance(method.vgg.activations(other, PAINTING_LAYERS), target).item() > 0.1
+    assert statistics_distance(method.vgg.activations(other, PAINTING_LAYERS), target.statistics).item() > 0.1
 
 
 def test_several_paintings_give_their_mean(config: Make) -> None:
     vgg = VGG16.load(Path(config().vgg), PAINTING_LAYERS[-1])
     one, other = torch.rand(1, 3, 32, 32), -torch.rand(1, 3, 32, 32)
-    mean = painting_statistics(vgg, [one, other])
-    both = painting_statistics(vgg, [one]), painting_statistics(vgg, [other])
-    for layer, (first, second) in zip(mean, zip(*both, strict=True), strict=True):
+    mean = painting_target(vgg, [one, other])
+    both = painting_target(vgg, [one]), painting_target(vgg, [other])
+    torch.testing.assert_close(mean.detail, (both[0].detail + both[1].detail) / 2)
+    layers = zip(*(found.statistics for found in both), strict=True)
+    for layer, (first, second) in zip(mean.statistics, layers, strict=True):
         for value, a, b in zip(layer, first, second, strict=True):
             torch.testing.assert_close(value, (a + b) / 2)
 
@@ -76,11 +84,43 @@ def test_who_returns_the_photo_keeps_the_content(config: Make) -> None:
     chosen = config(lambda_style=0.0)
     method = Perceptual(chosen)
     picture = torch.rand(1, 3, 32, 32) * 2 - 1
-    target = painting_statistics(method.vgg, method.paintings)
+    target = painting_target(method.vgg, method.paintings)
     total, parts = perceptual_loss(nn.Identity(), method.vgg, picture, target, chosen)
     assert total.item() == pytest.approx(0, abs=1e-6) and parts["style"].item() > 0
     blank = perceptual_loss(_Blank(), method.vgg, picture, target, chosen)[1]["content"]
     assert blank.item() > 0.1
+
+
+def test_texture_is_the_share_of_detail_that_is_missing(config: Make) -> None:
+    chosen = config(lambda_content=0.0, lambda_style=0.0, lambda_texture=2.0)
+    method = Perceptual(chosen)
+    painting = method.paintings[0]
+    target = painting_target(method.vgg, method.paintings)
+    for share in (0.5, 1.0, 1.5):
+        total, parts = perceptual_loss(nn.Identity(), method.vgg, share * painting, target, chosen)
+        assert parts["texture"].item() == pytest.approx(max(0.0, 1 - share), abs=0.01)
+        assert total.item() == pytest.approx(2 * parts["texture"].item())
+    assert detail_amount(_Blank()(painting)).item() < 0.01 * target.detail.item()
+
+
+def test_grid_is_what_repeats_every_eight_pixels(config: Make) -> None:
+    chosen = config(lambda_content=0.0, lambda_style=0.0, lambda_grid=3.0)
+    method = Perceptual(chosen)
+    target = painting_target(method.vgg, method.paintings)
+    sky = torch.linspace(-0.5, 0.5, 128)[:, None].expand(1, 3, 128, 128) + 0.05 * torch.randn(1, 3, 128, 128)
+    plain, woven = (
+        perceptual_loss(generator, method.vgg, sky, target, chosen) for generator in (nn.Identity(), _Woven())
+    )
+    assert plain[1]["grid"].item() < 0.01
+    assert woven[1]["grid"].item() == pytest.approx(0.25, abs=0.01)  # 0 and 0.5 in turns
+    assert woven[0].item() == pytest.approx(3 * woven[1]["grid"].item())
+
+
+class _Woven(nn.Module):
+    """Adds a pattern of 8 pixels."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x + 0.5 * (torch.arange(x.shape[3]) % 8 < 4)
 
 
 class _Blank(nn.Module):
@@ -92,7 +132,7 @@ def test_a_run_comes_nearer_to_its_painting_and_records_it(config: Make) -> None
     chosen = config(steps=30, lambda_content=0.0, learning_rate=5e-3, ema=0.5)
     method = Perceptual(chosen)
     picture = make_photo_dataset(chosen)[0][0][None]
-    target = painting_statistics(method.vgg, method.paintings)
+    target = painting_target(method.vgg, method.paintings)
     before = perceptual_loss(method.networks["generator"], method.vgg, picture, target, chosen)[1]["style"].item()
     assert train(chosen)
     generator, spec = load_generator(chosen.run / "generator.safetensors")
