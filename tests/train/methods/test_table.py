@@ -60,10 +60,13 @@ def test_every_row_loads_its_class(name: str) -> None:
 class Dataless(Method):
     """A method that names no data."""
 
+    def __init__(self, config: ToyConfig) -> None:
+        self.config = config
+
 
 def test_a_method_without_data_is_refused() -> None:
     with pytest.raises(TypeError, match="make_dataset"):
-        Dataless(None)  # type: ignore[abstract]
+        Dataless(ToyConfig.model_construct())  # type: ignore[abstract]
     with pytest.raises(TrainingError, match="define make_dataset"):
         MethodEntry(ToyConfig, f"{__name__}:Dataless", "translation").load()
 
