@@ -80,7 +80,7 @@ def worst(parities: Sequence[Parity]) -> Parity:
 def inputs_text(spec: GeneratorSpec) -> str:
     """What a generator is judged on, for its record."""
     if spec.image is not None:
-        return "real pictures"
+        return "pictures"
     if spec.attributes is None:
         return "seeded latents"
     return (

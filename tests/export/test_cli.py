@@ -53,7 +53,7 @@ def test_the_table_names_the_verdict(run: Path, photos: Path, tmp_path: Path) ->
     arguments = ("--size", "64x48", "--images", photos, "--parity", 2, "--name", "wave", "--precision", "fp16")
     result = invoke(run / GENERATOR_NAME, "-o", tmp_path / "w.onnx", *arguments)
     assert result.exit_code == 0, result.output
-    for text in ("wave: cyclegan nano, fp16", "64x48", "PSNR >= 40 dB", "passed", "worst of 2 real pictures"):
+    for text in ("wave: cyclegan nano, fp16", "64x48", "PSNR >= 40 dB", "passed", "worst of 2 pictures"):
         assert text in result.stdout
     assert "note: --size is WIDTHxHEIGHT: 64 wide, 48 high." in result.stderr
 

@@ -14,7 +14,8 @@ from torch import nn
 from typer.testing import CliRunner
 
 from ganlens.engine.cli import app as engine
-from ganlens.engine.errors import ModelFileError, OptionError
+from ganlens.engine.errors import ExportError, ModelFileError, OptionError
+from ganlens.engine.spec import GeneratorSpec
 from ganlens.export.foreign import load_foreign
 from ganlens.export.import_cli import app
 from tests.kit.foreign_networks import ResnetGenerator, StarGANGenerator, UnetGenerator, lively
@@ -100,6 +101,24 @@ def test_no_code_of_a_file_is_run(tmp_path: Path) -> None:
     (tmp_path / "text.pth").write_text("hello")
     with pytest.raises(ModelFileError, match="cannot be loaded safely"):
         load_foreign(tmp_path / "text.pth")
+
+
+def test_default_pictures_are_textured_and_of_the_networks_size(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    contrasts = []
+
+    def look(_generator: nn.Module, _spec: GeneratorSpec, _output: Path, pictures: list[Path], *_: object) -> None:
+        for picture in pictures:
+            grey = np.asarray(Image.open(picture).convert("L"), dtype=np.float32)
+            assert grey.shape == (128, 128)
+            contrasts.append(np.abs(np.diff(grey)).mean())
+        raise ExportError("looked at")
+
+    monkeypatch.setattr("ganlens.export.to_onnx.export_onnx", look)
+    torch.save(ResnetGenerator(2, "instance", False, 6).state_dict(), tmp_path / "net.pth")
+    CliRunner().invoke(app, [str(tmp_path / "net.pth"), "-o", str(tmp_path / "net.onnx")])
+    assert len(contrasts) == 8 and min(contrasts) > 4  # smooth scenes have about 1
 
 
 @pytest.mark.parametrize("family", ["cyclegan", "stargan"])

@@ -122,7 +122,7 @@ def test_the_record_says_what_the_gate_was_judged_on(exported: ExportReport) -> 
     assert (parity.inputs, parity.images) == ("seeded latents, labels drawn from their groups", 5)
     assert inputs_text(faces(None)[1]) == "seeded latents"
     assert inputs_text(faces(KNOWN)[1]) == "seeded latents, labels drawn from the training data"
-    assert inputs_text(make_tiny(attributes=True, latent=5)[1]) == "real pictures"
+    assert inputs_text(make_tiny(attributes=True, latent=5)[1]) == "pictures"
 
 
 @pytest.mark.parametrize("labels", [None, LABELS, KNOWN], ids=["none", "groups", "combinations"])
@@ -186,7 +186,7 @@ def test_int8_is_calibrated_on_other_noise_than_the_gate_s(tmp_path: Path, monke
 def test_a_translator_of_one_size_gets_a_free_batch_and_keeps_its_size(tmp_path: Path, pictures: list[Path]) -> None:
     generator, spec = make_tiny(attributes=True, fixed=(32, 32))
     report = export_onnx(generator, spec, tmp_path / "m.onnx", pictures, ExportOptions(dynamic=True))
-    assert report.passed and report.parity.inputs == "real pictures"
+    assert report.passed and report.parity.inputs == "pictures"
     assert shapes_of(report) == {"x": ["batch", 3, 32, 32], "att": ["batch", 6], "y": ["batch", 3, 32, 32]}
     with Translator.open(report.path, backend="cpu") as translator:
         assert translator(np.zeros((32, 32, 3), np.uint8)).shape == (32, 32, 3)

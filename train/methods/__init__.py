@@ -38,9 +38,16 @@ class MethodEntry(NamedTuple):
     """What ``engine train evaluate`` measures, a key of :data:`ganlens.train.evaluate.command.EVALUATIONS`."""
 
     def load(self) -> type[Method]:
-        """The class; PyTorch is imported here."""
+        """The class; PyTorch is imported here.
+
+        Raises:
+            TrainingError: it does not define all that a method has to.
+        """
         module, _, name = self.implementation.partition(":")
-        return cast("type[Method]", getattr(import_module(module, __name__), name))
+        kind = cast("type[Method]", getattr(import_module(module, __name__), name))
+        if missing := sorted(kind.__abstractmethods__):
+            raise TrainingError(f"{self.implementation} is no complete method: define {', '.join(missing)} in it.")
+        return kind
 
 
 METHODS: dict[str, MethodEntry] = {

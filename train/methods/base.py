@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -70,9 +71,9 @@ def measures(step: int, every: int) -> bool:
     return (step + 1) % (MEASURE_EVERY * every) == 0
 
 
-class Method:
-    """A method is its networks and its phases; everything else is the loop's. The defaults are those of a method
-    without stages, state, files or samples."""
+class Method(ABC):
+    """A method is its networks and phases, which it builds in ``__init__``, and its data; everything else is the
+    loop's. The defaults are those of a method without stages, state, files or samples."""
 
     networks: dict[str, nn.Module]
     """All that is moved to the device and saved."""
@@ -86,13 +87,14 @@ class Method:
     carried: tuple[str, ...] = ()
     """Attributes in which one phase leaves to the next what belongs to the same pictures."""
 
+    @abstractmethod
     def __init__(self, config: Any) -> None:
         """Build the networks and phases of a configuration."""
 
     @classmethod
+    @abstractmethod
     def make_dataset(cls, config: Any) -> TrainingData:
         """The data that a configuration names."""
-        raise NotImplementedError
 
     @classmethod
     def make_schedule(cls, config: Any, epoch_length: int, processes: int) -> Schedule:
@@ -104,7 +106,7 @@ class Method:
         """Called when a run is finished, its files written: what else to do, and what to tell the user (Rich)."""
         return []
 
-    def prepare(self, dataset: TrainingData, schedule: Schedule) -> None:
+    def prepare(self, dataset: TrainingData, schedule: Schedule) -> None:  # noqa: B027 (may be left out)
         """Called once, before anything else: the data, and how long the run and its stages are."""
 
     def start_step(self, step: int, images: int) -> bool:
@@ -148,5 +150,5 @@ class Method:
         """State of one process beside the networks (image pools)."""
         return {}
 
-    def load_state_dict(self, state: dict[str, Any], device: torch.device) -> None:
+    def load_state_dict(self, state: dict[str, Any], device: torch.device) -> None:  # noqa: B027 (may be left out)
         """Continue from :meth:`state_dict`."""

@@ -13,6 +13,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import ganlens.train
+from ganlens.engine.errors import TrainingError
 from ganlens.export.run import load_run
 from ganlens.train.checkpoint import load_state
 from ganlens.train.cli import add_commands
@@ -52,9 +53,22 @@ def test_a_toy_method_is_two_files_and_a_row(
 
 @pytest.mark.parametrize("name", METHODS)
 def test_every_row_loads_its_class(name: str) -> None:
-    kind = METHODS[name].load()
-    assert issubclass(kind, Method) and kind.make_dataset.__func__ is not Method.make_dataset.__func__  # type: ignore[attr-defined]
+    assert issubclass(METHODS[name].load(), Method)
     assert METHODS[name].config.model_fields["method"].default == name
+
+
+class Dataless(Method):
+    """A method that names no data."""
+
+    def __init__(self, config: ToyConfig) -> None:
+        self.config = config
+
+
+def test_a_method_without_data_is_refused() -> None:
+    with pytest.raises(TypeError, match="make_dataset"):
+        Dataless(ToyConfig.model_construct())  # type: ignore[abstract]
+    with pytest.raises(TrainingError, match="define make_dataset"):
+        MethodEntry(ToyConfig, f"{__name__}:Dataless", "translation").load()
 
 
 def test_the_table_is_made_without_torch() -> None:
