@@ -84,12 +84,22 @@ def recolour(images: Tensor, masks: Tensor, colours: Tensor) -> Tensor:
     mean = (lab * weights).sum((2, 3)) / total  # (N, 3)
     spread = lab - mean[:, :, None, None]
     deviation = ((spread[:, :1].square() * weights).sum((2, 3)) / total).sqrt().clamp_min(2.0)  # (N, 1)
-    height, width = images.shape[2:]
-    face = lab[:, 0, height // 2 : 3 * height // 4, width * 11 // 32 : width * 21 // 32]
-    light = (face.flatten(1).median(1).values / FACE_LIGHTNESS).clamp(0.4, 1.25)[:, None]  # (N, 1)
-    target, contrast, a, b = (colours[:, column, None] for column in range(4))
+    light = light_of(lab)
+    wanted = in_light(colours, light)
     # More than twofold, noise and the blocks of compression would show as strands.
-    gain = (contrast * light / deviation).clamp(0.4, 2.0)
-    lightness = (target * light)[..., None, None] + gain[..., None, None] * spread[:, :1]
-    ab = torch.cat([a, b], 1)[..., None, None] * (0.35 + 0.65 * light)[..., None, None] + 0.5 * spread[:, 1:]
+    gain = (wanted[:, 1:2] / deviation).clamp(0.4, 2.0)
+    lightness = wanted[:, :1, None, None] + gain[..., None, None] * spread[:, :1]
+    ab = wanted[:, 2:, None, None] + 0.5 * spread[:, 1:]
     return from_lab(torch.cat([lightness.clamp(1, 97), ab], 1))
+
+
+def light_of(lab: Tensor) -> Tensor:
+    """Light of pictures (N, 3, H, W) of aligned faces in CIE Lab: (N, 1), 1 for that of the statistics."""
+    height, width = lab.shape[2:]
+    face = lab[:, 0, height // 2 : 3 * height // 4, width * 11 // 32 : width * 21 // 32]
+    return (face.flatten(1).median(1).values / FACE_LIGHTNESS).clamp(0.4, 1.25)[:, None]
+
+
+def in_light(colours: Tensor, light: Tensor) -> Tensor:
+    """Rows of :class:`HairColour` (N, 4) as they are in a light (N, 1)."""
+    return torch.cat([colours[:, :2] * light, colours[:, 2:] * (0.35 + 0.65 * light)], 1)
