@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import RenderableType
-from rich.table import Table
+from rich.table import Column, Table
 
 from ganlens.engine.errors import OptionError
 from ganlens.engine.model import read_model_spec
@@ -230,8 +230,13 @@ def _values(model: Path) -> dict[str, Any]:
 # --- what is printed -------------------------------------------------------------------------------------------------
 
 
+def _attribute() -> Column:
+    """The first column: names are not broken; narrow terminals break the headings of the others."""
+    return Column("attribute", no_wrap=True)
+
+
 def _accuracy_table(title: str, accuracy: dict[str, float], balanced: dict[str, float]) -> Table:
-    table = Table("attribute", "accuracy", "balanced", title=title)
+    table = Table(_attribute(), "accuracy", "balanced", title=title)
     for name, share in accuracy.items():
         table.add_row(name, f"{share:.3f}", f"{balanced[name]:.3f}")
     return table
@@ -252,14 +257,14 @@ def _tell_translation(found: Evaluation) -> Iterable[RenderableType]:
 
 def _tell_edits(found: EditEvaluation) -> Iterable[RenderableType]:
     table = Table(
-        "attribute", "as requested", "before", "others kept", "before", "mask", "change", title=f"{found.faces} faces"
+        _attribute(), "as requested", "before", "others kept", "before", "mask", "change", title=f"{found.faces} faces"
     )
     for name, row in found.rows.items():
         table.add_row(name, *(_share(value) for value in row[:6]))
     yield table
     if found.heads:
         title = f"{found.heads} faces whose hair was found"
-        table = Table("attribute", "nearest colour", "before", "change outside the head", "", title=title)
+        table = Table(_attribute(), "nearest colour", "before", "outside the head", "", title=title)
         for name, row in found.rows.items():
             table.add_row(name, _share(row.colour), _share(row.colour_unedited), *_outside(row.outside))
         yield table
@@ -271,7 +276,7 @@ def _tell_edits(found: EditEvaluation) -> Iterable[RenderableType]:
 
 def _clip_table(found: ClipEvaluation) -> Table:
     title = f"{found.clip}: a face in {found.faces} of {found.frames} frames"
-    table = Table("attribute", "as requested", "others kept", "nearest colour", "before", "outside", "", title=title)
+    table = Table(_attribute(), "as requested", "others kept", "colour", "before", "outside", "", title=title)
     for name, row in found.rows.items():
         shares = _share(row.edited), _share(row.kept), _share(row.colour), _share(row.colour_unedited)
         table.add_row(name, *shares, *_outside(row.outside))

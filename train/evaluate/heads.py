@@ -20,7 +20,7 @@ from ..data.hair_masks import HairSegmenter, usable_masks
 from ..data.pictures import to_pixels
 from ..data.recolour import HAIR_COLOURS, in_light, light_of, to_lab
 
-WIDENED = 16
+WIDENED = 32
 """The head is widened by this part of the picture's side: soft borders of hair, ears."""
 MOST_OUTSIDE = 2.0
 """Mean change outside the head that is allowed, in levels of 255."""
