@@ -55,6 +55,8 @@ def attribute_spec(
     exclusive = config.exclusive_names
     port = AttributeInput(names=names, groups=(exclusive,) if len(exclusive) > 1 else (), complement=complement)
     options = network_options(config)
+    if isinstance(config, HairConfig):
+        options["labelled_head"] = True
     if config.tier == "stargan" and isinstance(config, EditorConfig):
         options = {"width": config.generator_width}
     return GeneratorSpec(

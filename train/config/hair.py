@@ -39,9 +39,9 @@ class HairConfig(PhotosConfig):
     )
     lambda_image: Annotated[Weight, MayChange] = Field(1.0, description="Weight of the L1 distance to the target.")
     lambda_hair: Annotated[Weight, MayChange] = Field(
-        2.0, description="Weight of the same distance and of the neighbours' differences where the hair is."
+        1.0, description="Weight of the same distance and of the neighbours' differences, a pixel of hair."
     )
-    lambda_mask: Annotated[Weight, MayChange] = Field(1.0, description="Weight of the L1 distance between the masks.")
+    lambda_mask: Annotated[Weight, MayChange] = Field(1.0, description="Weight of the cross-entropy of the mask.")
 
     @property
     def attribute_names(self) -> tuple[str, ...]:
@@ -63,6 +63,8 @@ class HairConfig(PhotosConfig):
         unknown = [name for name in self.attribute_names if name not in HAIR_NAMES]
         if unknown or not self.attribute_names:
             raise ValueError(f"attributes takes some of {', '.join(HAIR_NAMES)}; got '{self.attributes}'")
+        if self.shape != "balanced":
+            raise ValueError(f"shape {self.shape} has no labels at its head; use balanced")
         if self.tier not in ("nano", "mobile", "light"):
             raise ValueError(f"tier {self.tier} has no mask output with attributes; use nano, mobile or light")
         return self

@@ -1,8 +1,8 @@
 """Hair colours with supervision: a conditioned generator with a mask learns where hair is and what it becomes.
 
-``L = image |x' - t| + hair h (|s - r| + |D s - D r|) + mask |m - v h| + calm |G(x1) - G(x2)|``,
+``L = image |x' - t| + hair h (|s - r| + |D s - D r|) + mask H(m, v h) + calm |G(x1) - G(x2)|``,
 
-where h is the hair of a segmentation network, r the picture with hair of the colour's statistics
+where H is the cross-entropy, h the hair of a segmentation network, r the picture with hair of the colour's statistics
 (:func:`~ganlens.train.data.recolour.recolour`), v in 0..1 the strength, t = v h r + (1 - v h) x the target, s and m
 what the generator gives, composed as in ACL-GAN (:mod:`~ganlens.train.networks.composition`). The pictures are varied
 anew in each step as cameras vary: position, size, angle, light, colour temperature, noise.
@@ -17,7 +17,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import affine_grid, grid_sample, l1_loss
+from torch.nn.functional import affine_grid, binary_cross_entropy, grid_sample, l1_loss
 
 from ganlens.engine.errors import TrainingError
 from ganlens.engine.spec import GeneratorSpec
@@ -82,9 +82,10 @@ class Hair(Method):
             "image": (config.lambda_image, l1_loss(made.image, goal)),
             "hair": (
                 config.lambda_hair,
-                l1_loss(inner * made.segment, inner * target) + gradient_loss(inner * made.segment, inner * target),
+                (l1_loss(inner * made.segment, inner * target) + gradient_loss(inner * made.segment, inner * target))
+                / inner.mean().clamp_min(0.02),
             ),
-            "mask": (config.lambda_mask, l1_loss(made.raw_mask, covered)),
+            "mask": (config.lambda_mask, binary_cross_entropy(made.raw_mask.clamp(1e-4, 1 - 1e-4), covered)),
         }
         if noisy and config.lambda_calm > 0 and step % 2 == 0:
             other = edit(generator, camera_noise(picture, config.noise), condition, config.border)
