@@ -412,9 +412,9 @@ def evaluate(
 
     What is measured follows from the run's method. Translators need --photos and --paintings; the distances are
     Fréchet's and the kernel distance on features of --weights or --inception, beside two floors. Editors need
-    --classifier, whose own accuracy is printed first; with --segmenter the change outside the head is measured too, and
-    with --clip what a user sees on video. psc-gan is measured for all labels and for each condition of the label layout; dcgan against real
-    pictures, those held out where a table says whose faces they are.
+    --classifier, whose own accuracy is printed first; with --segmenter the change outside the head is measured too,
+    and with --clip what a user sees on video. psc-gan is measured for all labels and for each condition of the label
+    layout; dcgan against real pictures, those held out where a table says whose faces they are.
     """
     with _told_in_one_line():
         if vgg_scaling not in ("caffe", "torchvision"):
