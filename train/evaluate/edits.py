@@ -307,17 +307,18 @@ class _Tally:
         """The row; ``known``: the classifier knows the attribute."""
         edits, edited, unedited, others, untouched, plain, mask, change = (float(value) for value in self.sums)
         edits, others = max(edits, 1.0), max(others, 1.0)
-        judged = (edited / edits, unedited / edits) if known else (None, None)
-        coloured = (None, None) if not self.colours[0] else self.colours[1:] / self.colours[0]
+        coloured, after, before = (float(value) for value in self.colours)
+        seen, levels = (float(value) for value in self.outside)
         return EditRow(
-            *judged,
-            untouched / others,
-            plain / others,
+            edited=edited / edits if known else None,
+            unedited=unedited / edits if known else None,
+            untouched=untouched / others,
+            untouched_unedited=plain / others,
             mask=mask / edits,
             change=change / edits,
-            colour=None if coloured[0] is None else float(coloured[0]),
-            colour_unedited=None if coloured[1] is None else float(coloured[1]),
-            outside=float(self.outside[1] / self.outside[0]) if self.outside[0] else None,
+            colour=after / coloured if coloured else None,
+            colour_unedited=before / coloured if coloured else None,
+            outside=levels / seen if seen else None,
         )
 
 

@@ -71,7 +71,7 @@ def change_outside(x: Tensor, edited: Tensor, heads: Heads) -> Tensor:
         x, edited: (N, 3, H, W) in [-1, 1].
     """
     change = ((edited - x).abs() * 127.5 * heads.outside).sum((1, 2, 3))
-    return change / (3 * heads.outside.sum((1, 2, 3))).clamp_min(1)  # type: ignore[no-any-return]
+    return change / (3 * heads.outside.sum((1, 2, 3))).clamp_min(1)
 
 
 def nearest_colours(x: Tensor, edited: Tensor, heads: Heads) -> list[str]:
