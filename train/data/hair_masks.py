@@ -14,7 +14,7 @@ from ganlens.engine.errors import MissingExtra, ModelFileError
 Pixels = NDArray[np.uint8]
 
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-"""Of ImageNet, which such networks expect to be taken out of a picture in 0..1."""
+"""Statistics of ImageNet, which such networks expect to be taken out of a picture in 0..1."""
 LEAST, MOST = 0.03, 0.45
 """Shares of a picture: a mask beyond these is a bald head, a hat, or a mistake of the network."""
 UNSURE = 0.08

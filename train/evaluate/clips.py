@@ -34,9 +34,9 @@ from .progress import tracked
 from .subject import ONNX, Subject
 
 FRAMES = 12
-"""Of each clip that are edited."""
+"""Number of frames of each clip that are edited."""
 SHOWN = 3
-"""Of these that the contact sheet shows."""
+"""Number of these that the contact sheet shows."""
 LOOK_PX = 128
 """Side of the aligned face that is judged."""
 CELL_PX = 160
