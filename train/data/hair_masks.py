@@ -71,8 +71,8 @@ class HairSegmenter:
         """
         height, width = self._size
         image = np.asarray(Image.fromarray(pixels).resize((width, height), Image.Resampling.BICUBIC), np.float32)
-        given = ((image / 255 - np.array(MEAN)) / np.array(DEVIATION)).astype(np.float32)
-        plain, mirrored = (self._run(each) for each in (given, np.ascontiguousarray(given[:, ::-1])))
+        normal = ((image / 255 - np.array(MEAN)) / np.array(DEVIATION)).astype(np.float32)
+        plain, mirrored = (self._run(each) for each in (normal, np.ascontiguousarray(normal[:, ::-1])))
         mask = Image.fromarray((plain + mirrored[:, ::-1]) / 2)
         small = np.asarray(mask.resize((pixels.shape[1], pixels.shape[0]), Image.Resampling.BOX))
         grey = np.clip(small * 255 + 0.5, 0, 255).astype(np.uint8)

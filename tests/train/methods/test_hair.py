@@ -80,7 +80,7 @@ def config(tmp_path, **options):
 
 
 def test_a_few_steps_find_the_hair_and_its_colour(tmp_path):
-    """Dark hair above a light face: after some steps the mask is there, and blue is bluer."""
+    """Dark hair above a light face: after some steps the mask is there, and blue hair is bluer than black hair."""
     torch.manual_seed(0)
     method = Hair(config(tmp_path, attributes="Black_Hair,Blue_Hair", steps=100, noise=0))
     picture = torch.full((4, 3, 32, 32), 0.3)
@@ -100,9 +100,9 @@ def test_a_few_steps_find_the_hair_and_its_colour(tmp_path):
     assert np.mean(losses[-10:]) < 0.6 * np.mean(losses[:5])
     generator = method.networks["generator"].eval()
     with torch.no_grad():
-        plain, blue = (edit(generator, picture, torch.tensor([[0.0, v]] * 4)) for v in (0.0, 1.0))
+        black, blue = (edit(generator, picture, torch.tensor([row] * 4)) for row in ([1.0, 0.0], [0.0, 1.0]))
     assert blue.mask[:, :, :8].mean() > 3 * blue.mask[:, :, 12:].mean()
-    assert to_lab(blue.image)[:, 2, :8].mean() < to_lab(plain.image)[:, 2, :8].mean() - 5
+    assert to_lab(blue.image)[:, 2, :8].mean() < to_lab(black.image)[:, 2, :8].mean() - 5
 
 
 def test_the_record_names_the_colours_as_exclusive_and_the_face(tmp_path):
