@@ -257,14 +257,16 @@ def _tell_translation(found: Evaluation) -> Iterable[RenderableType]:
 
 def _tell_edits(found: EditEvaluation) -> Iterable[RenderableType]:
     table = Table(
-        _attribute(), "as requested", "before", "others kept", "before", "mask", "change", title=f"{found.faces} faces"
+        _attribute(), "edited", "before", "others kept", "before", "mask", "change", title=f"{found.faces} faces"
     )
     for name, row in found.rows.items():
         table.add_row(name, *(_share(value) for value in row[:6]))
     yield table
     if found.heads:
         title = f"{found.heads} faces whose hair was found"
-        table = Table(_attribute(), "nearest colour", "before", "outside the head", "", title=title)
+        table = Table(
+            _attribute(), "nearest colour", "before", f"outside the head, ≤ {MOST_OUTSIDE:g}", "", title=title
+        )
         for name, row in found.rows.items():
             table.add_row(name, _share(row.colour), _share(row.colour_unedited), *_outside(row.outside))
         yield table
@@ -276,7 +278,9 @@ def _tell_edits(found: EditEvaluation) -> Iterable[RenderableType]:
 
 def _clip_table(found: ClipEvaluation) -> Table:
     title = f"{found.clip}: a face in {found.faces} of {found.frames} frames"
-    table = Table(_attribute(), "as requested", "others kept", "colour", "before", "outside", "", title=title)
+    table = Table(
+        _attribute(), "edited", "others kept", "colour", "before", f"outside ≤ {MOST_OUTSIDE:g}", "", title=title
+    )
     for name, row in found.rows.items():
         shares = _share(row.edited), _share(row.kept), _share(row.colour), _share(row.colour_unedited)
         table.add_row(name, *shares, *_outside(row.outside))
@@ -290,7 +294,7 @@ def _share(value: float | None) -> str:
 def _outside(levels: float | None) -> tuple[str, str]:
     if levels is None:
         return "–", ""
-    return f"{levels:.2f} ≤ {MOST_OUTSIDE:.0f}", "pass" if levels <= MOST_OUTSIDE else "FAIL"
+    return f"{levels:.2f}", "pass" if levels <= MOST_OUTSIDE else "FAIL"
 
 
 def _tell_labels(found: LabelEvaluation) -> Iterable[RenderableType]:

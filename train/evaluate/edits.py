@@ -228,12 +228,15 @@ def edit_sheet(editor: Editor, faces: Faces, changes: Sequence[str] = ()) -> Ima
     Args:
         faces: labels in the editor's order.
         changes: each as :func:`parse_change` has it, several attributes at once with commas; none: the first two
-            attributes, alone and together, or all where at most one of these two holds.
+            attributes, alone and together, or all alone where at most one of these two holds.
     """
     names = editor.attributes.names
     exclusive = [column for column, name in enumerate(names) if name in editor.exclusive]
-    together = [",".join(names[:2])] if {0, 1} - set(exclusive) else list(names)
-    shown = list(changes) or list(dict.fromkeys([*names[:2], *together]))
+    few = list(dict.fromkeys([*names[:2], ",".join(names[:2])]))
+    only_one = len(names) > 1 and {0, 1} <= set(exclusive)
+    shown = list(changes) or (
+        [f"{name}=1" if name in editor.exclusive else name for name in names] if only_one else few
+    )
     x, att = load_faces(faces.paths, editor.size), torch.from_numpy(faces.labels)
     columns, captions = [x], ["original"]
     for text in shown:

@@ -20,7 +20,7 @@ from ganlens.train.data.attribute_table import find_faces
 from ganlens.train.data.recolour import FACE_LIGHTNESS, HAIR_COLOURS, from_lab, recolour
 from ganlens.train.evaluate.classifier import Classifier, ClassifierRecord
 from ganlens.train.evaluate.clips import FRAMES, evaluate_clips
-from ganlens.train.evaluate.edits import Editor, evaluate_edits, held_out_faces
+from ganlens.train.evaluate.edits import Editor, edit_sheet, evaluate_edits, held_out_faces
 from ganlens.train.evaluate.heads import HeadFinder, change_outside, nearest_colours
 from ganlens.train.evaluate.subject import open_subject
 from tests.kit.faces import backdrop, put_face, tint_model
@@ -190,3 +190,17 @@ class Ordered(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return Reader()(x)[:, [0, 3, 1, 2]]  # type: ignore[no-any-return]
+
+
+def test_a_sheet_of_colours_shows_each(faces: Path) -> None:
+    names = ("Black_Hair", "Blue_Hair", "Smiling")
+    spec = GeneratorSpec(
+        name="g",
+        architecture="hair",
+        attributes=AttributeInput(names=names, groups=(names[:2],)),
+        output=ImageOutput(kind="segment", mask="mask"),
+        size=SizeRule(preferred=(64, 64)),
+    )
+    editor, some = Editor(Painter(False), spec), find_faces(faces, names, unlabelled=True).take([0, 1])
+    assert edit_sheet(editor, some).width == (1 + 3 * 3) * 64
+    assert edit_sheet(editor, some, ["Blue_Hair=1"]).width == (1 + 3) * 64
