@@ -384,6 +384,27 @@ def evaluate(
         int,
         typer.Option(help="Held-out faces to use (0: all); for generators from noise: pictures to generate."),
     ] = 0,
+    segmenter: Annotated[
+        Path | None,
+        typer.Option(
+            help="For editors: an ONNX network whose last channel is hair, for the change outside the head and the "
+            "colour that the hair gets."
+        ),
+    ] = None,
+    exclude: Annotated[
+        str,
+        typer.Option(
+            help="For editors: folder or quoted glob of pictures that the model was trained on; all faces of their "
+            "people are left out. Default: the photos of the run."
+        ),
+    ] = "",
+    clip: Annotated[
+        list[str] | None,
+        typer.Option(help="For exported editors: a video with people to edit as well; may be given several times."),
+    ] = None,
+    clip_grid: Annotated[
+        Path | None, typer.Option(help="Write a PNG of frames of the clips: original and each edit.")
+    ] = None,
 ) -> None:
     """Measure a model.
 
@@ -391,8 +412,9 @@ def evaluate(
 
     What is measured follows from the run's method. Translators need --photos and --paintings; the distances are
     Fréchet's and the kernel distance on features of --weights or --inception, beside two floors. Editors need
-    --classifier. psc-gan is measured for all labels and for each condition of the label layout; dcgan against real
-    pictures, those held out where a table says whose faces they are.
+    --classifier, whose own accuracy is printed first; with --segmenter the change outside the head is measured too,
+    and with --clip what a user sees on video. psc-gan is measured for all labels and for each condition of the label
+    layout; dcgan against real pictures, those held out where a table says whose faces they are.
     """
     with _told_in_one_line():
         if vgg_scaling not in ("caffe", "torchvision"):
@@ -418,6 +440,10 @@ def evaluate(
                     holdout=holdout,
                     count=count,
                     changes=tuple(change or ()),
+                    segmenter=segmenter,
+                    exclude=exclude,
+                    clips=tuple(clip or ()),
+                    clip_grid=clip_grid,
                     lpips=lpips,
                     vgg_scaling=vgg_scaling,  # type: ignore[arg-type]
                 ),

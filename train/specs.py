@@ -11,7 +11,7 @@ import torch
 from ganlens.engine.model.strengths import default_strengths
 from ganlens.engine.spec import AttributeInput, GeneratorSpec, ImageOutput, SizeRule, Training
 
-from .config import EditorConfig, TrainConfig
+from .config import HAIR_NAMES, EditorConfig, HairConfig, TrainConfig
 from .networks import GENERATORS
 
 SMALLEST_PX = 16
@@ -43,7 +43,9 @@ def image_to_image_spec(config: TrainConfig, name: str) -> GeneratorSpec:
     )
 
 
-def attribute_spec(config: EditorConfig, *, mask: bool, complement: bool, border_px: int = 0) -> GeneratorSpec:
+def attribute_spec(
+    config: EditorConfig | HairConfig, *, mask: bool, complement: bool, border_px: int = 0
+) -> GeneratorSpec:
     """The record of a generator that takes a picture and attributes and gives a picture, or segment and mask.
 
     With the complement, an attribute has a neutral value: there strengths are recorded, linear until ``engine relabel
@@ -53,7 +55,9 @@ def attribute_spec(config: EditorConfig, *, mask: bool, complement: bool, border
     exclusive = config.exclusive_names
     port = AttributeInput(names=names, groups=(exclusive,) if len(exclusive) > 1 else (), complement=complement)
     options = network_options(config)
-    if config.tier == "stargan":
+    if isinstance(config, HairConfig):
+        options["labelled_head"] = True
+    if config.tier == "stargan" and isinstance(config, EditorConfig):
         options = {"width": config.generator_width}
     return GeneratorSpec(
         name=config.model_name,
@@ -68,7 +72,7 @@ def attribute_spec(config: EditorConfig, *, mask: bool, complement: bool, border
             preferred=(config.size, config.size),
         ),
         frame_border_px=border_px,
-        face_alignment="celeba" if CELEBA.issuperset(names) else "",
+        face_alignment="celeba" if CELEBA.union(HAIR_NAMES).issuperset(names) else "",
     )
 
 

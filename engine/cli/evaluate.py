@@ -92,8 +92,8 @@ def _check_kind(model: Model) -> None:
         raise ModelFileError(f"{spec.name} makes pictures from noise; engine evaluate judges filters of pictures.")
     if spec.attributes or spec.face_alignment:
         raise ModelFileError(
-            f"{spec.name} edits attributes; an independent judge measures those: engine train evaluate RUN "
-            "--classifier JUDGE."
+            f"{spec.name} edits attributes; an independent classifier judges those: engine train evaluate {model.path} "
+            "--data FACES --classifier JUDGE."
         )
 
 

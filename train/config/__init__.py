@@ -21,6 +21,7 @@ from .file import (
     read_values,
     save_config,
 )
+from .hair import HAIR_NAMES, HairConfig
 from .marks import Alias, NotWith, With, flag
 from .paired import PairedConfig, PerceptualConfig, PhotosConfig
 from .psc_gan import PSCGANConfig
@@ -31,6 +32,7 @@ __all__ = [
     "CONFIG_FORMAT",
     "CONFIG_NAME",
     "DEFAULT_ATTRIBUTES",
+    "HAIR_NAMES",
     "OLDEST_SHAPE",
     "PENALTY_OF_LOSS",
     "SEMANTIC_WEIGHTS",
@@ -45,6 +47,7 @@ __all__ = [
     "DistillConfig",
     "EditorConfig",
     "FacesConfig",
+    "HairConfig",
     "NetworkShape",
     "Norm",
     "NotWith",

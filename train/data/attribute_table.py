@@ -32,6 +32,8 @@ HOLDOUT_SEED = 0
 faces of another."""
 
 VALUES = {"1": 1, "0": 0, "-1": 0}
+NO_COLUMN = 0
+"""In place of a column that the table lacks: the first holds the names of the pictures."""
 NAMED = 3
 """Examples that a message names."""
 
@@ -52,7 +54,12 @@ class Faces(NamedTuple):
 
 
 def find_faces(
-    data: str | Path, attributes: Sequence[str], *, table: str | Path = "", identities: str | Path = ""
+    data: str | Path,
+    attributes: Sequence[str],
+    *,
+    table: str | Path = "",
+    identities: str | Path = "",
+    unlabelled: bool = False,
 ) -> Faces:
     """The pictures of a data folder that the attribute table knows.
 
@@ -61,6 +68,7 @@ def find_faces(
         attributes: column names, in the order of the label vector.
         table, identities: the tables; empty: looked for in ``data`` under their usual names. Without identities a
             warning is logged: a person may then be in training and hold-out.
+        unlabelled: an attribute that the table lacks is 0 for every face, and is no error.
 
     Raises:
         TrainingError: no folder, no table, a column or value that cannot be used, or nothing that matches.
@@ -79,7 +87,7 @@ def find_faces(
             f"{folder} has no attribute table. Expected one of {', '.join(TABLES)} in it, or another file with --table."
             f"{hint}"
         )
-    rows = read_attributes(table_file, attributes)
+    rows = read_attributes(table_file, attributes, unlabelled=unlabelled)
     known = [path for path in pictures if path.stem in rows]
     if not known:
         raise TrainingError(
@@ -178,8 +186,11 @@ def require_both_classes(labels: NDArray[np.float32], attributes: Sequence[str])
             )
 
 
-def read_attributes(file: Path, attributes: Sequence[str]) -> dict[str, list[int]]:
+def read_attributes(file: Path, attributes: Sequence[str], *, unlabelled: bool = False) -> dict[str, list[int]]:
     """Picture name without suffix → its values (0 or 1) of the ``attributes``, in their order.
+
+    Args:
+        unlabelled: an attribute that the table lacks is 0 for every picture, and is no error.
 
     Raises:
         TrainingError: unreadable, an unknown column (the nearest are named), or a value that is not 0, 1 or -1.
@@ -190,9 +201,9 @@ def read_attributes(file: Path, attributes: Sequence[str]) -> dict[str, list[int
         raise TrainingError(f"{file} is empty; expected an attribute table.")
     columns = {name.lower(): place for place, name in enumerate(header[1], 1)}
     for name in attributes:
-        if name.lower() not in columns:
+        if name.lower() not in columns and not unlabelled:
             raise TrainingError(f"{file} has no column '{name}'. {did_you_mean(name, header[1])}")
-    places = [columns[name.lower()] for name in attributes]
+    places = [columns.get(name.lower(), NO_COLUMN) for name in attributes]
     found: dict[str, list[int]] = {}
     for line, fields in rows:
         if len(fields) != len(header[1]) + 1:
@@ -200,9 +211,9 @@ def read_attributes(file: Path, attributes: Sequence[str]) -> dict[str, list[int
                 f"{file}, line {line}: got {len(fields)} fields, expected a file name and {len(header[1])} values."
             )
         try:
-            found[Path(fields[0]).stem] = [VALUES[fields[place].strip()] for place in places]
+            found[Path(fields[0]).stem] = [_value(fields, place) for place in places]
         except KeyError as error:
-            bad = next(p for p in places if fields[p].strip() not in VALUES)
+            bad = next(p for p in places if p != NO_COLUMN and fields[p].strip() not in VALUES)
             raise TrainingError(
                 f"{file}, line {line}: {header[1][bad - 1]} of {fields[0]} is '{fields[bad].strip()}'; expected 1 for "
                 "yes and 0 or -1 for no."
@@ -210,6 +221,10 @@ def read_attributes(file: Path, attributes: Sequence[str]) -> dict[str, list[int
     if not found:
         raise TrainingError(f"{file} has column names but no rows.")
     return found
+
+
+def _value(fields: Sequence[str], place: int) -> int:
+    return 0 if place == NO_COLUMN else VALUES[fields[place].strip()]
 
 
 def read_identities(file: Path) -> dict[str, str]:

@@ -366,9 +366,14 @@ def make_pair_dataset(config: PairedConfig) -> PairDataset:
             shifts=config.teacher_shifts,
             threads=config.threads,
         )
-    folder = Path(config.pairs) if config.pairs else config.run / PAIRS_NAME
-    pairs = make_pairs(_wanted(config), folder, teacher, config.answers, _tell_pairs)
+    pairs = make_pairs_of(config, teacher, config.pairs, config.answers)
     return PairDataset(pairs, config.crop or config.size, seed=config.seed)
+
+
+def make_pairs_of(config: PhotosConfig, teacher: Teacher | None, folder: str, answers: str = "") -> Pairs:
+    """The pairs of a configuration, in ``folder`` or in its run; see :func:`make_pairs`."""
+    kept = Path(folder) if folder else config.run / PAIRS_NAME
+    return make_pairs(_wanted(config), kept, teacher, answers, _tell_pairs)
 
 
 def make_photo_dataset(config: PhotosConfig) -> PairDataset:

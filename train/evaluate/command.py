@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import RenderableType
-from rich.table import Table
+from rich.table import Column, Table
 
 from ganlens.engine.errors import OptionError
 from ganlens.engine.model import read_model_spec
@@ -17,10 +17,12 @@ from ..checkpoint import GENERATOR_NAME, read_generator_file
 from ..config import CONFIG_NAME, VGGScaling, read_values
 from ..methods import METHODS
 from .classifier import load_classifier, measure
+from .clips import ClipEvaluation
 from .device import measuring_device
 from .edits import EditEvaluation, Editor, edit_sheet, evaluate_edit_files, held_out_faces
 from .extractors import open_extractor
 from .generated import evaluate_generated, real_pictures
+from .heads import MOST_OUTSIDE
 from .labels import LabelAccuracy, LabelEvaluation, evaluate_label_files
 from .metrics import Figure
 from .subject import ONNX, open_subject, write_json
@@ -48,6 +50,10 @@ class EvaluateOptions:
     holdout: int | None = None
     count: int = 0
     changes: tuple[str, ...] = ()
+    segmenter: Path | None = None
+    exclude: str = ""
+    clips: tuple[str, ...] = ()
+    clip_grid: Path | None = None
     lpips: Path | None = None
     vgg_scaling: VGGScaling = "caffe"
 
@@ -110,7 +116,13 @@ def _edits(model: Path, options: EvaluateOptions) -> list[RenderableType]:
         subject = open_subject(model)
         editor = Editor(subject.generator, subject.spec)
         faces = held_out_faces(
-            model, editor.attributes.names, data=options.data, holdout=options.holdout, count=options.grid_rows
+            model,
+            editor.attributes.names,
+            data=options.data,
+            holdout=options.holdout,
+            count=options.grid_rows,
+            unlabelled=True,
+            exclude=options.exclude,
         )
         edit_sheet(editor, faces, options.changes).save(options.grid)
         shown = [f"Written: {options.grid}"]
@@ -122,7 +134,9 @@ def _edits(model: Path, options: EvaluateOptions) -> list[RenderableType]:
             "This model edits attributes: give --classifier, a run of engine train classifier, to say what its edits "
             f"show.{given}"
         )
-    found = evaluate_edit_files(
+    if options.clip_grid is not None and not options.clips:
+        raise OptionError("--clip-grid shows frames of clips. Give --clip as well.")
+    found, clips, judge = evaluate_edit_files(
         model,
         options.classifier,
         data=options.data,
@@ -132,8 +146,20 @@ def _edits(model: Path, options: EvaluateOptions) -> list[RenderableType]:
         inception=options.inception,
         result=options.result,
         record=options.record,
+        segmenter=options.segmenter,
+        exclude=options.exclude,
+        clips=options.clips,
+        clip_grid=options.clip_grid,
     )
-    return [*_tell_edits(found), *shown]
+    if options.clip_grid is not None:
+        shown.append(f"Written: {options.clip_grid}")
+    known = [name for name in judge.accuracy if name in found.rows or name in found.others]
+    accuracy = _accuracy_table(
+        f"the classifier itself, {judge.held_out} faces of people never seen",
+        {name: judge.accuracy[name] for name in known},
+        judge.balanced_accuracy,
+    )
+    return [accuracy, *_tell_edits(found), *(_clip_table(clip) for clip in clips), *shown]
 
 
 def _labels(model: Path, options: EvaluateOptions) -> list[RenderableType]:
@@ -204,8 +230,13 @@ def _values(model: Path) -> dict[str, Any]:
 # --- what is printed -------------------------------------------------------------------------------------------------
 
 
+def _attribute() -> Column:
+    """The first column: names are not broken; narrow terminals break the headings of the others."""
+    return Column("attribute", no_wrap=True)
+
+
 def _accuracy_table(title: str, accuracy: dict[str, float], balanced: dict[str, float]) -> Table:
-    table = Table("attribute", "accuracy", "balanced", title=title)
+    table = Table(_attribute(), "accuracy", "balanced", title=title)
     for name, share in accuracy.items():
         table.add_row(name, f"{share:.3f}", f"{balanced[name]:.3f}")
     return table
@@ -226,14 +257,44 @@ def _tell_translation(found: Evaluation) -> Iterable[RenderableType]:
 
 def _tell_edits(found: EditEvaluation) -> Iterable[RenderableType]:
     table = Table(
-        "attribute", "as requested", "before", "others kept", "before", "mask", "change", title=f"{found.faces} faces"
+        _attribute(), "edited", "before", "others kept", "before", "mask", "change", title=f"{found.faces} faces"
     )
     for name, row in found.rows.items():
-        table.add_row(name, *(f"{value:.3f}" for value in row))
+        table.add_row(name, *(_share(value) for value in row[:6]))
     yield table
+    if found.heads:
+        title = f"{found.heads} faces whose hair was found"
+        table = Table(
+            _attribute(), "nearest colour", "before", f"outside the head, ≤ {MOST_OUTSIDE:g}", "", title=title
+        )
+        for name, row in found.rows.items():
+            table.add_row(name, _share(row.colour), _share(row.colour_unedited), *_outside(row.outside))
+        yield table
     distance = "" if found.frechet is None else f" To the unedited faces: {found.frechet}."
     border = "no border" if found.border_error < 0 else f"largest change in the border: {found.border_error:g}"
-    yield f"{found.size} px, people never seen; {border}.{distance}"
+    others = "" if not found.others else f" Others: also {', '.join(found.others)}."
+    yield f"{found.size} px, people never seen; {border}.{others}{distance}"
+
+
+def _clip_table(found: ClipEvaluation) -> Table:
+    title = f"{found.clip}: a face in {found.faces} of {found.frames} frames"
+    table = Table(
+        _attribute(), "edited", "others kept", "colour", "before", f"outside ≤ {MOST_OUTSIDE:g}", "", title=title
+    )
+    for name, row in found.rows.items():
+        shares = _share(row.edited), _share(row.kept), _share(row.colour), _share(row.colour_unedited)
+        table.add_row(name, *shares, *_outside(row.outside))
+    return table
+
+
+def _share(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
+
+
+def _outside(levels: float | None) -> tuple[str, str]:
+    if levels is None:
+        return "–", ""
+    return f"{levels:.2f}", "pass" if levels <= MOST_OUTSIDE else "FAIL"
 
 
 def _tell_labels(found: LabelEvaluation) -> Iterable[RenderableType]:

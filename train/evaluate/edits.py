@@ -2,7 +2,9 @@
 
 Each face gets one edit for each attribute (flipped; a hair colour set in place of the others). The classifier, trained
 on real faces only, then says whether the edited attribute has the target value, and whether the others are unchanged.
-The same figures for the unedited faces are the floor of the first and the ceiling of the second.
+The same figures for the unedited faces are the floor of the first and the ceiling of the second. With a segmentation
+network of hair, the change outside the head is measured as well, and for hair colours which colour the hair then has:
+no label says what is red, blue or pink.
 """
 
 from __future__ import annotations
@@ -22,14 +24,18 @@ from ganlens.engine.spec import GeneratorSpec
 from ..config import CONFIG_NAME, read_values
 from ..data.attribute_table import Faces, find_classes, find_faces, split_faces
 from ..data.hair import hair_columns
-from ..data.pictures import to_pixels
+from ..data.hair_masks import HairSegmenter
+from ..data.pictures import list_pictures, to_pixels
 from ..data.target_labels import flip_each
 from ..losses.attribute import with_complement
 from ..networks.composition import Edit, edit
 from ..sample_sheet import make_sheet
-from .classifier import Classifier, load_classifier, load_faces
+from .answers import Answers, other_names
+from .classifier import Classifier, ClassifierRecord, load_classifier, load_faces
+from .clips import ClipEvaluation, evaluate_clips
 from .device import device_of, measuring_device
 from .extractors import Extractor, open_extractor
+from .heads import COLOURS, HeadFinder, Heads, change_outside, is_colour, nearest_colours
 from .metrics import Features, Figure, SetDistance
 from .progress import tracked
 from .subject import open_subject
@@ -41,9 +47,9 @@ DEFAULT_HOLDOUT = 2000
 class EditRow(NamedTuple):
     """One attribute's edits; shares of faces."""
 
-    edited: float
-    """Fraction of edits that the classifier accepts."""
-    unedited: float
+    edited: float | None
+    """Fraction of edits that the classifier accepts; None: it does not know the attribute."""
+    unedited: float | None
     """The same asked of the unedited faces: what the classifier gives for nothing."""
     untouched: float
     """An attribute that was not edited is as labelled, mean over those."""
@@ -53,6 +59,12 @@ class EditRow(NamedTuple):
     """Mean of the mask; 1 for a generator without one."""
     change: float
     """Mean absolute change inside the frame, in units of [-1, 1]."""
+    colour: float | None = None
+    """Fraction of edits whose hair is nearest to the colour, in CIE Lab; None: no hair colour, or no hair found."""
+    colour_unedited: float | None = None
+    """The same of the unedited faces."""
+    outside: float | None = None
+    """Mean absolute change outside the head, in levels of 255; None: no hair found."""
 
 
 class EditEvaluation(NamedTuple):
@@ -65,6 +77,10 @@ class EditEvaluation(NamedTuple):
     """Largest change in the border that ought to be untouched; -1 without a border."""
     frechet: Figure | None
     """Fréchet distance of the edits to the unedited faces, if weights were given."""
+    others: tuple[str, ...] = ()
+    """Attributes that the model does not edit and the classifier knows; they count among those to be kept."""
+    heads: int = 0
+    """Faces whose hair was found with certainty: those of ``colour`` and ``outside``."""
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -77,8 +93,14 @@ class EditEvaluation(NamedTuple):
         where = f"{self.faces} held-out faces, {self.size} px"
         found = {}
         for name, row in self.rows.items():
-            found[f"{name}: edited as requested, by classifier, {where}"] = row.edited
+            if row.edited is not None:
+                found[f"{name}: edited as requested, by classifier, {where}"] = row.edited
             found[f"{name}: others untouched, by classifier, {where}"] = row.untouched
+            heads = f"{self.heads} held-out faces, {self.size} px"
+            if row.colour is not None:
+                found[f"{name}: hair is nearest to the colour, CIE Lab, {heads}"] = row.colour
+            if row.outside is not None:
+                found[f"{name}: mean change outside the head, levels of 255, {heads}"] = row.outside
         if self.frechet is not None:
             found[f"{self.frechet.name} {self.frechet.features}, edits to unedited, {where}"] = self.frechet.value
         return found
@@ -117,30 +139,48 @@ class Editor:
 
 
 def evaluate_edits(
-    editor: Editor, faces: Faces, classifier: Classifier, extractor: Extractor | None = None
+    editor: Editor,
+    faces: Faces,
+    classifier: Classifier,
+    extractor: Extractor | None = None,
+    *,
+    others: Sequence[str] = (),
+    find_heads: HeadFinder | None = None,
 ) -> EditEvaluation:
     """Edit every attribute of every face, and ask the classifier.
 
     Args:
-        faces: held-out faces, labels in the editor's order.
-        classifier: must know the editor's attributes.
+        faces: held-out faces, labels in the editor's order, then those of ``others``.
+        classifier: attributes of the editor that it does not know are not judged by it.
         extractor: features for a Fréchet distance; None: none is measured.
+        others: attributes that the editor does not have and the classifier knows: they are to be kept.
+        find_heads: for the change outside the head and the colour of the hair; None: neither is measured.
+
+    Raises:
+        TrainingError: the classifier knows none of the attributes, or not one of ``others``.
     """
     names = editor.attributes.names
-    columns = classifier.columns(names)
+    answer = Answers(classifier, names, others)
     tallies = [_Tally() for _ in names]
     before: list[Tensor] = []
     after: list[Tensor] = []
     border_error = 0.0 if editor.border_px else -1.0
+    with_hair = 0
     for start in tracked(range(0, len(faces.paths), BATCH), -(-len(faces.paths) // BATCH), "edits"):
         x = load_faces(faces.paths[start : start + BATCH], editor.size)
         att = torch.from_numpy(faces.labels[start : start + BATCH])
-        plain = classifier(x)[:, columns]
+        plain = answer(x)
+        heads = None if find_heads is None else find_heads(x)
+        if heads is not None:
+            with_hair += int(heads.sure.sum())
         if extractor is not None:
             before.append(extractor(x))
-        for column, target in enumerate(flip_each(att, names, editor.exclusive)):
+        for column, target in enumerate(flip_each(att[:, : len(names)], names, editor.exclusive)):
             made = editor(x, target)
-            tallies[column].add(column, att, target, plain, classifier(made.image)[:, columns], x, made)
+            tally = tallies[column]
+            tally.add(column, att, target, plain, answer(made.image), answer.kept_by(column), x, made)
+            if heads is not None:
+                tally.add_heads(names[column], att[:, column], target[:, column], x, made.image, heads)
             if editor.border_px:
                 border_error = max(border_error, _border_error(x, made.image, editor.border_px))
             chosen = made.image[column :: len(names)]  # each face in one of its edits
@@ -151,12 +191,15 @@ def evaluate_edits(
         resize = "central square of the shorter side, bicubic (Pillow)"
         real, edits = (Features(torch.cat(values), (editor.size, editor.size)) for values in (before, after))
         frechet = SetDistance(extractor, real, resize=resize)(edits).frechet
+    named = zip(names, tallies, strict=True)
     return EditEvaluation(
-        rows={name: tally.row() for name, tally in zip(names, tallies, strict=True)},
+        rows={name: tally.row(bool(answer.knows[column])) for column, (name, tally) in enumerate(named)},
         faces=len(faces.paths),
         size=editor.size,
         border_error=border_error,
         frechet=frechet,
+        others=tuple(others),
+        heads=with_hair,
     )
 
 
@@ -185,11 +228,15 @@ def edit_sheet(editor: Editor, faces: Faces, changes: Sequence[str] = ()) -> Ima
     Args:
         faces: labels in the editor's order.
         changes: each as :func:`parse_change` has it, several attributes at once with commas; none: the first two
-            attributes, alone and together.
+            attributes, alone and together, or all alone where at most one of these two holds.
     """
     names = editor.attributes.names
-    shown = list(changes) or list(dict.fromkeys([*names[:2], ",".join(names[:2])]))
     exclusive = [column for column, name in enumerate(names) if name in editor.exclusive]
+    few = list(dict.fromkeys([*names[:2], ",".join(names[:2])]))
+    only_one = len(names) > 1 and {0, 1} <= set(exclusive)
+    shown = list(changes) or (
+        [f"{name}=1" if name in editor.exclusive else name for name in names] if only_one else few
+    )
     x, att = load_faces(faces.paths, editor.size), torch.from_numpy(faces.labels)
     columns, captions = [x], ["original"]
     for text in shown:
@@ -217,16 +264,28 @@ class _Tally:
 
     def __init__(self) -> None:
         self.sums = np.zeros(8)
+        self.colours = np.zeros(3)
+        self.outside = np.zeros(2)
 
     def add(
-        self, column: int, att: Tensor, target: Tensor, plain: Tensor, answers: Tensor, x: Tensor, made: Edit
+        self,
+        column: int,
+        att: Tensor,
+        target: Tensor,
+        plain: Tensor,
+        answers: Tensor,
+        keeps: Tensor,
+        x: Tensor,
+        made: Edit,
     ) -> None:
-        wanted, labelled = target > 0.5, att > 0.5
+        """One batch: labels, target labels of the editor's attributes, and answers before and after."""
+        labelled = att > 0.5
+        wanted = labelled.clone()
+        wanted[:, : target.shape[1]] = target > 0.5
         touched = wanted != labelled
         # Faces that already are as requested (a hair colour that they have) are no edit.
         edited = touched[:, column]
-        kept = ~touched & edited[:, None]
-        kept[:, column] = False
+        kept = ~touched & edited[:, None] & keeps
         mask = torch.ones(len(x)) if made.mask is None else made.mask.mean(dim=(1, 2, 3))
         self.sums += [
             float(edited.sum()),
@@ -239,11 +298,31 @@ class _Tally:
             float((made.image - x).abs().mean(dim=(1, 2, 3))[edited].sum()),
         ]
 
-    def row(self) -> EditRow:
+    def add_heads(self, name: str, att: Tensor, target: Tensor, x: Tensor, image: Tensor, heads: Heads) -> None:
+        """The same batch: labels (N,) of this attribute before and as requested."""
+        edited = heads.sure & ((att > 0.5) != (target > 0.5))
+        self.outside += [float(edited.sum()), float(change_outside(x, image, heads)[edited].sum())]
+        if name.lower() in COLOURS:
+            after, before = (is_colour(name, nearest_colours(x, picture, heads)) for picture in (image, x))
+            self.colours += [float(edited.sum()), float(after[edited].sum()), float(before[edited].sum())]
+
+    def row(self, known: bool) -> EditRow:
+        """The row; ``known``: the classifier knows the attribute."""
         edits, edited, unedited, others, untouched, plain, mask, change = (float(value) for value in self.sums)
         edits, others = max(edits, 1.0), max(others, 1.0)
-        shares = edited / edits, unedited / edits, untouched / others, plain / others
-        return EditRow(*shares, mask=mask / edits, change=change / edits)
+        coloured, after, before = (float(value) for value in self.colours)
+        seen, levels = (float(value) for value in self.outside)
+        return EditRow(
+            edited=edited / edits if known else None,
+            unedited=unedited / edits if known else None,
+            untouched=untouched / others,
+            untouched_unedited=plain / others,
+            mask=mask / edits,
+            change=change / edits,
+            colour=after / coloured if coloured else None,
+            colour_unedited=before / coloured if coloured else None,
+            outside=levels / seen if seen else None,
+        )
 
 
 def _border_error(x: Tensor, image: Tensor, border_px: int) -> float:
@@ -254,7 +333,14 @@ def _border_error(x: Tensor, image: Tensor, border_px: int) -> float:
 
 
 def held_out_faces(
-    model: Path, names: Sequence[str], *, data: str = "", holdout: int | None = None, count: int = 0
+    model: Path,
+    names: Sequence[str],
+    *,
+    data: str = "",
+    holdout: int | None = None,
+    count: int = 0,
+    unlabelled: bool = False,
+    exclude: str = "",
 ) -> Faces:
     """The faces that a run kept out of its training.
 
@@ -263,9 +349,12 @@ def held_out_faces(
         data: the data folder; empty: the run's.
         holdout: as in training; None: the run's.
         count: how many to take, spread evenly; 0: all.
+        unlabelled: an attribute that the table lacks counts as absent from every face (blue hair), and is no error.
+        exclude: folder or glob of pictures that the model was trained on: they and all others of the same people are
+            left out. Empty: the photos of the run, if it learned from photos and not from the table.
 
     Raises:
-        OptionError: there is no configuration and no ``data``.
+        OptionError: there is no configuration and no ``data``, or nothing is left.
     """
     folder = model if model.is_dir() else model.parent
     values = read_values(folder) if (folder / CONFIG_NAME).is_file() else {}
@@ -276,13 +365,33 @@ def held_out_faces(
         faces = find_classes(source, names)
     else:
         tables = {name: str(values.get(name, "")) for name in ("table", "identities")} if not data else {}
-        faces = find_faces(source, names, **tables)
-    held_out = split_faces(faces, int(values.get("holdout", DEFAULT_HOLDOUT)) if holdout is None else holdout)[1]
+        faces = find_faces(source, names, **tables, unlabelled=unlabelled)
+    from_table = "data" in values or not values
+    usual = int(values.get("holdout", DEFAULT_HOLDOUT)) if from_table else DEFAULT_HOLDOUT
+    held_out = split_faces(faces, usual if holdout is None else holdout)[1]
     if not held_out.paths:
         raise OptionError("No faces were held out, so nothing can be measured. Give --holdout.")
+    seen = exclude or ("" if from_table else str(values.get("photos", "")))
+    if seen:
+        held_out = _never_seen(held_out, faces, seen)
     if count and count < len(held_out.paths):
         held_out = held_out.take([int(row) for row in np.linspace(0, len(held_out.paths) - 1, count).round()])
     return held_out
+
+
+def _never_seen(held_out: Faces, faces: Faces, seen: str) -> Faces:
+    """Those held out of which no picture, and no other picture of the same person, is among ``seen``."""
+    stems = {path.stem for path in list_pictures(seen)}
+    people = {person for path, person in zip(faces.paths, faces.identities or [], strict=False) if path.stem in stems}
+    whose = held_out.identities or [""] * len(held_out.paths)
+    rows = [
+        row
+        for row, (path, person) in enumerate(zip(held_out.paths, whose, strict=True))
+        if path.stem not in stems and person not in people
+    ]
+    if not rows:
+        raise OptionError(f"The model was trained on all people that were held out ({seen}). Give a larger --holdout.")
+    return held_out.take(rows)
 
 
 def evaluate_edit_files(
@@ -296,7 +405,11 @@ def evaluate_edit_files(
     inception: Path | None = None,
     result: Path | None = None,
     record: bool = False,
-) -> EditEvaluation:
+    segmenter: Path | None = None,
+    exclude: str = "",
+    clips: Sequence[str] = (),
+    clip_grid: Path | None = None,
+) -> tuple[EditEvaluation, list[ClipEvaluation], ClassifierRecord]:
     """The command: read the files, measure, write what was asked for.
 
     Args:
@@ -305,12 +418,28 @@ def evaluate_edit_files(
         weights, inception: files of feature networks, for a Fréchet distance; see :func:`.extractors.open_extractor`.
         result: JSON to write.
         record: put the figures into the checkpoint's own record.
+        segmenter: ONNX network that says where hair is; None: neither the change outside the head nor the colour of
+            the hair is measured.
+        exclude: see :func:`held_out_faces`.
+        clips: video files whose largest faces are edited as well.
+        clip_grid: PNG of the clips to write.
+
+    Returns:
+        The rows on held-out faces, those on each clip, and the record of the classifier.
     """
     subject = open_subject(model, record=record)
     editor = Editor(subject.generator, subject.spec)
-    faces = held_out_faces(model, editor.attributes.names, data=data, holdout=holdout, count=count)
     device = measuring_device()
+    judge = load_classifier(classifier).to(device)
+    others = other_names(editor.attributes.names, judge)
+    find_heads = None if segmenter is None else HeadFinder(HairSegmenter(segmenter, torch.get_num_threads()))
+    wanted = [*editor.attributes.names, *others]
+    faces = held_out_faces(model, wanted, data=data, holdout=holdout, count=count, unlabelled=True, exclude=exclude)
     extractor = open_extractor(inception, weights).to(device) if weights or inception else None
-    evaluation = evaluate_edits(editor, faces, load_classifier(classifier).to(device), extractor)
-    subject.report(evaluation.to_dict(), evaluation.metrics(), result=result, record=record)
-    return evaluation
+    evaluation = evaluate_edits(editor, faces, judge, extractor, others=others, find_heads=find_heads)
+    on_clips = evaluate_clips(subject, judge, clips, find_heads, clip_grid) if clips else []
+    values = evaluation.to_dict()
+    values["classifier"] = judge.record.model_dump()
+    values["clips"] = [clip.to_dict() for clip in on_clips]
+    subject.report(values, evaluation.metrics(), result=result, record=record)
+    return evaluation, on_clips, judge.record

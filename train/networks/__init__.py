@@ -64,7 +64,8 @@ def _real_time(spec: GeneratorSpec) -> nn.Module:
     if _choice(spec, "shape", get_args(NetworkShape)) == "joined" or spec.tier not in TIERS:
         return RealTimeGenerator(SHAPES[spec.tier], **options)
     balanced = _choice(spec, "shape", get_args(NetworkShape)) == "balanced"
-    return MobileGenerator(TIERS[spec.tier], balanced=balanced, **options)
+    labelled_head = bool(spec.options.get("labelled_head", False))
+    return MobileGenerator(TIERS[spec.tier], balanced=balanced, labelled_head=labelled_head, **options)
 
 
 def _resnet(blocks: int) -> Factory:

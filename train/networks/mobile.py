@@ -77,6 +77,8 @@ class MobileGenerator(nn.Module):
         mask: True adds a mask output, and :meth:`forward` returns segment and mask.
         balanced: kernels on the way up are phase-balanced, and the picture's own 2x2 pixels are joined to the head, so
             that no grid is painted and colours need not go through the norms.
+        labelled_head: the labels scale and shift what enters the head, too: for edits that are colours. Needs labels
+            and ``balanced``.
     """
 
     multiple_of = 8
@@ -91,6 +93,7 @@ class MobileGenerator(nn.Module):
         attributes: int = 0,
         mask: bool = False,
         balanced: bool = False,
+        labelled_head: bool = False,
     ) -> None:
         super().__init__()
         a, b, c, blocks = tier
@@ -117,6 +120,10 @@ class MobileGenerator(nn.Module):
         if balanced:
             self.head = BalancedHead(a + UNSHUFFLED, 4 if mask else 3)
             self.register_buffer("unshuffle", unshuffle_weights(), persistent=False)
+        self.head_condition = nn.Linear(attributes, 2 * (a + UNSHUFFLED)) if labelled_head and balanced else None
+        if self.head_condition is not None:
+            nn.init.zeros_(self.head_condition.weight)
+            nn.init.zeros_(self.head_condition.bias)
 
     def forward(self, x: Tensor, attributes: Tensor | None = None) -> Tensor | tuple[Tensor, Tensor]:
         """Translate.
@@ -145,7 +152,12 @@ class MobileGenerator(nn.Module):
         up = self.up1(up) + h0  # (N, a, H/2, W/2)
         if self.balanced:
             picture = functional.conv2d(x, self.unshuffle, stride=2)  # (N, 12, H/2, W/2)
-            y = self.head(torch.cat([up, picture], 1))  # (N, 3 or 4, H, W)
+            joined = torch.cat([up, picture], 1)
+            if self.head_condition is not None:
+                assert attributes is not None
+                gain, shift = self.head_condition(attributes)[:, :, None, None].chunk(2, dim=1)
+                joined = joined * (1 + gain) + shift
+            y = self.head(joined)  # (N, 3 or 4, H, W)
         else:
             y = functional.pixel_shuffle(self.head(up), 2)
         if self.mask:

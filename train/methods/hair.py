@@ -1,0 +1,174 @@
+"""Hair colours with supervision: a conditioned generator with a mask learns where hair is and what it becomes.
+
+``L = image |x' - t| + hair h (|s - r| + |D s - D r|) + mask H(m, v h) + calm |G(x1) - G(x2)|``,
+
+where H is the cross-entropy, h the hair of a segmentation network, r the picture with hair of the colour's statistics
+(:func:`~ganlens.train.data.recolour.recolour`), v in 0..1 the strength, t = v h r + (1 - v h) x the target, s and m
+what the generator gives, composed as in ACL-GAN (:mod:`~ganlens.train.networks.composition`). The pictures are varied
+anew in each step as cameras vary: position, size, angle, light, colour temperature, noise.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import affine_grid, binary_cross_entropy, grid_sample, l1_loss
+
+from ganlens.engine.errors import TrainingError
+from ganlens.engine.spec import GeneratorSpec
+
+from ..config import HairConfig
+from ..data.hair_masks import HairSegmenter, usable_masks
+from ..data.pairs import PairDataset, Pairs, make_pairs_of
+from ..data.recolour import HAIR_COLOURS, recolour
+from ..losses.paired import gradient_loss
+from ..networks import make_generator
+from ..networks.composition import Edit, edit
+from ..specs import attribute_spec
+from .base import Batch, Method, Parts, Phase, adam
+from .paired import camera_noise
+
+logger = logging.getLogger(__name__)
+
+SHIFT, SCALE, DEGREES = 0.04, 0.1, 9.0
+"""How far a face that the runtime finds is from where it should be, at most: of the side, of the size, degrees."""
+UNCHANGED = 0.15
+"""Share of the pictures that are to be left alone."""
+FULL = 0.45
+"""Share of those whose hair gets the colour with full strength; the rest gets it with any strength."""
+
+
+class Hair(Method):
+    """The method: network ``generator``."""
+
+    averaged: tuple[str, ...] = ("generator",)
+
+    def __init__(self, config: HairConfig) -> None:
+        self.config = config
+        self.networks: dict[str, nn.Module] = {"generator": make_generator(self.specs()["generator"][1])}
+        self.phases: tuple[Phase, ...] = (
+            Phase("generator", ("generator",), self.generator_step, adam(config.learning_rate, config.beta1, 0.99)),
+        )
+        self._colours = torch.tensor([HAIR_COLOURS[name] for name in config.attribute_names])
+
+    @classmethod
+    def make_dataset(cls, config: HairConfig) -> PairDataset:
+        """Faces and masks; the segmentation network is run now if the masks do not exist yet."""
+        pairs = make_pairs_of(config, HairSegmenter(Path(config.segmenter), config.threads), config.pairs)
+        kept = usable_masks(pairs.answers)
+        if len(kept) < 2:
+            raise TrainingError(f"{config.photos}: hair was found in {len(kept)} pictures; some hundreds are needed.")
+        logger.info("hair was found with certainty in %d of %d pictures", len(kept), len(pairs.answers))
+        return PairDataset(Pairs(pairs.pictures[kept], pairs.answers[kept]), config.size, seed=config.seed)
+
+    def generator_step(self, batch: Batch, step: int) -> tuple[Tensor, Parts]:
+        """Loss of the generator."""
+        config, generator = self.config, self.networks["generator"]
+        picture, hair = vary(batch[0], (batch[1][:, :1] + 1) / 2)
+        condition, target, strength = self._wanted(picture, hair)
+        noisy = step >= config.calm_from * config.steps and config.noise > 0
+        seen = camera_noise(picture, config.noise) if noisy else picture
+        made = edit(generator, seen, condition, config.border)
+        assert made.mask is not None and made.raw_mask is not None and made.segment is not None
+        covered = strength * hair
+        goal = covered * target + (1 - covered) * seen
+        inner = hair * (strength > 0)
+        terms = {
+            "image": (config.lambda_image, l1_loss(made.image, goal)),
+            "hair": (
+                config.lambda_hair,
+                (l1_loss(inner * made.segment, inner * target) + gradient_loss(inner * made.segment, inner * target))
+                / inner.mean().clamp_min(0.02),
+            ),
+            "mask": (config.lambda_mask, binary_cross_entropy(made.raw_mask.clamp(1e-4, 1 - 1e-4), covered)),
+        }
+        if noisy and config.lambda_calm > 0 and step % 2 == 0:
+            other = edit(generator, camera_noise(picture, config.noise), condition, config.border)
+            terms["calm"] = config.lambda_calm, self._unrest(made, other)
+        total = torch.stack([weight * term for weight, term in terms.values()]).sum()
+        return total, {name: term for name, (_, term) in terms.items()}
+
+    @staticmethod
+    def _unrest(one: Edit, other: Edit) -> Tensor:
+        """How far two edits of one picture under different noise are apart: masks, and segments where they count."""
+        assert one.mask is not None and other.mask is not None
+        assert one.segment is not None and other.segment is not None
+        both = torch.minimum(one.mask, other.mask)
+        return l1_loss(one.mask, other.mask) + l1_loss(both * one.segment, both * other.segment)
+
+    def _wanted(self, picture: Tensor, hair: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """A colour and a strength for each picture: the condition, the picture in that colour, the strength."""
+        count, names = len(picture), len(self._colours)
+        chosen = torch.randint(names, (count,), device=picture.device)
+        kind, partly = torch.rand(2, count, device=picture.device)
+        strength = torch.where(kind < FULL, 1.0, partly.sqrt()) * (kind < 1 - UNCHANGED)
+        condition = torch.zeros(count, names, device=picture.device)
+        condition[torch.arange(count, device=picture.device), chosen] = strength
+        target = recolour(picture, hair, self._colours.to(picture.device)[chosen])
+        return condition, target, strength[:, None, None, None]
+
+    def specs(self) -> dict[str, tuple[str, GeneratorSpec]]:
+        """The generator."""
+        config = self.config
+        spec = attribute_spec(config, mask=True, complement=False, border_px=config.border)
+        return {"generator": ("generator", spec)}
+
+    def sample(self, batch: Batch, networks: Mapping[str, nn.Module]) -> list[Tensor]:
+        """Picture, every colour, then the first one half as strong."""
+        picture = batch[0]
+        columns = [picture]
+        rows = [*torch.eye(len(self._colours)), torch.eye(len(self._colours))[0] / 2]
+        for row in rows:
+            condition = row.to(picture.device).expand(len(picture), -1)
+            columns.append(edit(networks["generator"], picture, condition, self.config.border).image)
+        return columns
+
+    def captions(self) -> list[str]:
+        """The colours."""
+        names = [name.removesuffix("_Hair") for name in self.config.attribute_names]
+        return ["picture", *names, f"{names[0]} 0.5"]
+
+
+def vary(pictures: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
+    """Faces and masks as cameras and the runtime's search for faces vary them; both move alike.
+
+    Args:
+        pictures: (N, 3, H, W) in [-1, 1]; masks: (N, 1, H, W) in [0, 1].
+    """
+    count, device = len(pictures), pictures.device
+
+    def uniform(most: float) -> Tensor:
+        return (2 * torch.rand(count, device=device) - 1) * most
+
+    scale, angle = 1 + uniform(SCALE), uniform(math.radians(DEGREES))
+    cos, sin = torch.cos(angle) * scale, torch.sin(angle) * scale
+    mirror = torch.where(torch.rand(count, device=device) < 0.5, -1.0, 1.0)
+    moved = torch.stack(
+        [
+            torch.stack([cos * mirror, -sin, uniform(2 * SHIFT)], 1),
+            torch.stack([sin * mirror, cos, uniform(2 * SHIFT)], 1),
+        ],
+        1,
+    )
+    grid = affine_grid(moved, list(pictures.shape), align_corners=False)
+    both = grid_sample(
+        torch.cat([pictures, masks], 1), grid, mode="bilinear", padding_mode="reflection", align_corners=False
+    )
+    x, mask = (both[:, :3] + 1) / 2, both[:, 3:]
+    x = x.clamp(0, 1) ** torch.exp(uniform(0.4))[:, None, None, None]
+    gains = torch.stack([uniform(0.12), uniform(0.05), uniform(0.12)], 1)[:, :, None, None]
+    x = x * (1 + gains)
+    mean = x.mean((1, 2, 3), keepdim=True)
+    contrast = (0.95 + uniform(0.25))[:, None, None, None]
+    x = (x - mean) * contrast + mean + uniform(0.08)[:, None, None, None]
+    grey = x.mean(1, keepdim=True)
+    x = grey + (x - grey) * (0.9 + uniform(0.35))[:, None, None, None]
+    blurred = torch.nn.functional.avg_pool2d(x, 3, 1, 1, count_include_pad=False)
+    soft = (1.6 * torch.rand(count, 1, 1, 1, device=device) - 0.6).clamp_min(0)  # two in five stay sharp
+    x = x + soft * (blurred - x)
+    return x.clamp(0, 1) * 2 - 1, mask.clamp(0, 1)
