@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from ganlens.engine.errors import ModelFileError
+from ganlens.engine.model.attributes import attribute_vector, edit_share
 from ganlens.train.config import HairConfig
 from ganlens.train.data.hair_masks import HairSegmenter, usable_masks
 from ganlens.train.data.pairs import PairDataset, Pairs
@@ -121,6 +122,8 @@ def test_a_sharper_mask_keeps_the_picture_and_what_is_strong(tmp_path):
 def test_the_record_names_the_colours_as_exclusive_and_the_face(tmp_path):
     spec = Hair(config(tmp_path)).specs()["generator"][1]
     assert spec.attributes.names == tuple(HAIR_COLOURS) and spec.attributes.groups == (tuple(HAIR_COLOURS),)
+    assert spec.attributes.rest("Red_Hair") == 0 and not attribute_vector(spec.attributes, {}).any()
+    assert edit_share(spec.attributes, attribute_vector(spec.attributes, {})[0]) == 0
     assert (spec.output.kind, spec.output.mask, spec.face_alignment) == ("segment", "mask", "celeba")
 
 
