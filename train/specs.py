@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from ganlens.engine.model.strengths import default_strengths
-from ganlens.engine.spec import AttributeInput, GeneratorSpec, ImageOutput, SizeRule, Training
+from ganlens.engine.spec import AttributeInput, GeneratorSpec, ImageOutput, SizeRule, Strength, Training
 
 from .config import HAIR_NAMES, EditorConfig, HairConfig, TrainConfig
 from .networks import GENERATORS
@@ -53,7 +53,10 @@ def attribute_spec(
     """
     names = config.attribute_names
     exclusive = config.exclusive_names
-    port = AttributeInput(names=names, groups=(exclusive,) if len(exclusive) > 1 else (), complement=complement)
+    # Hair colours are learned so that entries of 0 leave a picture alone.
+    added = {name: Strength(points=((0.0, 0.0), (1.0, 1.0))) for name in names if isinstance(config, HairConfig)}
+    groups = (exclusive,) if len(exclusive) > 1 else ()
+    port = AttributeInput(names=names, groups=groups, complement=complement, strengths=added)
     options = network_options(config)
     if isinstance(config, HairConfig):
         options["labelled_head"] = True

@@ -22,11 +22,13 @@ Change = Callable[[Array], list[Array]]
 
 
 def default_strengths(port: AttributeInput) -> AttributeInput:
-    """The port with a linear strength for every attribute: 0..1, and from -1 for those outside groups.
+    """The port with a strength for every attribute: as recorded, else linear: 0..1, from -1 for those outside groups.
 
     For networks with the complement, which leave a picture alone at entries of 0.5. Names of a group only add: to take
     one away means to set another.
     """
+    if port.strengths and set(port.names) <= set(port.strengths):
+        return port
     if not port.complement or port.exactly_one:
         raise OptionError(
             "strengths need attributes with a neutral value: a port with complement and without groups of exactly one."

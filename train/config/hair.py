@@ -43,6 +43,10 @@ class HairConfig(PhotosConfig):
     )
     lambda_mask: Annotated[Weight, MayChange] = Field(1.0, description="Weight of the cross-entropy of the mask.")
 
+    mask_contrast: Annotated[float, Field(ge=1), MayChange] = Field(
+        1.7, description="Contrast of the mask of the saved generator: above 1 what is weak vanishes; 1: as learned."
+    )
+
     @property
     def attribute_names(self) -> tuple[str, ...]:
         """The colours, in the order of the label vector."""

@@ -13,7 +13,9 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Mapping
+from copy import deepcopy
 from pathlib import Path
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -28,6 +30,7 @@ from ..data.pairs import PairDataset, Pairs, make_pairs_of
 from ..data.recolour import HAIR_COLOURS, recolour
 from ..losses.paired import gradient_loss
 from ..networks import make_generator
+from ..networks.balanced import BalancedHead
 from ..networks.composition import Edit, edit
 from ..specs import attribute_spec
 from .base import Batch, Method, Parts, Phase, adam
@@ -118,6 +121,10 @@ class Hair(Method):
         spec = attribute_spec(config, mask=True, complement=False, border_px=config.border)
         return {"generator": ("generator", spec)}
 
+    def assemble(self, name: str, averaged: Mapping[str, nn.Module]) -> nn.Module:
+        """The averaged generator with a mask of more contrast; see :func:`sharpen_mask`."""
+        return sharpen_mask(averaged[name], self.config.mask_contrast)
+
     def sample(self, batch: Batch, networks: Mapping[str, nn.Module]) -> list[Tensor]:
         """Picture, every colour, then the first one half as strong."""
         picture = batch[0]
@@ -132,6 +139,17 @@ class Hair(Method):
         """The colours."""
         names = [name.removesuffix("_Hair") for name in self.config.attribute_names]
         return ["picture", *names, f"{names[0]} 0.5"]
+
+
+def sharpen_mask(generator: nn.Module, contrast: float) -> nn.Module:
+    """A copy whose mask has the logit ``1 + contrast (l - 1)`` in place of ``l``: a weak mask, which a network gives
+    where it is unsure, vanishes, and a strong one stays."""
+    copy = deepcopy(generator)
+    head = cast(BalancedHead, copy.head)
+    with torch.no_grad():
+        head.weight[:, 3].mul_(contrast)
+        head.bias[3].mul_(contrast).add_(1 - contrast)
+    return copy
 
 
 def vary(pictures: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:

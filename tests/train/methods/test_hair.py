@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from ganlens.engine.errors import ModelFileError
+from ganlens.engine.model.attributes import attribute_vector, edit_share
 from ganlens.train.config import HairConfig
 from ganlens.train.data.hair_masks import HairSegmenter, usable_masks
 from ganlens.train.data.pairs import PairDataset, Pairs
@@ -105,9 +106,24 @@ def test_a_few_steps_find_the_hair_and_its_colour(tmp_path):
     assert to_lab(blue.image)[:, 2, :8].mean() < to_lab(black.image)[:, 2, :8].mean() - 5
 
 
+def test_a_sharper_mask_keeps_the_picture_and_what_is_strong(tmp_path):
+    torch.manual_seed(0)
+    method = Hair(config(tmp_path, mask_contrast=1.7))
+    plain = method.networks["generator"].eval()
+    picture, colour = torch.rand(2, 3, 32, 32) * 2 - 1, torch.eye(6)[:2]
+    with torch.no_grad():
+        (segment, mask), (same, sharp) = (
+            net(picture, colour) for net in (plain, method.assemble("generator", {"generator": plain}))
+        )
+    torch.testing.assert_close(same, segment)
+    torch.testing.assert_close(sharp, torch.sigmoid(1 + 1.7 * (torch.logit(mask) - 1)))
+
+
 def test_the_record_names_the_colours_as_exclusive_and_the_face(tmp_path):
     spec = Hair(config(tmp_path)).specs()["generator"][1]
     assert spec.attributes.names == tuple(HAIR_COLOURS) and spec.attributes.groups == (tuple(HAIR_COLOURS),)
+    assert spec.attributes.rest("Red_Hair") == 0 and not attribute_vector(spec.attributes, {}).any()
+    assert edit_share(spec.attributes, attribute_vector(spec.attributes, {})[0]) == 0
     assert (spec.output.kind, spec.output.mask, spec.face_alignment) == ("segment", "mask", "celeba")
 
 
