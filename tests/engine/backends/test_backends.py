@@ -559,6 +559,8 @@ def test_cuda_is_loaded_from_the_packages_wherever_they_are(monkeypatch, tmp_pat
     onnxruntime = pytest.importorskip("onnxruntime")
     if not hasattr(onnxruntime, "preload_dlls"):
         pytest.skip("onnxruntime before 1.21")
+    if version == "13.0" and sys.version_info < (3, 11):
+        pytest.skip("the last onnxruntime for Python 3.10 has no build for CUDA 13")
     files = [tmp_path / "nvidia" / library for library in libraries]
     for file in files:
         file.parent.mkdir(parents=True, exist_ok=True)
