@@ -29,8 +29,8 @@ FIRST_FRAME = "| budget | first frame, warm |"
 
 
 def styles() -> list[ModelCard]:
-    """The shipped models that have a recipe."""
-    return [card for card in shipped() if (RECIPES / f"{card.name}.toml").is_file()]
+    """The shipped styles that have a recipe; what edits attributes is judged by other measures."""
+    return [card for card in shipped() if not card.spec.attributes and (RECIPES / f"{card.name}.toml").is_file()]
 
 
 def target_options(recipe: dict[str, Any], teacher: str | None, painting: str | None) -> dict[str, Any]:

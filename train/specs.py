@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 from pathlib import Path
+from typing import cast
 
 import torch
 
@@ -44,24 +45,33 @@ def image_to_image_spec(config: TrainConfig, name: str) -> GeneratorSpec:
 
 
 def attribute_spec(
-    config: EditorConfig | HairConfig, *, mask: bool, complement: bool, border_px: int = 0
+    config: EditorConfig | HairConfig,
+    *,
+    mask: bool,
+    complement: bool,
+    border_px: int = 0,
+    adds: bool = False,
+    labelled_head: bool = False,
 ) -> GeneratorSpec:
     """The record of a generator that takes a picture and attributes and gives a picture, or segment and mask.
 
     With the complement, an attribute has a neutral value: there strengths are recorded, linear until ``engine relabel
     --strengths`` has measured what an entry shows.
+
+    Args:
+        adds: entries of 0 leave a picture alone, so that there are strengths without the complement, too.
+        labelled_head: the labels reach the network's head.
     """
     names = config.attribute_names
     exclusive = config.exclusive_names
-    # Hair colours are learned so that entries of 0 leave a picture alone.
-    added = {name: Strength(points=((0.0, 0.0), (1.0, 1.0))) for name in names if isinstance(config, HairConfig)}
+    added = {name: Strength(points=((0.0, 0.0), (1.0, 1.0))) for name in names if adds}
     groups = (exclusive,) if len(exclusive) > 1 else ()
     port = AttributeInput(names=names, groups=groups, complement=complement, strengths=added)
     options = network_options(config)
-    if isinstance(config, HairConfig):
+    if labelled_head:
         options["labelled_head"] = True
-    if config.tier == "stargan" and isinstance(config, EditorConfig):
-        options = {"width": config.generator_width}
+    if config.tier == "stargan":
+        options = {"width": cast(EditorConfig, config).generator_width}
     return GeneratorSpec(
         name=config.model_name,
         architecture=config.method,

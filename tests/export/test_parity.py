@@ -46,7 +46,7 @@ def feeds(*values: float) -> list[dict[str, np.ndarray]]:
 
 def test_equal_graphs_are_identical_and_their_figures_survive_json() -> None:
     parity = measure(Identity(), graph([helper.make_node("Identity", ["x"], ["y"])]), SPEC, feeds(1, 0.5))
-    assert parity == Parity(images=2, max_abs=0, psnr_db=MAX_DB, cosine=parity.cosine, snr_db=MAX_DB)
+    assert parity == Parity(inputs="pictures", images=2, max_abs=0, psnr_db=MAX_DB, cosine=parity.cosine, snr_db=MAX_DB)
     assert parity.cosine == pytest.approx(1)
     assert Parity.model_validate_json(parity.model_dump_json()) == parity
 

@@ -14,9 +14,10 @@ HAIR_NAMES = ("Black_Hair", "Brown_Hair", "Blond_Hair", "Red_Hair", "Blue_Hair",
 
 
 class HairConfig(PhotosConfig):
-    """Hair colours of faces, with a mask: where the hair is, a segmentation network says; what it becomes, statistics.
+    """Hair colours of faces, taught by masks of the hair.
 
-    Its pictures are aligned faces, as the runtime cuts them out of a frame.
+    Where the hair is, a segmentation network says; what it becomes, the statistics of real hair. The pictures are
+    aligned faces, as the runtime cuts them out of a frame.
     """
 
     method: Literal["hair"] = "hair"

@@ -118,7 +118,9 @@ class Hair(Method):
     def specs(self) -> dict[str, tuple[str, GeneratorSpec]]:
         """The generator."""
         config = self.config
-        spec = attribute_spec(config, mask=True, complement=False, border_px=config.border)
+        spec = attribute_spec(
+            config, mask=True, complement=False, border_px=config.border, adds=True, labelled_head=True
+        )
         return {"generator": ("generator", spec)}
 
     def assemble(self, name: str, averaged: Mapping[str, nn.Module]) -> nn.Module:
