@@ -9,9 +9,11 @@ Decoding and encoding then run beside the network, with a few frames in between 
 
 from __future__ import annotations
 
+import os
 import threading
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Generic, Literal, TypeVar, get_args
@@ -178,6 +180,26 @@ def prefetch(
     finally:
         channel.close()
         thread.join(_PATIENCE_S)
+
+
+@contextmanager
+def ordinary_priority() -> Iterator[None]:
+    """Undo what a library does to the scheduling of this process while it is opened.
+
+    SVT-AV1 gives real-time priority to its threads, and to the one that opens it, when the process is root's, as in a
+    container: everything else on the machine would wait for them. A process that was started so (chrt) stays so.
+    """
+    if not hasattr(os, "sched_getscheduler") or os.sched_getscheduler(0) != os.SCHED_OTHER:
+        yield
+        return
+    try:
+        yield
+    finally:
+        with suppress(OSError):  # no /proc
+            for task in os.listdir("/proc/self/task"):
+                with suppress(OSError):  # the thread has ended, or is not ours to change
+                    if os.sched_getscheduler(int(task)) in (os.SCHED_FIFO, os.SCHED_RR):
+                        os.sched_setscheduler(int(task), os.SCHED_OTHER, os.sched_param(0))
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from av.video.reformatter import VideoReformatter
 from ...errors import BackendUnavailable, MediaError, OptionError, did_you_mean, reason
 from ...files import OutputFile
 from ...pixels.frame import Frame
+from ...threads import ordinary_priority
 from ..av_frames import BEST, FULL_RANGE, DeviceFrame, FramePool, VideoFrame, plane_views, rgb_to_yuv
 from ..base import ColorTags, FileInfo, FrameFormat, FrameSource, Notes
 from . import hardware
@@ -258,7 +259,9 @@ class VideoSink:
             try:
                 if self._takes_device_pictures and not context.is_open:
                     context.open(strict=False)  # or PyAV opens it with the picture's frames context, but in NV12
-                self._mux(self._stream.encode(picture))
+                with contextlib.nullcontext() if context.is_open else ordinary_priority():
+                    packets = self._stream.encode(picture)
+                self._mux(packets)
             except av.FFmpegError as error:
                 raise self._failed(error) from error
             self._last = pts
@@ -287,7 +290,8 @@ class VideoSink:
         context = self._stream.codec_context
         try:
             if not context.is_open:
-                context.open(strict=False)
+                with ordinary_priority():
+                    context.open(strict=False)
             own = context.codec.name, (context.extradata or b"").hex()
             if own != parameters:
                 raise MediaError(

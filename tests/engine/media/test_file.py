@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import math
+import os
 import resource
 from collections.abc import Iterator
 from dataclasses import replace
@@ -408,6 +409,17 @@ class TestRoundTrip:
         times, planes, video = read(tmp_path / f"out{suffix}")
         assert name in (video.file.codec, video.file.streams[0].codec) and len(times) == 5
         assert np.abs(planes[2][0].astype(int) - planes_of(2, size, [size])[0]).mean() < 12
+
+    @pytest.mark.skipif(not hasattr(os, "sched_getscheduler"), reason="Linux only")
+    def test_no_encoder_takes_real_time_priority(self, tmp_path: Path) -> None:
+        """SVT-AV1 does, for its threads and the one that opens it, if the process is root's."""
+        before = os.sched_getscheduler(0)
+        source = make_clip(tmp_path / "in.mp4", size=(64, 64), times=list(range(3)))
+        with VideoSource(source) as frames, VideoSink(tmp_path / "out.mp4", frames.format, codec="av1") as sink:
+            for frame in frames:
+                sink.write(frame)
+                tasks = {os.sched_getscheduler(int(task)) for task in os.listdir("/proc/self/task")}
+                assert tasks == {before}
 
 
 class TestGeometry:
