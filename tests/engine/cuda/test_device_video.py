@@ -160,9 +160,10 @@ def test_frames_stay_on_the_gpu_from_nvdec_to_nvenc(stub: Stub) -> None:
     up, down = (many[kind] - few[kind] for kind in (1, 2))
     assert (up, down) == (0, 0)
     assert many[4] - few[4] == 2 * 10  # prepare and compose
-    # Through host memory: down from NVDEC, up and down for the network, up to NVENC; padding of rows goes along.
+    # Through host memory: down from NVDEC, up and down for the network, up to NVENC; padding of rows goes along. One
+    # lane's first run more or less in either of the two is within the margin.
     up, down = ((host[1][kind] - host[0][kind]) / 10 for kind in (1, 2))
-    assert 2 * PICTURE <= up < 3 * PICTURE and 2 * PICTURE <= down < 3 * PICTURE
+    assert 1.9 * PICTURE <= up < 3 * PICTURE and 1.9 * PICTURE <= down < 3 * PICTURE
 
 
 def test_a_cpu_encoder_downloads_each_picture_once(stub: Stub) -> None:
