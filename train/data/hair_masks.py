@@ -9,7 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ganlens.engine.errors import MissingExtra, ModelFileError
+from ganlens.engine.errors import ModelFileError
+
+from .teachers import open_session
 
 Pixels = NDArray[np.uint8]
 
@@ -43,19 +45,7 @@ class HairSegmenter:
     """
 
     def __init__(self, path: Path, threads: int = 0) -> None:
-        try:
-            import onnxruntime
-        except ImportError as error:
-            raise MissingExtra("--segmenter", "onnxruntime", "cpu") from error
-        if not path.is_file():
-            raise ModelFileError(f"There is no segmentation network {path}.")
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.log_severity_level = 4
-        try:
-            self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # the library raises classes of its own without a common base
-            raise ModelFileError(f"ONNX Runtime cannot open {path}: {error}") from error
+        self._session = open_session(path, threads, "--segmenter takes an ONNX segmentation network")
         given = self._session.get_inputs()[0]
         if len(self._session.get_inputs()) != 1 or len(given.shape) != 4 or given.shape[1] != 3:
             raise ModelFileError(f"{path} takes {given.shape}; expected one picture (1, 3, height, width).")

@@ -26,6 +26,7 @@ Pixels = NDArray[np.uint8]
 Values = NDArray[np.float32]
 
 FILTER = "filter:"
+TEACHER_FILE = "--teacher takes an ONNX file, or filter:comic, pencil or oil"
 _PERIOD = 4
 """Period of the pattern that a generator with two strided layers leaves."""
 _SHIFTS = tuple((down, right) for down in range(_PERIOD) for right in range(_PERIOD) if (down + right) % 2 == 0)
@@ -119,7 +120,7 @@ class OnnxTeacher:
             "mean of 4 shifts" if shifts else "",
         ]
         self.name = ", ".join(filter(None, notes))
-        self._session = _open(path, threads)
+        self._session = open_session(path, threads, TEACHER_FILE)
         self._image, others = self._find_inputs()
         self._answer = self._find_answer()
         self.value_range = self._find_range(value_range)
@@ -243,7 +244,7 @@ def _answer_to(file: Path, picture: Path, threads: int) -> Values:
     """What a network that reads one picture in 0..1 says of it (a style vector)."""
     from .pictures import to_rgb  # brings torch, which teachers do without
 
-    session = _open(file, threads)
+    session = open_session(file, threads, TEACHER_FILE)
     (entry,) = session.get_inputs()
     try:
         with Image.open(picture) as opened:
@@ -258,13 +259,14 @@ def _answer_to(file: Path, picture: Path, threads: int) -> Values:
     return answer
 
 
-def _open(path: Path, threads: int) -> Any:
+def open_session(path: Path, threads: int, what: str) -> Any:
+    """ONNX Runtime on the file of an option; ``what`` says in an error what the option takes."""
     try:
         import onnxruntime
     except ImportError as error:
-        raise MissingExtra("A teacher that is an ONNX file", "onnxruntime", "export") from error
+        raise MissingExtra(what, "onnxruntime", "export") from error
     if not path.is_file():
-        raise ModelFileError(f"There is no file {path}. --teacher takes an ONNX file, or filter:comic, pencil or oil.")
+        raise ModelFileError(f"There is no file {path}. {what}.")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 3

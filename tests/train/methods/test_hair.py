@@ -151,5 +151,5 @@ def test_what_cannot_be_trained_is_refused(tmp_path, options, message):
 
 def test_a_segmenter_that_is_missing_is_named(tmp_path):
     pytest.importorskip("onnxruntime")
-    with pytest.raises(ModelFileError, match=r"no segmentation network .*hair\.onnx"):
+    with pytest.raises(ModelFileError, match=r"no file .*hair\.onnx. --segmenter takes"):
         HairSegmenter(tmp_path / "hair.onnx")
