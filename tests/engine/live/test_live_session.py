@@ -5,10 +5,10 @@ from __future__ import annotations
 import gc
 import io
 import json
-import threading
 import shutil
 import ssl
 import subprocess
+import threading
 import time
 import urllib.error
 import urllib.request
