@@ -543,6 +543,9 @@ def test_auto_says_why_cuda_does_not_start(tmp_path, monkeypatch):
     real = registry.installed
     monkeypatch.setattr(registry, "installed", lambda name: "1.0" if name == "cuda" else real(name))
     with open_backend(identity_model(tmp_path / "m.onnx")) as backend:
+        assert backend.choice.lines[1].startswith("cuda: No NVIDIA driver is installed")
+    monkeypatch.setattr(registry, "driver_problem", lambda: None)
+    with open_backend(identity_model(tmp_path / "m.onnx")) as backend:
         assert backend.choice.lines[1].startswith("cuda: the installed onnxruntime")
         assert "is not built for CUDA (pip uninstall onnxruntime" in backend.choice.lines[1]
 
