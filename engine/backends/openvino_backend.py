@@ -162,14 +162,13 @@ class _Cache:
         config: with which it is compiled.
     """
 
-    FOLDER = "networks"
     MOST = 256 << 20
     """Bytes of all compiled networks."""
     WORTH = 30
     """Runs after which a network is stored when it is closed: one that ran for a picture or two is not needed again."""
 
     def __init__(self, sha256: str, library: str, config: dict[str, str]) -> None:
-        self._folder = cache_folder() / self.FOLDER
+        self._folder = _networks_folder()
         self._model = _digest(sha256, library, cpu_name(), config)
 
     def path(self, shapes: tuple[Shape, ...]) -> Path:
@@ -179,6 +178,15 @@ class _Cache:
     def knows_model(self) -> bool:
         """Whether a network of this model was compiled before."""
         return any(self._folder.glob(f"{self._model}-*.blob"))
+
+
+def _networks_folder() -> Path:
+    return cache_folder() / "networks"
+
+
+def stored_networks() -> list[Path]:
+    """The files of all compiled networks that are kept for later starts."""
+    return sorted(_networks_folder().glob("*.blob"))
 
 
 def _digest(*values: object) -> str:

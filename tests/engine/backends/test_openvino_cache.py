@@ -8,9 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from ganlens.engine.backends import open_backend
 from ganlens.engine.backends import openvino_backend as module
+from ganlens.engine.cli import app
 from ganlens.engine.files import cache_folder, keep_code, read_code
 from tests.kit.models import identity_model, invert_model
 
@@ -95,3 +97,17 @@ def test_the_least_recently_used_make_room(tmp_path: Path) -> None:
     assert sorted(path.name for path in folder.iterdir()) == ["0.blob", "3.blob", "4.blob"]
     keep_code(folder / "5.blob", bytes(9000), most=3500)
     assert [path.name for path in folder.iterdir()] == ["5.blob"], "what was stored last stays"
+
+
+def test_they_are_listed_and_removed() -> None:
+    def engine(*arguments: str) -> str:
+        return CliRunner().invoke(app, arguments, env={"COLUMNS": "200"}).stdout
+
+    blob = cache_folder() / "networks" / "a-b.blob"
+    keep_code(blob, b"network")
+    assert "Networks compiled by OpenVINO: 1 (72 bytes)" in engine("cache", "list")
+    assert str(blob) in engine("cache", "list", "--json")
+    engine("cache", "prune", "--older-than", "1s")
+    assert blob.exists(), "they make room by themselves"
+    engine("cache", "prune", "--all")
+    assert not blob.exists()
