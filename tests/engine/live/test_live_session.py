@@ -5,9 +5,11 @@ from __future__ import annotations
 import gc
 import io
 import json
+import os
 import shutil
 import ssl
 import subprocess
+import sys
 import threading
 import time
 import urllib.error
@@ -402,6 +404,17 @@ def test_a_taken_port_is_said(server):
 
     with pytest.raises(MediaError, match=str(server.port)):
         WebServer(server._session, Address(port=server.port))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads have no priority of their own")
+def test_thumbnails_take_what_the_session_leaves(server):
+    assert ask(server, "api/models/same/thumbnail")[0] == 200
+
+    def nice():
+        return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+    assert server._thumbnails._worker.submit(nice).result() >= 10
+    assert nice() == os.getpriority(os.PRIO_PROCESS, server._session._threads[1].native_id)
 
 
 def test_the_api_is_described(server):
