@@ -164,7 +164,7 @@ class _Cache:
 
     MOST = 256 << 20
     """Bytes of all compiled networks."""
-    WORTH = 30
+    WORTH = 10
     """Runs after which a network is stored when it is closed: one that ran for a picture or two is not needed again."""
 
     def __init__(self, sha256: str, library: str, config: dict[str, str]) -> None:
