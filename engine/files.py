@@ -468,7 +468,7 @@ def read_code(path: Path) -> bytes:
     return content
 
 
-def keep_code(path: Path, content: bytes, *, most: int | None = None) -> None:
+def keep_code(path: Path, content: bytes | memoryview, *, most: int | None = None) -> None:
     """Store what a library takes long to make, and trusts as it trusts code, for the next start. If it cannot be
     written, that start takes longer, no more.
 
@@ -476,9 +476,14 @@ def keep_code(path: Path, content: bytes, *, most: int | None = None) -> None:
         path: in a folder of :func:`cache_folder`.
         most: bytes of all files with the same suffix in that folder; the least recently used make room.
     """
+
+    def write(file: BinaryIO) -> None:
+        file.write(hashlib.sha256(content).hexdigest().encode() + b"\n")
+        file.write(content)
+
     with contextlib.suppress(OSError):
         make_private_folder(path.parent)
-        replace_file(path, hashlib.sha256(content).hexdigest().encode() + b"\n" + content, mode=0o600)
+        replace_file(path, write, mode=0o600)
         if most is not None:
             found = [(each, each.stat()) for each in path.parent.glob(f"*{path.suffix}")]
             for each, status in sorted(found, key=lambda one: -one[1].st_mtime_ns):

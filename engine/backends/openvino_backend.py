@@ -231,7 +231,7 @@ class _Binding:
         path = cache.path(self._shapes)
         if not self._cached and self._runs >= cache.WORTH and not path.exists():
             with contextlib.suppress(Exception):  # a network that cannot be exported
-                keep_code(path, self._compiled.export_model().getvalue(), most=cache.MOST)
+                keep_code(path, self._compiled.export_model().getbuffer(), most=cache.MOST)
 
     def __call__(self, inputs: tuple[Array, ...]) -> tuple[Array, ...]:
         backend = self._backend
