@@ -45,7 +45,7 @@ def _load() -> Any:
     finally:
         for name in blocked:
             del sys.modules[name]
-    if not hasattr(openvino, "convert_model"):
+    if "convert_model" not in vars(openvino):  # hasattr would be such a use
         openvino.__getattr__ = _late
     return openvino
 
