@@ -334,7 +334,10 @@ def samples(
 
 @app.command("evaluate")
 def evaluate(
-    model: Annotated[Path, typer.Argument(help="Run folder, checkpoint (.safetensors) or exported model (.onnx).")],
+    model: Annotated[
+        Path,
+        typer.Argument(metavar="MODEL", help="Run folder, checkpoint (.safetensors) or exported model (.onnx)."),
+    ],
     photos: Annotated[
         list[str] | None, typer.Option(help="Folder or quoted glob of photos; may be given several times.")
     ] = None,

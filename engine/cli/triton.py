@@ -44,7 +44,7 @@ def export_models(
     \b
     engine triton export starry face -o repository/
     tritonserver --model-repository=repository
-    engine translate clip.mp4 --model starry --backend triton://server:8001/starry_network
+    engine translate clip.mp4 --backend triton://server:8001/starry_network
     """
     from ..triton.repository import ServingOptions, export
 
