@@ -311,6 +311,21 @@ def test_what_a_person_guesses_is_answered_with_what_was_meant(engine, words):
     assert GUESSES[words] in err and "Traceback" not in err and out == ""
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("translate", "a.mp4", "--framing", "foo"), "'--framing': got foo, expected one of 'fit', 'crop', 'tile'"),
+        (("translate", "a.mp4", "--jobs", "0"), "'--jobs' / '-j': got 0, expected 1 or more."),
+        (("translate", "a.mp4", "--batch", "two"), "'--batch': got two, expected a whole number."),
+        (("live", "--fps", "x"), "'--fps': got x, expected a number."),
+        (("triton", "export", "starry", "-o", "r", "--platform", "x"), "'--platform': got x, expected one of"),
+    ],
+)
+def test_values_that_do_not_fit_are_answered_with_what_was_given_and_expected(engine, words, said):
+    status, out, err = engine(*words)
+    assert (status, out) == (2, "") and said in err
+
+
 def test_lines_for_a_file_are_not_broken(engine, tmp_path):
     (tmp_path / "in").mkdir()
     name = f"{'long ' * 30}[b].png"
