@@ -38,7 +38,7 @@ def decode_still(path: Path, notes: list[str], largest: int | None = None) -> ND
         MediaError: the file is not a picture, or is damaged.
     """
     limits.check_file(path)
-    if _is_animated_webp(path):  # only PyAV 19 has a decoder
+    if path.is_file() and _is_animated_webp(path):  # only PyAV 19 has a decoder
         raise MediaError(f"{path} is an animated WebP, which is not read here. Convert it to an animated PNG or GIF.")
     with open_input(path, "picture") as container:
         name = container.format.name
