@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from fractions import Fraction
-from typing import Any
+from typing import Any, cast
 
 import av
+from av.container import InputContainer
 
-READING: dict[str, Any] = {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
-"""Options of :func:`av.open` for inputs: tags that are not UTF-8 are no error. PyAV 19 keeps their bytes by itself."""
+_TAGS: dict[str, Any] = {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
+
+
+def open_to_read(address: str, **options: Any) -> InputContainer:
+    """:func:`av.open` for an input; tags that are not UTF-8 are no error, whose bytes PyAV 19 keeps by itself."""
+    return cast(InputContainer, av.open(address, "r", **_TAGS, **options))
 
 
 def fraction(rational: Any) -> Fraction | None:

@@ -36,7 +36,7 @@ from ..av_frames import (
     stored_format,
 )
 from ..base import ColorTags, FileInfo, FrameFormat, Notes, StreamInfo
-from ..libav import READING, fraction
+from ..libav import fraction, open_to_read
 from . import hardware
 from .hardware import OF_NVDEC, Coder, DecoderName, Problem
 
@@ -628,9 +628,8 @@ def open_input(path: Path, kind: str = "video", hardware: HWAccel | None = None)
     try:
         if path.stat().st_size == 0:
             raise MediaError(f"{path} is empty (0 bytes).")
-        container = av.open(
+        container = open_to_read(
             f"file:{path}",
-            "r",
             container_options={
                 "protocol_whitelist": "file",
                 "format_whitelist": ",".join(limits.formats()),
@@ -638,7 +637,6 @@ def open_input(path: Path, kind: str = "video", hardware: HWAccel | None = None)
             },
             hwaccel=hardware,
             timeout=(OPEN_S, None),
-            **READING,
         )
     except av.error.ExitError as error:
         raise MediaError(

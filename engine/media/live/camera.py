@@ -16,7 +16,7 @@ from typing import cast
 import av
 
 from ...errors import MediaError, reason
-from ..libav import READING
+from ..libav import open_to_read
 from .decoding import LiveInput
 from .v4l2 import capture_devices
 
@@ -152,13 +152,11 @@ class CameraSource(LiveInput):
         problem: BaseException | None = None
         for options in attempts:
             try:
-                return av.open(
+                return open_to_read(
                     self.device,
-                    "r",
                     format="video4linux2,v4l2",
                     options={**options, **_OPTIONS},
                     timeout=(_OPEN_TIMEOUT_S, None),
-                    **READING,
                 )
             except (av.FFmpegError, OSError) as error:
                 problem = error
