@@ -20,7 +20,7 @@ from .patchgan import PatchGAN
 from .psc_gan import FaceAsLabelled, LabelledGenerator
 from .realtime import SHAPES, RealTimeGenerator
 from .resnet import ResNetGenerator
-from .stargan import AttributeDiscriminator, StarGANDiscriminator, StarGANGenerator
+from .stargan import AttributeDiscriminator, StarGANDiscriminator, StarGANGenerator, WindowedDiscriminator
 from .unet import UNetGenerator
 
 __all__ = [
@@ -46,6 +46,7 @@ __all__ = [
     "StarGANGenerator",
     "Tier",
     "UNetGenerator",
+    "WindowedDiscriminator",
     "autoencoder_critic",
     "began_critic",
     "make_generator",
@@ -62,7 +63,7 @@ def _real_time(spec: GeneratorSpec) -> nn.Module:
         "mask": spec.output.mask is not None,
     }
     if _choice(spec, "shape", get_args(NetworkShape)) == "joined" or spec.tier not in TIERS:
-        return RealTimeGenerator(SHAPES[spec.tier], **options)
+        return RealTimeGenerator(SHAPES[spec.tier], flow=float(spec.options.get("flow", 0.0)), **options)
     balanced = _choice(spec, "shape", get_args(NetworkShape)) == "balanced"
     labelled_head = bool(spec.options.get("labelled_head", False))
     return MobileGenerator(TIERS[spec.tier], balanced=balanced, labelled_head=labelled_head, **options)
