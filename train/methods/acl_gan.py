@@ -351,15 +351,16 @@ class ACLGAN(Method):
 
     def _shown(self, batch: Batch) -> Batch:
         """The batch at the resolution that the networks have reached, and they stand there; varied, if asked for."""
+        x, att = batch
         if self.config.vary:
-            return camera_noise(relight(misplace(batch[0])), NOISE).clamp(-1, 1), batch[1]
+            x = camera_noise(relight(misplace(x)), NOISE).clamp(-1, 1)
         if self.config.tier != "growing":
-            return batch
+            return x, att
         resolution, alpha = self._growth()
         for network in self.networks.values():
             assert isinstance(network, Growing)
             network.stand(resolution, alpha)
-        return pooled(batch[0], resolution), batch[1]
+        return pooled(x, resolution), att
 
     def _draw(self, att: Tensor) -> Goal:
         """Targets for a batch; some of their attributes are left open, where no head asks for them."""

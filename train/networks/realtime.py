@@ -129,8 +129,8 @@ class RealTimeGenerator(nn.Module):
         activation: "relu" or "leaky" (slope 0.01).
         attributes: length of the label vector; 0 for none.
         mask: True adds a mask output, and :meth:`forward` returns segment and mask.
-        flow: above 0 the picture is moved by a flow field of the body before the head's answer is added to it; each of
-            its pixels by at most this fraction of a side, down and across.
+        flow: above 0 the body's flow field moves the picture before the head's answer is added to it, each pixel by at
+            most this fraction of a side, down and across; a new network then gives the picture itself.
     """
 
     multiple_of = 8
@@ -174,9 +174,11 @@ class RealTimeGenerator(nn.Module):
         self.register_buffer("unshuffle", unshuffle_weights(), persistent=False)
         self.flow = flow
         self.move = nn.Conv2d(eighth, 2, 3, 1, 1) if flow else None
-        if self.move is not None:  # start at rest
+        if self.move is not None:  # start with the picture itself, so that no mask need close to keep it
             nn.init.zeros_(self.move.weight)
             nn.init.zeros_(self.move.bias)  # type: ignore[arg-type]
+            with torch.no_grad():
+                self.head.weight[:, :3].zero_()
 
     def forward(self, x: Tensor, attributes: Tensor | None = None) -> Tensor | tuple[Tensor, Tensor]:
         """Translate.
