@@ -68,6 +68,21 @@ class EditorConfig(AttributeConfig):
         return self
 
 
+def parse_window(text: str) -> tuple[int, int, int] | None:
+    """``left,top,side`` in pixels; None if empty.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    if not text:
+        return None
+    parts = text.split(",")
+    if len(parts) != 3 or not all(part.strip().isdigit() for part in parts):
+        raise ValueError(f"window takes left,top,side in pixels, for example 32,60,64; got '{text}'")
+    left, top, side = (int(part) for part in parts)
+    return left, top, side
+
+
 PENALTY_OF_LOSS = {"lsgan": "none", "wgan-gp": "mean", "logistic": "active_r1", "hinge": "none"}
 """ACL-GAN's attribute loss → the gradient penalty that it needs by default."""
 
@@ -162,10 +177,10 @@ class ACLGANConfig(EditorConfig, CriticConfig):
         description="Farthest that the generator moves parts of the picture before it paints, as a fraction of its "
         "side: for edits that are movements, as a smile. 0: it only paints.",
     )
-    window: str = Field(
+    window: Annotated[str, With("shape", ("joined",))] = Field(
         "",
-        description="Square of the picture that a second discriminator sees at full resolution: left,top,side in "
-        "pixels, for example 32,60,64 for the mouth of a face of 128 px.",
+        description="Square of the picture that is edited, and that a second discriminator sees at full resolution: "
+        "left,top,side in pixels, for example 32,60,64 for the mouth of a face of 128 px.",
     )
     vary: Annotated[bool, MayChange] = Field(
         False,
@@ -175,11 +190,8 @@ class ACLGANConfig(EditorConfig, CriticConfig):
 
     @property
     def window_px(self) -> tuple[int, int, int] | None:
-        """Left, top and side of the second discriminator's part of the picture; None: there is no such."""
-        if not self.window:
-            return None
-        left, top, side = (int(part) for part in self.window.split(","))
-        return left, top, side
+        """Left, top and side of the part of the picture that is edited; None: all of it."""
+        return parse_window(self.window)
 
     @property
     def penalty_name(self) -> str:
@@ -208,17 +220,13 @@ class ACLGANConfig(EditorConfig, CriticConfig):
             raise ValueError(f"discriminator_size {self.discriminator_size} does not divide size {self.size}")
         if self.discriminator_size and self.tier == "growing":
             raise ValueError("discriminator_size cannot be given with tier growing, whose discriminator grows too")
-        if self.window:
-            parts = self.window.split(",")
-            if len(parts) != 3 or not all(part.strip().isdigit() for part in parts):
-                raise ValueError(f"window takes left,top,side in pixels, for example 32,60,64; got '{self.window}'")
-            left, top, side = (int(part) for part in parts)
-            if side < 32 or max(left, top) + side > self.size:
+        if self.window_px is not None:
+            left, top, side = self.window_px
+            if side < 32 or side % 8 or max(left, top) + side > self.size:
                 raise ValueError(
-                    f"window {self.window}: its side must be at least 32 and all of it in the picture of {self.size} px"
+                    f"window {self.window}: its side must be a multiple of 8, at least 32, and all of it in the "
+                    f"picture of {self.size} px"
                 )
-            if self.tier == "growing":
-                raise ValueError("window cannot be given with tier growing, whose pictures grow")
         if 2 * self.border_px >= self.size:
             raise ValueError(f"a border of {self.border_px} px leaves nothing of {self.size} px")
         return self

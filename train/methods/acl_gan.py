@@ -332,7 +332,12 @@ class ACLGAN(Method):
     def _spec(self) -> GeneratorSpec:
         config = self.config
         spec = attribute_spec(
-            config, mask=True, complement=config.complement, border_px=config.border_px, flow=config.flow
+            config,
+            mask=True,
+            complement=config.complement,
+            border_px=config.border_px,
+            flow=config.flow,
+            window=config.window,
         )
         if config.tier != "growing":
             return spec

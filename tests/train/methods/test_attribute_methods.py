@@ -338,7 +338,7 @@ def test_a_discriminator_of_half_the_size_cannot_see_dots() -> None:
 
 def test_a_discriminator_with_a_window_sees_dots_there_and_nowhere_else() -> None:
     torch.manual_seed(0)
-    options = {"discriminator_width": 8, "discriminator_size": 64, "window": "32,64,48"}
+    options = {"discriminator_width": 8, "discriminator_size": 64, "window": "32,64,48", "shape": "joined"}
     discriminator = acl_gan.ACLGAN(make_config(ACLGANConfig, {**NEEDED, **options})).networks["discriminator"]
     x = torch.rand(1, 3, 128, 128)
     dots = 0.3 * torch.tensor([[1.0, -1.0], [-1.0, 1.0]]).tile(64, 64)
@@ -351,9 +351,9 @@ def test_a_discriminator_with_a_window_sees_dots_there_and_nowhere_else() -> Non
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"window": "32,64"}, "window takes left,top,side in pixels, for example 32,60,64; got '32,64'"),
-        ({"window": "32,70,64"}, "window 32,70,64: its side must be at least 32 and all of it in the picture"),
-        ({"window": "0,0,32", "tier": "growing"}, "window cannot be given with tier growing"),
+        ({"window": "32,64", "shape": "joined"}, "window takes left,top,side in pixels, .* got '32,64'"),
+        ({"window": "32,70,64", "shape": "joined"}, "window 32,70,64: its side must be a multiple of 8, at least 32"),
+        ({"window": "0,0,32"}, "--window belongs to --shape joined"),
         ({"flow": 0.05}, "--flow belongs to --shape joined"),
         ({"targets": "opposite"}, "--targets opposite has no meaning for several classes or hair colours"),
     ],
