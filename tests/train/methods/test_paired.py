@@ -23,9 +23,10 @@ from ganlens.train.config import PairedConfig, make_config, read_values
 from ganlens.train.data.filters import FILTERS, comic
 from ganlens.train.data.pairs import PairDataset, Pairs, make_pair_dataset
 from ganlens.train.data.teachers import OnnxTeacher, open_teacher, parse_inputs
+from ganlens.train.data.variation import camera_noise
 from ganlens.train.loop import Trainer, train
 from ganlens.train.losses.paired import gradient_loss, local_detail, pooled_loss, texture_loss
-from ganlens.train.methods.paired import Paired, camera_noise, paired_loss
+from ganlens.train.methods.paired import Paired, paired_loss
 
 Make = Callable[..., PairedConfig]
 
