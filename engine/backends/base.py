@@ -78,7 +78,11 @@ class Choice:
 
     name: str
     lines: tuple[str, ...] = ()
-    """One line each, for the user."""
+    """One line each, for the user; the last one is of the backend that runs."""
+
+    def shown(self, *, verbose: bool) -> tuple[str, ...]:
+        """What a command prints: the line of the backend that runs; with ``--verbose`` also why the others do not."""
+        return self.lines if verbose else self.lines[-1:]
 
 
 class BackendStatus(NamedTuple):
