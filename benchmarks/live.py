@@ -31,7 +31,7 @@ import av
 import numpy as np
 import psutil
 
-from ganlens.engine.live.session import LiveSession, SessionOptions, freeze_when_ready
+from ganlens.engine.live.session import LiveSession, SessionOptions, look_after_memory
 from ganlens.engine.live.statistics import Window
 from ganlens.engine.live.web.broadcast import HEADER
 from ganlens.engine.live.web.server import Address, WebServer
@@ -139,7 +139,7 @@ class Live:
             self.shown.append((now, now - item.at))
 
     def __enter__(self) -> Live:
-        freeze_when_ready(self.session)  # as engine live does
+        look_after_memory(self.session)  # as engine live does
         self.session.start()
         self.server.start()
         self._page = self._browser.new_page()

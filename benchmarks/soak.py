@@ -27,7 +27,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 from ganlens.engine.errors import MediaError
-from ganlens.engine.live.session import LiveSession, SessionOptions
+from ganlens.engine.live.session import LiveSession, SessionOptions, look_after_memory
 from ganlens.engine.live.web.server import Address, WebServer
 from ganlens.engine.media.synthetic import NullSink
 from ganlens.engine.pixels.frame import Frame
@@ -135,6 +135,7 @@ def main() -> int:
                 sizes.append(((time.monotonic() - began) / 60, size))
             samples.append(((time.monotonic() - began) / 60, rss, process.num_threads(), process.num_fds()))
 
+    look_after_memory(session)  # as engine live does
     with session, WebServer(session, Address(port=0)) as server:
         began = time.monotonic()
         # In a process of its own: its memory is not the filter's.

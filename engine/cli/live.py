@@ -17,7 +17,7 @@ from ..errors import EngineError, MediaError, MissingExtra, OptionError
 from ..live.outlet import OpenSink
 from ..live.presets import Presets, default_file
 from ..live.recording import RecordingSink
-from ..live.session import LiveSession, SessionOptions, freeze_when_ready
+from ..live.session import LiveSession, SessionOptions, look_after_memory
 from ..live.web.address import Address, Listener
 from ..media.base import FrameSource
 from ..media.file.codecs import CONTAINERS
@@ -55,7 +55,7 @@ def run(options: LiveOptions) -> int:
         stack.callback(session.stop)
         for name, opener in sinks_of(options):
             session.add_sink(name, opener)
-        freeze_when_ready(session)
+        look_after_memory(session)
         try:
             session.start()
             if options.record is not None:

@@ -426,18 +426,23 @@ def test_the_api_is_described(server):
     assert set(described["paths"]) == served - {"/api/openapi.json"}
 
 
-def test_what_a_running_session_is_made_of_is_not_searched_for_garbage(models, monkeypatch):
+def test_a_running_session_is_not_searched_for_garbage_and_gives_free_memory_back(models, monkeypatch):
     from ganlens.engine.live import session as module
 
+    trimmed = []
+    really = module._trim_heap
     monkeypatch.setattr(module, "_SETTLED_S", 0.0)
+    monkeypatch.setattr(module, "_TRIM_EVERY_S", 0.02)
+    monkeypatch.setattr(module, "_trim_heap", lambda: trimmed.append(really()))
     before = gc.get_threshold()
     gc.unfreeze()  # what a command that ran in this process has frozen
     session = session_of(models)
-    module.freeze_when_ready(session)
+    module.look_after_memory(session)
     try:
         with session:
-            until(lambda: gc.get_freeze_count() > 1000)
+            until(lambda: gc.get_freeze_count() > 1000 and len(trimmed) > 2)
             assert session.state()["model"]["state"] == "ready"
+        until(lambda: "memory" not in {thread.name for thread in threading.enumerate()})
     finally:
         gc.unfreeze()
         gc.set_threshold(*before)
