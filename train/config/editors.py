@@ -139,6 +139,11 @@ class ACLGANConfig(EditorConfig, CriticConfig):
         description="Weight of the total variation of the change (edit - picture); against blocks and dots finer than "
         "what a discriminator with --discriminator-size sees.",
     )
+    lambda_colour: Annotated[Weight, MayChange] = Field(
+        0.0,
+        description="Weight of the change of colour that is not one of brightness; against coloured specks of edits "
+        "that are movements or shades.",
+    )
     instance_noise: Annotated[Weight, MayChange] = Field(
         0.0,
         description="Standard deviation of noise added to all inputs of the discriminator, in units of [-1, 1]: "
