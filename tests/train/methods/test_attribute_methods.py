@@ -356,6 +356,7 @@ def test_a_discriminator_with_a_window_sees_dots_there_and_nowhere_else() -> Non
     [
         ({"window": "32,64", "shape": "joined"}, "window takes left,top,side in pixels, .* got '32,64'"),
         ({"window": "32,70,64", "shape": "joined"}, "window 32,70,64: its side must be a multiple of 8, at least 32"),
+        ({"window": "0,0,32", "shape": "joined", "lambda_shift": 1.0}, "lambda_shift compares edits of pieces"),
         ({"window": "0,0,32"}, "--window belongs to --shape joined"),
         ({"flow": 0.05}, "--flow belongs to --shape joined"),
         ({"targets": "opposite"}, "--targets opposite has no meaning for several classes or hair colours"),
