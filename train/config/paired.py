@@ -188,6 +188,11 @@ class PerceptualConfig(PhotosConfig):
         description="Weight of the fine detail that is missing to as much as the painting has, as a share of it; "
         "against blur.",
     )
+    lambda_colour: Annotated[Weight, MayChange] = Field(
+        0.0,
+        description="Weight of the distance to the photo in the painting's colours (Lab mean and deviation), over 8x8 "
+        "squares: colours follow what is in the picture, without blotches.",
+    )
     lambda_grid: Annotated[Weight, MayChange] = Field(
         0.0,
         description="Weight of the pattern that repeats every 8 pixels of the translation; against strokes that stick "

@@ -1,10 +1,11 @@
 """Perceptual training (Johnson et al. 2016): a generator learns to paint photographs like one painting, or a few.
 
 ``L = content |V(G(x')) - V(x)|² / |V(x)|² + style S(G(x'), painting) + smooth |D G(x')| + texture max(0, 1 - T(G(x')))
-    + grid (|F(G(x'))| + |F(G(p'))|) + calm |G(x') - G(x'')|``,
+    + colour |P(G(x')) - P(R(x))| + grid (|F(G(x'))| + |F(G(p'))|) + calm |G(x') - G(x'')|``,
 
 where V is VGG16's relu2_2, S the distance of :func:`~ganlens.train.losses.style.statistics_distance` at
-:data:`PAINTING_LAYERS`, D neighbours' differences, T the amount of fine detail over the painting's, F folds a
+:data:`PAINTING_LAYERS`, D neighbours' differences, T the amount of fine detail over the painting's, R gives
+a picture the painting's colours (:func:`in_colours_of`), P is the mean of 8x8 squares, F folds a
 picture to the 8x8 tile that repeats in it, p is x without anything but its coarsest colours, and x' and x'' are x under
 different camera noise. Distances are relative to what they measure, so that one set of weights suits VGG16 weights of
 either scaling.
@@ -18,13 +19,14 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import adaptive_avg_pool2d, interpolate, l1_loss
+from torch.nn.functional import adaptive_avg_pool2d, avg_pool2d, interpolate, l1_loss
 
 from ganlens.engine.spec import GeneratorSpec
 
 from ..config import PerceptualConfig
 from ..data.pairs import PairDataset, make_photo_dataset
 from ..data.pictures import list_pictures, read_picture, to_tensor
+from ..data.recolour import from_lab, to_lab
 from ..data.variation import camera_noise
 from ..losses import grid_loss
 from ..losses.paired import fine_detail, gradient_loss
@@ -37,6 +39,10 @@ from .base import Batch, Method, Parts, Phase, adam
 CONTENT_LAYER = "relu2_2"
 PAINTING_LAYERS = ("relu1_2", "relu2_2", "relu3_3")
 """From pigment to the shape of a stroke."""
+SQUARE = 8
+"""Side of the squares whose mean colours are compared: wider than a stroke."""
+LARGEST_GAIN = 2.0
+"""Stretched more than twofold, the noise of a plain wall would get the painting's contrast."""
 
 
 class Target(NamedTuple):
@@ -46,6 +52,8 @@ class Target(NamedTuple):
     """Mean (1, C) and covariance (1, C, C) at each of :data:`PAINTING_LAYERS`."""
     detail: Tensor
     """Scalar, of :func:`detail_amount`."""
+    colour: Tensor
+    """Mean and standard deviation of L, a and b, (2, 3)."""
 
 
 def detail_amount(images: Tensor) -> Tensor:
@@ -60,6 +68,27 @@ def plain(images: Tensor) -> Tensor:
 
 
 @torch.no_grad()
+def in_colours_of(target: Target, images: Tensor) -> Tensor:
+    """Colour transfer in CIE Lab (Reinhard et al. 2001): each channel gets the paintings' mean and deviation.
+
+    The lightness keeps its own mean: night stays night. Deviations grow at most by :data:`LARGEST_GAIN`.
+
+    Args:
+        target: of :func:`painting_target`.
+        images: (N, 3, H, W) sRGB in [-1, 1].
+
+    Returns:
+        The same shape and range.
+    """
+    lab = to_lab(images)
+    deviation, mean = torch.std_mean(lab, (2, 3), keepdim=True)
+    wanted_mean, wanted_deviation = target.colour[:, None, :, None, None]
+    wanted_mean = torch.cat([mean[:, :1], wanted_mean[:, 1:].expand_as(mean[:, 1:])], 1)
+    gain = (wanted_deviation / deviation.clamp_min(1e-6)).clamp_max(LARGEST_GAIN)
+    return from_lab(wanted_mean + gain * (lab - mean))
+
+
+@torch.no_grad()
 def painting_target(network: VGG16, paintings: Sequence[Tensor]) -> Target:
     """The statistics of paintings, (1, 3, H, W) in [-1, 1] each, averaged.
 
@@ -70,7 +99,9 @@ def painting_target(network: VGG16, paintings: Sequence[Tensor]) -> Target:
         (torch.stack([pair[0] for pair in layer]).mean(0), torch.stack([pair[1] for pair in layer]).mean(0))
         for layer in zip(*found, strict=True)
     ]
-    return Target(means, torch.stack([detail_amount(painting) for painting in paintings]).mean())
+    colours = [torch.stack(torch.std_mean(to_lab(painting)[0], (1, 2))[::-1]) for painting in paintings]
+    detail = torch.stack([detail_amount(painting) for painting in paintings]).mean()
+    return Target(means, detail, torch.stack(colours).mean(0))
 
 
 def perceptual_loss(
@@ -106,6 +137,9 @@ def perceptual_loss(
     }
     if config.lambda_texture > 0:
         terms["texture"] = config.lambda_texture, (1 - detail_amount(translated) / target.detail).clamp_min(0)
+    if config.lambda_colour > 0:
+        wanted = in_colours_of(target, picture)
+        terms["colour"] = config.lambda_colour, l1_loss(avg_pool2d(translated, SQUARE), avg_pool2d(wanted, SQUARE))
     if config.lambda_grid > 0:  # on a plain picture strokes have nothing but the grid to hold on to
         flat = generator(camera_noise(plain(picture), config.noise))
         terms["grid"] = config.lambda_grid, grid_loss(translated) + grid_loss(flat)

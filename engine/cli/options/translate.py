@@ -30,7 +30,7 @@ class TranslateOptions:
 
     \b
     engine translate clip.mp4
-    engine translate clip.mp4 -o painted.mp4 --framing crop --region 384,104,512,512
+    engine translate clip.mp4 --framing crop --region 384,104,512,512
     engine translate photo.jpg -o painted.png --framing native --compare
     engine translate clip.mp4 --model hair --set red_hair=1
     engine translate photos/ 'clips/*.mp4' -o painted/

@@ -24,6 +24,8 @@ def test_lab_has_the_published_values_and_comes_back():
     torch.testing.assert_close(to_lab(colours)[:, :, 0, 0], expected, atol=0.05, rtol=0)
     images = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(0)) * 2 - 1
     torch.testing.assert_close(from_lab(to_lab(images)), images, atol=2e-3, rtol=0)
+    with torch.autocast("cpu", torch.bfloat16):  # training with --precision bf16 sees the same colours
+        torch.testing.assert_close(from_lab(to_lab(images)), images, atol=2e-3, rtol=0)
 
 
 def scene(lightness=FACE_LIGHTNESS):

@@ -32,24 +32,13 @@ Make = Callable[..., PairedConfig]
 
 
 @pytest.fixture
-def config(folders: tuple[Path, Path], tmp_path: Path) -> Make:
-    """A 32 px nano run that learns the negative of five pictures, in a second; options can be changed."""
+def config(paired_config: Make, tmp_path: Path) -> Make:
+    """A nano run of four steps that learns the negative; options can be changed."""
 
     def make(**changes: Any) -> PairedConfig:
-        values: dict[str, Any] = {
-            "photos": str(folders[0]),
-            "teacher": str(negative(tmp_path / "negative.onnx")),
-            "range": "0..1",
-            "out": str(tmp_path / "run"),
-            "tier": "nano",
-            "size": 32,
-            "steps": 4,
-            "holdout": 0,
-            "samples": 2,
-            "sample_every": 0,
-            "log_every": 2,
-        }
-        return make_config(PairedConfig, {**values, **changes})
+        teacher = str(negative(tmp_path / "negative.onnx"))
+        values = {"teacher": teacher, "range": "0..1", "tier": "nano", "steps": 4, "log_every": 2}
+        return paired_config(**{**values, **changes})
 
     return make
 

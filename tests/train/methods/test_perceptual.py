@@ -16,12 +16,15 @@ from ganlens.engine.errors import OptionError, TrainingError
 from ganlens.train.checkpoint import load_generator, load_state
 from ganlens.train.config import PerceptualConfig, make_config
 from ganlens.train.data.pairs import make_photo_dataset
+from ganlens.train.data.recolour import from_lab, to_lab
 from ganlens.train.loop import Trainer, train
 from ganlens.train.losses.style import statistics_distance
 from ganlens.train.methods.perceptual import (
+    LARGEST_GAIN,
     PAINTING_LAYERS,
     Perceptual,
     detail_amount,
+    in_colours_of,
     painting_target,
     perceptual_loss,
 )
@@ -101,6 +104,45 @@ def test_texture_is_the_share_of_detail_that_is_missing(config: Make) -> None:
         assert parts["texture"].item() == pytest.approx(max(0.0, 1 - share), abs=0.01)
         assert total.item() == pytest.approx(2 * parts["texture"].item())
     assert detail_amount(_Blank()(painting)).item() < 0.01 * target.detail.item()
+
+
+def _painted(deviation: float) -> torch.Tensor:
+    """(1, 3, 64, 64): lightness 60, a 10 and b -20 on average, each with this deviation."""
+    random = torch.Generator().manual_seed(0)
+    noise = torch.randn(1, 3, 64, 64, generator=random).clamp(-2, 2) * deviation
+    return from_lab(torch.tensor([60.0, 10.0, -20.0])[None, :, None, None] + noise)
+
+
+def test_a_picture_gets_the_colours_of_the_painting_and_keeps_its_lightness(config: Make) -> None:
+    target = painting_target(Perceptual(config()).vgg, [_painted(6.0)])
+    picture = from_lab(to_lab(_painted(4.0)) + torch.tensor([-20.0, -15.0, 25.0])[None, :, None, None])
+    deviation, mean = torch.std_mean(to_lab(in_colours_of(target, picture)), (0, 2, 3))
+    torch.testing.assert_close(mean, torch.tensor([40.0, 10.0, -20.0]), atol=0.5, rtol=0)
+    torch.testing.assert_close(deviation, target.colour[1], atol=0.5, rtol=0)
+    faint = torch.std_mean(to_lab(in_colours_of(target, _painted(1.0))), (0, 2, 3))[0]
+    torch.testing.assert_close(faint, LARGEST_GAIN * to_lab(_painted(1.0)).std((0, 2, 3)), atol=0.1, rtol=0)
+
+
+def test_colour_is_the_distance_to_the_photo_in_the_colours_of_the_painting(config: Make) -> None:
+    chosen = config(lambda_content=0.0, lambda_style=0.0, lambda_colour=2.0)
+    method = Perceptual(chosen)
+    target = painting_target(method.vgg, [_painted(6.0)])
+    picture = torch.rand(1, 3, 32, 32) - 0.5
+    total, _ = perceptual_loss(_Returns(in_colours_of(target, picture)), method.vgg, picture, target, chosen)
+    assert total.item() == pytest.approx(0, abs=1e-6)
+    shifted = _Returns(in_colours_of(target, picture) + 0.1)
+    assert perceptual_loss(shifted, method.vgg, picture, target, chosen)[0].item() == pytest.approx(0.2, abs=1e-5)
+
+
+class _Returns(nn.Module):
+    """Returns the same picture always."""
+
+    def __init__(self, picture: torch.Tensor) -> None:
+        super().__init__()
+        self.picture = picture
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.picture
 
 
 def test_grid_is_what_repeats_every_eight_pixels(config: Make) -> None:
