@@ -128,7 +128,7 @@ def test_colour_is_the_distance_to_the_photo_in_the_colours_of_the_painting(conf
     method = Perceptual(chosen)
     target = painting_target(method.vgg, method.paintings)
     picture = torch.rand(1, 3, 32, 32) - 0.5
-    total, parts = perceptual_loss(_Returns(in_colours_of(target, picture)), method.vgg, picture, target, chosen)
+    total, _ = perceptual_loss(_Returns(in_colours_of(target, picture)), method.vgg, picture, target, chosen)
     assert total.item() == pytest.approx(0, abs=1e-6)
     shifted = _Returns(in_colours_of(target, picture) + 0.1)
     assert perceptual_loss(shifted, method.vgg, picture, target, chosen)[0].item() == pytest.approx(0.2, abs=1e-5)
