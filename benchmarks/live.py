@@ -205,14 +205,22 @@ def measure_switches(live: Live, names: list[str]) -> list[float]:
     return gaps
 
 
+TEST = f"test:{SIZE[1]}x{SIZE[0]}@{RATE}"
+COMMAND = [sys.executable, "-m", "ganlens.engine", "live", TEST, "--quiet"]
+
+
+def fill_caches(model: str) -> None:
+    """A session of a few seconds: which backend is faster, and the network that it compiled, are known from then on."""
+    subprocess.run([*COMMAND, "-o", "null:", "--model", model, "--no-web", "--seconds", "5"], check=True)
+
+
 def measure_start(model: str, page: bool) -> dict[str, float]:
     """Seconds from the command's start to the first picture in its pipe sink, and to the first one that is filtered."""
-    uri = f"test:{SIZE[1]}x{SIZE[0]}@{RATE}"
-    command = [sys.executable, "-m", "ganlens.engine", "live", uri, "-o", "-", "--model", model, "--quiet"]
+    command = [*COMMAND, "-o", "-", "--model", model, *([] if page else ["--no-web"])]
     began = time.perf_counter()
-    with subprocess.Popen([*command, *([] if page else ["--no-web"])], stdout=subprocess.PIPE) as process:
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
-        originals = iter(TestSource(f"{uri},seconds=inf"))
+        originals = iter(TestSource(f"{TEST},seconds=inf"))
         first, number = float("nan"), -1
         try:
             for frame in RawSource(process.stdout):
@@ -349,7 +357,7 @@ def main() -> None:
                 live.session.set_controls(attributes={"smiling": 1.0})
                 runs[options.face_model] = measure_model(live, seconds)
         browser.close()
-    measure_start(options.model, page=True)  # fills the caches
+    fill_caches(options.model)
     starts = {
         name: [measure_start(options.model, page) for _ in range(1 if options.quick else STARTS)]
         for name, page in (("page", True), ("no page", False))

@@ -1,7 +1,7 @@
 """Makes the documentation's pictures: a frame of a clip beside its translations, or beside several edits.
 
 python docs/picture.py docs/meadow.webp --model starry --model pastel --model wave --model comic  (moves)
-python docs/picture.py docs/faces.png --video CLIP --model face --at 2.5 --edit smiling --crop 210,60,150,170
+python docs/picture.py hair.png --video CLIP --model hair --at 2.5 --edit red_hair --crop 210,60,150,170
 python docs/picture.py docs/styles.webp --video CLIP --at 1 --video CLIP --at 3 --width 320 --model starry --model comic
 """
 

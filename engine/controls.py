@@ -34,6 +34,10 @@ class Settings:
     version: int = 0
     """Rises with every change."""
 
+    def values(self) -> dict[str, Any]:
+        """All but the attributes, by name, as :meth:`Controls.set` takes them."""
+        return {name: getattr(self, name) for name in ("opacity", "detail", "bypass", "mirror", "compare", "split")}
+
 
 _SHARES = ("opacity", "detail", "split")
 _SWITCHES = ("bypass", "mirror")

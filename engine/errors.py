@@ -26,6 +26,7 @@ import importlib.util
 import shlex
 import sys
 from collections.abc import Iterable
+from typing import Any
 
 LONGEST_TEXT = 2000
 """Characters of a message; what is longer loses its middle."""
@@ -151,3 +152,47 @@ def reason(error: BaseException) -> str:
     """The few words that a library or the system has for an error, to stand in brackets in our own message."""
     text = str(getattr(error, "strerror", None) or error or type(error).__name__)
     return text[:1].lower() + text[1:]
+
+
+_KINDS = {
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "string": "text",
+    "finite": "a finite number",
+}
+_BOUNDS = {"ge": "{} or more", "gt": "more than {}", "le": "{} or less", "lt": "less than {}"}
+
+
+def refusal(error: Any) -> tuple[str, str]:
+    """Which value pydantic refused first, and why, as our messages say it.
+
+    Args:
+        error: a ``pydantic.ValidationError``.
+
+    Returns:
+        The field, such as ``size.margin`` ("": the whole), and what was given and expected, such as "got -1, expected 0
+        or more".
+    """
+    fault = error.errors()[0]
+    where = ".".join(str(part) for part in fault["loc"])
+    kind, limits = fault["type"], fault.get("ctx", {})
+    if kind == "missing":
+        return where, "is missing"
+    if kind == "extra_forbidden":
+        return where, "is unknown"
+    given = printable(fault["input"] if isinstance(fault["input"], str) else repr(fault["input"]), 100)
+    bounds = [
+        text.format(int(limit) if limit == int(limit) else limit)
+        for key, text in _BOUNDS.items()
+        if isinstance(limit := limits.get(key), (int, float))
+    ]
+    expected = " and ".join(bounds) or _KINDS.get(kind.partition("_")[0], "")
+    if kind == "literal_error":
+        expected = f"one of {limits['expected']}"
+    elif kind == "value_error":
+        given, _, choices = str(limits["error"]).partition(" is not one of ")
+        if not choices:
+            return where, given.rstrip(".")
+        given, expected = given.strip("'"), f"one of {choices.rstrip('.')}"
+    return where, f"got {given}, expected {expected}" if expected else f"got {given}: {fault['msg']}"

@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import hashlib
 import io
 import json
 import os
@@ -453,3 +454,39 @@ def read_private(path: Path) -> bytes:
         if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
             raise PermissionError(errno.EPERM, "others can write to it", str(path))
         return file.read()
+
+
+def read_code(path: Path) -> bytes:
+    """What :func:`keep_code` stored; empty where nothing is whole and certainly this user's."""
+    try:
+        digest, _, content = read_private(path).partition(b"\n")
+        if digest != hashlib.sha256(content).hexdigest().encode():
+            return b""
+        os.utime(path)  # the last use, for those that make room
+    except OSError:
+        return b""
+    return content
+
+
+def keep_code(path: Path, content: bytes | memoryview, *, most: int | None = None) -> None:
+    """Store what a library takes long to make, and trusts as it trusts code, for the next start. If it cannot be
+    written, that start takes longer, no more.
+
+    Args:
+        path: in a folder of :func:`cache_folder`.
+        most: bytes of all files with the same suffix in that folder; the least recently used make room.
+    """
+
+    def write(file: BinaryIO) -> None:
+        file.write(hashlib.sha256(content).hexdigest().encode() + b"\n")
+        file.write(content)
+
+    with contextlib.suppress(OSError):
+        make_private_folder(path.parent)
+        replace_file(path, write, mode=0o600)
+        if most is not None:
+            found = [(each, each.stat()) for each in path.parent.glob(f"*{path.suffix}")]
+            for each, status in sorted(found, key=lambda one: -one[1].st_mtime_ns):
+                most -= status.st_size
+                if most < 0 and each != path:
+                    each.unlink()

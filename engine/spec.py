@@ -19,7 +19,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from .errors import ModelFileError
+from .errors import ModelFileError, refusal
 
 METADATA_KEY = "ganlens.spec"
 FORMAT_VERSION = 3
@@ -347,10 +347,10 @@ class GeneratorSpec(Record):
                 )
             return cls.model_validate_json(text)
         except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"]) or "record"
+            where, why = refusal(error)
             raise ModelFileError(
-                f"The model's record is not valid: {where}: {first['msg']}. Export the model again with engine export."
+                f"The model's record is not valid: {where or 'record'}: {why}. "
+                "Export the model again with engine export."
             ) from error
 
 

@@ -68,7 +68,8 @@ def import_checkpoint(
 
     \b
     engine import latest_net_G.pth -o zebra.onnx
-    engine import 200000-G.ckpt -o hair.onnx --attributes Black_Hair,Blond_Hair,Brown_Hair,Male,Young
+    engine import 200000-G.ckpt -o hair.onnx
+    engine import my-G.ckpt -o mine.onnx --attributes Smiling,Male,Young
     """
     from ganlens.engine.spec import Training
     from ganlens.train.data.demo import make_demo_data

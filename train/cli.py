@@ -16,9 +16,9 @@ from rich.logging import RichHandler
 from typer.core import TyperGroup
 
 from ganlens.engine.cli.console import make_console
-from ganlens.engine.errors import EngineError, OptionError, TrainingError, did_you_mean
+from ganlens.engine.errors import EngineError, TrainingError, did_you_mean
 
-from .config import Alias, CycleGANConfig, TrainConfig, make_config, read_values
+from .config import Alias, CycleGANConfig, TrainConfig, VGGScaling, make_config, read_values
 from .methods import METHODS
 
 
@@ -334,7 +334,10 @@ def samples(
 
 @app.command("evaluate")
 def evaluate(
-    model: Annotated[Path, typer.Argument(help="Run folder, checkpoint (.safetensors) or exported model (.onnx).")],
+    model: Annotated[
+        Path,
+        typer.Argument(metavar="MODEL", help="Run folder, checkpoint (.safetensors) or exported model (.onnx)."),
+    ],
     photos: Annotated[
         list[str] | None, typer.Option(help="Folder or quoted glob of photos; may be given several times.")
     ] = None,
@@ -351,7 +354,7 @@ def evaluate(
         Path | None, typer.Option(help="Learned weights of LPIPS on torchvision's VGG16 (v0.1); for psc-gan.")
     ] = None,
     vgg_scaling: Annotated[
-        str, typer.Option(help="Input that --weights were trained for: caffe or torchvision.")
+        VGGScaling, typer.Option(help="Input that --weights were trained for.", show_choices=True)
     ] = "caffe",
     grid: Annotated[
         Path | None,
@@ -405,6 +408,7 @@ def evaluate(
     clip_grid: Annotated[
         Path | None, typer.Option(help="Write a PNG of frames of the clips: original and each edit.")
     ] = None,
+    force: Annotated[bool, typer.Option("--yes", "-y", "--force", help="Replace existing pictures.")] = False,
 ) -> None:
     """Measure a model.
 
@@ -417,8 +421,6 @@ def evaluate(
     layout; dcgan against real pictures, those held out where a table says whose faces they are.
     """
     with _told_in_one_line():
-        if vgg_scaling not in ("caffe", "torchvision"):
-            raise OptionError(f"--vgg-scaling takes caffe or torchvision, got '{vgg_scaling}'.")
         from .evaluate.command import EvaluateOptions, evaluate_run
         from .evaluate.progress import shown_on
 
@@ -445,7 +447,8 @@ def evaluate(
                     clips=tuple(clip or ()),
                     clip_grid=clip_grid,
                     lpips=lpips,
-                    vgg_scaling=vgg_scaling,  # type: ignore[arg-type]
+                    vgg_scaling=vgg_scaling,
+                    overwrite=force,
                 ),
             )
     for part in told:

@@ -1,13 +1,18 @@
-"""Grids of pictures with a line about where they come from and a caption over each column."""
+"""Grids of pictures with a line about where they come from and a caption over each column, and their files."""
 
 from __future__ import annotations
 
+import io
 import textwrap
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
+from ganlens.engine.errors import OptionError, TrainingError
+from ganlens.engine.files import replace_file
 from ganlens.engine.media.bitmap_font import LINE, draw_line, letters_in
 
 Pixels = NDArray[np.uint8]
@@ -47,3 +52,30 @@ def make_sheet(rows: Sequence[Sequence[Pixels]], captions: Sequence[str] = (), t
 def _lines(text: str, letters: int) -> list[str]:
     """Broken at spaces, and within words where nothing else helps."""
     return textwrap.wrap(text.replace("_", " "), max(1, letters - 1))[:CAPTION_LINES] or [""]
+
+
+def check_png(file: Path, *, overwrite: bool) -> None:
+    """Refuse, before the work begins, a file that :func:`save_png` should not write.
+
+    Raises:
+        OptionError: another kind of file.
+        TrainingError: it exists, and ``overwrite`` is false.
+    """
+    if file.suffix.lower() != ".png":
+        raise OptionError(f"{file}: grids of pictures are written as .png.")
+    if file.exists() and not overwrite:
+        raise TrainingError(f"{file} exists; pass -y to overwrite it.")
+
+
+def save_png(file: Path, picture: Image.Image | Pixels) -> None:
+    """Write a picture as PNG; an older file of that name is replaced when the new one is whole.
+
+    Raises:
+        TrainingError: it cannot be written.
+    """
+    buffer = io.BytesIO()
+    (picture if isinstance(picture, Image.Image) else Image.fromarray(picture)).save(buffer, "PNG")
+    try:
+        replace_file(file, buffer.getvalue())
+    except OSError as error:
+        raise TrainingError(f"{file} cannot be written: {error}.") from error

@@ -52,6 +52,8 @@ def attribute_spec(
     border_px: int = 0,
     adds: bool = False,
     labelled_head: bool = False,
+    flow: float = 0.0,
+    window: str = "",
 ) -> GeneratorSpec:
     """The record of a generator that takes a picture and attributes and gives a picture, or segment and mask.
 
@@ -61,6 +63,8 @@ def attribute_spec(
     Args:
         adds: entries of 0 leave a picture alone, so that there are strengths without the complement, too.
         labelled_head: the labels reach the network's head.
+        flow: how far the network moves parts of the picture before it paints.
+        window: the square that it edits, ``left,top,side``.
     """
     names = config.attribute_names
     exclusive = config.exclusive_names
@@ -70,6 +74,10 @@ def attribute_spec(
     options = network_options(config)
     if labelled_head:
         options["labelled_head"] = True
+    if flow:
+        options["flow"] = flow
+    if window:
+        options["window"] = window
     if config.tier == "stargan":
         options = {"width": cast(EditorConfig, config).generator_width}
     return GeneratorSpec(
@@ -83,6 +91,7 @@ def attribute_spec(
             multiple_of=GENERATORS[config.tier].multiple_of,
             minimum=SMALLEST_PX,
             preferred=(config.size, config.size),
+            fixed=(config.size, config.size) if window else None,
         ),
         frame_border_px=border_px,
         face_alignment="celeba" if CELEBA.union(HAIR_NAMES).issuperset(names) else "",

@@ -78,7 +78,11 @@ class Choice:
 
     name: str
     lines: tuple[str, ...] = ()
-    """One line each, for the user."""
+    """One line each, for the user; the last one is of the backend that runs."""
+
+    def shown(self, *, verbose: bool) -> tuple[str, ...]:
+        """What a command prints: the line of the backend that runs; with ``--verbose`` also why the others do not."""
+        return self.lines if verbose else self.lines[-1:]
 
 
 class BackendStatus(NamedTuple):
@@ -142,6 +146,9 @@ class ModelBackend(ABC):
     def _bind(self, shapes: tuple[Shape, ...]) -> Binding:
         """Prepare the network for inputs of these shapes."""
 
+    def _release(self, binding: Binding) -> None:  # noqa: B027  # most backends have nothing to do then
+        """What is done with a binding that is no longer used."""
+
     @abstractmethod
     def _free(self) -> None:
         """Let the library's objects go."""
@@ -168,7 +175,7 @@ class ModelBackend(ABC):
             binding = self._bind(shapes)
             self._bindings[shapes] = binding
             if len(self._bindings) > self.BINDINGS:
-                self._bindings.popitem(last=False)
+                self._release(self._bindings.popitem(last=False)[1])
         elif len(self._bindings) > 1:
             self._bindings.move_to_end(shapes)
         return binding
@@ -229,7 +236,8 @@ class ModelBackend(ABC):
         """Free the model. A second call has no effect."""
         if not self._closed:
             self._closed = True
-            self._bindings.clear()
+            while self._bindings:
+                self._release(self._bindings.popitem()[1])
             self._free()
 
     def __enter__(self) -> Self:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
+import io
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from ..cancel import cancellable
 from ..errors import BackendError, BackendUnavailable, MissingExtra, ModelFileError
+from ..files import cache_folder, keep_code, read_code
 from ..model import Model
-from .base import Array, BackendStatus, ModelBackend, Shape, input_names, output_names
+from .auto import cpu_name
+from .base import Array, BackendStatus, Binding, ModelBackend, Shape, input_names, output_names
 
 TELEMETRY = "openvino_telemetry"
 CONVERTER = "openvino.tools.ovc"
@@ -40,7 +45,7 @@ def _load() -> Any:
     finally:
         for name in blocked:
             del sys.modules[name]
-    if not hasattr(openvino, "convert_model"):
+    if "convert_model" not in vars(openvino):  # hasattr would be such a use
         openvino.__getattr__ = _late
     return openvino
 
@@ -90,19 +95,6 @@ class OpenVino(ModelBackend):
             raise BackendUnavailable(
                 f"{self.library} has no CPU device here; found {core.available_devices}. Use --backend cpu."
             )
-        source = model.source()
-        try:
-            read = core.read_model(source if isinstance(source, bytes) else str(source))
-            steps = self._ov.preprocess.PrePostProcessor(read)
-            for name in input_names(spec):
-                steps.input(name).tensor().set_element_type(self._ov.Type.f32)
-            for name in output_names(spec):
-                steps.output(name).tensor().set_element_type(self._ov.Type.f32)
-            self._model = steps.build()
-        except Exception as error:  # the library raises RuntimeError and classes of its own
-            raise ModelFileError(
-                f"{self.library} cannot open {model.name} (opset {model.file.opset}): {_one_line(error)}"
-            ) from error
         self._core = core
         self._config = {
             "INFERENCE_PRECISION_HINT": self.precision,
@@ -110,12 +102,95 @@ class OpenVino(ModelBackend):
             "INFERENCE_NUM_THREADS": str(threads),
             "ENABLE_CPU_PINNING": "NO",  # two networks of one thread each would share the first core
         }
+        self._file = model
+        self._cache = None if model.stamps else _Cache(model.file.sha256, str(self._ov.__version__), self._config)
+        self._model: Any = None
+        if self._cache is None or not self._cache.knows_model():
+            self._read()
+
+    def _read(self) -> Any:
+        """The network, read from its file.
+
+        Raises:
+            ModelFileError: OpenVINO cannot read it.
+        """
+        if self._model is not None:
+            return self._model
+        model, source = self._file, self._file.source()
+        try:
+            read = self._core.read_model(source if isinstance(source, bytes) else str(source))
+            steps = self._ov.preprocess.PrePostProcessor(read)
+            for name in input_names(model.spec):
+                steps.input(name).tensor().set_element_type(self._ov.Type.f32)
+            for name in output_names(model.spec):
+                steps.output(name).tensor().set_element_type(self._ov.Type.f32)
+            self._model = steps.build()
+        except Exception as error:  # the library raises RuntimeError and classes of its own
+            raise ModelFileError(
+                f"{self.library} cannot open {model.name} (opset {model.file.opset}): {_one_line(error)}"
+            ) from error
+        return self._model
+
+    def _compile(self, shapes: tuple[Shape, ...]) -> tuple[Any, bool]:
+        """The network compiled for inputs of these shapes, and whether it is in the cache."""
+        content = b"" if self._cache is None else read_code(self._cache.path(shapes))
+        if content:
+            with contextlib.suppress(Exception):  # of another build of the library: it is compiled again
+                return self._core.import_model(io.BytesIO(content), "CPU", self._config), True
+        model, partial = self._read(), self._ov.PartialShape
+        names = input_names(self.spec)
+        model.reshape({name: partial(list(shape)) for name, shape in zip(names, shapes, strict=True)})
+        return self._core.compile_model(model, "CPU", self._config), False
 
     def _bind(self, shapes: tuple[Shape, ...]) -> _Binding:
         return _Binding(self, shapes)
 
+    def _release(self, binding: Binding) -> None:
+        if self._cache is not None:
+            cast(_Binding, binding).keep(self._cache)
+
     def _free(self) -> None:
         del self._model, self._core
+
+
+class _Cache:
+    """Compiled networks of one model: to import one takes a third of the time of reading and compiling the file.
+
+    Args:
+        sha256: of the model's file.
+        library: OpenVINO's version.
+        config: with which it is compiled.
+    """
+
+    MOST = 256 << 20
+    """Bytes of all compiled networks."""
+    WORTH = 10
+    """Runs after which a network is stored when it is closed: one that ran for a picture or two is not needed again."""
+
+    def __init__(self, sha256: str, library: str, config: dict[str, str]) -> None:
+        self._folder = _networks_folder()
+        self._model = _digest(sha256, library, cpu_name(), config)
+
+    def path(self, shapes: tuple[Shape, ...]) -> Path:
+        """The file of a network for inputs of these shapes."""
+        return self._folder / f"{self._model}-{_digest(shapes)}.blob"
+
+    def knows_model(self) -> bool:
+        """Whether a network of this model was compiled before."""
+        return any(self._folder.glob(f"{self._model}-*.blob"))
+
+
+def _networks_folder() -> Path:
+    return cache_folder() / "networks"
+
+
+def stored_networks() -> list[Path]:
+    """The files of all compiled networks that are kept for later starts."""
+    return sorted(_networks_folder().glob("*.blob"))
+
+
+def _digest(*values: object) -> str:
+    return hashlib.sha256(repr(values).encode()).hexdigest()[:24]
 
 
 class _Binding:
@@ -123,11 +198,12 @@ class _Binding:
 
     def __init__(self, backend: OpenVino, shapes: tuple[Shape, ...]) -> None:
         self._backend = backend
-        ov, model = backend._ov, backend._model
+        ov = backend._ov
         self._names = input_names(backend.spec)
+        self._runs = 0
         try:
-            model.reshape({name: ov.PartialShape(list(shape)) for name, shape in zip(self._names, shapes, strict=True)})
-            compiled = backend._core.compile_model(model, "CPU", backend._config)
+            compiled, self._cached = backend._compile(shapes)
+            self._compiled = compiled
             self._request = compiled.create_infer_request()
             outputs = [compiled.output(name) for name in output_names(backend.spec)]
             fixed = all(output.partial_shape.is_static for output in outputs)
@@ -138,6 +214,8 @@ class _Binding:
                     {name: np.zeros(shape, np.float32) for name, shape in zip(self._names, shapes, strict=True)}
                 )
                 came = tuple(tuple(self._request.get_tensor(output).shape) for output in outputs)
+        except ModelFileError:
+            raise
         except Exception as error:
             raise BackendError(f"{backend.library} failed on an input of {shapes[0]}: {_one_line(error)}") from error
         backend.check_outputs(came, shapes)
@@ -148,8 +226,16 @@ class _Binding:
         for output, array in zip(outputs, self._answer, strict=False):
             self._request.set_tensor(output, ov.Tensor(array, shared_memory=True))
 
+    def keep(self, cache: _Cache) -> None:
+        """Store the compiled network for the next start, if it was worth it."""
+        path = cache.path(self._shapes)
+        if not self._cached and self._runs >= cache.WORTH and not path.exists():
+            with contextlib.suppress(Exception):  # a network that cannot be exported
+                keep_code(path, self._compiled.export_model().getbuffer(), most=cache.MOST)
+
     def __call__(self, inputs: tuple[Array, ...]) -> tuple[Array, ...]:
         backend = self._backend
+        self._runs += 1
         try:
             for name, array in zip(self._names, inputs, strict=True):
                 self._request.set_tensor(name, backend._ov.Tensor(array, shared_memory=True))

@@ -7,7 +7,7 @@ import importlib.util
 import sys
 from typing import NamedTuple
 
-from ..cuda.driver import install_with
+from ..cuda.driver import driver_problem, install_with
 from ..errors import BackendUnavailable, EngineError, MissingExtra, OptionError, install_command
 from ..model import Model
 from .base import BackendStatus, ModelBackend
@@ -138,6 +138,8 @@ def _cure(name: str) -> str:
 
 def problem(name: str, device: int | None = None) -> str | None:
     """Why a backend cannot run, found by starting its library; None when it can."""
+    if BACKENDS[name].on_gpu and (missing := driver_problem()):
+        return missing.rstrip(".")
     state = status(name, device)
     if state.usable:
         return None

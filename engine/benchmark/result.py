@@ -11,7 +11,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from ..errors import MediaError, OptionError, reason
+from ..errors import MediaError, OptionError, reason, refusal
 from ..files import read_json
 from ..timing import Histogram
 
@@ -309,9 +309,8 @@ def read_result(path: Path) -> Result:
     try:
         return Result.model_validate(values)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise OptionError(f"{path} is not a valid {SCHEMA} file: {where}: {first['msg']}.") from error
+        where, why = refusal(error)
+        raise OptionError(f"{path} is not a valid {SCHEMA} file: {where}: {why}.") from error
 
 
 def json_schema() -> dict[str, Any]:

@@ -17,7 +17,7 @@ from typing import Annotated, Any, NamedTuple, TextIO, cast
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from ..errors import EngineError, MissingExtra, did_you_mean, printable, reason
+from ..errors import EngineError, MissingExtra, did_you_mean, printable, reason, refusal
 from .log import LogThatMayClose
 from .options import command
 
@@ -33,6 +33,10 @@ class _Commands(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
+        except typer.BadParameter as error:
+            if hasattr(error.__cause__, "errors"):  # of pydantic, which newer versions of typer ask
+                error.message = f"{refusal(error.__cause__)[1]}."
+            raise
         except ModuleNotFoundError as error:
             package = (error.name or "").partition(".")[0]
             row = _COMMANDS.get(ctx.invoked_subcommand)

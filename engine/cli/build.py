@@ -11,6 +11,7 @@ from rich.filesize import decimal
 from rich.markup import escape
 from rich.table import Table
 
+from ..backends.openvino_backend import stored_networks
 from ..backends.tensorrt import (
     THIS_GPU,
     BuildOptions,
@@ -108,12 +109,15 @@ def plan_values(made: MadePlan) -> dict[str, Any]:
 def show_cache(as_json: bool) -> None:
     """``engine cache list``."""
     cache = PlanCache()
-    entries = cache.entries()
+    entries, networks = cache.entries(), stored_networks()
     if as_json:
-        stray = [{"path": str(path), "bytes": path.stat().st_size} for path in cache.stray()]
+        others = [{"path": str(path), "bytes": path.stat().st_size} for path in [*cache.stray(), *networks]]
         rows = [_values(entry) for entry in entries]
-        print(json.dumps({"folder": str(cache.folder), "plans": rows, "others": stray}, indent=2))
+        print(json.dumps({"folder": str(cache.folder), "plans": rows, "others": others}, indent=2))
         return
+    if networks:
+        size = decimal(sum(path.stat().st_size for path in networks))
+        print(f"Networks compiled by OpenVINO: {len(networks)} ({size}) in {networks[0].parent}")
     if not entries:
         print(f"No plan is in {cache.folder}. Make one with: engine build MODEL")
         return
@@ -149,7 +153,7 @@ def prune_cache(older_than: str, max_size: str, everything: bool, dry_run: bool,
         max_bytes=parse_bytes("--max-size", max_size) if max_size else None,
         everything=everything,
     )
-    others = cache.stray() if everything else []
+    others = [*cache.stray(), *stored_networks()] if everything else []
     freed = sum(entry.bytes for entry in chosen) + sum(path.stat().st_size for path in others)
     if not dry_run:
         for entry in chosen:

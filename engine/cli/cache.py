@@ -19,7 +19,7 @@ Json = Annotated[bool, typer.Option("--json", help="As JSON.")]
 
 @app.command("list")
 def list_plans(as_json: Json = False) -> None:
-    """List the plans: model, shapes, GPU, size, last use."""
+    """List the plans: model, shapes, GPU, size, last use; and how many networks OpenVINO compiled."""
     from .build import show_cache
 
     show_cache(as_json)
@@ -31,7 +31,9 @@ def prune(
     max_size: Annotated[
         str, typer.Option(metavar="SIZE", help="The least recently used plans, until the rest fits: 2GB.")
     ] = "",
-    everything: Annotated[bool, typer.Option("--all", help="All plans, and the timing caches of the library.")] = False,
+    everything: Annotated[
+        bool, typer.Option("--all", help="All plans, what belongs to none, and OpenVINO's networks.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="Only show what would be removed.")] = False,
     as_json: Json = False,
 ) -> None:

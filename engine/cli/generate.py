@@ -84,7 +84,7 @@ def run(job: GenerateOptions) -> int:
             device=job.device,
         ) as generator,
     ):
-        for line in generator.choice.lines if generator.choice else ():
+        for line in generator.choice.shown(verbose=job.verbose) if generator.choice else ():
             console.print(line, style="dim", soft_wrap=True, markup=False)
         result = {"grid": _make_grid, "folder": _make_folder, "walk": _make_walk}[kind](job, generator, output, console)
         what = "frames" if kind == "walk" else "pictures"

@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import ValidationError
 
 from ..backends import open_backend
-from ..errors import MediaError, ModelFileError, OptionError, reason
+from ..errors import MediaError, ModelFileError, OptionError, reason, refusal
 from ..files import OutputFile, read_file
 from ..media.pictures import list_images, read_image
 from ..model import Model
@@ -80,10 +80,9 @@ def _read_record(source: str) -> GeneratorSpec:
     try:
         return GeneratorSpec.model_validate_json(text)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "record"
+        where, why = refusal(error)
         raise OptionError(
-            f"--record {source}: {where}: {first['msg']}. Begin with what 'engine info MODEL --json' prints."
+            f"--record {source}: {where or 'record'}: {why}. Begin with what 'engine info MODEL --json' prints."
         ) from error
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
+
+from .options import complete_backend
 
 app = typer.Typer(
     name="triton",
@@ -28,12 +30,15 @@ def export_models(
     ],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="REPO", help="The repository; made if missing.")],
     platform: Annotated[
-        str,
-        typer.Option(metavar="NAME", help="What runs the bare network: onnxruntime, python (ganlens) or tensorrt."),
+        Literal["onnxruntime", "python", "tensorrt"],
+        typer.Option(help="What runs the bare network; python: ganlens itself."),
     ] = "onnxruntime",
-    backend: Annotated[str, typer.Option(metavar="NAME", help="Of ganlens, where its Python runs on the server.")] = (
-        "auto"
-    ),
+    backend: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME", help="Of ganlens, where its Python runs on the server.", autocompletion=complete_backend
+        ),
+    ] = "auto",
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads of a network; by default all cores.")] = None,
     instances: Annotated[int, typer.Option(min=1, help="Copies of each model that run at the same time.")] = 1,
     version: Annotated[int, typer.Option(min=1, help="The version's number.")] = 1,
@@ -44,10 +49,10 @@ def export_models(
     \b
     engine triton export starry face -o repository/
     tritonserver --model-repository=repository
-    engine translate clip.mp4 --model starry --backend triton://server:8001/starry_network
+    engine translate clip.mp4 --backend triton://server:8001/starry_network
     """
     from ..triton.repository import ServingOptions, export
 
-    options = ServingOptions(platform, backend, threads, instances, version)  # type: ignore[arg-type]
+    options = ServingOptions(platform, backend, threads, instances, version)
     for entry in export(models, output, options, overwrite=overwrite):
         typer.echo(f"{entry.name}  {entry.folder}")

@@ -315,11 +315,9 @@ class Worker:
     def say(self, translator: Translator, coders: list[str]) -> None:
         """Which backend runs, in a line; with ``--verbose`` also why the others, and hardware coders, do not."""
         choice = translator.choice
-        lines = list(choice.lines) if choice and self._new else []
+        lines = choice.shown(verbose=self.options.verbose) if choice and self._new else ()
         self._new = False
-        if not self.options.verbose:
-            lines, coders = lines[-1:], []
-        for line in (*lines, *filter(None, coders)):
+        for line in (*lines, *filter(None, coders if self.options.verbose else ())):
             self.console.print(line, style="dim", soft_wrap=True, markup=False)
 
     def tell(self, notes: Sequence[str]) -> None:
@@ -352,7 +350,8 @@ def make_framing(options: TranslateOptions, spec: GeneratorSpec) -> Framing | Fa
     }
     for option, (value, modes) in has_effect.items():
         if value is not None and mode not in modes:
-            raise OptionError(f"{option} goes with --framing {' or '.join(modes)}, not with '{mode}'. Leave it out.")
+            known = " or ".join(filter(None, (", ".join(modes[:-1]), modes[-1])))
+            raise OptionError(f"{option} goes with --framing {known}, not with '{mode}'. Leave it out.")
     if mode == "faces":
         given = {name: value for name, value in of_faces.values() if value is not None}
         return FaceFraming(**given, feather=options.feather)  # type: ignore[arg-type]

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import BackendError, BackendUnavailable
-from ..files import cache_folder, make_private_folder, read_private, replace_file
+from ..files import cache_folder, keep_code, read_code
 from . import images
 from .device import Device
 from .graph import Module
@@ -72,16 +72,10 @@ def cached_cubin(arch: int, *, newest: int | None = None) -> bytes:
     nvrtc = find_nvrtc(newest)
     key = hashlib.sha256(repr((images.source_digest(), nvrtc.version, arch)).encode()).hexdigest()
     path = cache_folder() / "kernels" / f"sm_{arch}-{key[:32]}.cubin"
-    # A cubin is code: one that is cut off, changed, or written by another user is compiled again.
-    with contextlib.suppress(OSError):
-        digest, _, cubin = read_private(path).partition(b"\n")
-        if digest == hashlib.sha256(cubin).hexdigest().encode():
-            return cubin
-    cubin = compile_cubin(arch, nvrtc)
-    # A folder that cannot be written costs the next start two seconds, no error.
-    with contextlib.suppress(OSError):
-        make_private_folder(path.parent)
-        replace_file(path, hashlib.sha256(cubin).hexdigest().encode() + b"\n" + cubin, mode=0o600)
+    cubin = read_code(path)
+    if not cubin:
+        cubin = compile_cubin(arch, nvrtc)
+        keep_code(path, cubin)
     return cubin
 
 

@@ -27,6 +27,7 @@ from .driver import (
     CAPABILITY_MINOR,
     CAPTURE_THREAD_LOCAL,
     DEFAULT_STREAM,
+    DRIVER_CURE,
     INTEGRATED,
     INVALID_DEVICE,
     LOST,
@@ -35,6 +36,7 @@ from .driver import (
     SUCCESS,
     TOO_OLD,
     UNAVAILABLE,
+    driver_problem,
     free_with,
     load,
     status_of,
@@ -42,8 +44,6 @@ from .driver import (
 )
 from .graph import Event, Graph, Module, Stream
 from .memory import Allocation, DeviceArray
-
-DRIVER_CURE = "Install NVIDIA's driver (see nvidia-smi), or use --backend cpu"
 
 
 @dataclass(frozen=True)
@@ -78,6 +78,8 @@ class _Driver:
     """The driver, started and found new enough."""
 
     def __init__(self, driver: Any = None) -> None:
+        if driver is None and (problem := driver_problem()):
+            raise BackendUnavailable(problem)
         self._cuda = driver or load()
         self.name = "The GPU"
         try:
@@ -174,8 +176,8 @@ class Device(_Driver):
         driver: the module with the driver's functions; for tests.
 
     Raises:
-        MissingExtra: cuda-bindings is not installed.
         BackendUnavailable: there is no driver, it is too old, or there is no such GPU; with the cure.
+        MissingExtra: there is one, but cuda-bindings is not installed.
     """
 
     kind = dlpack.CUDA

@@ -62,6 +62,17 @@ def installed_version() -> tuple[int, int] | None:
     return version.value // 1000, version.value % 1000 // 10
 
 
+DRIVER_CURE = "Install NVIDIA's driver (see nvidia-smi), or use --backend cpu"
+
+
+def driver_problem() -> str | None:
+    """Why nothing can run on a GPU, as far as shows without cuda-bindings and the libraries over them: to import them
+    takes longer than the rest of a start on a machine without a GPU."""
+    if _library() is not None:
+        return None
+    return f"No NVIDIA driver is installed (libcuda.so.1 was not found). {DRIVER_CURE}."
+
+
 @contextlib.contextmanager
 def keeping_context() -> Iterator[None]:
     """Leave the calling thread with the context that is current now: other libraries take its GPU for their own."""

@@ -58,7 +58,7 @@ _PROPERTIES: dict[str, tuple[Any, ...]] = {
     "attributes": (
         str,
         "Attributes",
-        "Values of the model's attributes: smiling=1,blond_hair=0.5",
+        "Values of the model's attributes: red_hair=1",
         "",
         _CHANGEABLE,
     ),

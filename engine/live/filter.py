@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -68,11 +68,11 @@ class FilterRequest:
     """Tried in this order; what does not open the last one is the error."""
 
 
-def choices(named: list[str]) -> list[ModelChoice]:
-    """The models of a session: those named by a user, then the shipped ones that take a picture.
+def named_choices(named: list[str]) -> list[ModelChoice]:
+    """The models that a user named, by name or path.
 
     Raises:
-        UnknownModel, ModelFileError: a named one cannot be used.
+        UnknownModel, ModelFileError: one cannot be used.
         OptionError: it makes pictures from noise.
     """
     result: dict[str, ModelChoice] = {}
@@ -84,12 +84,17 @@ def choices(named: list[str]) -> list[ModelChoice]:
         while name in result and result[name].file.path != model.path:
             name += "_"
         result[name] = ModelChoice(name, model)
-    for path in models.shipped_paths():
-        if path.stem not in result:
-            model = models.open(path)
-            if model.spec.image is not None:
-                result[path.stem] = ModelChoice(path.stem, model)
     return list(result.values())
+
+
+def shipped_choices(without: Collection[str] = ()) -> list[ModelChoice]:
+    """The shipped models that take a picture, but for those of the names in ``without``.
+
+    Raises:
+        ModelFileError: a shipped file is damaged.
+    """
+    files = [(path.stem, models.open(path)) for path in models.shipped_paths() if path.stem not in without]
+    return [ModelChoice(name, model) for name, model in files if model.spec.image is not None]
 
 
 def variants(
@@ -224,6 +229,11 @@ class LiveFilter:
             self._on_change()
             return frame
 
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait while a model opens; returns whether none does any more."""
+        with self._changed:
+            return self._changed.wait_for(lambda: self.state != "opening", timeout)
+
     def close(self) -> None:
         """Free the models; call it when no frame is in work."""
         with self._changed:
@@ -271,6 +281,7 @@ class LiveFilter:
                 if opened is None:
                     if request is self.wanted:
                         self.state, self.message = "failed", problem
+                        self._changed.notify_all()
                 elif request is self.wanted and not self._closed:
                     self._next = opened
                 else:  # a later request took its place
@@ -311,6 +322,7 @@ class _Running:
             threads=threads,
             device=device,
             frame_size=None if frame is None else frame.size,
+            warm=frame is None,  # else by the frame below, which passes all of the way
         )
         running = cls(request, translator, frame)
         try:

@@ -9,6 +9,7 @@ The path knows no statistics and no pages: it tells observers what happened. Wha
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import threading
 import time
@@ -30,7 +31,7 @@ from ..pixels.frame import Frame, blank
 from ..pixels.framing import MODES, Framing
 from ..session import mirrored
 from ..spec import AttributeInput
-from .filter import FilterRequest, LiveFilter, ModelChoice, Variant, choices, variants
+from .filter import FilterRequest, LiveFilter, ModelChoice, Variant, named_choices, shipped_choices, variants
 from .outlet import OpenSink, Outlet
 from .policy import LOAD_PERCENT, Policy, SizeState, backoff, choose_size, wait_limit
 from .present import compared, marked
@@ -106,9 +107,8 @@ class LiveSession:
     ) -> None:
         self.options = options or SessionOptions()
         self.controls = controls or Controls()
-        self.models: dict[str, ModelChoice] = {choice.name: choice for choice in choices(models or [])}
-        if not self.models:
-            raise OptionError("No model that takes an image is shipped with this build; name one: --model model.onnx")
+        self._models = {choice.name: choice for choice in named_choices(models or [])}
+        self._shipped_read = False
         self.presets = presets
         self.statistics = Statistics(clock)
         self.version = 0
@@ -127,7 +127,10 @@ class LiveSession:
         self._ended = threading.Event()
         self._lock = threading.RLock()
         self._filter = LiveFilter(self.changed, self.options.threads, self.options.device)
-        self._model = next(iter(self.models.values()))
+        first = next(iter(self._models.values() or self.models.values()), None)
+        if first is None:
+            raise OptionError("No model that takes an image is shipped with this build; name one: --model model.onnx")
+        self._model = first
         self._variants: tuple[Variant, ...] = ()
         self._size_state = SizeState()
         self._busy = Window(1.0, clock)
@@ -219,6 +222,11 @@ class LiveSession:
         """Wait for the end of the source (a camera never ends); returns whether it ended within ``timeout`` seconds."""
         return self._ended.wait(timeout)
 
+    def wait_for_model(self, timeout: float | None = None) -> bool:
+        """Wait until the model that was asked for translates frames, or has failed; returns whether it does within
+        ``timeout`` seconds, and at once where none was asked for because no frame is known yet."""
+        return self._filter.wait(timeout)
+
     def stop(self) -> None:
         """End everything: files are finished and play. A second call does nothing."""
         if self._stop.is_set():
@@ -272,6 +280,20 @@ class LiveSession:
         """The source; None while it is lost."""
         return self._source
 
+    @property
+    def models(self) -> dict[str, ModelChoice]:
+        """The models that may be chosen, by name: those that were named, then the shipped ones, which are read when
+        this is used for the first time, so that the first model need not wait for them.
+
+        Raises:
+            ModelFileError: a shipped file is damaged.
+        """
+        with self._lock:
+            if not self._shipped_read:
+                self._models.update({choice.name: choice for choice in shipped_choices(self._models)})
+                self._shipped_read = True
+        return self._models
+
     # --- what users change ------------------------------------------------------------------------------------------
 
     @property
@@ -321,6 +343,23 @@ class LiveSession:
         if isinstance(values.get("attributes"), Mapping):
             values["attributes"] = self._checked_attributes(values["attributes"])
         return self.controls.set(**values)
+
+    @contextlib.contextmanager
+    def all_or_nothing(self) -> Iterator[None]:
+        """Take back what the ``with`` block has changed of the model, the framing and the controls, if it raises."""
+        model, framing, settings = self._model.name, self.framing, self.controls.snapshot()
+        try:
+            yield
+        except BaseException:
+            if self._model.name != model:
+                self.choose_model(model)
+            if self.framing != framing:
+                self.choose_framing(framing)
+            now = self.controls.snapshot()
+            if now is not settings:
+                forgotten = {name: None for name in now.attributes if name not in settings.attributes}
+                self.controls.set(**settings.values(), attributes={**forgotten, **settings.attributes})
+            raise
 
     def _checked_attributes(self, given: Mapping[str, Any]) -> dict[str, Any]:
         port = self._model.spec.attributes
@@ -686,10 +725,7 @@ class LiveSession:
             "models": [_described(choice) for choice in self.models.values()],
             "controls": {
                 "attributes": dict(settings.attributes),
-                **{
-                    name: getattr(settings, name)
-                    for name in ("opacity", "detail", "bypass", "mirror", "compare", "split")
-                },
+                **settings.values(),
             },
             "presets": self.presets.state() if self.presets is not None else None,
             "recording": self.recorder.state(),

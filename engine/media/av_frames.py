@@ -196,7 +196,7 @@ def downloaded(picture: av.VideoFrame) -> av.VideoFrame:
         return picture
     host = picture.reformat(format=stored_format(picture))
     host.pts, host.duration = picture.pts, picture.duration
-    if picture.time_base is not None:
+    if picture.time_base:
         host.time_base = picture.time_base
     return host
 

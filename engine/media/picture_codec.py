@@ -38,6 +38,8 @@ def decode_still(path: Path, notes: list[str], largest: int | None = None) -> ND
         MediaError: the file is not a picture, or is damaged.
     """
     limits.check_file(path)
+    if path.is_file() and _is_animated_webp(path):  # only PyAV 19 has a decoder
+        raise MediaError(f"{path} is an animated WebP, which is not read here. Convert it to an animated PNG or GIF.")
     with open_input(path, "picture") as container:
         name = container.format.name
         if not (name.endswith("_pipe") or name in _IMAGE_FORMATS) or not container.streams.video:
@@ -54,10 +56,6 @@ def decode_still(path: Path, notes: list[str], largest: int | None = None) -> ND
             with complaints() as said:
                 picture = next(container.decode(video=0), None)
         except av.FFmpegError as error:
-            if _is_animated_webp(path):
-                raise MediaError(
-                    f"{path} is an animated WebP, which libav does not decode. Convert it to an animated PNG or GIF."
-                ) from error
             raise MediaError(f"{path} is damaged: it cannot be decoded ({reason(error)}).") from error
     if picture is None or picture.is_corrupt:
         raise MediaError(f"{path} is damaged or cut off: no whole picture could be decoded.")
@@ -120,7 +118,8 @@ def _not_a_picture(path: Path, name: str) -> str:
 
 def _is_animated_webp(path: Path) -> bool:
     """Whether the extended header of a WebP file has its animation flag (WebP container specification)."""
-    with path.open("rb") as file:
+    head = b""
+    with contextlib.suppress(OSError), path.open("rb") as file:
         head = file.read(21)
     return head[:4] == b"RIFF" and head[8:16] == b"WEBPVP8X" and bool(head[20:] and head[20] & 0x02)
 

@@ -59,16 +59,19 @@ class TestSource:
         """Planes of a picture twice as wide as the frames, whose halves are the same."""
         height, width = self.format.size
         width += width % 2
-        y, x = np.mgrid[:height, :width]
-        sky = np.stack([100 + 0 * y, 170 - 40 * y // height, 220 - 150 * y // height], -1)
+        sky = np.empty((height, width, 3), np.uint8)
+        y, x = np.arange(height), np.arange(width)
+        sky[:] = np.stack([100 + 0 * y, 170 - 40 * y // height, 220 - 150 * y // height], -1)[:, None]
         random = np.random.default_rng(5)
         for _ in range(24):
             row, column, radius = random.random(3) * (height, width, min(height, width) / 6)
             around = np.abs(x - column)
-            inside = (y - row) ** 2 + np.minimum(around, width - around) ** 2 < radius**2
-            sky[inside] = random.integers(30, 226, 3)
+            across = np.minimum(around, width - around) ** 2
+            rows = slice(max(0, int(row - radius)), int(row + radius) + 1)
+            inside = (y[rows, None] - row) ** 2 + across < radius**2
+            sky[rows][inside] = random.integers(30, 226, 3)
         rgb = FramePool(2 * width, height, "rgb24").take()
-        np.copyto(plane_views(rgb, "rgb24")[0], np.concatenate([sky, sky], 1).astype(np.uint8))
+        np.copyto(plane_views(rgb, "rgb24")[0], np.concatenate([sky, sky], 1))
         pixels = self.format.pixels
         if pixels != "rgb24":
             matrix = Colorspace.ITU709 if self.format.color.matrix == "bt709" else Colorspace.ITU601

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from pydantic import Field, ValidationError
 
-from ..errors import PlanError, reason
+from ..errors import PlanError, reason, refusal
 from ..files import read_file, read_private
 from ..spec import GeneratorSpec, Record, SizeRule
 from .description import GraphValue, OnnxFile
@@ -196,9 +196,8 @@ def read_record(plan: Path, *, private: bool = False) -> PlanRecord:
     try:
         record = PlanRecord.model_validate_json(text)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "record"
-        raise PlanError(f"{path.name} is not valid: {where}: {first['msg']}.") from error
+        where, why = refusal(error)
+        raise PlanError(f"{path.name} is not valid: {where or 'record'}: {why}.") from error
     if record.format_version != FORMAT_VERSION:
         raise PlanError(
             f"{path.name} has format version {record.format_version}; this ganlens writes {FORMAT_VERSION}."

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from pydantic import ValidationError
 
-from ..errors import ModelFileError, OptionError
+from ..errors import ModelFileError, OptionError, refusal
 from ..spec import METADATA_KEY, GeneratorSpec
 from .description import _varint as read_varint
 from .description import _WireError as WireError
@@ -45,7 +45,7 @@ def with_margin(spec: GeneratorSpec, margin: int) -> GeneratorSpec:
     try:
         return GeneratorSpec.model_validate({**spec.model_dump(), "size": spec.size.with_margin(margin).model_dump()})
     except ValidationError as error:
-        raise OptionError(f"--margin {margin}: {error.errors()[0]['msg'].removeprefix('Value error, ')}.") from error
+        raise OptionError(f"--margin {margin}: {refusal(error)[1]}.") from error
 
 
 def _fields(data: memoryview) -> Iterator[tuple[int, memoryview, memoryview]]:

@@ -61,7 +61,7 @@ class ApplyModel:
                 "strength": ("FLOAT", {"default": 1.0, "min": 0.0, "max": 1.0, "step": 0.05}),
             },
             "optional": {
-                "attributes": ("STRING", {"default": "", "tooltip": "For models with attributes: smiling=1, young=0.5"})
+                "attributes": ("STRING", {"default": "", "tooltip": "For models with attributes: red_hair=1"})
             },
         }
 

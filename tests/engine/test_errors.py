@@ -1,12 +1,22 @@
-"""Foreign text in messages cannot drive the terminal; the cure for a missing extra fits the environment."""
+"""Foreign text in messages cannot drive the terminal; pydantic's refusals and cures for missing extras in our words."""
 
 from __future__ import annotations
 
 import pickle
+from typing import Any, Literal
 
 import pytest
+from pydantic import BaseModel, Field, ValidationError, field_validator
 
-from ganlens.engine.errors import EngineError, MediaError, MissingExtra, OptionError, install_command, printable
+from ganlens.engine.errors import (
+    EngineError,
+    MediaError,
+    MissingExtra,
+    OptionError,
+    install_command,
+    printable,
+    refusal,
+)
 
 
 @pytest.mark.parametrize(
@@ -50,3 +60,42 @@ def test_an_extra_is_installed_by_what_made_the_environment(monkeypatch):
     assert "Install it with: uv pip install --python" in str(MissingExtra("A face", "cv2", "faces"))
     command = install_command("rtx", without="a")
     assert command.startswith("uv pip uninstall --python '/home/me/my tools' a; uv pip install")
+
+
+class Inner(BaseModel):
+    share: float = Field(0.5, ge=0, lt=1)
+
+
+class Record(BaseModel, extra="forbid"):
+    count: int = Field(ge=1)
+    kind: Literal["a", "b"] = "a"
+    name: str = ""
+    inner: Inner = Inner()
+
+    @field_validator("name")
+    @classmethod
+    def _short(cls, value: str) -> str:
+        if len(value) > 3:
+            raise ValueError(f"'{value}' is longer than 3 letters")
+        return value
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"count": 0}, ("count", "got 0, expected 1 or more")),
+        ({"count": "many"}, ("count", "got many, expected a whole number")),
+        ({"count": 1.5}, ("count", "got 1.5, expected a whole number")),
+        ({}, ("count", "is missing")),
+        ({"count": 1, "size": 2}, ("size", "is unknown")),
+        ({"count": 1, "kind": "c\x1b[2J"}, ("kind", "got c\\x1b[2J, expected one of 'a' or 'b'")),
+        ({"count": 1, "name": 7}, ("name", "got 7, expected text")),
+        ({"count": 1, "name": "long"}, ("name", "'long' is longer than 3 letters")),
+        ({"count": 1, "inner": {"share": 1.0}}, ("inner.share", "got 1.0, expected less than 1")),
+        ({"count": 1, "inner": {"share": "x"}}, ("inner.share", "got x, expected a number")),
+    ],
+)
+def test_what_pydantic_refuses_is_said_in_our_words(values: dict[str, Any], said: tuple[str, str]) -> None:
+    with pytest.raises(ValidationError) as caught:
+        Record.model_validate(values)
+    assert refusal(caught.value) == said

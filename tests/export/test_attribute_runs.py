@@ -15,7 +15,14 @@ from ganlens.engine.spec import GeneratorSpec
 from ganlens.export.cli import app
 from ganlens.train.checkpoint import GENERATOR_NAME, save_generator
 from ganlens.train.config import ACLGANConfig, EditorConfig, StarGANConfig
-from ganlens.train.networks import GrowingGenerator, MobileGenerator, RealTimeGenerator, make_generator
+from ganlens.train.methods import acl_gan
+from ganlens.train.networks import (
+    GrowingGenerator,
+    MobileGenerator,
+    RealTimeGenerator,
+    WindowedGenerator,
+    make_generator,
+)
 from ganlens.train.specs import attribute_spec
 
 
@@ -66,3 +73,39 @@ def test_attribute_runs(kind: type[EditorConfig], tier: str, photos: Path, tmp_p
         inside[4:-4, 4:-4] = True
         assert np.array_equal(first[:, :, ~inside], x[:, :, ~inside])
         assert not np.array_equal(first[:, :, inside], x[:, :, inside])
+
+
+def test_a_window_and_a_flow_are_part_of_the_graph(photos: Path, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    config = ACLGANConfig(
+        data=str(photos),
+        out=str(tmp_path),
+        attributes="Smiling",
+        tier="nano",
+        shape="joined",
+        size=64,
+        flow=0.05,
+        window="16,24,32",
+    )
+    spec = acl_gan.ACLGAN(config).specs()["generator"][1]
+    generator = make_generator(spec)
+    assert isinstance(generator, WindowedGenerator) and isinstance(generator.inner, RealTimeGenerator)
+    assert generator.inner.move is not None
+    torch.nn.init.normal_(generator.inner.move.weight)
+    save_generator(generator, spec, tmp_path / GENERATOR_NAME)
+    (tmp_path / "config.json").write_text(config.model_dump_json())
+
+    result = CliRunner().invoke(app, [str(tmp_path), "-o", str(tmp_path / "edit.onnx"), "--parity", "3", "--json"])
+    assert result.exit_code == 0, (result.output, result.exception)
+    assert json.loads(result.stdout)["parity"]["max_abs"] < 1e-3
+    session = onnxruntime.InferenceSession(tmp_path / "edit.onnx")
+    x = np.random.default_rng(0).uniform(-1, 1, (1, 3, 64, 64)).astype(np.float32)
+    edited, mask = session.run(None, {"x": x, "att": np.array([[1.0, 0.0]], np.float32)})
+    outside = np.ones((64, 64), dtype=bool)
+    outside[24:56, 16:48] = False
+    assert np.array_equal(edited[:, :, outside], x[:, :, outside])
+    assert np.abs(edited - x)[:, :, ~outside].mean() > 0.01
+    assert mask[0, 0, 24:56, 16:48].max() > 0.3
+    openvino = pytest.importorskip("openvino")
+    compiled = openvino.Core().compile_model(str(tmp_path / "edit.onnx"), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    assert np.abs(compiled([x, np.array([[1.0, 0.0]], np.float32)])[0] - edited).max() < 1e-3

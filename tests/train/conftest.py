@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ganlens.train.config import AttributeConfig, CycleGANConfig
+from ganlens.train import config
+from ganlens.train.config import AttributeConfig, CycleGANConfig, PairedConfig
 from ganlens.train.methods import METHODS
 from tests.kit.fresh_process import fresh_process
 from tests.kit.training_faces import save_faces
@@ -65,6 +66,26 @@ def small_config(folders: tuple[Path, Path], run: Path, **changes: Any) -> Cycle
 def make_config(folders: tuple[Path, Path], tmp_path: Path) -> Callable[..., CycleGANConfig]:
     """See :func:`small_config`."""
     return lambda **changes: small_config(folders, tmp_path / "run", **changes)
+
+
+@pytest.fixture
+def paired_config(folders: tuple[Path, Path], tmp_path: Path) -> Callable[..., PairedConfig]:
+    """A 32 px run that learns what a teacher makes of five pictures, in a second; options can be changed."""
+
+    def make(**changes: Any) -> PairedConfig:
+        values: dict[str, Any] = {
+            "photos": str(folders[0]),
+            "teacher": "filter:comic",
+            "out": str(tmp_path / "run"),
+            "size": 32,
+            "steps": 2,
+            "holdout": 0,
+            "samples": 2,
+            "sample_every": 0,
+        }
+        return config.make_config(PairedConfig, {**values, **changes})
+
+    return make
 
 
 @pytest.fixture

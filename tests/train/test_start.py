@@ -15,7 +15,7 @@ from ganlens.engine.errors import ModelFileError, TrainingError
 from ganlens.engine.model import FOLDER
 from ganlens.engine.model.description import read_spec
 from ganlens.train.checkpoint import load_generator
-from ganlens.train.config import PairedConfig, make_config
+from ganlens.train.config import PairedConfig
 from ganlens.train.loop import Trainer
 from ganlens.train.networks import make_generator
 from ganlens.train.networks.layers import Foldable, fold, unfold
@@ -28,26 +28,9 @@ Make = Callable[..., PairedConfig]
 
 
 @pytest.fixture
-def config(folders: tuple[Path, Path], tmp_path: Path) -> Make:
-    """A 32 px run of starry's kind of network, with answers; options can be changed."""
-
-    def make(**changes: Any) -> PairedConfig:
-        values: dict[str, Any] = {
-            "photos": str(folders[0]),
-            "teacher": "filter:comic",
-            "out": str(tmp_path / "run"),
-            "tier": "mobile",
-            "shape": "balanced",
-            "size": 32,
-            "steps": 2,
-            "varied": 0,
-            "holdout": 0,
-            "samples": 2,
-            "sample_every": 0,
-        }
-        return make_config(PairedConfig, {**values, **changes})
-
-    return make
+def config(paired_config: Make) -> Make:
+    """A run of starry's kind of network, with answers; options can be changed."""
+    return lambda **changes: paired_config(**{"tier": "mobile", "shape": "balanced", "varied": 0, **changes})
 
 
 @pytest.mark.parametrize("name", ["starry", "comic"])

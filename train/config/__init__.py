@@ -8,7 +8,7 @@ from __future__ import annotations
 from .base import Activation, NetworkShape, Norm, Positive, TrainConfig, VGGScaling, Weight
 from .critic import AUGMENTATION_NAMES, CriticConfig
 from .dcgan import DCGANConfig
-from .editors import PENALTY_OF_LOSS, ACLGANConfig, EditorConfig, StarGANConfig
+from .editors import PENALTY_OF_LOSS, ACLGANConfig, EditorConfig, StarGANConfig, parse_window
 from .faces import DEFAULT_ATTRIBUTES, AttributeConfig, ClassifierConfig, FacesConfig
 from .file import (
     CONFIG_FORMAT,
@@ -68,6 +68,7 @@ __all__ = [
     "is_config",
     "load_config",
     "make_config",
+    "parse_window",
     "read_sessions",
     "read_values",
     "save_config",

@@ -37,8 +37,10 @@ class EditorConfig(AttributeConfig):
     lambda_gp: Annotated[float, Field(ge=-1), MayChange] = Field(
         -1.0, description="Weight of the gradient penalty; 0: none, -1: its published one."
     )
-    targets: Literal["permute", "coin"] = Field(
-        "permute", description="Target labels: those of other pictures of the batch, or independent coin flips."
+    targets: Literal["permute", "coin", "opposite"] = Field(
+        "permute",
+        description="Target labels: those of other pictures of the batch, independent coin flips, or the opposite of "
+        "the picture's own.",
     )
     classifier: Annotated[str, MayChange] = Field(
         "", description="Classifier (file or run folder) that measures accuracies for the log; never trained against."
@@ -53,6 +55,8 @@ class EditorConfig(AttributeConfig):
 
     @model_validator(mode="after")
     def _classes_stay_possible(self) -> EditorConfig:
+        if len(self.exclusive_names) > 1 and self.targets == "opposite":
+            raise ValueError("--targets opposite has no meaning for several classes or hair colours; leave it out")
         if self.classes and self.targets == "coin":
             raise ValueError("--targets coin would ask for several classes at once; leave it out with --classes")
         return self
@@ -62,6 +66,21 @@ class EditorConfig(AttributeConfig):
         if self.tier.startswith("resnet"):
             raise ValueError(f"tier {self.tier} takes no attributes; use nano, mobile, light, stargan or growing")
         return self
+
+
+def parse_window(text: str) -> tuple[int, int, int] | None:
+    """``left,top,side`` in pixels; None if empty.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    if not text:
+        return None
+    parts = text.split(",")
+    if len(parts) != 3 or not all(part.strip().isdigit() for part in parts):
+        raise ValueError(f"window takes left,top,side in pixels, for example 32,60,64; got '{text}'")
+    left, top, side = (int(part) for part in parts)
+    return left, top, side
 
 
 PENALTY_OF_LOSS = {"lsgan": "none", "wgan-gp": "mean", "logistic": "active_r1", "hinge": "none"}
@@ -153,6 +172,27 @@ class ACLGANConfig(EditorConfig, CriticConfig):
         "default", description="Initialisation of the discriminator: PyTorch's, or He's, which learns twice as fast."
     )
 
+    flow: Annotated[float, Field(ge=0, le=0.09), With("shape", ("joined",))] = Field(
+        0.0,
+        description="Farthest that the generator moves parts of the picture before it paints, as a fraction of its "
+        "side: for edits that are movements, as a smile. 0: it only paints.",
+    )
+    window: Annotated[str, With("shape", ("joined",))] = Field(
+        "",
+        description="Square of the picture that is edited, and that a second discriminator sees at full resolution: "
+        "left,top,side in pixels, for example 32,60,64 for the mouth of a face of 128 px.",
+    )
+    vary: Annotated[bool, MayChange] = Field(
+        False,
+        description="Vary position, size, angle, light and colour temperature of the faces anew in each step, and add "
+        "camera noise.",
+    )
+
+    @property
+    def window_px(self) -> tuple[int, int, int] | None:
+        """Left, top and side of the part of the picture that is edited; None: all of it."""
+        return parse_window(self.window)
+
     @property
     def penalty_name(self) -> str:
         """The gradient penalty: the one asked for, or the loss's own."""
@@ -180,6 +220,13 @@ class ACLGANConfig(EditorConfig, CriticConfig):
             raise ValueError(f"discriminator_size {self.discriminator_size} does not divide size {self.size}")
         if self.discriminator_size and self.tier == "growing":
             raise ValueError("discriminator_size cannot be given with tier growing, whose discriminator grows too")
+        if self.window_px is not None:
+            left, top, side = self.window_px
+            if side < 32 or side % 8 or max(left, top) + side > self.size:
+                raise ValueError(
+                    f"window {self.window}: its side must be a multiple of 8, at least 32, and all of it in the "
+                    f"picture of {self.size} px"
+                )
         if 2 * self.border_px >= self.size:
             raise ValueError(f"a border of {self.border_px} px leaves nothing of {self.size} px")
         return self

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from ganlens.engine.errors import OptionError, TrainingError, did_you_mean, reason
+from ganlens.engine.errors import OptionError, TrainingError, did_you_mean, reason, refusal
 from ganlens.engine.files import read_file, read_json, replace_file
 
 from .base import TrainConfig
@@ -50,9 +50,9 @@ def make_config(kind: type[C], values: dict[str, Any]) -> C:
             raise OptionError(f"Unknown option '{option}'. {did_you_mean(option, kind.model_fields)}") from error
         if first["type"] == "missing":
             raise OptionError(f"{flag(option)} is needed: {kind.model_fields[option].description}") from error
-        given = f", got {first['input']!r}" if option else ""
+        given = f", got {first['input']!r}" if option and first["type"] == "value_error" else ""
         label = f"{flag(option)}: " if option else ""
-        raise OptionError(f"{label}{first['msg'].removeprefix('Value error, ')}{given}.") from error
+        raise OptionError(f"{label}{refusal(error)[1]}{given}.") from error
 
 
 def save_config(config: TrainConfig, folder: Path, session: dict[str, Any] | None = None) -> Path:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from ganlens.engine.errors import TrainingError
+from ganlens.engine.errors import TrainingError, refusal
 from ganlens.engine.files import read_file
 
 if TYPE_CHECKING:
@@ -189,12 +189,8 @@ def load_layout(name: str) -> LabelLayout:
     try:
         return LabelLayout.model_validate_json(read_file(file).decode())
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise TrainingError(
-            f"The label layout {file} is not valid: {where + ': ' if where else ''}"
-            f"{first['msg'].removeprefix('Value error, ')}."
-        ) from error
+        where, why = refusal(error)
+        raise TrainingError(f"The label layout {file} is not valid: {where + ': ' if where else ''}{why}.") from error
     except (OSError, UnicodeDecodeError) as error:
         raise TrainingError(
             f"There is no label layout '{name}'. Give --labels a JSON file, or one of {', '.join(known)}."

@@ -13,8 +13,10 @@ def draw_targets(att: Tensor, how: str = "permute") -> Tensor:
 
     Args:
         how: "permute": the batch's own vectors in another order, so that none is impossible (two hair colours);
-            "coin": each attribute an independent fair coin.
+            "coin": each attribute an independent fair coin; "opposite": each attribute flipped.
     """
+    if how == "opposite":
+        return 1 - att
     if how == "coin":
         return torch.randint(0, 2, att.shape, device=att.device).to(att.dtype)
     return att[torch.randperm(len(att)).to(att.device)]

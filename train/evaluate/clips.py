@@ -26,7 +26,7 @@ from ganlens.engine.spec import AttributeInput, GeneratorSpec, SizeRule
 from ganlens.engine.translator import Translator
 
 from ..data.hair import hair_columns
-from ..sample_sheet import make_sheet
+from ..sample_sheet import make_sheet, save_png
 from .answers import Answers, other_names
 from .classifier import Classifier
 from .heads import COLOURS, HeadFinder, change_outside, is_colour, nearest_colours
@@ -110,7 +110,7 @@ def evaluate_clips(
             rows += shown
     if grid is not None:
         sheet = make_sheet(rows, ["original", *subject.spec.attributes.names], f"{subject.spec.name}: edited faces")
-        Image.fromarray(sheet).save(grid)
+        save_png(grid, sheet)
     return found
 
 

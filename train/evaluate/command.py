@@ -16,6 +16,7 @@ from ganlens.engine.model import read_model_spec
 from ..checkpoint import GENERATOR_NAME, read_generator_file
 from ..config import CONFIG_NAME, VGGScaling, read_values
 from ..methods import METHODS
+from ..sample_sheet import check_png, save_png
 from .classifier import load_classifier, measure
 from .clips import ClipEvaluation
 from .device import measuring_device
@@ -56,6 +57,7 @@ class EvaluateOptions:
     clip_grid: Path | None = None
     lpips: Path | None = None
     vgg_scaling: VGGScaling = "caffe"
+    overwrite: bool = False
 
     @property
     def has_features(self) -> bool:
@@ -68,7 +70,10 @@ def evaluate_run(model: Path, options: EvaluateOptions) -> list[RenderableType]:
 
     Raises:
         OptionError: something is missing that this kind of model needs.
+        TrainingError: a picture to write exists.
     """
+    for file in filter(None, (options.grid, options.clip_grid)):
+        check_png(file, overwrite=options.overwrite)
     return EVALUATIONS[kind_of(model)](model, options)
 
 
@@ -124,7 +129,7 @@ def _edits(model: Path, options: EvaluateOptions) -> list[RenderableType]:
             unlabelled=True,
             exclude=options.exclude,
         )
-        edit_sheet(editor, faces, options.changes).save(options.grid)
+        save_png(options.grid, edit_sheet(editor, faces, options.changes))
         shown = [f"Written: {options.grid}"]
         if options.classifier is None:
             return shown

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
-from ganlens.engine.errors import OptionError, TrainingError
-from ganlens.engine.files import replace_file
+from ganlens.engine.errors import OptionError
 
 from ..checkpoint import GENERATOR_NAME
 from ..data.pictures import list_pictures
-from ..sample_sheet import Pixels, make_sheet
+from ..sample_sheet import Pixels, check_png, make_sheet, save_png
 from .subject import Subject, open_subject
 from .translation import load, translate_with
 
@@ -37,21 +34,13 @@ def write_samples(
         TrainingError: no pictures, or the file cannot be written.
         ModelFileError: a model that cannot be opened.
     """
-    if output.suffix.lower() != ".png":
-        raise OptionError(f"-o {output}: samples are written as .png.")
-    if output.exists() and not overwrite:
-        raise TrainingError(f"{output} exists; pass -y to overwrite it.")
+    check_png(output, overwrite=overwrite)
     found = list_pictures(photos)
     chosen = [found[row] for row in np.linspace(0, len(found) - 1, min(count, len(found))).round().astype(int)]
     originals = [load(path, size) for path in chosen]
     columns = [originals, *(translate(open_subject(model), originals) for model in models)]
     sheet = make_sheet(list(zip(*columns, strict=True)), ["original", *names_of(models)], f"{size}x{size}")
-    buffer = io.BytesIO()
-    Image.fromarray(sheet).save(buffer, "PNG")
-    try:
-        replace_file(output, buffer.getvalue(), overwrite=overwrite)
-    except OSError as error:
-        raise TrainingError(f"{output} cannot be written: {error}.") from error
+    save_png(output, sheet)
 
 
 def names_of(models: Sequence[Path]) -> list[str]:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from ganlens.engine.errors import OptionError
 
 from ..data.pictures import centre, list_pictures, read_picture, to_pixels, to_tensor
-from ..sample_sheet import make_sheet
+from ..sample_sheet import make_sheet, save_png
 from .colour_transfer import ColourTransfer, Pixels
 from .device import device_of, measuring_device
 from .extractors import Extractor, open_extractor
@@ -183,6 +183,6 @@ def evaluate_files(
     evaluation = evaluate(generator, photo_paths, painting_paths, extractor, size=size)
     if grid is not None:
         chosen = np.linspace(0, len(photo_paths) - 1, min(grid_rows, len(photo_paths))).round().astype(int)
-        make_grid(generator, [photo_paths[i] for i in chosen], painting_paths, size=size).save(grid)
+        save_png(grid, make_grid(generator, [photo_paths[i] for i in chosen], painting_paths, size=size))
     subject.report(evaluation.to_dict(), evaluation.metrics(), result=result, record=record)
     return evaluation

@@ -20,10 +20,17 @@ from ganlens.engine.spec import GeneratorSpec, SizeRule
 from ..config import ACLGANConfig
 from ..data.faces import FaceDataset
 from ..data.target_labels import draw_targets, flip_each
+from ..data.variation import camera_noise, misplace, relight
 from ..evaluate.classifier import judge_of, success, training_accuracy
 from ..losses import disturb, shift_loss
 from ..losses.attribute import PENALTIES, AttributeLoss, attribute_loss, with_complement
-from ..networks import AttributeDiscriminator, GrowingDiscriminator, GrowingGenerator, make_generator
+from ..networks import (
+    AttributeDiscriminator,
+    GrowingDiscriminator,
+    GrowingGenerator,
+    WindowedDiscriminator,
+    make_generator,
+)
 from ..networks.composition import Edit, compose, edit, frame_mask, total_variation
 from ..networks.growing import Growing, growth
 from ..networks.layers import normalise_spectrally
@@ -34,6 +41,9 @@ logger = logging.getLogger(__name__)
 
 CLOSED = 0.005
 """A mask whose mean is below this edits nothing that can be seen."""
+
+NOISE = 0.06
+"""Deviation of the strongest camera noise with --vary, in units of [-1, 1]."""
 
 SHIFTED_SHARE = 4
 """One picture in so many is also edited in a piece, where the shift loss is on."""
@@ -182,13 +192,14 @@ class ACLGAN(Method):
         self._images = 0
         self.loss = attribute_loss(config.loss, each=config.expectation == "attribute")
         heads = len(config.attribute_names) * (2 if config.complement else 1)
-        discriminator: AttributeDiscriminator | GrowingDiscriminator
+        discriminator: AttributeDiscriminator | GrowingDiscriminator | WindowedDiscriminator
+        look = heads, config.discriminator_width, config.discriminator_layers
         if config.tier == "growing":
             discriminator = GrowingDiscriminator(config.size, heads, config.discriminator_width)
         else:
-            discriminator = AttributeDiscriminator(
-                config.discriminator_size or config.size, heads, config.discriminator_width, config.discriminator_layers
-            )
+            discriminator = AttributeDiscriminator(config.discriminator_size or config.size, *look)
+            if config.window_px is not None:
+                discriminator = WindowedDiscriminator(discriminator, config.window_px, *look)
         if config.discriminator_init == "he":
             discriminator.initialise()
         if config.spectral_norm:
@@ -226,7 +237,7 @@ class ACLGAN(Method):
 
     def generator_step(self, batch: Batch, step: int) -> tuple[Tensor, Parts]:
         """Loss of the generator; keeps its edits for :meth:`discriminator_step`."""
-        x, att = self._grown(batch)
+        x, att = self._shown(batch)
         goal = self._draw(att)
         total, parts, made = generator_loss(
             self.networks, x, self._condition(att), goal.target, self.config, self.loss, goal.active
@@ -245,7 +256,7 @@ class ACLGAN(Method):
         While the generator waits, unedited pictures stand for its edits: the discriminator then learns what each
         attribute looks like, and nothing about the generator's first noise.
         """
-        x, att = self._grown(batch)
+        x, att = self._shown(batch)
         if self._made is None:
             _, target, active = self._draw(att)
             with torch.no_grad():
@@ -320,7 +331,14 @@ class ACLGAN(Method):
 
     def _spec(self) -> GeneratorSpec:
         config = self.config
-        spec = attribute_spec(config, mask=True, complement=config.complement, border_px=config.border_px)
+        spec = attribute_spec(
+            config,
+            mask=True,
+            complement=config.complement,
+            border_px=config.border_px,
+            flow=config.flow,
+            window=config.window,
+        )
         if config.tier != "growing":
             return spec
         resolution, alpha = self._growth()
@@ -336,15 +354,18 @@ class ACLGAN(Method):
         config = self.config
         return growth(self._images, config.size, config.fade_images, config.stable_images)
 
-    def _grown(self, batch: Batch) -> Batch:
-        """The batch at the resolution that the networks have reached, and they stand there."""
+    def _shown(self, batch: Batch) -> Batch:
+        """The batch at the resolution that the networks have reached, and they stand there; varied, if asked for."""
+        x, att = batch
+        if self.config.vary:
+            x = camera_noise(relight(misplace(x)), NOISE).clamp(-1, 1)
         if self.config.tier != "growing":
-            return batch
+            return x, att
         resolution, alpha = self._growth()
         for network in self.networks.values():
             assert isinstance(network, Growing)
             network.stand(resolution, alpha)
-        return pooled(batch[0], resolution), batch[1]
+        return pooled(x, resolution), att
 
     def _draw(self, att: Tensor) -> Goal:
         """Targets for a batch; some of their attributes are left open, where no head asks for them."""

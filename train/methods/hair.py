@@ -11,7 +11,6 @@ anew in each step as cameras vary: position, size, angle, light, colour temperat
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Mapping
 from copy import deepcopy
 from pathlib import Path
@@ -19,7 +18,7 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import affine_grid, binary_cross_entropy, grid_sample, l1_loss
+from torch.nn.functional import binary_cross_entropy, l1_loss
 
 from ganlens.engine.errors import TrainingError
 from ganlens.engine.spec import GeneratorSpec
@@ -28,18 +27,16 @@ from ..config import HairConfig
 from ..data.hair_masks import HairSegmenter, usable_masks
 from ..data.pairs import PairDataset, Pairs, make_pairs_of
 from ..data.recolour import HAIR_COLOURS, recolour
+from ..data.variation import camera_noise, misplace, relight
 from ..losses.paired import gradient_loss
 from ..networks import make_generator
 from ..networks.balanced import BalancedHead
 from ..networks.composition import Edit, edit
 from ..specs import attribute_spec
 from .base import Batch, Method, Parts, Phase, adam
-from .paired import camera_noise
 
 logger = logging.getLogger(__name__)
 
-SHIFT, SCALE, DEGREES = 0.04, 0.1, 9.0
-"""How far a face that the runtime finds is from where it should be, at most: of the side, of the size, degrees."""
 UNCHANGED = 0.15
 """Share of the pictures that are to be left alone."""
 FULL = 0.45
@@ -72,7 +69,8 @@ class Hair(Method):
     def generator_step(self, batch: Batch, step: int) -> tuple[Tensor, Parts]:
         """Loss of the generator."""
         config, generator = self.config, self.networks["generator"]
-        picture, hair = vary(batch[0], (batch[1][:, :1] + 1) / 2)
+        both = misplace(torch.cat([batch[0], (batch[1][:, :1] + 1) / 2], 1))
+        picture, hair = relight(both[:, :3]), both[:, 3:].clamp(0, 1)
         condition, target, strength = self._wanted(picture, hair)
         noisy = step >= config.calm_from * config.steps and config.noise > 0
         seen = camera_noise(picture, config.noise) if noisy else picture
@@ -152,43 +150,3 @@ def sharpen_mask(generator: nn.Module, contrast: float) -> nn.Module:
         head.weight[:, 3].mul_(contrast)
         head.bias[3].mul_(contrast).add_(1 - contrast)
     return copy
-
-
-def vary(pictures: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
-    """Faces and masks as cameras and the runtime's search for faces vary them; both move alike.
-
-    Args:
-        pictures: (N, 3, H, W) in [-1, 1]; masks: (N, 1, H, W) in [0, 1].
-    """
-    count, device = len(pictures), pictures.device
-
-    def uniform(most: float) -> Tensor:
-        return (2 * torch.rand(count, device=device) - 1) * most
-
-    scale, angle = 1 + uniform(SCALE), uniform(math.radians(DEGREES))
-    cos, sin = torch.cos(angle) * scale, torch.sin(angle) * scale
-    mirror = torch.where(torch.rand(count, device=device) < 0.5, -1.0, 1.0)
-    moved = torch.stack(
-        [
-            torch.stack([cos * mirror, -sin, uniform(2 * SHIFT)], 1),
-            torch.stack([sin * mirror, cos, uniform(2 * SHIFT)], 1),
-        ],
-        1,
-    )
-    grid = affine_grid(moved, list(pictures.shape), align_corners=False)
-    both = grid_sample(
-        torch.cat([pictures, masks], 1), grid, mode="bilinear", padding_mode="reflection", align_corners=False
-    )
-    x, mask = (both[:, :3] + 1) / 2, both[:, 3:]
-    x = x.clamp(0, 1) ** torch.exp(uniform(0.4))[:, None, None, None]
-    gains = torch.stack([uniform(0.12), uniform(0.05), uniform(0.12)], 1)[:, :, None, None]
-    x = x * (1 + gains)
-    mean = x.mean((1, 2, 3), keepdim=True)
-    contrast = (0.95 + uniform(0.25))[:, None, None, None]
-    x = (x - mean) * contrast + mean + uniform(0.08)[:, None, None, None]
-    grey = x.mean(1, keepdim=True)
-    x = grey + (x - grey) * (0.9 + uniform(0.35))[:, None, None, None]
-    blurred = torch.nn.functional.avg_pool2d(x, 3, 1, 1, count_include_pad=False)
-    soft = (1.6 * torch.rand(count, 1, 1, 1, device=device) - 0.6).clamp_min(0)  # two in five stay sharp
-    x = x + soft * (blurred - x)
-    return x.clamp(0, 1) * 2 - 1, mask.clamp(0, 1)

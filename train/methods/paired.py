@@ -15,12 +15,13 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import interpolate, l1_loss
+from torch.nn.functional import l1_loss
 
 from ganlens.engine.spec import GeneratorSpec
 
 from ..config import PairedConfig
 from ..data.pairs import PairDataset, make_pair_dataset
+from ..data.variation import camera_noise
 from ..losses import add_noise, score_loss
 from ..losses.paired import gradient_loss, pooled_loss, texture_loss
 from ..losses.style import STYLE_LAYERS, gram_loss
@@ -28,23 +29,6 @@ from ..networks import PatchGAN, make_generator
 from ..networks.vgg16 import VGG16
 from ..specs import image_to_image_spec
 from .base import Batch, Compared, Method, Parts, Phase, adam
-
-COARSE = 4
-"""Side of the spots of a camera's coarse noise (what compression makes of it), px."""
-
-
-def camera_noise(images: Tensor, most: float) -> Tensor:
-    """Images under noise as cameras have it: fine and coarse, of random strength, mostly little.
-
-    Args:
-        images: (N, 3, H, W).
-        most: deviation of the strongest fine noise, in units of [-1, 1]; coarse noise goes up to two thirds of it.
-    """
-    count, channels, height, width = images.shape
-    strengths = most * torch.rand(2, count, 1, 1, 1, device=images.device).square()
-    coarse = torch.randn(count, channels, -(-height // COARSE), -(-width // COARSE), device=images.device)
-    coarse = interpolate(coarse, scale_factor=float(COARSE), mode="bilinear", align_corners=False)
-    return images + strengths[0] * torch.randn_like(images) + strengths[1] * (2 / 3) * coarse[..., :height, :width]
 
 
 def paired_loss(

@@ -27,6 +27,7 @@ from ..config import PerceptualConfig
 from ..data.pairs import PairDataset, make_photo_dataset
 from ..data.pictures import list_pictures, read_picture, to_tensor
 from ..data.recolour import from_lab, to_lab
+from ..data.variation import camera_noise
 from ..losses import grid_loss
 from ..losses.paired import fine_detail, gradient_loss
 from ..losses.style import LUMINANCE, statistics, statistics_distance
@@ -34,7 +35,6 @@ from ..networks import make_generator
 from ..networks.vgg16 import VGG16
 from ..specs import image_to_image_spec
 from .base import Batch, Method, Parts, Phase, adam
-from .paired import camera_noise
 
 CONTENT_LAYER = "relu2_2"
 PAINTING_LAYERS = ("relu1_2", "relu2_2", "relu3_3")

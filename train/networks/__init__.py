@@ -10,7 +10,7 @@ from torch import nn
 from ganlens.engine.errors import ModelFileError, did_you_mean
 from ganlens.engine.spec import GeneratorSpec
 
-from ..config import Activation, NetworkShape, Norm
+from ..config import Activation, NetworkShape, Norm, parse_window
 from .began import BEGANGenerator, began_critic
 from .classifier import AttributeClassifier
 from .dcgan import AutoencoderCritic, DCGANGenerator, ScoreCritic, autoencoder_critic
@@ -20,8 +20,9 @@ from .patchgan import PatchGAN
 from .psc_gan import FaceAsLabelled, LabelledGenerator
 from .realtime import SHAPES, RealTimeGenerator
 from .resnet import ResNetGenerator
-from .stargan import AttributeDiscriminator, StarGANDiscriminator, StarGANGenerator
+from .stargan import AttributeDiscriminator, StarGANDiscriminator, StarGANGenerator, WindowedDiscriminator
 from .unet import UNetGenerator
+from .window import WindowedGenerator
 
 __all__ = [
     "GENERATORS",
@@ -46,6 +47,8 @@ __all__ = [
     "StarGANGenerator",
     "Tier",
     "UNetGenerator",
+    "WindowedDiscriminator",
+    "WindowedGenerator",
     "autoencoder_critic",
     "began_critic",
     "make_generator",
@@ -62,7 +65,9 @@ def _real_time(spec: GeneratorSpec) -> nn.Module:
         "mask": spec.output.mask is not None,
     }
     if _choice(spec, "shape", get_args(NetworkShape)) == "joined" or spec.tier not in TIERS:
-        return RealTimeGenerator(SHAPES[spec.tier], **options)
+        generator = RealTimeGenerator(SHAPES[spec.tier], flow=float(spec.options.get("flow", 0.0)), **options)
+        window = parse_window(str(spec.options.get("window", "")))
+        return generator if window is None else WindowedGenerator(generator, window)
     balanced = _choice(spec, "shape", get_args(NetworkShape)) == "balanced"
     labelled_head = bool(spec.options.get("labelled_head", False))
     return MobileGenerator(TIERS[spec.tier], balanced=balanced, labelled_head=labelled_head, **options)

@@ -129,6 +129,8 @@ class RealTimeGenerator(nn.Module):
         activation: "relu" or "leaky" (slope 0.01).
         attributes: length of the label vector; 0 for none.
         mask: True adds a mask output, and :meth:`forward` returns segment and mask.
+        flow: above 0 the body's flow field moves the picture before the head's answer is added to it, each pixel by at
+            most this fraction of a side, down and across; a new network then gives the picture itself.
     """
 
     multiple_of = 8
@@ -142,6 +144,7 @@ class RealTimeGenerator(nn.Module):
         activation: Activation = "relu",
         attributes: int = 0,
         mask: bool = False,
+        flow: float = 0.0,
     ) -> None:
         super().__init__()
         half, quarter, eighth, blocks, light = shape
@@ -169,6 +172,13 @@ class RealTimeGenerator(nn.Module):
                     block.reduce.weight.mul_(0.1)  # type: ignore[union-attr, operator]
         self.head = BalancedHead(half + UNSHUFFLED, 4 if mask else 3)
         self.register_buffer("unshuffle", unshuffle_weights(), persistent=False)
+        self.flow = flow
+        self.move = nn.Conv2d(eighth, 2, 3, 1, 1) if flow else None
+        if self.move is not None:  # start with the picture itself, so that no mask need close to keep it
+            nn.init.zeros_(self.move.weight)
+            nn.init.zeros_(self.move.bias)  # type: ignore[arg-type]
+            with torch.no_grad():
+                self.head.weight[:, :3].zero_()
 
     def forward(self, x: Tensor, attributes: Tensor | None = None) -> Tensor | tuple[Tensor, Tensor]:
         """Translate.
@@ -196,6 +206,27 @@ class RealTimeGenerator(nn.Module):
         up = self.up1(self.up0(h, h1), h0)  # (N, half, H/2, W/2)
         picture = functional.conv2d(x, self.unshuffle, stride=2)  # (N, 12, H/2, W/2)
         y = self.head(torch.cat([up, picture], 1))  # (N, 3 or 4, H, W)
+        painted = torch.tanh(y[:, :3])
+        if self.move is not None:
+            painted = (moved(x, self.flow * torch.tanh(self.move(h))) + painted).clamp(-1, 1)
         if self.mask:
-            return (torch.tanh(y[:, :3]), torch.sigmoid(y[:, 3:])), (start, middle, h)
-        return torch.tanh(y), (start, middle, h)
+            return (painted, torch.sigmoid(y[:, 3:])), (start, middle, h)
+        return painted, (start, middle, h)
+
+
+def moved(x: Tensor, flow: Tensor) -> Tensor:
+    """The picture whose pixels are taken from elsewhere, bilinearly; beyond an edge its last pixels go on.
+
+    Args:
+        x: (N, 3, H, W).
+        flow: (N, 2, H/8, W/8), how far away, across and down, as a fraction of a side. It is smoothed over 3x3 entries
+            and then interpolated: neighbours then differ by two thirds of the largest flow at most, so that up to a
+            flow of 12 pixels nothing folds over.
+    """
+    smooth = functional.avg_pool2d(flow, 3, 1, 1, count_include_pad=False)
+    fine = functional.interpolate(smooth, scale_factor=8.0, mode="bilinear", align_corners=False)
+    height, width = x.shape[2:]
+    across = (torch.arange(width, device=x.device, dtype=x.dtype) * 2 + 1) / width - 1
+    down = (torch.arange(height, device=x.device, dtype=x.dtype) * 2 + 1) / height - 1
+    grid = torch.stack([across[None, None, :] + 2 * fine[:, 0], down[None, :, None] + 2 * fine[:, 1]], 3)
+    return functional.grid_sample(x, grid, mode="bilinear", padding_mode="border", align_corners=False)

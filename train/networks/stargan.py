@@ -168,5 +168,40 @@ class AttributeDiscriminator(nn.Module):
         return self.attributes(self.trunk(x)).flatten(1)  # type: ignore[no-any-return]
 
 
+class WindowedDiscriminator(nn.Module):
+    """The scores of a discriminator of the whole picture and of one that sees a square of it at full resolution, added.
+
+    Where an edit is small, as of a mouth, what a discriminator of 32 px sees of it is a handful of pixels.
+
+    Args:
+        whole: the discriminator of the whole picture.
+        window: left, top and side of the square, at least 32.
+        heads, width, layers: of the second one, as of :class:`AttributeDiscriminator`.
+    """
+
+    def __init__(
+        self,
+        whole: AttributeDiscriminator,
+        window: tuple[int, int, int],
+        heads: int,
+        width: int = 64,
+        layers: int = TRUNK_LAYERS,
+    ) -> None:
+        super().__init__()
+        self.whole = whole
+        self.window = window
+        self.part = AttributeDiscriminator(window[2], heads, width, layers)
+
+    def initialise(self) -> None:
+        """He's initialisation of all but the heads, in place."""
+        self.whole.initialise()
+        self.part.initialise()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, 3, size, size) to scores (N, heads)."""
+        left, top, side = self.window
+        return self.whole(x) + self.part(x[:, :, top : top + side, left : left + side])  # type: ignore[no-any-return]
+
+
 def _normed(layer: nn.Conv2d | nn.ConvTranspose2d) -> list[nn.Module]:
     return [layer, nn.InstanceNorm2d(layer.out_channels, affine=True), nn.ReLU()]

@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 from ...cuda.driver import install_with
 from ...errors import MissingExtra, PlanError, reason
-from ...files import cache_folder, make_private_folder, read_private, replace_file
+from ...files import cache_folder, keep_code, make_private_folder, read_code, read_private, replace_file
 from ...model.description import OnnxFile
 from ...model.plan_record import (
     Plan,
@@ -162,18 +162,11 @@ class PlanCache:
 
     def kernels(self, record: PlanRecord, gpu: str) -> bytes:
         """What :meth:`keep_kernels` stored for a plan; empty where there is nothing whole and ours."""
-        path = self._kernels_path(record, gpu)
-        try:
-            digest, _, content = read_private(path).partition(b"\n")
-        except OSError:
-            return b""
-        return content if hashlib.sha256(content).hexdigest().encode() == digest else b""
+        return read_code(self._kernels_path(record, gpu))
 
     def keep_kernels(self, record: PlanRecord, gpu: str, content: bytes) -> None:
         """Store the kernels that a library compiled for a plan on this GPU; else the next start takes longer."""
-        with contextlib.suppress(PlanError):
-            self._make_folder()
-            _write(self._kernels_path(record, gpu), hashlib.sha256(content).hexdigest().encode() + b"\n" + content)
+        keep_code(self._kernels_path(record, gpu), content)
 
     def _kernels_path(self, record: PlanRecord, gpu: str) -> Path:
         return self.folder / f"{record.plan_sha256[:24]}-{hashlib.sha256(gpu.encode()).hexdigest()[:8]}.kernels"

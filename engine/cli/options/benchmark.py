@@ -19,7 +19,7 @@ class BenchmarkOptions:
     engine benchmark
     engine benchmark face.onnx --backend openvino,cpu --size 512x288 -o results/
     engine benchmark starry --precision fp32,fp16 --scenario latency
-    engine benchmark starry --compare results/benchmark-20261128-013000.json --fail-above 10%
+    engine benchmark starry --compare results/before.json --fail-above 10%
     """
 
     models: Annotated[

@@ -17,8 +17,9 @@ class EvaluateOptions:
 
     \b
     engine evaluate starry --photos photos/
-    engine evaluate mine.onnx --photos photos/ --target paintings/ --clip people.mp4 -o judged/
-    engine evaluate mine.onnx --photos photos/ --teacher filter:comic --card mine.md
+    engine evaluate mine.onnx --photos photos/ --target paintings/ -o judged/
+    engine evaluate mine.onnx --photos photos/ --clip people.mp4 --card mine.md
+    engine evaluate mine.onnx --teacher filter:comic
 
     Use pictures and clips that the model was not trained on. Status 1 if a gate fails.
     """

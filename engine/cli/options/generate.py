@@ -14,7 +14,7 @@ class GenerateOptions:
     """Make pictures from noise: a grid, files, or a walk from one to the next.
 
     \b
-    engine generate --model psc --labels female,wavy,arched -n 16 --seed 7 -o grid.png
+    engine generate --model psc --labels female,wavy -n 16 --seed 7 -o grid.png
     engine generate --model psc --labels male -n 100 -o faces/
     engine generate --model psc -n 8 -o walk.mp4 --seconds 12
     """

@@ -16,10 +16,10 @@ class LiveOptions:
     """Filter a camera or a stream live. A page opens; model and settings can be changed while it runs.
 
     \b
-    engine live                                      the first camera, else the browser's own
+    engine live                              the first camera, else the browser's
     engine live --model pastel --mirror
     engine live rtsp://camera.local/stream -o udp://127.0.0.1:5000
-    engine live --virtual-camera --no-web            for video calls
+    engine live --virtual-camera --no-web    for video calls
     engine live clip.mp4 --loop --record out.mp4
     engine live --list
     """

@@ -16,7 +16,7 @@ class RelabelOptions:
     """Write an ONNX file with another record; weights and graph are unchanged, bit for bit.
 
     \b
-    engine relabel face.onnx -o new.onnx --strengths faces/ --experimental young,male
+    engine relabel face.onnx -o new.onnx --strengths faces/ --experimental young
     engine relabel mine.onnx -o new.onnx --detail 0.5 --licence CC-BY-4.0
     engine info face.onnx --json > record.json      # edit it, then:
     engine relabel face.onnx -o new.onnx --record record.json

@@ -30,9 +30,9 @@ class TranslateOptions:
 
     \b
     engine translate clip.mp4
-    engine translate clip.mp4 -o painted.mp4 --framing crop --region 384,104,512,512
+    engine translate clip.mp4 --framing crop --region 384,104,512,512
     engine translate photo.jpg -o painted.png --framing native --compare
-    engine translate clip.mp4 --model face --set smiling=1 --set blond_hair=1
+    engine translate clip.mp4 --model hair --set red_hair=1
     engine translate photos/ 'clips/*.mp4' -o painted/
     ffmpeg -i in.mkv -f yuv4mpegpipe - | engine translate - -o - | mpv -
     """

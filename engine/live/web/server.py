@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import socket
 import struct
 import threading
 import time
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from ...errors import EngineError, MediaError, MissingExtra, OptionError, reason
+from ...errors import EngineError, MediaError, MissingExtra, OptionError
 from ...files import parse_json
 from ...media.live.browser import BrowserSource
 from ..session import LiveSession
-from .guard import Guard, is_loopback, new_token
+from .address import Address, Listener
+from .guard import Guard
 
 try:
     import uvicorn
@@ -40,15 +39,12 @@ if TYPE_CHECKING:
 
 Transport = Literal["socket", "webrtc"]
 STATIC = Path(__file__).parent / "static"
-DEFAULT_PORT = 8000
 MOST_CLIENTS = 16
 MOST_MESSAGE = 4 << 20
 """Bytes of one message of a page: a 4K JPEG of its camera."""
 MOST_TEXT = 64 << 10
 MOST_WAITING = 64
 """Messages that wait for a page to take them."""
-SILENT_S = 20.0
-"""A connection whose other end takes nothing for so long is cut."""
 _TICK_S = 0.05
 _STATISTICS_S = 1.0
 UPLOAD = struct.Struct("<BBHd")
@@ -56,27 +52,12 @@ UPLOAD = struct.Struct("<BBHd")
 _UPLOAD_CODECS = {1: "h264", 2: "jpeg", 3: "vp8"}
 
 
-@dataclass(frozen=True)
-class Address:
-    """Where the page is served."""
-
-    host: str = "127.0.0.1"
-    port: int = DEFAULT_PORT
-    certificate: Path | None = None
-    key: Path | None = None
-
-    @property
-    def local(self) -> bool:
-        """Whether only this machine reaches it."""
-        return is_loopback(self.host)
-
-
 class WebServer:
     """Serves a session's page until :meth:`close`.
 
     Args:
         session: what the page shows and changes.
-        address: a port of 0 takes a free one.
+        address: where; a :class:`Listener` has taken it already, and is closed with the server.
         transport: how pictures reach pages. "webrtc" needs the extra of that name; a page that cannot connect by it
             says so, and takes them over its socket.
 
@@ -86,7 +67,9 @@ class WebServer:
         OptionError: the certificate cannot be used.
     """
 
-    def __init__(self, session: LiveSession, address: Address | None = None, transport: Transport = "socket") -> None:
+    def __init__(
+        self, session: LiveSession, address: Address | Listener | None = None, transport: Transport = "socket"
+    ) -> None:
         self._make_peers: type[Peers] | None = None
         if transport == "webrtc":
             from .rtc import Peers
@@ -94,10 +77,8 @@ class WebServer:
             self._make_peers = Peers
         self._session = session
         self.transport = transport
-        self.address = address or Address()
-        self.token = "" if self.address.local else new_token()
-        self._socket = _listen(self.address)
-        self.port = int(self._socket.getsockname()[1])
+        self._listener = listener = address if isinstance(address, Listener) else Listener(address or Address())
+        self.url, self.port, self.token = listener.url, listener.port, listener.token
         self._ready = threading.Event()
         self._broadcast: Broadcast | None = None
         self._peers: Peers | None = None
@@ -105,7 +86,7 @@ class WebServer:
         self._thumbnails = Thumbnails(session)
         self._pictures = PictureTranslator(session)
         config = uvicorn.Config(
-            Guard(self._app(), self.token, local_only=self.address.local),
+            Guard(self._app(), self.token, local_only=listener.address.local),
             ws="wsproto",
             ws_max_size=MOST_MESSAGE,
             ws_per_message_deflate=False,  # pictures are compressed already: it would cost CPU time and memory only
@@ -115,26 +96,11 @@ class WebServer:
             server_header=False,
             timeout_graceful_shutdown=1,
             limit_concurrency=256,
-            ssl_certfile=self.address.certificate,
-            ssl_keyfile=self.address.key,
         )
-        try:
-            config.load()
-        except (OSError, ValueError) as error:
-            self._socket.close()
-            raise OptionError(f"The certificate cannot be used ({reason(error)}). Check --cert and --key.") from error
+        config.load()
+        config.ssl = listener.tls
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._serve, name="web server", daemon=True)
-
-    @property
-    def url(self) -> str:
-        """The address of the page, with its token."""
-        scheme = "https" if self.address.certificate else "http"
-        host = self.address.host
-        if host in ("0.0.0.0", "::"):
-            host = _own_address()
-        host = f"[{host}]" if ":" in host else host
-        return f"{scheme}://{host}:{self.port}/" + (f"{self.token}/" if self.token else "")
 
     @property
     def clients(self) -> int:
@@ -156,7 +122,7 @@ class WebServer:
             self._thread.join(5.0)
         self._thumbnails.close()
         self._pictures.close()
-        self._socket.close()
+        self._listener.close()
 
     def __enter__(self) -> WebServer:
         return self.start()
@@ -166,7 +132,7 @@ class WebServer:
 
     def _serve(self) -> None:
         with contextlib.suppress(asyncio.CancelledError):
-            asyncio.run(self._server.serve(sockets=[self._socket]))
+            asyncio.run(self._server.serve(sockets=[self._listener.socket]))
 
     def _app(self) -> Starlette:
         routes = [
@@ -262,16 +228,17 @@ class WebServer:
             raise _BadRequest("controls: expected an object of names and values")
         session = self._session
         try:
-            if "preset" in body:
-                session.apply_preset(_whole("preset", body["preset"]))
-            if "model" in body:
-                session.choose_model(str(body["model"]))
-            if "framing" in body:
-                session.choose_framing(None if body["framing"] is None else str(body["framing"]))
-            if "controls" in body:
-                session.set_controls(**{str(name): value for name, value in body["controls"].items()})
-            if "save_preset" in body:
-                session.save_preset(_whole("save_preset", body["save_preset"]))
+            with session.all_or_nothing():
+                if "preset" in body:
+                    session.apply_preset(_whole("preset", body["preset"]))
+                if "model" in body:
+                    session.choose_model(str(body["model"]))
+                if "framing" in body:
+                    session.choose_framing(None if body["framing"] is None else str(body["framing"]))
+                if "controls" in body:
+                    session.set_controls(**{str(name): value for name, value in body["controls"].items()})
+                if "save_preset" in body:
+                    session.save_preset(_whole("save_preset", body["save_preset"]))
         except TypeError as error:
             raise _BadRequest(str(error)) from error
 
@@ -470,30 +437,6 @@ def _whole(name: str, value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
         raise _BadRequest(f"{name}: got {value!r}, expected a number from 1 to 9")
     return value
-
-
-def _listen(address: Address) -> socket.socket:
-    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
-    try:
-        listening = socket.create_server((address.host, address.port), family=family, backlog=64)
-    except socket.gaierror as error:
-        raise MediaError(f"{address.host} is not an address of this machine ({reason(error)}).") from error
-    except OSError as error:
-        cure = "Choose another with --web HOST:PORT, or stop the program that uses it."
-        raise MediaError(f"{address.host}:{address.port} cannot be listened on ({reason(error)}). {cure}") from error
-    if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux; connections take it over
-        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(1000 * SILENT_S))
-    return listening
-
-
-def _own_address() -> str:
-    """The address of this machine in its network, as far as the system tells."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.connect(("192.0.2.1", 9))  # documentation network: nothing is sent
-            return str(probe.getsockname()[0])
-        except OSError:
-            return socket.gethostname()
 
 
 def _prometheus(state: dict[str, Any]) -> str:

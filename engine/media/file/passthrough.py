@@ -16,6 +16,7 @@ from av.stream import Discard, Disposition
 from ...errors import reason
 from .. import limits
 from ..base import FileInfo, Notes
+from ..libav import fraction
 from .codecs import ContainerKind
 from .source import JOIN_S, TS_DISCONT, open_input, stream_info
 
@@ -99,7 +100,7 @@ class CopiedStreams:
     def _chapters(self) -> list[Any]:
         chapters = []
         for chapter in self._input.chapters():
-            base = chapter["time_base"]
+            base = fraction(chapter["time_base"])
             assert base is not None
             shift = self._begin or Fraction(0)
             begin = max(Fraction(0), chapter["start"] * base - shift)

@@ -36,6 +36,7 @@ from ..av_frames import (
     stored_format,
 )
 from ..base import ColorTags, FileInfo, FrameFormat, Notes, StreamInfo
+from ..libav import fraction, open_to_read
 from . import hardware
 from .hardware import OF_NVDEC, Coder, DecoderName, Problem
 
@@ -158,8 +159,9 @@ class VideoSource:
         context.thread_count = threads
         context.thread_type = "NONE" if threads == 1 else "AUTO"
         context.options = {**context.options, **limits.decoder_options()}
-        assert self._stream.time_base is not None
-        self._tick = self._stream.time_base
+        tick = fraction(self._stream.time_base)
+        assert tick is not None
+        self._tick = tick
         self._rate = believable_rate(self.path, self._stream)
         self._restart()
 
@@ -251,7 +253,7 @@ class VideoSource:
         frames = stream.frames or None
         if (start or duration or not frames) and part is not None and self._rate:
             frames = round(part * self._rate)
-        aspect = stream.sample_aspect_ratio or Fraction(1)
+        aspect = fraction(stream.sample_aspect_ratio) or Fraction(1)
         self.frames = frames
         self.format: FrameFormat = FrameFormat(
             size=(height, width),
@@ -601,7 +603,7 @@ def expected_frames(path: Path) -> tuple[int | None, Fraction | None]:
             stream = next(iter(container.streams.video), None)
             if stream is None:
                 return None, None
-            rate = stream.average_rate
+            rate = fraction(stream.average_rate)
             seconds = Fraction(container.duration or 0, 1_000_000)
             return stream.frames or (round(seconds * rate) if rate else 0) or None, rate
     except (MediaError, av.FFmpegError):
@@ -626,10 +628,8 @@ def open_input(path: Path, kind: str = "video", hardware: HWAccel | None = None)
     try:
         if path.stat().st_size == 0:
             raise MediaError(f"{path} is empty (0 bytes).")
-        container = av.open(
+        container = open_to_read(
             f"file:{path}",
-            "r",
-            metadata_errors="replace",
             container_options={
                 "protocol_whitelist": "file",
                 "format_whitelist": ",".join(limits.formats()),
@@ -717,10 +717,10 @@ def believable_rate(path: Path, stream: Any) -> Fraction | None:
     libav states what a container says, or a guess from few packets: of bare streams, raw DV and files that browsers
     record this may be the clock's frequency. What looks like that is counted instead.
     """
-    stated = stream.average_rate or stream.base_rate or None
-    guessed = stream.guessed_rate or None
+    stated = fraction(stream.average_rate) or fraction(stream.base_rate)
+    guessed = fraction(stream.guessed_rate)
     if stated and stated <= _LIKELY and (not guessed or 0.4 < stated / guessed < 2.5):
-        return Fraction(stated)
+        return stated
     counted = _counted_rate(path, stream.index)
     return counted or (guessed if guessed and guessed <= _LIKELY else None) or stated
 

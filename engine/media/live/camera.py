@@ -16,6 +16,7 @@ from typing import cast
 import av
 
 from ...errors import MediaError, reason
+from ..libav import open_to_read
 from .decoding import LiveInput
 from .v4l2 import capture_devices
 
@@ -151,9 +152,8 @@ class CameraSource(LiveInput):
         problem: BaseException | None = None
         for options in attempts:
             try:
-                return av.open(
+                return open_to_read(
                     self.device,
-                    "r",
                     format="video4linux2,v4l2",
                     options={**options, **_OPTIONS},
                     timeout=(_OPEN_TIMEOUT_S, None),
@@ -241,7 +241,7 @@ def _copied_packet(container: av.container.InputContainer, stream: av.VideoStrea
 
 
 def _stamp(packet: av.Packet[av.VideoStream]) -> Fraction | None:
-    return None if packet.pts is None or packet.time_base is None else packet.pts * packet.time_base
+    return None if packet.pts is None or not packet.time_base else packet.pts * packet.time_base
 
 
 def _device(device: str | int) -> str:

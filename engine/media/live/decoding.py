@@ -17,6 +17,7 @@ from ...pixels.frame import Color, PixelFormat, Siting
 from ..av_frames import BEST, FULL_RANGE, FramePool, VideoFrame, plane_views
 from ..base import ColorTags, FileInfo, FrameFormat, Notes
 from ..file.source import MATRICES, NATIVE_FORMATS, target_format
+from ..libav import fraction
 
 _CENTER_SITED = {"mjpeg", "vp8"}
 
@@ -52,8 +53,10 @@ class LiveInput:
             if first is None:
                 raise MediaError(f"{name} was opened, but no picture of it can be decoded.")
             self._first: VideoFrame | None = first
-            rate = stream.average_rate or stream.guessed_rate or None
-            self.format: FrameFormat = described(first, rate, time_base or stream.time_base or Fraction(1, 90_000))
+            rate = fraction(stream.average_rate) or fraction(stream.guessed_rate)
+            self.format: FrameFormat = described(
+                first, rate, time_base or fraction(stream.time_base) or Fraction(1, 90_000)
+            )
         except BaseException:
             container.close()
             raise
@@ -66,7 +69,7 @@ class LiveInput:
             raise MediaError(f"{self._name} was lost ({reason(error)}).") from error
         if picture is None:
             return None
-        time = None if picture.pts is None or picture.time_base is None else picture.pts * picture.time_base
+        time = None if picture.pts is None or not picture.time_base else picture.pts * picture.time_base
         return self._make(picture, self._time(time))
 
     def _packets(

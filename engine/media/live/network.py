@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 import av
 
 from ...errors import MediaError, OptionError, reason
+from ..libav import open_to_read
 from .decoding import LiveInput
 
 SCHEMES = ("rtsp", "rtsps", "udp", "rtp", "tcp", "http", "https", "rtmp", "srt")
@@ -45,7 +46,7 @@ class NetworkSource(LiveInput):
         shown = without_password(url)
         options = {**_LOW_DELAY, **_BY_SCHEME.get(scheme, {}), "protocol_whitelist": _PROTOCOLS}
         try:
-            container = av.open(url, "r", options=options, timeout=(OPEN_TIMEOUT_S, READ_TIMEOUT_S))
+            container = open_to_read(url, options=options, timeout=(OPEN_TIMEOUT_S, READ_TIMEOUT_S))
         except av.error.ProtocolNotFoundError as error:
             raise MediaError(f"{shown}: this build of PyAV cannot read {scheme}; use rtsp, udp or http.") from error
         except (av.FFmpegError, OSError) as error:

@@ -64,6 +64,7 @@ class Machine:
         self.trt: FakeTensorRt = install(monkeypatch, release, self.gpu)
         self.lines: list[str] = []
         monkeypatch.setattr(module, "Device", lambda index=0: Device(index, driver=self.gpu))
+        monkeypatch.setattr(registry, "driver_problem", lambda: None)
 
     def open(self, path: Path, **options: Any) -> TensorRt:
         with observed(self.lines.append):

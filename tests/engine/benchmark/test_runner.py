@@ -304,7 +304,7 @@ def test_table_fits_a_terminal_and_ends_in_the_sentence() -> None:
         ("{", "is not JSON"),
         ('{"schema": "ganlens-benchmark/7"}', "schema 'ganlens-benchmark/7', expected 'ganlens-benchmark/1'"),
         ("[1]", "schema None"),
-        ('{"schema": "ganlens-benchmark/1"}', "is not a valid ganlens-benchmark/1 file: when: Field required"),
+        ('{"schema": "ganlens-benchmark/1"}', "is not a valid ganlens-benchmark/1 file: when: is missing"),
     ],
 )
 def test_a_file_that_is_no_result_is_refused(tmp_path: Path, text: str, message: str) -> None:

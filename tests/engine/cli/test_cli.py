@@ -311,6 +311,21 @@ def test_what_a_person_guesses_is_answered_with_what_was_meant(engine, words):
     assert GUESSES[words] in err and "Traceback" not in err and out == ""
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("translate", "a.mp4", "--framing", "foo"), "'--framing': got foo, expected one of 'fit', 'crop', 'tile'"),
+        (("translate", "a.mp4", "--jobs", "0"), "'--jobs' / '-j': got 0, expected 1 or more."),
+        (("translate", "a.mp4", "--batch", "two"), "'--batch': got two, expected a whole number."),
+        (("live", "--fps", "x"), "'--fps': got x, expected a number."),
+        (("triton", "export", "starry", "-o", "r", "--platform", "x"), "'--platform': got x, expected one of"),
+    ],
+)
+def test_values_that_do_not_fit_are_answered_with_what_was_given_and_expected(engine, words, said):
+    status, out, err = engine(*words)
+    assert (status, out) == (2, "") and said in err
+
+
 def test_lines_for_a_file_are_not_broken(engine, tmp_path):
     (tmp_path / "in").mkdir()
     name = f"{'long ' * 30}[b].png"
@@ -470,19 +485,19 @@ CASES = {
     "name of a report too long": (["{clip}", "-o", "o.mp4", "-m", "{model}", "--json", "n" * 300], 1, "name too long"),
     "unknown option": (["--vidoe", "a.mp4"], 2, "--vidoe"),
     "threads 0": (["--video", "{clip}", "--threads", "0"], 2, "threads"),
-    "countless threads": (["--video", "{clip}", "--threads", "100000"], 2, "equal to 1024"),
+    "countless threads": (["--video", "{clip}", "--threads", "100000"], 2, "expected 1024 or less"),
     "countless encoder threads": (
         ["--video", "{clip}", "--encoder-threads", "100000"],
         2,
-        "less than or equal to 1024",
+        "expected 1024 or less",
     ),
     "countless decoder threads": (
         ["--video", "{clip}", "--decoder-threads", "100000"],
         2,
-        "less than or equal to 1024",
+        "expected 1024 or less",
     ),
-    "countless frames in flight": (["--video", "{clip}", "--in-flight", "100000"], 2, "equal to 1024"),
-    "countless frames in a batch": (["--video", "{clip}", "--batch", "100000"], 2, "equal to 4096"),
+    "countless frames in flight": (["--video", "{clip}", "--in-flight", "100000"], 2, "expected 1024 or less"),
+    "countless frames in a batch": (["--video", "{clip}", "--batch", "100000"], 2, "expected 4096 or less"),
     "unknown decoder": (["--video", "{clip}", "-m", "{model}", "--decoder", "gpu"], 2, "'nvdec'"),
     "unknown encoder": (["--video", "{clip}", "-m", "{model}", "--encoder", "gpu"], 2, "'nvenc'"),
     "nvdec without video": (["--image", "a.png", "--decoder", "nvdec"], 1, "goes with video files"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import av
@@ -38,6 +39,16 @@ def test_the_gpu_that_is_asked_for_is_never_replaced_by_the_cpu(generate):
     status, _, err = generate("-o", "grid.png", "--device", 1)
     assert status != 0
     assert "got GPU 1; the backend 'cpu' runs on the CPU" in err
+
+
+def test_why_other_backends_do_not_run_is_said_when_asked(engine, model):
+    said = {}
+    for words in ((), ("-v",)):
+        status, _, err = engine("generate", "--model", model, "-n", 1, "-o", "grid.png", "-y", *words)
+        assert status == 0, err
+        said[words] = [line for line in err.splitlines() if re.match(r"\w+: ", line)]
+    assert len(said[()]) == 1 and len(said[("-v",)]) > 1
+    assert all(": runs on" in lines[-1] for lines in said.values())
 
 
 # --- a grid

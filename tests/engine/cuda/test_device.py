@@ -62,12 +62,32 @@ def test_what_this_gpu_is() -> None:
 
 
 def test_without_cuda_bindings(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(device_module, "driver_problem", lambda: None)
     monkeypatch.setitem(sys.modules, "cuda.bindings", None)
     with pytest.raises(MissingExtra, match=r"needs the package 'cuda-bindings'.*pip install 'ganlens\[cuda1[23]\]'"):
         Device()
 
 
-def test_without_a_driver() -> None:
+def test_without_a_driver_nothing_is_imported() -> None:
+    """What looks for a GPU is part of every start, and these libraries take longer to import than all the rest."""
+    code = """
+        import sys
+        from ganlens.engine.backends import registry
+        from ganlens.engine.cuda import driver, Device
+        driver._library = lambda: None
+        print(registry.problem("tensorrt"), registry.problem("cuda"), sep="; ")
+        try:
+            Device()
+        except Exception as error:
+            print(type(error).__name__)
+        print({name.partition(".")[0] for name in sys.modules} & {"cuda", "tensorrt", "tensorrt_rtx", "onnxruntime"})
+    """
+    said, error, loaded = run_python(code).splitlines()
+    assert said.count("No NVIDIA driver is installed (libcuda.so.1 was not found). Install NVIDIA's driver") == 2
+    assert (error, loaded) == ("BackendUnavailable", "set()")
+
+
+def test_a_driver_that_cannot_be_loaded() -> None:
     class NoDriver(FakeCuda):
         def cuInit(self, flags: int) -> tuple[int]:
             raise RuntimeError("Failed to dlopen libcuda.so.1")

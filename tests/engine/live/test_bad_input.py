@@ -26,6 +26,7 @@ from ganlens.engine.live.session import LiveSession, SessionOptions
 from ganlens.engine.media.live.camera import CameraSource
 from ganlens.engine.media.synthetic import TestSource as SyntheticSource
 from tests.kit.models import invert_model
+from tests.kit.own_process import run_python
 
 ENGINE = [sys.executable, "-c", "from ganlens.engine.cli import main; main()", "live"]
 
@@ -52,6 +53,7 @@ def live(*arguments: object, folder: Path, **options: object) -> subprocess.Comp
         (["test:", "--web", "0.0.0.0:8000"], "add --host 0.0.0.0"),
         (["test:", "--web", "nonsense"], "expected PORT or HOST:PORT"),
         (["test:", "--cert", "a.pem"], "--cert and --key go together"),
+        (["test:", "-o", "out.mkv", "--cert", "kept.mkv", "--key", "kept.mkv"], "The certificate cannot be used"),
         (["browser:", "--no-web"], "needs the page"),
     ],
 )
@@ -68,9 +70,40 @@ def test_one_line_says_what_is_wrong(arguments, words, tmp_path, model):
 def test_a_taken_port_is_said(tmp_path, model):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        done = live("test:", "--web", port, "--model", model, "--seconds", "5", folder=tmp_path)
+        done = live("test:", "-o", "out.mkv", "--web", port, "--model", model, "--seconds", "5", folder=tmp_path)
     assert done.returncode == 1 and f"127.0.0.1:{port} cannot be listened on" in done.stderr
-    assert "Choose another with --web" in done.stderr
+    assert "Choose another with --web" in done.stderr and not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("package", "extra", "options"),
+    [("uvicorn", "live", []), ("aiortc", "webrtc", ["--web-transport", "webrtc"])],
+)
+def test_a_missing_package_of_the_page_is_said_before_anything_begins(package, extra, options, tmp_path, model):
+    pytest.importorskip("starlette", reason="needs the extra 'live'")
+    code = f"import sys; sys.modules[{package!r}] = None; from ganlens.engine.cli import main; main()"
+    command = [
+        sys.executable,
+        "-c",
+        code,
+        "live",
+        "test:",
+        "-o",
+        "out.mkv",
+        "--model",
+        model,
+        "--seconds",
+        "5",
+        *options,
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=tmp_path)
+    assert done.returncode == 1 and f"--no-web leaves out, needs the package '{package}'" in done.stderr
+    assert f"ganlens[{extra}]" in done.stderr and not list(tmp_path.iterdir())
+
+
+def test_what_shows_is_imported_after_the_model_is_asked_for():
+    code = "import sys, ganlens.engine.cli.live; print({'rich', 'starlette', 'uvicorn', 'ssl'} & set(sys.modules))"
+    assert run_python(code) == "set()"
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,15 @@ import pytest
 
 from ganlens.engine import Frame, Framing, Settings
 from ganlens.engine.live import filter as live_filter
-from ganlens.engine.live.filter import KEPT, FilterRequest, LiveFilter, ModelChoice, Variant, choices
+from ganlens.engine.live.filter import (
+    KEPT,
+    FilterRequest,
+    LiveFilter,
+    ModelChoice,
+    Variant,
+    named_choices,
+    shipped_choices,
+)
 from ganlens.engine.model import find_model
 
 FRAME = Frame.from_rgb(np.full((64, 64, 3), 90, np.uint8))
@@ -32,7 +40,7 @@ def wait_until(live: LiveFilter, true: Callable[[], bool], frame: Frame = FRAME)
 def test_the_gpu_that_is_asked_for_is_never_replaced_by_the_cpu() -> None:
     live = LiveFilter(threads=1, device=1)
     try:
-        live.request(FilterRequest(choices([])[0], Variant(Framing(), (64, 64), 1.0), backends=("cpu",)))
+        live.request(FilterRequest(shipped_choices()[0], Variant(Framing(), (64, 64), 1.0), backends=("cpu",)))
         for _ in range(2000):
             if live.state != "opening":
                 break
@@ -46,7 +54,7 @@ def test_the_gpu_that_is_asked_for_is_never_replaced_by_the_cpu() -> None:
 def test_a_model_is_read_once_for_the_whole_session(tmp_path: Path) -> None:
     path = tmp_path / "mine.onnx"
     path.write_bytes(find_model("comic").read_bytes())
-    chosen = choices([str(path)])[0]
+    chosen = named_choices([str(path)])[0]
     path.unlink()
     live = LiveFilter(threads=1)
     try:
@@ -91,7 +99,7 @@ def show(live: LiveFilter, model: ModelChoice, variant: Variant = LARGE, frame: 
 
 
 def test_the_way_back_to_a_model_opens_nothing_and_takes_no_frame(opened: Opened) -> None:
-    first, second = choices([])[:2]
+    first, second = shipped_choices()[:2]
     live = LiveFilter()
     try:
         show(live, first)
@@ -108,7 +116,7 @@ def test_the_way_back_to_a_model_opens_nothing_and_takes_no_frame(opened: Opened
 
 
 def test_few_models_are_kept_and_the_one_used_longest_ago_is_closed(opened: Opened) -> None:
-    models = choices([])[: KEPT + 2]
+    models = shipped_choices()[: KEPT + 2]
     live = LiveFilter()
     try:
         for model in models:
@@ -123,7 +131,7 @@ def test_few_models_are_kept_and_the_one_used_longest_ago_is_closed(opened: Open
 
 
 def test_of_one_model_only_the_size_in_use_stays_open(opened: Opened) -> None:
-    first, second = choices([])[:2]
+    first, second = shipped_choices()[:2]
     live = LiveFilter()
     try:
         show(live, first, LARGE)
@@ -137,7 +145,7 @@ def test_of_one_model_only_the_size_in_use_stays_open(opened: Opened) -> None:
 
 
 def test_what_was_opened_for_other_frames_is_not_used(opened: Opened) -> None:
-    first, second = choices([])[:2]
+    first, second = shipped_choices()[:2]
     other = Frame.from_rgb(np.full((96, 64, 3), 90, np.uint8))
     live = LiveFilter()
     try:
@@ -150,7 +158,7 @@ def test_what_was_opened_for_other_frames_is_not_used(opened: Opened) -> None:
 
 
 def test_asking_again_for_the_running_model_drops_the_one_that_opens(opened: Opened) -> None:
-    first, second = choices([])[:2]
+    first, second = shipped_choices()[:2]
     live = LiveFilter()
     try:
         show(live, first)

@@ -5,6 +5,11 @@ from __future__ import annotations
 import gc
 import io
 import json
+import os
+import shutil
+import ssl
+import subprocess
+import sys
 import threading
 import time
 import urllib.error
@@ -18,9 +23,10 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from ganlens.engine.cli.live import _Keys, _watch
+from ganlens.engine.cli.live_terminal import Keys, watch
 from ganlens.engine.cli.options.live import LiveOptions
 from ganlens.engine.errors import BackendError, MediaError, OptionError
+from ganlens.engine.live.filter import shipped_choices
 from ganlens.engine.live.policy import SizeState
 from ganlens.engine.live.presets import Presets
 from ganlens.engine.live.session import LiveSession, SessionOptions
@@ -188,7 +194,7 @@ def test_frames_that_the_source_skipped_are_counted(models):
 def test_notes_of_the_source_are_printed_once(models):
     text = io.StringIO()
     with session_of(models, Queued) as session:
-        _watch(session, "camera:0", "", Console(file=text, width=80), LiveOptions(seconds=1.5))
+        watch(session, "camera:0", "", LiveOptions(seconds=1.5), Console(file=text, width=80))
     assert text.getvalue().count("note    camera: the rate is wrong") == 1
 
 
@@ -227,7 +233,7 @@ def test_attributes_have_the_range_and_the_rest_of_the_record(tmp_path):
     assert session.controls.snapshot().attributes == {"smiling": -1.0}
     with pytest.raises(OptionError, match="0..1, got -1"):
         session.set_controls(attributes={"young": -1.0})
-    keys = _Keys(session, tmp_path)
+    keys = Keys(session, tmp_path)
     assert "strength" in keys.attribute_line(session.state())
     keys.press("\x1b[C")
     keys.press("\x1b[B")
@@ -303,6 +309,20 @@ def test_the_page_and_its_state(server):
     assert json.loads(ask(server, "api/state")[1])["controls"]["opacity"] == 0.5
 
 
+@pytest.mark.parametrize("fault", [{"controls": {"mirror": True, "split": 7}}, {"save_preset": 0}, {"framing": "tall"}])
+def test_a_change_is_made_whole_or_not_at_all(server, fault):
+    def changeable():
+        state = json.loads(ask(server, "api/state")[1])
+        return state["model"]["name"], state["model"]["framing"], state["controls"]
+
+    before = changeable()
+    wanted = {"model": "same", "framing": "crop", "controls": {"opacity": 0.25}}
+    assert ask(server, "api/state", "PATCH", {**wanted, **fault})[0] == 422
+    assert changeable() == before
+    assert ask(server, "api/state", "PATCH", wanted)[0] == 200
+    assert changeable() != before
+
+
 def test_a_snapshot_is_a_picture(server):
     status, picture = ask(server, "api/snapshot", "POST")
     assert status == 200 and picture[:8] == b"\x89PNG\r\n\x1a\n"
@@ -320,7 +340,8 @@ def test_a_snapshot_is_a_picture(server):
 )
 def test_bad_requests_are_answered_with_the_reason(server, body, words):
     status, answer = ask(server, "api/state", "PATCH", body)
-    assert 400 <= status < 500 and words in answer.decode()
+    described = json.loads(ask(server, "api/openapi.json")[1])["paths"]["/api/state"]["patch"]["responses"]
+    assert status in (400, 422) and str(status) in described and words in answer.decode()
     assert json.loads(ask(server, "api/state")[1])["model"]["name"] == "invert"
 
 
@@ -350,11 +371,50 @@ def test_other_addresses_need_the_token(models):
         assert status(f"http://127.0.0.1:{server.port}/{'x' * 22}/api/state") == 403
 
 
+def test_the_page_over_tls(models, tmp_path):
+    pytest.importorskip("starlette", reason="needs the extra 'live'")
+    if shutil.which("openssl") is None:
+        pytest.skip("needs the program openssl")
+    from ganlens.engine.live.web.server import Address, WebServer
+
+    key, certificate = tmp_path / "key.pem", tmp_path / "cert.pem"
+    made = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-days", "2"]
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", certificate, *made]
+    subprocess.run(command, check=True, capture_output=True)
+    trusting = ssl.create_default_context(cafile=str(certificate))
+    with session_of(models) as session, WebServer(session, Address("127.0.0.1", 0, certificate, key)) as server:
+        assert server.url.startswith("https://")
+        with urllib.request.urlopen(server.url + "api/state", timeout=10, context=trusting) as answer:
+            assert json.load(answer)["model"]["name"] == "invert"
+    with pytest.raises(OptionError, match=r"The certificate cannot be used .* Check --cert and --key"):
+        WebServer(session, Address("127.0.0.1", 0, certificate, certificate))
+
+
+def test_shipped_models_are_read_when_they_are_needed(models, monkeypatch):
+    read = []
+    really = shipped_choices
+    monkeypatch.setattr("ganlens.engine.live.session.shipped_choices", lambda known: read.append(1) or really(known))
+    with session_of(models) as session:
+        assert session.wait_for_model(20) and not read
+        assert list(session.models)[:2] == ["invert", "same"] and "starry" in session.models and read == [1]
+
+
 def test_a_taken_port_is_said(server):
     from ganlens.engine.live.web.server import Address, WebServer
 
     with pytest.raises(MediaError, match=str(server.port)):
         WebServer(server._session, Address(port=server.port))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads have no priority of their own")
+def test_thumbnails_take_what_the_session_leaves(server):
+    assert ask(server, "api/models/same/thumbnail")[0] == 200
+
+    def nice():
+        return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+    assert server._thumbnails._worker.submit(nice).result() >= 10
+    assert nice() == os.getpriority(os.PRIO_PROCESS, server._session._threads[1].native_id)
 
 
 def test_the_api_is_described(server):

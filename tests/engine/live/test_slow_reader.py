@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from ganlens.engine.live.session import LiveSession, SessionOptions
+from ganlens.engine.live.web import address
 from ganlens.engine.media.uri import open_source
 from tests.kit.models import identity_model
 from tests.kit.pages import page
@@ -60,7 +61,7 @@ def test_it_costs_nobody_a_picture_and_little_memory(session: LiveSession) -> No
 
 
 def test_its_messages_are_not_read_either(session: LiveSession, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server_module, "SILENT_S", 600.0)  # a loaded machine may take longer than 20 s to fill the way
+    monkeypatch.setattr(address, "SILENT_S", 600.0)  # a loaded machine may take longer than 20 s to fill the way
     with server_module.WebServer(session, server_module.Address(port=0)) as server, page(server, 4096) as send:
         send({"type": "video", "codec": "jpeg"})
         until(lambda: server._viewers and next(iter(server._viewers)).sent)
@@ -74,7 +75,7 @@ def test_its_messages_are_not_read_either(session: LiveSession, monkeypatch: pyt
 
 @pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="only Linux cuts such a connection")
 def test_it_is_cut_off(session: LiveSession, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server_module, "SILENT_S", 1.0)
+    monkeypatch.setattr(address, "SILENT_S", 1.0)
     with server_module.WebServer(session, server_module.Address(port=0)) as server, page(server, 4096) as send:
         send({"type": "video", "codec": "jpeg"})
         until(lambda: server.clients == 1)

@@ -218,7 +218,7 @@ def test_the_command_takes_a_whole_record_only_if_it_fits(engine, file, tmp_path
     assert not list(Path().glob(".b*")), "no unfinished file is left"
     (tmp_path / "r.json").write_text("{}")
     status, _, err = engine("relabel", file, "-o", "b.onnx", "--record", "r.json")
-    assert status == 1 and "--record r.json: name: Field required" in err
+    assert status == 1 and "--record r.json: name: is missing" in err
     assert "nothing to change" in engine("relabel", file, "-o", "b.onnx")[2]
 
 

@@ -22,6 +22,11 @@ def test_permuted_targets_are_the_batchs_own_vectors() -> None:
     assert len(orders) > 5
 
 
+def test_opposite_targets_flip_each_label() -> None:
+    att = torch.tensor([[1.0, 0], [0, 0]])
+    assert draw_targets(att, "opposite").tolist() == [[0, 1], [1, 1]]
+
+
 def test_coins_are_fair_and_independent() -> None:
     torch.manual_seed(0)
     drawn = draw_targets(torch.zeros(4000, 2), "coin")

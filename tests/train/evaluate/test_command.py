@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from ganlens.engine.errors import OptionError, TrainingError
 from ganlens.train.checkpoint import load_generator
 from ganlens.train.cli import app
 from ganlens.train.config import AttributeConfig, CycleGANConfig, make_config
+from ganlens.train.evaluate.command import EvaluateOptions, evaluate_run
 from ganlens.train.loop import train
 from ganlens.train.methods import METHODS
 from tests.kit.vgg import save_vgg
@@ -72,3 +74,13 @@ def test_translators(
     assert "--photos, --paintings and --weights" in evaluate(tmp_path / "run")
     text = evaluate(tmp_path / "run", "--photos", folders[0], "--weights", weights, "--size", 32)
     assert "colour transfer" in text and "5 photos, 3 paintings" in text  # the paintings are the run's own
+
+
+@pytest.mark.parametrize("option", ["grid", "clip_grid"])
+def test_pictures_that_exist_are_replaced_only_when_asked(option: str, tmp_path: Path) -> None:
+    (tmp_path / "mine.png").write_bytes(b"mine")
+    with pytest.raises(TrainingError, match=r"mine.png exists; pass -y to overwrite it"):
+        evaluate_run(tmp_path / "run", EvaluateOptions(**{option: tmp_path / "mine.png"}))
+    with pytest.raises(OptionError, match=r"mine.jpg: grids of pictures are written as .png"):
+        evaluate_run(tmp_path / "run", EvaluateOptions(**{option: tmp_path / "mine.jpg"}, overwrite=True))
+    assert (tmp_path / "mine.png").read_bytes() == b"mine"

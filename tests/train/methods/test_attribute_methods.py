@@ -94,6 +94,7 @@ def test_wrong_options_are_named(kind: type[Any], changes: dict[str, Any], messa
                 "load_size": 64,
             },
         ),
+        ("acl-gan", {"shape": "joined", "flow": 0.05, "window": "0,0,32", "vary": True}),
         ("stargan", {"n_critic": 2, "tier": "stargan"}),
         ("classifier", {}),
     ],
@@ -333,6 +334,33 @@ def test_a_discriminator_of_half_the_size_cannot_see_dots() -> None:
     torch.testing.assert_close(discriminator(x + dots), discriminator(x))
     with pytest.raises(OptionError, match="discriminator_size 48 does not divide size 128"):
         make_config(ACLGANConfig, {**NEEDED, "discriminator_size": 48})
+
+
+def test_a_discriminator_with_a_window_sees_dots_there_and_nowhere_else() -> None:
+    torch.manual_seed(0)
+    options = {"discriminator_width": 8, "discriminator_size": 64, "window": "32,64,48", "shape": "joined"}
+    discriminator = acl_gan.ACLGAN(make_config(ACLGANConfig, {**NEEDED, **options})).networks["discriminator"]
+    x = torch.rand(1, 3, 128, 128)
+    dots = 0.3 * torch.tensor([[1.0, -1.0], [-1.0, 1.0]]).tile(64, 64)
+    inside = torch.zeros(128, 128)
+    inside[64:112, 32:80] = 1
+    torch.testing.assert_close(discriminator(x + dots * (1 - inside)), discriminator(x))
+    assert (discriminator(x + dots * inside) - discriminator(x)).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"window": "32,64", "shape": "joined"}, "window takes left,top,side in pixels, .* got '32,64'"),
+        ({"window": "32,70,64", "shape": "joined"}, "window 32,70,64: its side must be a multiple of 8, at least 32"),
+        ({"window": "0,0,32"}, "--window belongs to --shape joined"),
+        ({"flow": 0.05}, "--flow belongs to --shape joined"),
+        ({"targets": "opposite"}, "--targets opposite has no meaning for several classes or hair colours"),
+    ],
+)
+def test_options_of_moving_edits_that_do_not_fit(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(OptionError, match=message):
+        make_config(ACLGANConfig, {**NEEDED, **changes})
 
 
 def test_shift_loss_of_an_edit_is_zero_without_a_grid() -> None:

@@ -12,7 +12,8 @@ from ganlens.train.config import HairConfig
 from ganlens.train.data.hair_masks import HairSegmenter, usable_masks
 from ganlens.train.data.pairs import PairDataset, Pairs
 from ganlens.train.data.recolour import FACE_LIGHTNESS, HAIR_COLOURS, from_lab, recolour, to_lab
-from ganlens.train.methods.hair import Hair, vary
+from ganlens.train.data.variation import misplace, relight
+from ganlens.train.methods.hair import Hair
 from ganlens.train.networks.composition import edit
 
 
@@ -68,7 +69,8 @@ def test_variation_moves_picture_and_mask_alike():
     mask = torch.zeros(8, 1, 64, 64)
     mask[:, :, 20:40, 24:48] = 1
     picture = mask.expand(-1, 3, -1, -1) * 1.2 - 0.6
-    moved, moved_mask = vary(picture, mask)
+    both = misplace(torch.cat([picture, mask], 1))
+    moved, moved_mask = relight(both[:, :3]), both[:, 3:].clamp(0, 1)
     inside = moved.mean(1, keepdim=True)
     for one, its_mask in zip(inside, moved_mask, strict=True):
         sure = (its_mask > 0.99) | (its_mask < 0.01)

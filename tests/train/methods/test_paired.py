@@ -23,32 +23,22 @@ from ganlens.train.config import PairedConfig, make_config, read_values
 from ganlens.train.data.filters import FILTERS, comic
 from ganlens.train.data.pairs import PairDataset, Pairs, make_pair_dataset
 from ganlens.train.data.teachers import OnnxTeacher, open_teacher, parse_inputs
+from ganlens.train.data.variation import camera_noise
 from ganlens.train.loop import Trainer, train
 from ganlens.train.losses.paired import gradient_loss, local_detail, pooled_loss, texture_loss
-from ganlens.train.methods.paired import Paired, camera_noise, paired_loss
+from ganlens.train.methods.paired import Paired, paired_loss
 
 Make = Callable[..., PairedConfig]
 
 
 @pytest.fixture
-def config(folders: tuple[Path, Path], tmp_path: Path) -> Make:
-    """A 32 px nano run that learns the negative of five pictures, in a second; options can be changed."""
+def config(paired_config: Make, tmp_path: Path) -> Make:
+    """A nano run of four steps that learns the negative; options can be changed."""
 
     def make(**changes: Any) -> PairedConfig:
-        values: dict[str, Any] = {
-            "photos": str(folders[0]),
-            "teacher": str(negative(tmp_path / "negative.onnx")),
-            "range": "0..1",
-            "out": str(tmp_path / "run"),
-            "tier": "nano",
-            "size": 32,
-            "steps": 4,
-            "holdout": 0,
-            "samples": 2,
-            "sample_every": 0,
-            "log_every": 2,
-        }
-        return make_config(PairedConfig, {**values, **changes})
+        teacher = str(negative(tmp_path / "negative.onnx"))
+        values = {"teacher": teacher, "range": "0..1", "tier": "nano", "steps": 4, "log_every": 2}
+        return paired_config(**{**values, **changes})
 
     return make
 

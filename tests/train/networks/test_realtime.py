@@ -18,7 +18,7 @@ from ganlens.train.cli import merge
 from ganlens.train.config import CycleGANConfig, make_config
 from ganlens.train.networks import SHAPES, TIERS, MobileGenerator, RealTimeGenerator, make_generator
 from ganlens.train.networks.layers import Foldable, fold
-from ganlens.train.networks.realtime import BalancedHead, Shape
+from ganlens.train.networks.realtime import BalancedHead, Shape, moved
 from tests.kit.tiny_generator import draw_picture
 
 TINY = Shape(4, 6, 8, 2)
@@ -46,6 +46,29 @@ def joined(tier: str = "nano", **changes: object) -> GeneratorSpec:
 )
 def test_parameter_counts(tier: str, parameters: int) -> None:
     assert sum(parameter.numel() for parameter in make_generator(joined(tier)).parameters()) == parameters
+
+
+def test_a_flow_moves_the_picture_by_its_share_of_a_side() -> None:
+    x = torch.rand(1, 3, 64, 64)
+    flow = torch.zeros(1, 2, 8, 8)
+    torch.testing.assert_close(moved(x, flow), x)
+    flow[:, 0], flow[:, 1] = 2 / 64, -3 / 64  # two pixels from the right, three from above
+    torch.testing.assert_close(moved(x, flow)[:, :, 3:, :-2], x[:, :, :-3, 2:])
+
+
+def test_the_largest_flow_folds_nothing() -> None:
+    torch.manual_seed(0)
+    ramp = torch.linspace(0, 1, 128).expand(8, 3, 128, 128)
+    wild = 0.09 * torch.randn(8, 2, 16, 16).sign()
+    inner = moved(ramp, wild)[..., 16:-16]
+    assert inner.diff(dim=3).min() > -1e-6
+
+
+def test_a_new_network_with_a_flow_gives_the_picture_itself() -> None:
+    torch.manual_seed(0)
+    generator = RealTimeGenerator(TINY, attributes=2, mask=True, flow=0.05)
+    x = torch.rand(2, 3, 32, 32) * 2 - 1
+    torch.testing.assert_close(generator(x, torch.rand(2, 2))[0], x)
 
 
 def test_the_head_answers_flat_features_alike_in_all_phases() -> None:
