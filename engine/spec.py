@@ -158,6 +158,10 @@ class AttributeInput(Record):
         """The user's value that means what leaving the attribute out means."""
         return 0.5 if self.complement and name not in self.strengths else 0.0
 
+    def only_adds(self, name: str) -> bool:
+        """Whether an attribute's strengths begin at 0: it can be given to a picture, and not be taken away."""
+        return name in self.strengths and self.strengths[name].lowest == 0
+
     def is_experimental(self, name: str) -> bool:
         """Whether an attribute's edit is unreliable, so that users are warned."""
         return name in self.strengths and self.strengths[name].experimental

@@ -139,6 +139,11 @@ class ACLGANConfig(EditorConfig, CriticConfig):
         description="Weight of the total variation of the change (edit - picture); against blocks and dots finer than "
         "what a discriminator with --discriminator-size sees.",
     )
+    lambda_colour: Annotated[Weight, MayChange] = Field(
+        0.0,
+        description="Weight of the change of colour that is not one of brightness; against coloured specks of edits "
+        "that are movements or shades.",
+    )
     instance_noise: Annotated[Weight, MayChange] = Field(
         0.0,
         description="Standard deviation of noise added to all inputs of the discriminator, in units of [-1, 1]: "
@@ -220,6 +225,8 @@ class ACLGANConfig(EditorConfig, CriticConfig):
             raise ValueError(f"discriminator_size {self.discriminator_size} does not divide size {self.size}")
         if self.discriminator_size and self.tier == "growing":
             raise ValueError("discriminator_size cannot be given with tier growing, whose discriminator grows too")
+        if self.window and self.lambda_shift > 0:
+            raise ValueError("lambda_shift compares edits of pieces, which have no place for a window; leave one out")
         if self.window_px is not None:
             left, top, side = self.window_px
             if side < 32 or side % 8 or max(left, top) + side > self.size:

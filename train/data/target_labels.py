@@ -22,7 +22,7 @@ def draw_targets(att: Tensor, how: str = "permute") -> Tensor:
     return att[torch.randperm(len(att)).to(att.device)]
 
 
-def flip_each(att: Tensor, names: Sequence[str], exclusive: Sequence[str]) -> list[Tensor]:
+def flip_each(att: Tensor, names: Sequence[str], exclusive: Sequence[str], added: Sequence[str] = ()) -> list[Tensor]:
     """StarGAN's test targets, one (N, C) for each attribute.
 
     An attribute of those of which at most one holds (hair colours, classes) is set and the others are cleared; any
@@ -32,6 +32,7 @@ def flip_each(att: Tensor, names: Sequence[str], exclusive: Sequence[str]) -> li
         att: (N, C), 0 or 1.
         names: the attributes, in the order of the columns.
         exclusive: those of which at most one holds.
+        added: others that can only be set.
     """
     only = [column for column, name in enumerate(names) if name in exclusive]
     targets = []
@@ -41,6 +42,6 @@ def flip_each(att: Tensor, names: Sequence[str], exclusive: Sequence[str]) -> li
             target[:, only] = 0
             target[:, column] = 1
         else:
-            target[:, column] = 1 - target[:, column]
+            target[:, column] = 1 if names[column] in added else 1 - target[:, column]
         targets.append(target)
     return targets

@@ -123,7 +123,7 @@ def _evaluate(
 ) -> tuple[ClipEvaluation, list[list[Pixels]]]:
     names = attributes.names
     answer = Answers(classifier, names, other_names(names, classifier))
-    hair = hair_columns(names)
+    only_set = {*hair_columns(names), *(column for column, name in enumerate(names) if attributes.only_adds(name))}
     look, follower = _Look(), Follower(FaceFraming(max_faces=1))
     originals: list[Tensor] = []
     edits: list[list[Tensor]] = []
@@ -138,7 +138,8 @@ def _evaluate(
         before = look(frame, placed[0])
         has = answer(before[None])[0, : len(names)]
         wanted = [
-            lowest(attributes, name) if has[column] and column not in hair else 1.0 for column, name in enumerate(names)
+            lowest(attributes, name) if has[column] and column not in only_set else 1.0
+            for column, name in enumerate(names)
         ]
         frames = [translator(frame, attributes={name: value}) for name, value in zip(names, wanted, strict=True)]
         originals.append(before)

@@ -122,6 +122,8 @@ class Editor:
         hair = {names[column] for column in hair_columns(names)}  # older records have no group of them
         self.exclusive = tuple(name for name in names if name in grouped | hair)
         """The attributes of which at most one holds."""
+        self.added = tuple(name for name in names if spec.attributes.only_adds(name))
+        """The attributes that the model can give and not take away: faces that have them are not judged."""
         self.size = spec.size.preferred[0]
         self.border_px = spec.frame_border_px
 
@@ -175,7 +177,7 @@ def evaluate_edits(
             with_hair += int(heads.sure.sum())
         if extractor is not None:
             before.append(extractor(x))
-        for column, target in enumerate(flip_each(att[:, : len(names)], names, editor.exclusive)):
+        for column, target in enumerate(flip_each(att[:, : len(names)], names, editor.exclusive, editor.added)):
             made = editor(x, target)
             tally = tallies[column]
             tally.add(column, att, target, plain, answer(made.image), answer.kept_by(column), x, made)

@@ -112,6 +112,13 @@ def generator_loss(
         total = total + config.lambda_smooth * smooth
         parts["smooth"] = smooth
 
+    # colour: an edit that is a movement or a shade changes none; off by default
+    if config.lambda_colour > 0:
+        change = edited.image - x
+        colour = (change - change.mean(1, keepdim=True)).abs().mean()
+        total = total + config.lambda_colour * colour
+        parts["colour"] = colour
+
     # mask: off by default, the content loss keeps it small. Its variation is that of m itself: the step at the frame's
     # edge is no variation that the generator could avoid
     if edited.mask is not None and edited.raw_mask is not None:

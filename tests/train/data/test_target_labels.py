@@ -44,3 +44,9 @@ def test_a_hair_colour_replaces_the_others_and_the_rest_is_flipped() -> None:
     assert smiling.tolist() == [[1, 0, 0, 0]]
     assert att.tolist() == [[1, 0, 0, 1]]
     assert hair_columns(NAMES) == [0, 1]
+
+
+def test_what_can_only_be_set_is_not_taken_away() -> None:
+    att = torch.tensor([[1.0, 0, 1, 1]])
+    male, smiling = flip_each(att, NAMES, NAMES[:2], added=("Smiling",))[2:]
+    assert (male.tolist(), smiling.tolist()) == ([[1, 0, 0, 1]], [[1, 0, 1, 1]])

@@ -172,7 +172,8 @@ def test_acl_gan_needs_one_generator_pass_and_stargan_two(edit_config: EditConfi
 
 
 def test_acl_generator_loss_is_the_weighted_sum(edit_config: EditConfig) -> None:
-    config = edit_config(lambda_att=0.5, lambda_con=4.0, lambda_mask=2.0, lambda_tv=3.0, lambda_smooth=5.0)
+    weights = {"lambda_att": 0.5, "lambda_con": 4.0, "lambda_mask": 2.0, "lambda_tv": 3.0, "lambda_smooth": 5.0}
+    config = edit_config(**weights, lambda_colour=6.0)
     assert isinstance(config, ACLGANConfig)
     method = acl_gan.ACLGAN(config)
     x, att = torch.rand(2, 3, 32, 32), with_complement(torch.tensor([[1.0, 0.0], [0.0, 0.0]]))
@@ -185,6 +186,8 @@ def test_acl_generator_loss_is_the_weighted_sum(edit_config: EditConfig) -> None
     attribute = ((scores - 1) ** 2 * att).sum(1).mean()
     expected = 0.5 * attribute + 4 * l1_loss(image, x) + 2 * mask.mean()
     expected += 3 * total_variation(raw) + 5 * total_variation(image - x)
+    colours = image - image.mean(1, keepdim=True) - (x - x.mean(1, keepdim=True))
+    expected += 6 * colours.abs().mean()
     assert torch.allclose(total, expected)
     assert torch.equal(made.image, image)
     assert parts["mask"].item() == pytest.approx(mask.mean().item())
@@ -353,6 +356,7 @@ def test_a_discriminator_with_a_window_sees_dots_there_and_nowhere_else() -> Non
     [
         ({"window": "32,64", "shape": "joined"}, "window takes left,top,side in pixels, .* got '32,64'"),
         ({"window": "32,70,64", "shape": "joined"}, "window 32,70,64: its side must be a multiple of 8, at least 32"),
+        ({"window": "0,0,32", "shape": "joined", "lambda_shift": 1.0}, "lambda_shift compares edits of pieces"),
         ({"window": "0,0,32"}, "--window belongs to --shape joined"),
         ({"flow": 0.05}, "--flow belongs to --shape joined"),
         ({"targets": "opposite"}, "--targets opposite has no meaning for several classes or hair colours"),
