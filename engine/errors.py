@@ -122,7 +122,7 @@ class MissingExtra(EngineError, ImportError):
 
     def __init__(self, what: str, package: str, extra: str = "", *, cure: str = "") -> None:
         self.package = package
-        self.cure = cure or install_command(extra)
+        self.cure: str = cure or install_command(extra)
         """How to install it."""
         super().__init__(f"{what} needs the package '{package}'. Install it with: {self.cure}")
 
