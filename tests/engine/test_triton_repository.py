@@ -67,7 +67,9 @@ def test_what_does_not_go(engine, tmp_path):
     with pytest.raises(OptionError, match="one name"):
         export([str(model), str(model)], tmp_path / "repository")
     status, _, err = engine("triton", "export", model, "-o", "repository", "--platform", "caffe")
-    assert status == 1 and "expected one of python, onnxruntime, tensorrt" in err
+    assert status == 2 and "'--platform': got caffe, expected one of 'onnxruntime', 'python', 'tensorrt'" in err
+    with pytest.raises(OptionError, match="--platform caffe: expected one of python, onnxruntime, tensorrt"):
+        export([str(model)], tmp_path / "repository", ServingOptions("caffe"))
     assert not (tmp_path / "repository").exists()
 
 
