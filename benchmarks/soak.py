@@ -31,6 +31,7 @@ from ganlens.engine.live.session import LiveSession, SessionOptions
 from ganlens.engine.live.web.server import Address, WebServer
 from ganlens.engine.media.synthetic import NullSink
 from ganlens.engine.pixels.frame import Frame
+from ganlens.engine.threads import share_heaps
 
 from . import results
 from .live import ROOT, Paced, pictures
@@ -116,6 +117,7 @@ def main() -> int:
     if options.page is not None:
         return be_the_page(options.page)
 
+    share_heaps()  # as the command does
     camera = Losable(pictures(ROOT / "media" / "meadow.mp4", 60))
     session = LiveSession(camera.open, models=[options.model], options=SessionOptions(threads=options.threads))
     session.add_sink("null", lambda format: NullSink("null:", format))

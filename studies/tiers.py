@@ -2,6 +2,7 @@
 
     python -m studies.tiers                                             # times only, a minute
     python -m studies.tiers --pairs runs/starry/pairs --minutes 5       # and training, 5 CPU minutes for each
+    python -m studies.tiers --pairs runs/starry/pairs --train 'mobile, transposed;mobile, joined'
 
 Times are processor seconds of one thread at 256x256, in interleaved rounds, as ratios to the first shape's mobile tier:
 processor seconds, because other programs disturb those least. Weights are random there; that changes no time. Training
@@ -128,17 +129,24 @@ def learned(spec: GeneratorSpec, pairs: Path, minutes: float) -> tuple[int, floa
     return steps, l1, detail
 
 
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(";") if name.strip()]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=31)
     parser.add_argument("--pairs", type=Path, help="folder of pairs of a run of engine train paired")
     parser.add_argument("--minutes", type=float, default=5, help="CPU minutes of training for each shape")
     parser.add_argument("--only", default="", help="names, separated by ';', such as 'mobile, joined;nano, joined'")
+    parser.add_argument("--train", default="", help="names, as above, of those to train; default: all")
     parser.add_argument("--json", type=Path, default=Path(__file__).parent / "results" / "tiers.json")
     options = parser.parse_args()
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
-    wanted = [name.strip() for name in options.only.split(";") if name.strip()]
+    wanted, trained = (_names(text) for text in (options.only, options.train))
+    if unknown := {*wanted, *trained} - specs().keys():
+        parser.error(f"no such shape: {'; '.join(sorted(unknown))}; there are {'; '.join(specs())}")
     chosen = {name: spec for name, spec in specs().items() if not wanted or name in (*wanted, FIRST)}
     graphs = {name: graph_of(spec) for name, spec in chosen.items()}
     times: dict[str, dict[str, list[float]]] = {}
@@ -155,9 +163,11 @@ def main() -> None:
         for seconds in times.values():
             ratios = [one / first for one, first in zip(seconds[name], seconds[FIRST], strict=True)]
             row += [round(1e3 * statistics.median(seconds[name]), 1), round(statistics.median(ratios), 2)]
-        if options.pairs is not None:
+        if options.pairs is not None and (not trained or name in trained):
             steps, l1, detail = learned(spec, options.pairs, options.minutes)
             row += [steps, round(l1, 4), round(detail, 2)]
+        elif options.pairs is not None:
+            row += ["–", "–", "–"]
         rows.append(row)
         print(row, flush=True)
     columns = ["tier and shape", "M parameters"]

@@ -25,6 +25,7 @@ from ..media.limits import allow
 from ..media.live.v4l2 import capture_devices
 from ..media.uri import SINKS, SOURCES, open_sink, open_source, scheme_of
 from ..model.attributes import parse_settings
+from ..threads import share_heaps
 from .interrupt import terminate_as_interrupt
 from .options import DEFAULT_MODEL
 from .options.live import LiveOptions
@@ -49,6 +50,7 @@ def run(options: LiveOptions) -> int:
     check_record(options.json_output)
     if not options.no_web:  # what others may reach reads only what is common
         os.environ.setdefault("GANLENS_UNTRUSTED", "1")
+    share_heaps()
     session = make_session(options, uri)
     with terminate_as_interrupt(), contextlib.ExitStack() as stack:
         listener = None if options.no_web else stack.enter_context(contextlib.closing(listen(options)))

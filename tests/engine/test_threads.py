@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import platform
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -401,3 +405,35 @@ class TestWriter:
 
 def test_errors_have_no_number_by_themselves() -> None:
     assert EngineError("x").frame_number is None
+
+
+_COUNT_HEAPS = """
+import ctypes, sys, threading
+from ganlens.engine.threads import share_heaps
+{call}
+libc = ctypes.CDLL(None)
+libc.malloc.restype = libc.fdopen.restype = ctypes.c_void_p
+together = threading.Barrier(6)
+def allocate():
+    together.wait()
+    libc.malloc(100_000)
+    together.wait()
+threads = [threading.Thread(target=allocate) for _ in range(6)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+file = ctypes.c_void_p(libc.fdopen(1, b"w"))
+libc.malloc_info(0, file)
+libc.fflush(file)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the heaps of glibc")
+def test_a_program_that_runs_for_days_has_few_heaps() -> None:
+    def heaps(call: str) -> int:
+        environment = {name: value for name, value in os.environ.items() if name != "MALLOC_ARENA_MAX"}
+        command = [sys.executable, "-c", _COUNT_HEAPS.format(call=call)]
+        return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout.count(
+            "<heap "
+        )
+
+    assert heaps("share_heaps(2)") == 2 < heaps("")

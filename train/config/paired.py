@@ -191,7 +191,7 @@ class PerceptualConfig(PhotosConfig):
     lambda_colour: Annotated[Weight, MayChange] = Field(
         0.0,
         description="Weight of the distance to the photo in the painting's colours (Lab mean and deviation), over 8x8 "
-        "squares: colours follow what is in the picture, without blotches.",
+        "squares: colours follow the photo's, without blotches.",
     )
     lambda_grid: Annotated[Weight, MayChange] = Field(
         0.0,

@@ -41,8 +41,8 @@ PAINTING_LAYERS = ("relu1_2", "relu2_2", "relu3_3")
 """From pigment to the shape of a stroke."""
 SQUARE = 8
 """Side of the squares whose mean colours are compared: wider than a stroke."""
-LARGEST_GAIN = 2.0
-"""Stretched more than twofold, the noise of a plain wall would get the painting's contrast."""
+PHOTOGRAPHS = ((43.7, 0.1, 3.9), (21.1, 5.9, 13.6))
+"""Mean and standard deviation of L, a and b of a photograph: means over 368 landscapes of the CycleGAN sets."""
 
 
 class Target(NamedTuple):
@@ -69,9 +69,11 @@ def plain(images: Tensor) -> Tensor:
 
 @torch.no_grad()
 def in_colours_of(target: Target, images: Tensor) -> Tensor:
-    """Colour transfer in CIE Lab (Reinhard et al. 2001): each channel gets the paintings' mean and deviation.
+    """Colour transfer in CIE Lab (Reinhard et al. 2001), from :data:`PHOTOGRAPHS` to the paintings.
 
-    The lightness keeps its own mean: night stays night. Deviations grow at most by :data:`LARGEST_GAIN`.
+    The same map for all pictures: with each picture's own statistics, noise of a plain wall would get the painting's
+    contrast, and a generator would have to measure a frame before it colours it. The mean lightness stays: night stays
+    night.
 
     Args:
         target: of :func:`painting_target`.
@@ -80,12 +82,10 @@ def in_colours_of(target: Target, images: Tensor) -> Tensor:
     Returns:
         The same shape and range.
     """
-    lab = to_lab(images)
-    deviation, mean = torch.std_mean(lab, (2, 3), keepdim=True)
-    wanted_mean, wanted_deviation = target.colour[:, None, :, None, None]
-    wanted_mean = torch.cat([mean[:, :1], wanted_mean[:, 1:].expand_as(mean[:, 1:])], 1)
-    gain = (wanted_deviation / deviation.clamp_min(1e-6)).clamp_max(LARGEST_GAIN)
-    return from_lab(wanted_mean + gain * (lab - mean))
+    mean, deviation = images.new_tensor(PHOTOGRAPHS)[:, :, None, None]
+    wanted_mean, wanted_deviation = target.colour[:, :, None, None]
+    wanted_mean = torch.cat([mean[:1], wanted_mean[1:]])
+    return from_lab(wanted_mean + wanted_deviation / deviation * (to_lab(images) - mean))
 
 
 @torch.no_grad()

@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -645,6 +646,16 @@ def test_openvino_is_imported_without_its_converter_which_others_still_get():
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.split() == ["False", "True", "False"]
+
+
+@pytest.mark.skipif("openvino" not in USABLE, reason="needs openvino")
+@pytest.mark.parametrize("plugin", [lambda device: {}, lambda device: (_ for _ in ()).throw(RuntimeError("no file"))])
+def test_an_openvino_without_its_cpu_plugin(tmp_path, monkeypatch, plugin):
+    core = SimpleNamespace(get_versions=plugin, available_devices=["GPU"])
+    monkeypatch.setattr(registry.importlib.import_module("openvino"), "Core", lambda: core)
+    with pytest.raises(BackendUnavailable, match=r"no CPU device here; found \['GPU'\]. Use --backend cpu"):
+        open_backend(identity_model(tmp_path / "m.onnx"), "openvino")
+    assert registry.status("openvino").reason == "it has no CPU device, only ['GPU']"
 
 
 # --- imports, and the backend made of a function

@@ -95,7 +95,7 @@ def test_a_value_without_a_picture_is_named() -> None:
         ({"groups": [{**TWO_GROUPS["groups"][1], "rule": "exactly_one"}]}, "dark needs any_of"),
         ({"groups": [TWO_GROUPS["groups"][0]] * 2}, "long, round names more than one value"),
         ({**TWO_GROUPS, "conditions": {"a": ["round", "long"]}}, "condition a needs exactly one value of each group"),
-        ({**TWO_GROUPS, "colour": "red"}, "colour: Extra inputs"),
+        ({**TWO_GROUPS, "colour": "red"}, "colour: is unknown"),
     ],
 )
 def test_a_wrong_layout_says_where(tmp_path: Path, change: dict[str, Any], message: str) -> None:
