@@ -13,7 +13,7 @@ from ganlens.train.config import TrainConfig, make_config, read_values
 from ganlens.train.methods import METHODS
 
 RECIPES = Path(ganlens.train.__file__).parent / "recipes"
-STYLES = ("starry", "wave", "pastel", "comic", "hair")
+STYLES = ("starry", "wave", "pastel", "comic", "hair", "smile")
 
 
 def config(recipe: Path) -> TrainConfig:

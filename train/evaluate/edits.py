@@ -244,7 +244,8 @@ def edit_sheet(editor: Editor, faces: Faces, changes: Sequence[str] = ()) -> Ima
     for text in shown:
         wish = att.clone()
         for column, value in parse_change(text, names).items():
-            wish[:, column] = 1 - att[:, column] if value is None else value
+            opposite = torch.ones(len(x)) if names[column] in editor.added else 1 - att[:, column]
+            wish[:, column] = opposite if value is None else value
             if column in exclusive:  # one hair colour in the place of the others
                 others = [other for other in exclusive if other != column]
                 wish[:, others] = torch.where(wish[:, column, None] > 0, 0.0, wish[:, others])
