@@ -10,7 +10,7 @@ What the first shape (:mod:`.mobile`) taught, measured with ``studies/tiers.py``
   half as sharp (fine detail .59 of the teacher's after 3,000 steps). So only ``edge`` goes up that way: its chips have
   no transposed convolution.
 - What is saved has its price: after two CPU minutes of training L1 to a bold style's answers is 14 to 16 % higher than
-  with the first shape (``docs/studies.md``), which is why this one is not the default.
+  with the first shape (``docs/studies.md``), in line with which this one is not the default.
 """
 
 from __future__ import annotations
