@@ -10,8 +10,10 @@ from __future__ import annotations
 import gc
 import os
 import sys
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any, NamedTuple, TextIO, cast
 
 import typer
@@ -102,42 +104,64 @@ def _main(
 
 class _Row(NamedTuple):
     line: str
-    """In ``engine --help``."""
-    action: str
-    """The module and function that do it, or a module whose ``app`` has the command or its subcommands."""
+    """In ``engine --help``; a subcommand has the first line of its own help."""
+    action: str = ""
+    """The module and function that do it, or a module whose ``app`` has the subcommands."""
     record: str = ""
     """Module and class of its options, below :mod:`~ganlens.engine.cli.options`, which its action gets."""
     extra: str = ""
     """Without which it cannot be imported."""
+    commands: Mapping[str, _Row] = MappingProxyType({})
+    """Its subcommands."""
 
 
 _COMMANDS = {
-    "translate": _Row("Translate videos and pictures.", "translate:run", "translate:TranslateOptions"),
-    "live": _Row("Filter a camera or a stream live.", "live:run", "live:LiveOptions"),
-    "generate": _Row("Make pictures from noise.", "generate:run", "generate:GenerateOptions"),
-    "benchmark": _Row("Measure speed and quality on this machine.", "benchmark:run", "benchmark:BenchmarkOptions"),
-    "evaluate": _Row("Judge a style by gates, on your pictures.", "evaluate:run", "evaluate:EvaluateOptions"),
-    "models": _Row("List the models shipped with ganlens.", "info:show_models", "info:ModelsOptions"),
-    "info": _Row("Show a model's record.", "info:show_model", "info:InfoOptions"),
+    "translate": _Row("Translate videos and pictures.", ".translate:run", "translate:TranslateOptions"),
+    "live": _Row("Filter a camera or a stream live.", ".live:run", "live:LiveOptions"),
+    "generate": _Row("Make pictures from noise.", ".generate:run", "generate:GenerateOptions"),
+    "benchmark": _Row("Measure speed and quality on this machine.", ".benchmark:run", "benchmark:BenchmarkOptions"),
+    "evaluate": _Row("Judge a style by gates, on your pictures.", ".evaluate:run", "evaluate:EvaluateOptions"),
+    "models": _Row("List the models shipped with ganlens.", ".info:show_models", "info:ModelsOptions"),
+    "info": _Row("Show a model's record.", ".info:show_model", "info:InfoOptions"),
     "backends": _Row(
         "Show which backends run on this machine, and how to install the others.",
-        "info:show_backends",
+        ".info:show_backends",
         "info:BackendsOptions",
     ),
-    "relabel": _Row("Replace the record of an ONNX file.", "relabel:run", "relabel:RelabelOptions"),
-    "build": _Row("Build the TensorRT plan of a model ahead of time.", "build:run", "build:BuildOptions"),
+    "relabel": _Row("Replace the record of an ONNX file.", ".relabel:run", "relabel:RelabelOptions"),
+    "build": _Row("Build the TensorRT plan of a model ahead of time.", ".build:run", "build:BuildOptions"),
     "train": _Row("Train a generator (extra 'train').", "ganlens.train.cli", extra="train"),
     "export": _Row(
-        "Turn a training run into a checked ONNX file (extra 'export').", "ganlens.export.cli", extra="export"
+        "Turn a training run into a checked ONNX file (extra 'export').",
+        "ganlens.export.cli:run",
+        "export:ExportRunOptions",
+        extra="export",
     ),
     "import": _Row(
         "Turn a CycleGAN, pix2pix or StarGAN checkpoint into a checked ONNX file (extra 'export').",
-        "ganlens.export.import_cli",
+        "ganlens.export.import_cli:run",
+        "import_:ImportOptions",
         extra="export",
     ),
-    "cache": _Row("List and remove the TensorRT plans built on this machine.", ".cache"),
-    "gstreamer": _Row("Install the GStreamer element 'ganlens'.", ".gstreamer"),
-    "triton": _Row("Serve models with NVIDIA's Triton Inference Server.", ".triton"),
+    "cache": _Row(
+        "List and remove the TensorRT plans built on this machine.",
+        commands={
+            "list": _Row("", ".build:show_cache", "cache:CacheListOptions"),
+            "prune": _Row("", ".build:prune_cache", "cache:CachePruneOptions"),
+            "where": _Row("", ".build:show_folder", "cache:CacheWhereOptions"),
+        },
+    ),
+    "gstreamer": _Row(
+        "Install the GStreamer element 'ganlens'.",
+        commands={
+            "install": _Row("", ".gstreamer:install", "gstreamer:GstreamerInstallOptions"),
+            "path": _Row("", ".gstreamer:show_path", "gstreamer:GstreamerPathOptions"),
+        },
+    ),
+    "triton": _Row(
+        "Serve models with NVIDIA's Triton Inference Server.",
+        commands={"export": _Row("", ".triton:export_models", "triton:TritonExportOptions")},
+    ),
 }
 """Every command, in the order of ``engine --help``. Only the one that is used is imported and built."""
 
@@ -145,18 +169,32 @@ _COMMANDS = {
 def _load(name: str) -> Any:
     """The command of a row, with its options or subcommands."""
     row = _COMMANDS[name]
+    if row.commands:
+        group = typer.Typer(help=row.line, no_args_is_help=True, add_completion=False, rich_markup_mode=None)
+        group.callback()(_group)
+        for subcommand, each in row.commands.items():
+            group.command(subcommand)(_function(each))
+        return typer.main.get_command(group)
     if not row.record:
-        return typer.main.get_command(import_module(row.action, __package__).app)
-    record = _named(f".options.{row.record}")
+        return typer.main.get_command(import_module(row.action).app)
+    single = typer.Typer(add_completion=False, rich_markup_mode=None)
+    single.command(name)(_function(row))
+    return typer.main.get_command(single)
+
+
+def _group() -> None:
+    pass
+
+
+def _function(row: _Row) -> Callable[..., object]:
+    """What typer makes a command of; what it does is imported when it runs."""
 
     def run(options: Any) -> None:
-        action = _named(f".{row.action}")
+        action = _named(row.action)
         gc.freeze()  # what the imports made lives to the end
         raise typer.Exit(action(options) or 0)
 
-    single = typer.Typer(add_completion=False, rich_markup_mode=None)
-    single.command(name)(command(record, run))
-    return typer.main.get_command(single)
+    return command(_named(f".options.{row.record}"), run)
 
 
 def _named(path: str) -> Any:

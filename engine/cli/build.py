@@ -29,6 +29,7 @@ from ..model.description import parse_value_range
 from .console import make_console
 from .interrupt import terminate_as_interrupt
 from .options.build import BuildOptions as BuildCommand
+from .options.cache import CacheListOptions, CachePruneOptions, CacheWhereOptions
 from .parse import order_note
 from .progress import plan_progress
 
@@ -106,11 +107,11 @@ def plan_values(made: MadePlan) -> dict[str, Any]:
 # --- the cache ----------------------------------------------------------------------------------------------------
 
 
-def show_cache(as_json: bool) -> None:
+def show_cache(options: CacheListOptions) -> None:
     """``engine cache list``."""
     cache = PlanCache()
     entries, networks = cache.entries(), stored_networks()
-    if as_json:
+    if options.as_json:
         others = [{"path": str(path), "bytes": path.stat().st_size} for path in [*cache.stray(), *networks]]
         rows = [_values(entry) for entry in entries]
         print(json.dumps({"folder": str(cache.folder), "plans": rows, "others": others}, indent=2))
@@ -143,38 +144,38 @@ def _short(shape: tuple[int, ...]) -> str:
     return str(Extent(shape[0], *shape[2:])) if len(shape) == 4 else "x".join(map(str, shape))
 
 
-def prune_cache(older_than: str, max_size: str, everything: bool, dry_run: bool, as_json: bool) -> None:
+def prune_cache(options: CachePruneOptions) -> None:
     """``engine cache prune``."""
-    if not (older_than or max_size or everything):
+    if not (options.older_than or options.max_size or options.everything):
         raise OptionError("Nothing says what to remove; give --older-than 30d, --max-size 2GB, or --all.")
     cache = PlanCache()
     chosen = cache.choose(
-        older_than_s=parse_duration("--older-than", older_than) if older_than else None,
-        max_bytes=parse_bytes("--max-size", max_size) if max_size else None,
-        everything=everything,
+        older_than_s=parse_duration("--older-than", options.older_than) if options.older_than else None,
+        max_bytes=parse_bytes("--max-size", options.max_size) if options.max_size else None,
+        everything=options.everything,
     )
-    others = [*cache.stray(), *stored_networks()] if everything else []
+    others = [*cache.stray(), *stored_networks()] if options.everything else []
     freed = sum(entry.bytes for entry in chosen) + sum(path.stat().st_size for path in others)
-    if not dry_run:
+    if not options.dry_run:
         for entry in chosen:
             cache.remove(entry)
         for path in others:
             path.unlink(missing_ok=True)
-    if as_json:
+    if options.as_json:
         rows = [_values(entry) for entry in chosen]
-        print(json.dumps({"removed": not dry_run, "bytes": freed, "plans": rows}, indent=2))
+        print(json.dumps({"removed": not options.dry_run, "bytes": freed, "plans": rows}, indent=2))
         return
     for entry in chosen:
         name = entry.record.spec.name if entry.record else "?"
         print(f"{entry.path.name}  {name}  {decimal(entry.bytes)}  used {duration(entry.age_s)} ago")
-    what = "would be removed" if dry_run else "removed"
+    what = "would be removed" if options.dry_run else "removed"
     print(f"{_count(len(chosen))} {what}, {decimal(freed)}")
 
 
-def show_folder(as_json: bool) -> None:
+def show_folder(options: CacheWhereOptions) -> None:
     """``engine cache where``."""
     folder = PlanCache().folder
-    print(json.dumps({"folder": str(folder)}) if as_json else folder)
+    print(json.dumps({"folder": str(folder)}) if options.as_json else folder)
 
 
 def _count(number: int) -> str:

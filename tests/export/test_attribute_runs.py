@@ -11,8 +11,8 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
+from ganlens.engine.cli import app
 from ganlens.engine.spec import GeneratorSpec
-from ganlens.export.cli import app
 from ganlens.train.checkpoint import GENERATOR_NAME, save_generator
 from ganlens.train.config import ACLGANConfig, EditorConfig, StarGANConfig
 from ganlens.train.methods import acl_gan
@@ -43,7 +43,9 @@ def test_attribute_runs(kind: type[EditorConfig], tier: str, photos: Path, tmp_p
     save_generator(generator, spec, tmp_path / GENERATOR_NAME)
     (tmp_path / "config.json").write_text(config.model_dump_json())
 
-    result = CliRunner().invoke(app, [str(tmp_path), "-o", str(tmp_path / "edit.onnx"), "--parity", "3", "--json"])
+    result = CliRunner().invoke(
+        app, ["export", str(tmp_path), "-o", str(tmp_path / "edit.onnx"), "--parity", "3", "--json"]
+    )
     assert result.exit_code == 0, (result.output, result.exception)
     assert json.loads(result.stdout)["parity"]["max_abs"] < 1e-3
     session = onnxruntime.InferenceSession(tmp_path / "edit.onnx")
@@ -95,7 +97,9 @@ def test_a_window_and_a_flow_are_part_of_the_graph(photos: Path, tmp_path: Path)
     save_generator(generator, spec, tmp_path / GENERATOR_NAME)
     (tmp_path / "config.json").write_text(config.model_dump_json())
 
-    result = CliRunner().invoke(app, [str(tmp_path), "-o", str(tmp_path / "edit.onnx"), "--parity", "3", "--json"])
+    result = CliRunner().invoke(
+        app, ["export", str(tmp_path), "-o", str(tmp_path / "edit.onnx"), "--parity", "3", "--json"]
+    )
     assert result.exit_code == 0, (result.output, result.exception)
     assert json.loads(result.stdout)["parity"]["max_abs"] < 1e-3
     session = onnxruntime.InferenceSession(tmp_path / "edit.onnx")

@@ -10,10 +10,10 @@ import torch
 from safetensors.torch import save_file
 from typer.testing import CliRunner, Result
 
+from ganlens.engine.cli import app
 from ganlens.engine.errors import ExportError, MediaError, ModelFileError
 from ganlens.engine.spec import GeneratorSpec, SizeRule
 from ganlens.export import to_onnx
-from ganlens.export.cli import app
 from ganlens.train.checkpoint import GENERATOR_NAME, save_generator
 from ganlens.train.networks import make_generator
 
@@ -33,7 +33,7 @@ def run(tmp_path_factory: pytest.TempPathFactory, photos: Path) -> Path:
 
 
 def invoke(*arguments: object) -> Result:
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+    return CliRunner().invoke(app, ["export", *(str(argument) for argument in arguments)])
 
 
 def test_a_run_folder_is_exported_and_judged_on_its_own_photos(run: Path, tmp_path: Path) -> None:

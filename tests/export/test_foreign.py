@@ -13,11 +13,10 @@ from safetensors.torch import save_file
 from torch import nn
 from typer.testing import CliRunner
 
-from ganlens.engine.cli import app as engine
+from ganlens.engine.cli import app
 from ganlens.engine.errors import ExportError, ModelFileError, OptionError
 from ganlens.engine.spec import GeneratorSpec
 from ganlens.export.foreign import load_foreign
-from ganlens.export.import_cli import app
 from tests.kit.foreign_networks import ResnetGenerator, StarGANGenerator, UnetGenerator, lively
 
 X = torch.rand(1, 3, 128, 128, generator=torch.Generator().manual_seed(1)) * 2 - 1
@@ -117,7 +116,7 @@ def test_default_pictures_are_textured_and_of_the_networks_size(
 
     monkeypatch.setattr("ganlens.export.to_onnx.export_onnx", look)
     torch.save(ResnetGenerator(2, "instance", False, 6).state_dict(), tmp_path / "net.pth")
-    CliRunner().invoke(app, [str(tmp_path / "net.pth"), "-o", str(tmp_path / "net.onnx")])
+    CliRunner().invoke(app, ["import", str(tmp_path / "net.pth"), "-o", str(tmp_path / "net.onnx")])
     assert len(contrasts) == 8 and min(contrasts) > 4  # smooth scenes have about 1
 
 
@@ -126,7 +125,8 @@ def test_imported_and_translated(tmp_path: Path, family: str) -> None:
     theirs = lively(ResnetGenerator(4, "instance", False, 6) if family == "cyclegan" else StarGANGenerator(4, 5))
     torch.save(theirs.state_dict(), tmp_path / "latest_net_G.pth")
     out = tmp_path / "model.onnx"
-    words = [str(tmp_path / "latest_net_G.pth"), "-o", str(out), "--json", "--data-licence", "CC0", "--size", "64"]
+    words = ["import", str(tmp_path / "latest_net_G.pth"), "-o", str(out), "--json", "--data-licence", "CC0"]
+    words += ["--size", "64"]
     result = CliRunner().invoke(app, words)
     assert result.exit_code == 0, result.output
     verdict = json.loads(result.stdout)
@@ -136,7 +136,7 @@ def test_imported_and_translated(tmp_path: Path, family: str) -> None:
     Image.fromarray(picture).save(tmp_path / "in.png")
     framing = [] if family == "cyclegan" else ["--framing", "fit", "--set", "Male=1"]
     words = ["translate", str(tmp_path / "in.png"), "-o", str(tmp_path / "out.png"), "--model", str(out), *framing]
-    result = CliRunner().invoke(engine, [*words, "--backend", "cpu"])
+    result = CliRunner().invoke(app, [*words, "--backend", "cpu"])
     assert result.exit_code == 0, result.output
     made = np.asarray(Image.open(tmp_path / "out.png"))
     assert made.shape == picture.shape and made.std() > 1

@@ -13,11 +13,11 @@ from typer.testing import CliRunner
 
 from ganlens.engine import Generator, Translator
 from ganlens.engine.backends import available
+from ganlens.engine.cli import app
 from ganlens.engine.errors import ExportError, OptionError
 from ganlens.engine.model.latents import draw, seeded
 from ganlens.engine.spec import AttributeInput, GeneratorSpec, LatentInput, SizeRule
 from ganlens.export import ExportOptions, ExportReport, export_onnx, run, to_onnx
-from ganlens.export.cli import app
 from ganlens.export.parity import inputs_text
 from ganlens.export.run import Run, pictures_of
 from tests.kit.tiny_generator import make_tiny
@@ -203,7 +203,7 @@ def test_a_run_from_noise_through_the_command_line(tmp_path: Path, monkeypatch: 
     generator, spec = faces()
     monkeypatch.setattr(run, "load_generator", lambda path: (generator, spec))
     path = tmp_path / "psc.onnx"
-    result = CliRunner().invoke(app, [str(tmp_path), "-o", str(path), "--parity", "3"])
+    result = CliRunner().invoke(app, ["export", str(tmp_path), "-o", str(path), "--parity", "3"])
     assert result.exit_code == 0, result.output
     assert "worst of 3 seeded latents, labels drawn from their groups" in " ".join(result.stdout.split())
     with Generator.open(path, backend="cpu") as opened:

@@ -16,12 +16,12 @@ pytest.importorskip("tensorrt_rtx", reason="needs tensorrt-rtx (Linux on x86-64)
 
 from ganlens.engine.backends.tensorrt import PlanCache, load, make_plan, read_plan
 from ganlens.engine.backends.tensorrt.builder import parse
+from ganlens.engine.cli import app
 from ganlens.engine.errors import BackendUnavailable, ExportError, MissingExtra, ModelFileError, OptionError
 from ganlens.engine.model import shipped
 from ganlens.engine.model.description import read_onnx, read_spec
 from ganlens.engine.spec import GeneratorSpec, Parity, SizeRule
 from ganlens.export import ExportOptions, ExportReport, export_onnx
-from ganlens.export.cli import app
 from ganlens.export.parity import THRESHOLDS
 from ganlens.export.precision import NORMS, to_fp16
 from ganlens.train.checkpoint import GENERATOR_NAME, save_generator
@@ -103,7 +103,7 @@ def run(tmp_path_factory: pytest.TempPathFactory, photos: Path) -> Path:
 
 
 def invoke(*arguments: object) -> Result:
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+    return CliRunner().invoke(app, ["export", *(str(argument) for argument in arguments)])
 
 
 def test_export_builds_the_plan_after_the_gate(run, tmp_path):

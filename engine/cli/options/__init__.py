@@ -90,6 +90,8 @@ Json = Annotated[
     str | None, typer.Option("--json", metavar="FILE|-", help="Write a report as JSON: what was done, and how fast.")
 ]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Replace an existing output.")]
+YesOrForce = Annotated[bool, typer.Option("--yes", "-y", "--force", help="Replace an existing output.")]
+PrintJson = Annotated[bool, typer.Option("--json", help="As JSON.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")]
 Verbose = Annotated[
     bool, typer.Option("--verbose", "-v", help="Also show which backends and codecs are unavailable, and why.")

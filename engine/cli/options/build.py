@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from . import Quiet, Range, Yes, option
+from . import PrintJson, Quiet, Range, Yes, option
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,4 +47,4 @@ class BuildOptions:
     value_range: Range = None
     overwrite: Yes = False
     quiet: Quiet = False
-    as_json: Annotated[bool, option("--json", help="As JSON.")] = False
+    as_json: PrintJson = False

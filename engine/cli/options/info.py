@@ -7,14 +7,14 @@ from typing import Annotated
 
 import typer
 
-from . import Range, option
+from . import PrintJson, Range, option
 
 
 @dataclasses.dataclass(frozen=True)
 class ModelsOptions:
     """List the models shipped with ganlens."""
 
-    as_json: Annotated[bool, option("--json", help="As JSON.")] = False
+    as_json: PrintJson = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,4 +30,4 @@ class InfoOptions:
 class BackendsOptions:
     """Show which backends run on this machine, which do not, and how to install them."""
 
-    as_json: Annotated[bool, option("--json", help="As JSON.")] = False
+    as_json: PrintJson = False
