@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import logging
 import shlex
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
@@ -16,10 +16,12 @@ from rich.logging import RichHandler
 from typer.core import TyperGroup
 
 from ganlens.engine.cli.console import make_console
+from ganlens.engine.cli.options import command
 from ganlens.engine.errors import EngineError, TrainingError, did_you_mean
 
-from .config import Alias, CycleGANConfig, TrainConfig, VGGScaling, make_config, read_values
+from .config import Alias, CycleGANConfig, TrainConfig, make_config, read_values
 from .methods import METHODS
+from .options import CompareOptions, DemoOptions, EvaluateOptions, RollbackOptions, SamplesOptions
 
 
 class _Commands(TyperGroup):
@@ -201,23 +203,16 @@ def add_commands(to: typer.Typer) -> None:
 add_commands(app)
 
 
-@app.command("demo")
-def demo(
-    out: Annotated[Path, typer.Option(help="Folder for the synthetic pictures and the run; created if missing.")],
-    steps: Annotated[int, typer.Option(help="Training steps; 300 take about a minute on two CPU cores.")] = 300,
-) -> None:
-    """Show that training works, on made-up pictures.
-
-    It trains a small CycleGAN.
-    """
+def demo(options: DemoOptions) -> None:
+    """``engine train demo``."""
     with _told_in_one_line():
         _set_up_logging()
         from .data.demo import make_demo_data
         from .loop import refuse_used_folder, train
 
-        run_folder = out / "run"
+        run_folder = options.out / "run"
         refuse_used_folder(run_folder)
-        photos, paintings = make_demo_data(out / "data")
+        photos, paintings = make_demo_data(options.out / "data")
         config = make_config(
             CycleGANConfig,
             {
@@ -229,15 +224,15 @@ def demo(
                 "norm": "none",
                 "size": 64,
                 "load_size": 96,
-                "steps": steps,
+                "steps": options.steps,
                 "learning_rate": 5e-4,
                 "ema": 0.98,
                 "discriminator_width": 16,
                 "lambda_cyc": 5.0,
                 "lambda_identity": 0.0,
-                "warmup_steps": steps // 4,
-                "sample_every": max(1, steps // 3),
-                "log_every": max(1, steps // 10),
+                "warmup_steps": options.steps // 4,
+                "sample_every": max(1, options.steps // 3),
+                "log_every": max(1, options.steps // 10),
                 "data_note": "synthetic scenes and brush strokes",
                 "data_licence": "made by this program",
                 "note": "A demonstration of training; not a useful model.",
@@ -251,205 +246,76 @@ def demo(
     _tell_end(finished, config)
 
 
-@app.command("rollback")
-def rollback(
-    folder: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder.")],
-    to: Annotated[
-        int | None, typer.Option("--to", metavar="STEP", help="Step of a snapshot; without it they are listed.")
-    ] = None,
-) -> None:
-    """Take a run back to one of its snapshots.
-
-    Snapshots are made with --keep-every. Training goes on from there with --resume; the state before is kept as well.
-    """
+def rollback(options: RollbackOptions) -> None:
+    """``engine train rollback``."""
     with _told_in_one_line():
         from .rollback import list_snapshots, roll_back
 
-        if to is None:
-            for snapshot in list_snapshots(folder):
+        if options.to is None:
+            for snapshot in list_snapshots(options.folder):
                 note = "" if snapshot.complete else "  (generators only)"
                 make_console(highlight=True).print(f"{snapshot.step}{note}", highlight=False)
             return
-        before = roll_back(folder, to)
-    out = shlex.quote(str(folder))
-    text = f"{folder}: back from step {before} to {to}; step {before} is kept as a snapshot. Continue: "
+        before = roll_back(options.folder, options.to)
+    out = shlex.quote(str(options.folder))
+    text = f"{options.folder}: back from step {before} to {options.to}; step {before} is kept as a snapshot. Continue: "
     from .config import load_config
 
-    method = load_config(folder).method
+    method = load_config(options.folder).method
     _console.print(f"{text}engine train {method} --out {out} --resume", soft_wrap=True, markup=False, highlight=False)
 
 
-@app.command("compare")
-def compare(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders; one alone shows its history.")],
-    output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="FILE", help="The page (.html) or picture (.png) to write.")
-    ] = Path("comparison.html"),
-    curves: Annotated[
-        str,
-        typer.Option(
-            metavar="NAMES",
-            help="Only these curves, for example generator/total,discriminator/total; default: all in history.csv.",
-        ),
-    ] = "",
-    samples: Annotated[bool, typer.Option(help="Also the newest samples.")] = True,
-    force: Annotated[bool, typer.Option("--yes", "-y", "--force", help="Replace an existing file.")] = False,
-) -> None:
-    """Compare runs in one HTML page or PNG.
-
-    Curves, metrics and samples; the page also has the options that differ and where each run is from.
-    """
+def compare(options: CompareOptions) -> None:
+    """``engine train compare``."""
     with _told_in_one_line():
         from .compare import compare_runs
 
-        compare_runs(runs, output, curves=curves, samples=samples, overwrite=force)
-    _console.print(f"Written: {output}", soft_wrap=True, markup=False, highlight=False)
+        compare_runs(
+            options.runs,
+            options.output,
+            curves=options.curves,
+            samples=options.samples,
+            overwrite=options.overwrite,
+        )
+    _console.print(f"Written: {options.output}", soft_wrap=True, markup=False, highlight=False)
 
 
-@app.command("samples")
-def samples(
-    models: Annotated[
-        list[Path],
-        typer.Argument(metavar="MODEL...", help="Run folders, checkpoints (.safetensors) or exported models (.onnx)."),
-    ],
-    photos: Annotated[str, typer.Option(help="Folder or quoted glob of pictures to translate.")],
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="The PNG to write.")] = Path(
-        "samples.png"
-    ),
-    count: Annotated[int, typer.Option(min=1, help="Pictures, spread evenly over those found; a row each.")] = 6,
-    size: Annotated[int, typer.Option(min=16, help="Side of the central squares, in pixels.")] = 256,
-    force: Annotated[bool, typer.Option("--yes", "-y", "--force", help="Replace an existing file.")] = False,
-) -> None:
-    """Put translations by several models beside each other.
-
-    One PNG with a row for each picture and a column for each model. For editors and their attributes: engine train
-    evaluate --grid; for generators from noise: engine generate.
-    """
+def samples(options: SamplesOptions) -> None:
+    """``engine train samples``."""
     with _told_in_one_line():
         from .evaluate.samples import write_samples
 
-        write_samples(models, photos, output, count=count, size=size, overwrite=force)
-    _console.print(f"Written: {output}", soft_wrap=True, markup=False, highlight=False)
+        write_samples(
+            options.models,
+            options.photos,
+            options.output,
+            count=options.count,
+            size=options.size,
+            overwrite=options.overwrite,
+        )
+    _console.print(f"Written: {options.output}", soft_wrap=True, markup=False, highlight=False)
 
 
-@app.command("evaluate")
-def evaluate(
-    model: Annotated[
-        Path,
-        typer.Argument(metavar="MODEL", help="Run folder, checkpoint (.safetensors) or exported model (.onnx)."),
-    ],
-    photos: Annotated[
-        list[str] | None, typer.Option(help="Folder or quoted glob of photos; may be given several times.")
-    ] = None,
-    paintings: Annotated[str, typer.Option(help="Folder or quoted glob of the real paintings.")] = "",
-    weights: Annotated[Path | None, typer.Option(help="VGG16 convolutions, a safetensors file.")] = None,
-    inception: Annotated[
-        Path | None,
-        typer.Option(
-            help="Weights of the FID Inception (.pth, .safetensors), or an Inception .onnx; used instead of VGG16."
-        ),
-    ] = None,
-    size: Annotated[int, typer.Option(help="Side of the square pictures that are compared, in pixels.")] = 256,
-    lpips: Annotated[
-        Path | None, typer.Option(help="Learned weights of LPIPS on torchvision's VGG16 (v0.1); for psc-gan.")
-    ] = None,
-    vgg_scaling: Annotated[
-        VGGScaling, typer.Option(help="Input that --weights were trained for.", show_choices=True)
-    ] = "caffe",
-    grid: Annotated[
-        Path | None,
-        typer.Option(
-            help="Write a PNG. Translators: photo, colour transfer, model; editors: original, result, mask, segment."
-        ),
-    ] = None,
-    grid_rows: Annotated[int, typer.Option(help="Photos or faces in that PNG.")] = 8,
-    change: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAMES",
-            help="For editors' --grid: an edit, such as Smiling, Young=0, or several at once: Smiling,Young=0; may be "
-            "given several times. Without a value: the opposite of what the face has.",
-        ),
-    ] = None,
-    json: Annotated[Path | None, typer.Option(help="Write the result as JSON.")] = None,
-    record: Annotated[
-        bool, typer.Option("--record", help="Store the figures in the record of the checkpoint.")
-    ] = False,
-    classifier: Annotated[
-        Path | None,
-        typer.Option(help="For attribute models: the classifier that judges edits, from engine train classifier."),
-    ] = None,
-    data: Annotated[str, typer.Option(help="For attribute models: the faces; default: the run's.")] = "",
-    holdout: Annotated[
-        int | None, typer.Option(help="For attribute models: as in training; default: the run's.")
-    ] = None,
-    count: Annotated[
-        int,
-        typer.Option(help="Held-out faces to use (0: all); for generators from noise: pictures to generate."),
-    ] = 0,
-    segmenter: Annotated[
-        Path | None,
-        typer.Option(
-            help="For editors: an ONNX network whose last channel is hair, for the change outside the head and the "
-            "colour that the hair gets."
-        ),
-    ] = None,
-    exclude: Annotated[
-        str,
-        typer.Option(
-            help="For editors: folder or quoted glob of pictures that the model was trained on; all faces of their "
-            "people are left out. Default: the photos of the run."
-        ),
-    ] = "",
-    clip: Annotated[
-        list[str] | None,
-        typer.Option(help="For exported editors: a video with people to edit as well; may be given several times."),
-    ] = None,
-    clip_grid: Annotated[
-        Path | None, typer.Option(help="Write a PNG of frames of the clips: original and each edit.")
-    ] = None,
-    force: Annotated[bool, typer.Option("--yes", "-y", "--force", help="Replace existing pictures.")] = False,
-) -> None:
-    """Measure a model.
-
-    The distance to the paintings, what a classifier says of edits, or the distance of generated pictures.
-
-    What is measured follows from the run's method. Translators need --photos and --paintings; the distances are
-    Fréchet's and the kernel distance on features of --weights or --inception, beside two floors. Editors need
-    --classifier, whose own accuracy is printed first; with --segmenter the change outside the head is measured too,
-    and with --clip what a user sees on video. psc-gan is measured for all labels and for each condition of the label
-    layout; dcgan against real pictures, those held out where a table says whose faces they are.
-    """
+def evaluate(options: EvaluateOptions) -> None:
+    """``engine train evaluate``."""
     with _told_in_one_line():
-        from .evaluate.command import EvaluateOptions, evaluate_run
+        from .evaluate.command import evaluate_run
         from .evaluate.progress import shown_on
 
         with shown_on(_console):
-            told = evaluate_run(
-                model,
-                EvaluateOptions(
-                    photos=tuple(photos or ()),
-                    paintings=paintings,
-                    weights=weights,
-                    inception=inception,
-                    size=size,
-                    grid=grid,
-                    grid_rows=grid_rows,
-                    result=json,
-                    record=record,
-                    classifier=classifier,
-                    data=data,
-                    holdout=holdout,
-                    count=count,
-                    changes=tuple(change or ()),
-                    segmenter=segmenter,
-                    exclude=exclude,
-                    clips=tuple(clip or ()),
-                    clip_grid=clip_grid,
-                    lpips=lpips,
-                    vgg_scaling=vgg_scaling,
-                    overwrite=force,
-                ),
-            )
+            told = evaluate_run(options)
     for part in told:
         make_console(highlight=True).print(part, soft_wrap=True, markup=False, highlight=False)
+
+
+_COMMANDS: dict[str, tuple[type[Any], Callable[[Any], None]]] = {
+    "demo": (DemoOptions, demo),
+    "rollback": (RollbackOptions, rollback),
+    "compare": (CompareOptions, compare),
+    "samples": (SamplesOptions, samples),
+    "evaluate": (EvaluateOptions, evaluate),
+}
+"""The commands that are no methods, after them in ``engine train --help``."""
+
+for _name, (_record, _action) in _COMMANDS.items():
+    app.command(_name)(command(_record, _action))

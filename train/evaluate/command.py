@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +13,9 @@ from ganlens.engine.errors import OptionError
 from ganlens.engine.model import read_model_spec
 
 from ..checkpoint import GENERATOR_NAME, read_generator_file
-from ..config import CONFIG_NAME, VGGScaling, read_values
+from ..config import CONFIG_NAME, read_values
 from ..methods import METHODS
+from ..options import EvaluateOptions
 from ..sample_sheet import check_png, save_png
 from .classifier import load_classifier, measure
 from .clips import ClipEvaluation
@@ -33,39 +33,7 @@ MOST_GENERATED = 2000
 """Pictures that are generated for a distance, unless a number is given."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class EvaluateOptions:
-    """What can be given to the command; each evaluation takes what it needs."""
-
-    photos: tuple[str, ...] = ()
-    paintings: str = ""
-    weights: Path | None = None
-    inception: Path | None = None
-    size: int = 256
-    grid: Path | None = None
-    grid_rows: int = 8
-    result: Path | None = None
-    record: bool = False
-    classifier: Path | None = None
-    data: str = ""
-    holdout: int | None = None
-    count: int = 0
-    changes: tuple[str, ...] = ()
-    segmenter: Path | None = None
-    exclude: str = ""
-    clips: tuple[str, ...] = ()
-    clip_grid: Path | None = None
-    lpips: Path | None = None
-    vgg_scaling: VGGScaling = "caffe"
-    overwrite: bool = False
-
-    @property
-    def has_features(self) -> bool:
-        """Whether distances can be measured."""
-        return self.weights is not None or self.inception is not None
-
-
-def evaluate_run(model: Path, options: EvaluateOptions) -> list[RenderableType]:
+def evaluate_run(options: EvaluateOptions) -> list[RenderableType]:
     """Measure a run folder or checkpoint, write what was asked for, and give what to print.
 
     Raises:
@@ -74,7 +42,7 @@ def evaluate_run(model: Path, options: EvaluateOptions) -> list[RenderableType]:
     """
     for file in filter(None, (options.grid, options.clip_grid)):
         check_png(file, overwrite=options.overwrite)
-    return EVALUATIONS[kind_of(model)](model, options)
+    return EVALUATIONS[kind_of(options.model)](options.model, options)
 
 
 def kind_of(model: Path) -> str:
@@ -95,7 +63,7 @@ def kind_of(model: Path) -> str:
 
 def _translation(model: Path, options: EvaluateOptions) -> list[RenderableType]:
     values = _values(model)
-    photos, paintings = list(options.photos), options.paintings or str(values.get("paintings", ""))
+    photos, paintings = list(options.photos or ()), options.paintings or str(values.get("paintings", ""))
     if not photos or not paintings or not options.has_features:
         raise OptionError(
             "--photos, --paintings and --weights or --inception are needed to compare translations with paintings."
@@ -129,7 +97,7 @@ def _edits(model: Path, options: EvaluateOptions) -> list[RenderableType]:
             unlabelled=True,
             exclude=options.exclude,
         )
-        save_png(options.grid, edit_sheet(editor, faces, options.changes))
+        save_png(options.grid, edit_sheet(editor, faces, options.changes or ()))
         shown = [f"Written: {options.grid}"]
         if options.classifier is None:
             return shown
@@ -153,7 +121,7 @@ def _edits(model: Path, options: EvaluateOptions) -> list[RenderableType]:
         record=options.record,
         segmenter=options.segmenter,
         exclude=options.exclude,
-        clips=options.clips,
+        clips=options.clips or (),
         clip_grid=options.clip_grid,
     )
     if options.clip_grid is not None:

@@ -14,9 +14,10 @@ from ganlens.engine.errors import OptionError, TrainingError
 from ganlens.train.checkpoint import load_generator
 from ganlens.train.cli import app
 from ganlens.train.config import AttributeConfig, CycleGANConfig, make_config
-from ganlens.train.evaluate.command import EvaluateOptions, evaluate_run
+from ganlens.train.evaluate.command import evaluate_run
 from ganlens.train.loop import train
 from ganlens.train.methods import METHODS
+from ganlens.train.options import EvaluateOptions
 from tests.kit.vgg import save_vgg
 
 
@@ -80,7 +81,7 @@ def test_translators(
 def test_pictures_that_exist_are_replaced_only_when_asked(option: str, tmp_path: Path) -> None:
     (tmp_path / "mine.png").write_bytes(b"mine")
     with pytest.raises(TrainingError, match=r"mine.png exists; pass -y to overwrite it"):
-        evaluate_run(tmp_path / "run", EvaluateOptions(**{option: tmp_path / "mine.png"}))
+        evaluate_run(EvaluateOptions(tmp_path / "run", **{option: tmp_path / "mine.png"}))
     with pytest.raises(OptionError, match=r"mine.jpg: grids of pictures are written as .png"):
-        evaluate_run(tmp_path / "run", EvaluateOptions(**{option: tmp_path / "mine.jpg"}, overwrite=True))
+        evaluate_run(EvaluateOptions(tmp_path / "run", **{option: tmp_path / "mine.jpg"}, overwrite=True))
     assert (tmp_path / "mine.png").read_bytes() == b"mine"
