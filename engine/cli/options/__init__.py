@@ -90,6 +90,19 @@ Json = Annotated[
     str | None, typer.Option("--json", metavar="FILE|-", help="Write a report as JSON: what was done, and how fast.")
 ]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Replace an existing output.")]
+RecordDetail = Annotated[
+    float | None,
+    typer.Option(min=0, max=1, help="Fraction of the original's fine detail that the runtime adds back by default."),
+]
+RecordMargin = Annotated[
+    int | None,
+    typer.Option(
+        metavar="PX",
+        min=0,
+        help="Pixels of repeated edge that the network sees around a frame, cut off its answer: against a line along "
+        "the frame's border.",
+    ),
+]
 YesOrForce = Annotated[bool, typer.Option("--yes", "-y", "--force", help="Replace an existing output.")]
 PrintJson = Annotated[bool, typer.Option("--json", help="As JSON.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")]

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from . import PrintJson, YesOrForce, option
+from . import PrintJson, RecordDetail, RecordMargin, YesOrForce, option
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,19 +52,8 @@ class ExportRunOptions:
         int | None, option(metavar="N", min=1, help="Further pictures that calibrate int8; default: 32.")
     ] = None
     opset: Annotated[int, option(metavar="N", help="ONNX operator set, 17 to 23.")] = 20
-    detail: Annotated[
-        float | None,
-        option(min=0, max=1, help="Fraction of the original's fine detail that the runtime adds back by default."),
-    ] = None
-    margin: Annotated[
-        int | None,
-        option(
-            metavar="PX",
-            min=0,
-            help="Pixels of repeated edge that the network sees around a frame, cut off its answer: against a line "
-            "along the frame's border.",
-        ),
-    ] = None
+    detail: RecordDetail = None
+    margin: RecordMargin = None
     name: Annotated[str, option(metavar="NAME", help="Name in the record; default: the checkpoint's.")] = ""
     tensorrt: Annotated[
         bool, option("--tensorrt", help="Also build the TensorRT plan that engine translate will use.")

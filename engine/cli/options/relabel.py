@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from . import Backend, Quiet, Yes, option
+from . import Backend, Quiet, RecordDetail, RecordMargin, Yes, option
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,19 +40,8 @@ class RelabelOptions:
         str | None,
         option(metavar="A,B,...", help="Attributes with unreliable edits; 'translate --set' warns about them."),
     ] = None
-    detail: Annotated[
-        float | None,
-        option(min=0, max=1, help="Fraction of the original's fine detail that the runtime adds back by default."),
-    ] = None
-    margin: Annotated[
-        int | None,
-        option(
-            metavar="PX",
-            min=0,
-            help="Pixels of repeated edge that the network sees around a frame, cut off its answer: against a line "
-            "along the frame's border.",
-        ),
-    ] = None
+    detail: RecordDetail = None
+    margin: RecordMargin = None
     licence: Annotated[
         str | None, option(metavar="TEXT", help="Licence of the weights, or what they may be used for.")
     ] = None
