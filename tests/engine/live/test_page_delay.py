@@ -1,6 +1,7 @@
 """Delay from capture to drawn in Chromium, against a bare WebSocket that sends the same pictures in the same run.
 
-Only a ratio is tested: how many milliseconds it takes depends on what else runs. ``python -m benchmarks.live`` says.
+Only the ratio of the medians is tested: milliseconds, and the slowest pictures, depend on what else runs.
+``python -m benchmarks.live`` measures both.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ def test_the_page_adds_little_to_a_bare_socket(tmp_path: Path) -> None:
                 live.session.set_controls(bypass=True)
                 page = measure_model(live, 4.0)
             bare.append(measure_bare(browser, frames, 2.0))
-            ratios.append(page["drawn_p95_ms"] / statistics.median(run["p95_ms"] for run in bare))
+            ratios.append(page["drawn_p50_ms"] / statistics.median(run["p50_ms"] for run in bare))
             if ratios[-1] <= 1.5:
                 break
         browser.close()

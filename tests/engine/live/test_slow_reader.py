@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from ganlens.engine.errors import MediaError
 from ganlens.engine.live.session import LiveSession, SessionOptions
 from ganlens.engine.live.web import address
 from ganlens.engine.media.uri import open_source
@@ -86,3 +87,19 @@ def test_it_is_cut_off(session: LiveSession, monkeypatch: pytest.MonkeyPatch) ->
             return server.clients == 0
 
         until(gone)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0", "::1"])
+def test_a_small_message_does_not_hold_the_next_picture_back(host: str) -> None:
+    try:
+        listener = address.Listener(address.Address(host, 0))
+    except MediaError:
+        pytest.skip(f"this machine has no {host}")
+    to = "127.0.0.1" if host == "0.0.0.0" else host
+    try:
+        with socket.create_connection((to, listener.port), 5):
+            connection, _ = listener.socket.accept()
+            with connection:
+                assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+    finally:
+        listener.close()
