@@ -19,7 +19,7 @@ from ganlens.engine.cli.console import make_console
 from ganlens.engine.cli.options import command
 from ganlens.engine.errors import EngineError, TrainingError, did_you_mean
 
-from .config import Alias, CycleGANConfig, TrainConfig, make_config, read_values
+from .config import STAGES, Alias, CycleGANConfig, TrainConfig, earlier_runs, make_config, read_values
 from .methods import METHODS
 from .options import CompareOptions, DemoOptions, EvaluateOptions, RollbackOptions, SamplesOptions
 
@@ -100,6 +100,7 @@ def merge(
         OptionError: a value is wrong.
     """
     values: dict[str, Any] = {}
+    changes = explicit
     if resume:
         if "out" not in explicit:
             raise TrainingError("--resume needs --out: the run folder to continue.")
@@ -109,13 +110,43 @@ def merge(
         if fixed:
             names = ", ".join("--" + name.replace("_", "-") for name in fixed)
             raise TrainingError(f"{names} cannot change when a run is resumed. Start a new run in another --out.")
+        if config_file is not None:
+            _refuse_other_values(kind, read_values(config_file), {**values, **explicit}, config_file, explicit)
+        changes = {name: value for name, value in explicit.items() if name in changeable}
     elif config_file is not None:
         values = read_values(config_file)
     if values.get("method", kind.model_fields["method"].default) != kind.model_fields["method"].default:
         raise TrainingError(
             f"The configuration is of the method '{values['method']}'. Use: engine train {values['method']}"
         )
-    return make_config(kind, {**values, **explicit})
+    stages = [{**stage, **changes} for stage in values.get(STAGES, ())]
+    config = make_config(kind, {**values, **explicit, **({STAGES: stages} if stages else {})})
+    earlier_runs(config)  # refused now, not when their time comes
+    return config
+
+
+def _refuse_other_values(
+    kind: type[TrainConfig], given: dict[str, Any], kept: dict[str, Any], file: Path, explicit: dict[str, Any]
+) -> None:
+    """Raise if a configuration file says something else than the run that is resumed; command line options aside."""
+    rows = [("", given, kept)]
+    stages = zip(given.get(STAGES, ()), kept.get(STAGES, ()), strict=False)
+    rows += [(f"stage {number}: ", *stage) for number, stage in enumerate(stages, 1)]
+    different = [
+        f"{place}{name} is {there.get(name, kind.model_fields[name].default)!r} in the run, {value!r} in the file"
+        for place, values, there in rows
+        for name, value in values.items()
+        if name in kind.model_fields
+        and name not in (*explicit, "out", STAGES)
+        and value != there.get(name, kind.model_fields[name].default)
+    ]
+    if len(given.get(STAGES, ())) != len(kept.get(STAGES, ())):
+        different.append(f"the run has {len(kept.get(STAGES, ())) + 1} stages, the file {len(given.get(STAGES, ())) + 1}")
+    if different:
+        raise TrainingError(
+            f"--resume goes on with the run's own configuration, and --config {file} says something else: "
+            f"{'; '.join(different)}. Leave --config out; what may change is given as an option."
+        )
 
 
 def _command(method: str, kind: type[TrainConfig]) -> Any:
@@ -125,7 +156,7 @@ def _command(method: str, kind: type[TrainConfig]) -> Any:
         run(method, ctx, given)
 
     parameters = [inspect.Parameter("ctx", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context)]
-    shown = (name for name in kind.model_fields if name != "method" and name not in kind.without_effect)
+    shown = (name for name in kind.model_fields if name not in ("method", STAGES, *kind.without_effect))
     parameters += [_parameter(name, kind.model_fields[name]) for name in shown]
     parameters += [
         _option(
@@ -133,7 +164,7 @@ def _command(method: str, kind: type[TrainConfig]) -> Any:
             Path | None,
             None,
             "Start from a recipe (.toml, or the name of a shipped one) or a run's config.json; options on the command "
-            "line take precedence.",
+            "line take precedence, in all stages of a recipe.",
         ),
         _option("resume", bool, False, "Continue the run in --out exactly where it stopped."),
     ]

@@ -33,7 +33,7 @@ from ganlens.engine.errors import TrainingError, install_command
 
 from .averaging import MovingAverage
 from .checkpoint import STATE_NAME, load_state, save_generator, save_state, state_stamp
-from .config import CONFIG_NAME, TrainConfig, is_config, read_sessions, save_config
+from .config import CONFIG_NAME, STAGES, TrainConfig, earlier_runs, is_config, read_sessions, save_config
 from .data.datasets import Positions, make_loader
 from .data.pairs import PAIRS_NAME
 from .data.pictures import to_pixels
@@ -62,7 +62,7 @@ WORTH_AN_ESTIMATE = 100
 """Steps from which a run is told how long it will take."""
 
 BEFORE_FIRST_CHECKPOINT = frozenset(
-    {LOCK_NAME, CONFIG_NAME, PAIRS_NAME, LOG_NAME, HISTORY_NAME, "tensorboard", "samples"}
+    {LOCK_NAME, CONFIG_NAME, PAIRS_NAME, LOG_NAME, HISTORY_NAME, STAGES, "tensorboard", "samples"}
 )
 """What a run folder holds before its first checkpoint."""
 UNFINISHED = re.compile(r"\..*\.part(\..*)?")
@@ -90,7 +90,7 @@ class Trainer:
         saved = load_state(config.run) if resume else None
         self._resumed_from = state_stamp(config.run) if resume else None
         if saved is None:
-            refuse_used_folder(config.run)
+            refuse_used_folder(config.run, stages=bool(config.stages))
         self.accelerator.wait_for_everyone()  # all have looked at the folder before one writes to it
         self.device = self.accelerator.device
         with self.accelerator.main_process_first():  # what one process prepares and keeps, the others find
@@ -274,7 +274,7 @@ class Trainer:
     def _refuse_changed_folder(self) -> None:
         """Another process may have trained here between the first look at the folder and the lock."""
         if self._resumed_from is None:
-            refuse_used_folder(self.config.run)
+            refuse_used_folder(self.config.run, stages=bool(self.config.stages))
         elif state_stamp(self.config.run) != self._resumed_from:
             raise TrainingError(
                 f"The run in {self.config.run} has changed since it was opened: another process is training it. Try "
@@ -727,17 +727,53 @@ def memory_format(config: TrainConfig, device: torch.device, networks: Iterable[
 
 
 def train(config: TrainConfig, *, resume: bool = False, console: Console | None = None) -> bool:
-    """Run a configuration; see :class:`Trainer`. Returns whether it is finished (False: stopped and saved)."""
-    return Trainer(config, resume=resume, console=console).fit()
+    """Run a configuration, stage by stage; see :class:`Trainer`. A resumed run goes on in the newest stage.
+
+    Returns:
+        Whether it is finished; False: stopped, saved, and can be resumed.
+    """
+    runs = [*earlier_runs(config), config]
+    if len(runs) > 1:
+        runs[-1] = config.model_copy(update={"start_from": runs[-2].out})
+    place = 0
+    if resume:
+        place = max((number for number, run in enumerate(runs) if (run.run / STATE_NAME).exists()), default=0)
+    elif len(runs) > 1:
+        _begin_stages(config)
+    for number, run in enumerate(runs[place:], place + 1):
+        if len(runs) > 1:
+            logger.info("stage %d of %d, in %s", number, len(runs), run.out)
+        trainer = Trainer(run, resume=resume and number == place + 1, console=console)
+        finished_before = trainer.step >= trainer.schedule.steps and number < len(runs)
+        if not finished_before and not trainer.fit():
+            return False
+    return True
 
 
-def refuse_used_folder(folder: Path) -> None:
+def _begin_stages(config: TrainConfig) -> None:
+    """Write the whole configuration into the folder of a run whose first stage begins, so that it can be resumed."""
+    accelerator = make_accelerator(config.precision, config.track)
+    refuse_used_folder(config.run)
+    accelerator.wait_for_everyone()
+    if accelerator.is_main_process:
+        try:
+            config.run.mkdir(parents=True, exist_ok=True)
+            save_config(config, config.run)
+        except OSError as error:
+            raise TrainingError(f"{config.run} cannot be written: {error}. Choose another --out.") from error
+
+
+def refuse_used_folder(folder: Path, *, stages: bool = False) -> None:
     """Raise unless a new run may be written to ``folder``: it is missing, empty, or holds only what a run writes before
-    its first checkpoint."""
+    its first checkpoint.
+
+    Args:
+        stages: the run has earlier stages, and they may be there.
+    """
     if folder.exists() and not folder.is_dir():
         raise TrainingError(f"{folder} is a file. --out must be a folder; it is made if missing.")
     found = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
-    if STATE_NAME in found:
+    if STATE_NAME in found or (not stages and any(folder.glob(f"{STAGES}/*/{STATE_NAME}"))):
         raise TrainingError(f"{folder} holds a run. Continue it with --resume, or choose another --out.")
     ours = bool(found & {LOCK_NAME, PAIRS_NAME}) or is_config(folder / CONFIG_NAME)
     if found and not (ours and all(name in BEFORE_FIRST_CHECKPOINT or UNFINISHED.fullmatch(name) for name in found)):

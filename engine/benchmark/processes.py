@@ -15,8 +15,11 @@ from dataclasses import dataclass
 Command = Sequence[str]
 """A program and its arguments."""
 
-ENGINE: Command = (sys.executable, "-c", "from ganlens.engine.cli import main; main()")
+ENGINE: Command = (sys.executable, "-c", "from ganlens.engine.__main__ import main; main()")
 """The ``engine`` command in this interpreter, as its console script starts it, installed or not."""
+
+COMPILED = {"PYTHONDONTWRITEBYTECODE": ""}
+"""Lets the first start of a process keep the byte code for the following ones, as pip does when it installs."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,8 @@ class Usage:
 def run_pipeline(commands: Sequence[Command], environment: Mapping[str, str] | None = None) -> Usage:
     """Run ``commands`` joined by pipes, as a shell does, and wait for all of them.
 
-    Standard error goes to a file and is shown only when something fails.
+    Standard error goes to a file and is shown only when something fails. Python programs among them may keep their byte
+    code, as installed ones do.
 
     Raises:
         RuntimeError: a process ended with another status than 0.
@@ -53,7 +57,7 @@ def run_pipeline(commands: Sequence[Command], environment: Mapping[str, str] | N
                 stdin=upstream or subprocess.DEVNULL,
                 stdout=log if last else subprocess.PIPE,
                 stderr=log,
-                env={**os.environ, **(environment or {})},
+                env={**os.environ, **COMPILED, **(environment or {})},
             )
             if upstream is not None:
                 upstream.close()  # only the child may hold it, or a dead reader is never noticed

@@ -5,7 +5,7 @@ Nothing here imports PyTorch: ``engine train --help`` is made from these classes
 
 from __future__ import annotations
 
-from .base import Activation, NetworkShape, Norm, Positive, TrainConfig, VGGScaling, Weight
+from .base import STAGES, Activation, NetworkShape, Norm, Positive, TrainConfig, VGGScaling, Weight
 from .critic import AUGMENTATION_NAMES, CriticConfig
 from .dcgan import DCGANConfig
 from .editors import PENALTY_OF_LOSS, ACLGANConfig, EditorConfig, StarGANConfig, parse_window
@@ -25,6 +25,7 @@ from .hair import HAIR_NAMES, HairConfig
 from .marks import Alias, NotWith, With, flag
 from .paired import PairedConfig, PerceptualConfig, PhotosConfig
 from .psc_gan import PSCGANConfig
+from .stages import earlier_runs
 from .unpaired import SEMANTIC_WEIGHTS, CycleGANConfig, DistillConfig, SemanticDistance, SemanticLayer, UnpairedConfig
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
     "OLDEST_SHAPE",
     "PENALTY_OF_LOSS",
     "SEMANTIC_WEIGHTS",
+    "STAGES",
     "ACLGANConfig",
     "Activation",
     "Alias",
@@ -64,6 +66,7 @@ __all__ = [
     "VGGScaling",
     "Weight",
     "With",
+    "earlier_runs",
     "flag",
     "is_config",
     "load_config",

@@ -33,6 +33,9 @@ MOST_WORKERS, MOST_THREADS = 256, 1024
 
 RealTimeOnly = With("tier", ("nano", "mobile", "light", "edge"))
 
+STAGES = "stages"
+"""Folder of a run's earlier stages, and their name in its configuration."""
+
 NoMobileTier = NotWith("tier", ("stargan", "growing"))
 
 
@@ -175,6 +178,9 @@ class TrainConfig(BaseModel):
         "", description="Licence of the weights, or what they may be used for, for the record."
     )
     note: Annotated[str, MayChange] = Field("", description="Notes for users of the model, for the record.")
+    stages: tuple[dict[str, Any], ...] = Field(
+        (), description="Options of the runs before this one, each of which starts from the one before; of a recipe."
+    )
 
     @model_validator(mode="before")
     @classmethod

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from ganlens.engine.errors import OptionError, TrainingError, did_you_mean, reason, refusal
 from ganlens.engine.files import read_file, read_json, replace_file
 
-from .base import TrainConfig
+from .base import STAGES, TrainConfig
 from .marks import flag
 
 if sys.version_info >= (3, 11):
@@ -84,6 +84,9 @@ def read_values(path: Path) -> dict[str, Any]:
     Args:
         path: ``config.json`` of a run, a recipe in TOML, or the name of one in ``train/recipes``.
 
+    Returns:
+        Of a recipe in stages those of the last one, with those of the others under :data:`~.base.STAGES`.
+
     Raises:
         TrainingError: the file is missing or is neither a JSON object nor TOML.
     """
@@ -105,7 +108,18 @@ def read_values(path: Path) -> dict[str, Any]:
     values.pop("sessions", None)
     if values.pop("format", 1) == 1 and (path.is_dir() or {"method", "tier", "batch", "seed"} <= values.keys()):
         return _from_format_1(values)
-    return values
+    return _in_stages(values, file)
+
+
+def _in_stages(values: dict[str, Any], file: Path) -> dict[str, Any]:
+    """What a person wrote in ``[[stage]]`` tables; what is outside them holds for all stages."""
+    if "stage" not in values:
+        return values
+    tables = values.pop("stage")
+    if not isinstance(tables, list) or not tables or not all(isinstance(table, dict) for table in tables):
+        raise TrainingError(f"{file}: got stage = {tables!r}, expected one table for each stage, headed [[stage]].")
+    *earlier, last = ({**values, **table} for table in tables)
+    return {**last, STAGES: earlier} if earlier else last
 
 
 def _from_format_1(values: dict[str, Any]) -> dict[str, Any]:

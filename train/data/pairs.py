@@ -11,6 +11,7 @@ import json
 import logging
 import math
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -66,7 +67,14 @@ class Pairs(NamedTuple):
     answers: Pixels
 
 
-def make_pairs(wanted: Wanted, folder: Path, teacher: Teacher | None, answers: str, tell: Tell | None = None) -> Pairs:
+def make_pairs(
+    wanted: Wanted,
+    folder: Path,
+    teacher: Teacher | None,
+    answers: str,
+    tell: Tell | None = None,
+    before: Path | None = None,
+) -> Pairs:
     """The pairs in ``folder``: those there if they were made from the same, else new ones.
 
     Args:
@@ -75,6 +83,7 @@ def make_pairs(wanted: Wanted, folder: Path, teacher: Teacher | None, answers: s
         teacher: who answers; None: the answers are files.
         answers: without a teacher, a folder or glob of pictures named as the photos are.
         tell: called with (pairs done, all) now and then.
+        before: another folder of pairs, whose files are taken if they were made from the same.
 
     Raises:
         TrainingError: unusable pictures, answers that are missing, or no space to keep them.
@@ -95,6 +104,9 @@ def make_pairs(wanted: Wanted, folder: Path, teacher: Teacher | None, answers: s
             f"The pairs in {folder} were made from something else (now different: {changed}). Give another --pairs or "
             "--out, or delete that folder to make them again."
         )
+    if before is not None and _read_record(before) == record:
+        _take(before, folder)
+        return _load(folder)
     given = None if teacher is not None else _Answers(answers)
     made: list[tuple[Pixels, Pixels]] = []
     total = count_pairs(wanted, sources)
@@ -337,6 +349,20 @@ def _load(folder: Path) -> Pairs:
     return Pairs(*(np.load(folder / name, mmap_mode="r") for name in (PICTURES, ANSWERS)))
 
 
+def _take(before: Path, folder: Path) -> None:
+    """The same files in another folder, on the same place of the disk where that is possible."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in (PICTURES, ANSWERS, RECORD):  # the record last, as in _save
+            (folder / name).unlink(missing_ok=True)
+            try:
+                os.link(before / name, folder / name)
+            except OSError:
+                shutil.copy(before / name, folder / name)
+    except OSError as error:
+        raise TrainingError(f"The pairs cannot be kept in {folder}: {reason(error)}.") from error
+
+
 def _save(folder: Path, pairs: Pairs, record: object) -> None:
     """Write the pairs, the record last: without it, what is there is not taken for whole."""
     try:
@@ -373,7 +399,8 @@ def make_pair_dataset(config: PairedConfig) -> PairDataset:
 def make_pairs_of(config: PhotosConfig, teacher: Teacher | None, folder: str, answers: str = "") -> Pairs:
     """The pairs of a configuration, in ``folder`` or in its run; see :func:`make_pairs`."""
     kept = Path(folder) if folder else config.run / PAIRS_NAME
-    return make_pairs(_wanted(config), kept, teacher, answers, _tell_pairs)
+    before = Path(config.start_from) / PAIRS_NAME if config.start_from else None
+    return make_pairs(_wanted(config), kept, teacher, answers, _tell_pairs, before)
 
 
 def make_photo_dataset(config: PhotosConfig) -> PairDataset:
