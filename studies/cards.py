@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import ganlens.train
-from ganlens.engine.cli.evaluate import first_frame, markdown_row, run
+from ganlens.engine.cli.evaluate import first_frames, markdown_row, run
 from ganlens.engine.cli.options.evaluate import EvaluateOptions
 from ganlens.engine.evaluate.gates import judge_budget
 from ganlens.engine.files import replace_file
@@ -76,8 +76,9 @@ def main() -> None:
     options = parser.parse_args()
     chosen = [card for card in styles() if not options.model or card.name in options.model]
     if options.first_frame:
+        measured = first_frames([card.name for card in chosen])
         for card in chosen:
-            seconds = first_frame(card.name)
+            seconds = measured[card.name]
             print(f"{card.name}: {seconds:.3f} s")
             text = card.path.with_suffix(".md")
             replace_file(text, with_first_frame(text.read_text(encoding="utf-8"), seconds))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import statistics
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -60,7 +60,7 @@ def run(options: EvaluateOptions) -> int:
         budget = judge_budget(
             model.path.stat().st_size,
             _macs(model.path),
-            first_frame(options.model) if options.start else None,
+            first_frames([options.model])[options.model] if options.start else None,
         )
         done = evaluate(
             model.spec.name or model.path.stem,
@@ -190,13 +190,16 @@ def _macs(path: Path) -> int | None:
         return None
 
 
-def first_frame(model: str) -> float:
-    """Median seconds of a whole process that translates one frame on the default CPU backend, after one to warm up."""
+def first_frames(models: Sequence[str]) -> dict[str, float]:
+    """Median seconds of a whole process that translates one frame on the default CPU backend, after one to warm up.
+
+    Models take turns, so that a machine whose speed changes is the same one for all.
+    """
     with tempfile.TemporaryDirectory() as folder:
-        command = [*ENGINE, "translate", str(SHIPPED_CLIP), "-o", f"{folder}/one.mp4", "-y", "-q", "--model", model]
-        command += ["--backend", "cpu", "--duration", "0.03"]
-        run_pipeline([command])
-        return statistics.median(run_pipeline([command]).wall for _ in range(STARTS))
+        command = [*ENGINE, "translate", str(SHIPPED_CLIP), "-o", f"{folder}/one.mp4", "-y", "-q", "--backend", "cpu"]
+        command += ["--duration", "0.03", "--model"]
+        rounds = [[run_pipeline([[*command, model]]).wall for model in models] for _ in range(1 + STARTS)]
+    return {model: statistics.median(times) for model, times in zip(models, zip(*rounds[1:], strict=True), strict=True)}
 
 
 # --- what is told ----------------------------------------------------------------------------------------------------

@@ -31,6 +31,9 @@ Weight = Annotated[float, Field(ge=0)]
 MOST_WORKERS, MOST_THREADS = 256, 1024
 """More are a mistake, and would take the processes or the memory of the whole machine."""
 
+JPEG = "Share of the pictures that go through a JPEG encoder first, quality 30 to 95, as webcams have one; 0: none."
+"""What the option of that name says, for all methods that have it."""
+
 RealTimeOnly = With("tier", ("nano", "mobile", "light", "edge"))
 
 STAGES = "stages"

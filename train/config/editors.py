@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from .base import Positive, Weight
+from .base import JPEG, Positive, Weight
 from .critic import CriticConfig
 from .faces import AttributeConfig
 from .marks import MayChange, NotWith, With
@@ -190,7 +190,10 @@ class ACLGANConfig(EditorConfig, CriticConfig):
     vary: Annotated[bool, MayChange] = Field(
         False,
         description="Vary position, size, angle, light and colour temperature of the faces anew in each step, and add "
-        "camera noise.",
+        "camera noise; see --jpeg.",
+    )
+    jpeg: Annotated[float, Field(ge=0, le=1), With("vary", ("True",)), MayChange] = Field(
+        0.5, description=JPEG
     )
 
     @property

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from .base import BatchSize, Weight, last_part
+from .base import JPEG, BatchSize, Weight, last_part
 from .marks import MayChange
 from .paired import PhotosConfig
 
@@ -35,6 +35,7 @@ class HairConfig(PhotosConfig):
     border: Annotated[int, Field(ge=0)] = Field(
         0, description="Border that the edit leaves unchanged, in pixels of the generator's picture."
     )
+    jpeg: Annotated[float, Field(ge=0, le=1), MayChange] = Field(0.5, description=JPEG)
     calm_from: Annotated[float, Field(ge=0, le=1)] = Field(
         0.1, description="Fraction of the run after which camera noise is added to the input, but not to the target."
     )

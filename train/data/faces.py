@@ -20,6 +20,7 @@ from ..config import FacesConfig
 from .attribute_table import Faces, find_classes, find_faces, require_both_classes, split_faces
 from .datasets import TrainingData
 from .pictures import Pictures, centre, to_tensor
+from .variation import compress
 
 logger = logging.getLogger(__name__)
 
@@ -34,6 +35,7 @@ class FaceDataset(TrainingData):
         cache_mb: see :class:`.data.Pictures`.
         mirrored: for each label column, the one that holds its value for a mirrored picture; None: a mirror changes no
             label.
+        jpeg: share of the pictures that go through an encoder; see :func:`.variation.compress`.
 
     Raises:
         TrainingError: fewer than two usable pictures, or an attribute that does not vary.
@@ -52,12 +54,14 @@ class FaceDataset(TrainingData):
         cache_mb: int = 1024,
         shown: int = 16,
         mirrored: Sequence[int] | None = None,
+        jpeg: float = 0.0,
     ) -> None:
         self.attributes = attributes
         self.size = size
         self.flip = flip
         self.mirrored = list(range(len(attributes))) if mirrored is None else list(mirrored)
         self.seed = seed
+        self.jpeg = jpeg
         self.pictures, self.labels = _decode(training, load_size, cache_mb)
         require_both_classes(self.labels, attributes)
         # Without held-out faces, show training faces.
@@ -67,7 +71,7 @@ class FaceDataset(TrainingData):
         self._order: tuple[int, NDArray[np.int64]] | None = None
 
     @classmethod
-    def of(cls, config: FacesConfig) -> FaceDataset:
+    def of(cls, config: FacesConfig, *, jpeg: float = 0.0) -> FaceDataset:
         """The data set of a configuration.
 
         Raises:
@@ -87,6 +91,7 @@ class FaceDataset(TrainingData):
             cache_mb=config.cache_mb,
             shown=config.samples,
             mirrored=config.layout.mirrored if config.layout else None,
+            jpeg=jpeg,
         )
         shares = ", ".join(f"{n} {s:.2f}" for n, s in zip(dataset.attributes, dataset.labels.mean(0), strict=True))
         logger.info("%d pictures to train on, %d held out; fractions: %s", len(dataset), len(held_out.paths), shares)
@@ -121,7 +126,7 @@ class FaceDataset(TrainingData):
         crop, labels = square[top : top + self.size, left : left + self.size], self.labels[row]
         if self.flip and random.random() < 0.5:
             crop, labels = crop[:, ::-1], labels[self.mirrored]
-        return to_tensor(crop), torch.from_numpy(labels)
+        return to_tensor(compress(crop, self.jpeg, random)), torch.from_numpy(labels)
 
     def _shuffled(self, rounds: int) -> NDArray[np.int64]:
         if self._order is None or self._order[0] != rounds:

@@ -30,6 +30,7 @@ from ..config import PairedConfig, PhotosConfig
 from .datasets import TrainingData
 from .pictures import centre, list_pictures, read_picture, resized, to_tensor
 from .teachers import Teacher, open_teacher
+from .variation import compress
 
 logger = logging.getLogger(__name__)
 
@@ -164,12 +165,14 @@ class PairDataset(TrainingData):
         pairs: see :func:`make_pairs`.
         size: side of what is cut out, px; the pairs' own: all of it.
         seed: of order and places.
+        jpeg: share of the pictures that go through an encoder, but not their answers; see :func:`.variation.compress`.
     """
 
-    def __init__(self, pairs: Pairs, size: int, *, seed: int = 0) -> None:
+    def __init__(self, pairs: Pairs, size: int, *, seed: int = 0, jpeg: float = 0.0) -> None:
         self.pairs = pairs
         self.size = size
         self.seed = seed
+        self.jpeg = jpeg
         self._order: tuple[int, NDArray[np.int64]] | None = None
 
     @property
@@ -186,7 +189,8 @@ class PairDataset(TrainingData):
         free = self.pairs.pictures.shape[1] - self.size
         top, left = (int(random.integers(free + 1)) for _ in range(2))
         window = slice(top, top + self.size), slice(left, left + self.size)
-        return tuple(to_tensor(side[number][window]) for side in self.pairs)
+        picture, answer = (side[number][window] for side in self.pairs)
+        return to_tensor(compress(picture, self.jpeg, random)), to_tensor(answer)
 
     def preview(self, count: int, size: int) -> tuple[Tensor, ...]:
         """Pairs spread over all, seen whole."""

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import math
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor
 from torch.nn.functional import affine_grid, avg_pool2d, grid_sample, interpolate
 
@@ -12,6 +16,27 @@ SHIFT, SCALE, DEGREES = 0.04, 0.1, 9.0
 """How far a face that the runtime finds is from where it should be, at most: of the side, of the size, degrees."""
 COARSE = 4
 """Side of the spots of a camera's coarse noise (what compression makes of it), px."""
+
+JPEG_QUALITY = 30, 95
+"""From the blocks of a weak webcam to no visible loss."""
+
+
+def compress(pixels: NDArray[np.uint8], share: float, random: np.random.Generator) -> NDArray[np.uint8]:
+    """A picture as it comes out of a JPEG encoder with halved colour planes, as webcams have.
+
+    On the host, in the processes that load pictures (``--workers``): the GPU waits for none of it.
+
+    Args:
+        pixels: (H, W, 3) uint8 RGB.
+        share: of the pictures that are compressed, 0 to 1; the others stay as they are.
+        random: gives the quality, evenly from :data:`JPEG_QUALITY`.
+    """
+    if random.random() >= share:
+        return pixels
+    file = io.BytesIO()
+    quality = int(random.integers(JPEG_QUALITY[0], JPEG_QUALITY[1] + 1))
+    Image.fromarray(np.ascontiguousarray(pixels)).save(file, "JPEG", quality=quality, subsampling="4:2:0")
+    return np.asarray(Image.open(file))
 
 
 def misplace(pictures: Tensor) -> Tensor:

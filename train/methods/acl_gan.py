@@ -235,7 +235,7 @@ class ACLGAN(Method):
     @classmethod
     def make_dataset(cls, config: ACLGANConfig) -> FaceDataset:
         """Faces and their labels."""
-        return FaceDataset.of(config)
+        return FaceDataset.of(config, jpeg=config.jpeg if config.vary else 0.0)
 
     def start_step(self, step: int, images: int) -> bool:
         """How far a growing network has come follows from the pictures seen."""

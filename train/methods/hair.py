@@ -5,7 +5,7 @@
 where H is the cross-entropy, h the hair of a segmentation network, r the picture with hair of the colour's statistics
 (:func:`~ganlens.train.data.recolour.recolour`), v in 0..1 the strength, t = v h r + (1 - v h) x the target, s and m
 what the generator gives, composed as in ACL-GAN (:mod:`~ganlens.train.networks.composition`). The pictures are varied
-anew in each step as cameras vary: position, size, angle, light, colour temperature, noise.
+anew in each step as cameras vary: position, size, angle, light, colour temperature, noise, JPEG.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class Hair(Method):
         if len(kept) < 2:
             raise TrainingError(f"{config.photos}: hair was found in {len(kept)} pictures; some hundreds are needed.")
         logger.info("hair was found with certainty in %d of %d pictures", len(kept), len(pairs.answers))
-        return PairDataset(Pairs(pairs.pictures[kept], pairs.answers[kept]), config.size, seed=config.seed)
+        return PairDataset(Pairs(pairs.pictures[kept], pairs.answers[kept]), config.size, seed=config.seed, jpeg=config.jpeg)
 
     def generator_step(self, batch: Batch, step: int) -> tuple[Tensor, Parts]:
         """Loss of the generator."""

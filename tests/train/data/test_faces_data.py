@@ -14,6 +14,8 @@ from ganlens.engine.errors import TrainingError
 from ganlens.train.config import AttributeConfig
 from ganlens.train.data.attribute_table import Faces, find_faces, split_faces
 from ganlens.train.data.faces import FaceDataset
+from ganlens.train.data.pairs import PairDataset, Pairs
+from ganlens.train.data.variation import compress
 
 EditConfig = Callable[..., AttributeConfig]
 
@@ -109,3 +111,44 @@ def test_a_mirrored_picture_has_the_mirrored_labels(tmp_path: Path) -> None:
         assert att.tolist() == ([1, 0] if image[0, 0, 0] > 0 else [0, 1])
         seen.add((number % 4, att[0].item()))
     assert len(seen) > 4  # some were mirrored
+
+
+def block_edges(pixels: np.ndarray) -> float:
+    """How much larger steps between neighbours are at the borders of 8x8 blocks than inside them."""
+    steps = np.abs(np.diff(pixels.astype(np.float64).mean(2), axis=1)).mean(0)
+    border = np.arange(7, len(steps), 8)
+    return float(steps[border].mean() / np.delete(steps, border).mean())
+
+
+def test_a_share_of_the_pictures_has_the_blocks_and_the_coarse_colours_of_a_webcam() -> None:
+    y, x = np.mgrid[:64, :64]
+    smooth = 128 + 60 * np.sin(x / 9) * np.cos(y / 7)
+    colour = np.where((x + y) % 2, 40, -40)  # of single pixels, which halved colour planes cannot hold
+    pixels = np.stack([smooth + colour, smooth, smooth - colour], 2).clip(0, 255).astype(np.uint8)
+    random = np.random.default_rng(0)
+    made = [compress(pixels, 0.5, random) for _ in range(60)]
+    changed = [one for one in made if one is not pixels]
+    assert 20 < len(changed) < 40
+    assert all(one.shape == pixels.shape and one.dtype == np.uint8 for one in changed)
+    distances = [float(np.abs(one.astype(int) - pixels).mean()) for one in changed]
+    assert max(distances) > 1.05 * min(distances)  # of different quality
+    assert all(np.abs(one.astype(int)[..., 0] - one[..., 2]).mean() < 40 for one in changed)
+    assert max(block_edges(one) for one in changed) > 1.3 * block_edges(pixels)
+    assert compress(pixels, 0.0, random) is pixels
+
+
+def test_compressed_faces_keep_place_labels_and_repeat(edit_config: EditConfig) -> None:
+    plain, all_of_them = FaceDataset.of(edit_config()), FaceDataset.of(edit_config(), jpeg=1.0)
+    for number in range(8):
+        (picture, labels), (compressed, same) = plain[number], all_of_them[number]
+        assert torch.equal(labels, same)
+        assert 0 < (picture - compressed).abs().mean() < 0.1
+        assert torch.equal(compressed, all_of_them[number][0])
+
+
+def test_answers_are_not_compressed() -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), dtype=np.uint8)
+    plain, all_of_them = (PairDataset(Pairs(noise, noise), 32, jpeg=share) for share in (0.0, 1.0))
+    assert torch.equal(plain[0][0], plain[0][1])
+    assert not torch.equal(all_of_them[0][0], plain[0][0])
+    assert torch.equal(all_of_them[0][1], plain[0][1])

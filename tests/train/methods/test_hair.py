@@ -110,6 +110,15 @@ def test_a_few_steps_find_the_hair_and_its_colour(tmp_path):
     assert to_lab(blue.image)[:, 2, :8].mean() < to_lab(black.image)[:, 2, :8].mean() - 5
 
 
+def test_half_of_the_faces_are_compressed(tmp_path, monkeypatch):
+    pairs = Pairs(*(np.zeros((2, 32, 32, 3), np.uint8) for _ in range(2)))
+    monkeypatch.setattr("ganlens.train.methods.hair.HairSegmenter", lambda *_: None)
+    monkeypatch.setattr("ganlens.train.methods.hair.make_pairs_of", lambda *_: pairs)
+    monkeypatch.setattr("ganlens.train.methods.hair.usable_masks", lambda masks: np.arange(len(masks)))
+    assert Hair.make_dataset(config(tmp_path)).jpeg == 0.5
+    assert Hair.make_dataset(config(tmp_path, jpeg=0.25)).jpeg == 0.25
+
+
 def test_a_sharper_mask_keeps_the_picture_and_what_is_strong(tmp_path):
     torch.manual_seed(0)
     method = Hair(config(tmp_path, mask_contrast=1.7))
