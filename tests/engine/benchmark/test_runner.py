@@ -41,7 +41,7 @@ class Machine:
     ) -> None:
         self.ms = ms
         self.bare_ms = bare_ms
-        """Of the bare network where the machine has its usual speed; None: there is none."""
+        """Milliseconds of the bare network where the machine has its usual speed; None: there is none."""
         self.speed: Callable[[], float] = lambda: 1.0
         """How many times as long all takes in a process."""
         self.between, self.within = between, within
