@@ -21,9 +21,11 @@ from .stats import MOST_WARM_UP, WarmUp
 PACED_HZ = 30.0
 LEAST_PACED = 10
 """Frames of the paced part, at least."""
-TURN_S = 0.25
-"""Seconds of frames between two turns of the bare network; at least :data:`TURN_FRAMES`."""
+TURN_S = {"latency": 0.1, "throughput": 0.2, "live": 1.0}
+"""Seconds of frames between two turns of the bare network: the fewer, the better the machine's speed is followed; but
+each turn of ``throughput`` fills the pipeline anew, and ``live`` begins with a frame that waited for no other."""
 TURN_FRAMES = 3
+"""Frames, or batches of all that are in flight, in a turn at least."""
 
 BareTurn = Callable[[], "float | None"]
 """A turn of the bare network: median seconds of a run, None without one; see :mod:`.bare`."""
@@ -125,7 +127,7 @@ def latency(subject: Subject, seconds: float, bare: BareTurn = no_bare) -> Measu
                 times.append(now - before)
         return statistics.median(times[first:])
 
-    bare_ms, relative = take_turns(_left(seconds, warm_up), turn, bare, warm_up.frame_s)
+    bare_ms, relative = take_turns(_left(seconds, warm_up), turn, bare, TURN_S["latency"], warm_up.frame_s)
     answer = _measured(clocked, times, warm_up, stages, bare_ms, relative)
     answer.ms_at_30hz = paced_ms(subject.call, seconds)
     return answer
@@ -187,7 +189,13 @@ def throughput(subject: Subject, seconds: float, bare: BareTurn = no_bare, *, pa
         frames_s += last - begin
         return (last - begin) / full
 
-    bare_ms, relative = take_turns(_left(seconds, warm_up), turn, bare, warm_up.frame_s)
+    bare_ms, relative = take_turns(
+        _left(seconds, warm_up),
+        turn,
+        bare,
+        TURN_S["throughput"],
+        warm_up.frame_s * subject.in_flight * subject.batch,
+    )
     answer = _measured(clocked, times, warm_up, stages, bare_ms, relative)
     answer.per_second = frames / frames_s
     if paced:
@@ -218,7 +226,7 @@ def live(subject: Subject, seconds: float, fps: float, bare: BareTurn = no_bare)
         ages.extend(paced.ages_s)
         return statistics.median(paced.ages_s)
 
-    bare_ms, relative = take_turns(_left(seconds, warm_up), turn, bare, max(1 / fps, warm_up.frame_s))
+    bare_ms, relative = take_turns(_left(seconds, warm_up), turn, bare, TURN_S["live"], max(1 / fps, warm_up.frame_s))
     answer = _measured(clocked, ages, warm_up, stages, bare_ms, relative)
     answer.per_second = len(ages) / max(clocked.wall_s, due / fps)
     answer.counts = {"due": due, "on_time": on_time, "late": len(ages) - on_time, "dropped": dropped}
@@ -226,20 +234,21 @@ def live(subject: Subject, seconds: float, fps: float, bare: BareTurn = no_bare)
 
 
 def take_turns(
-    seconds: float, turn: Callable[[float], float], bare: BareTurn, frame_s: float
+    seconds: float, turn: Callable[[float], float], bare: BareTurn, turn_s: float, frame_s: float
 ) -> tuple[float | None, float | None]:
     """Time the frames in turns with the bare network.
 
     Args:
         seconds: of the frames, all turns together.
         turn: times frames for some seconds; seconds of a frame.
+        turn_s: seconds of a turn, at least :data:`TURN_FRAMES` times ``frame_s``.
         frame_s: about what a frame takes.
 
     Returns:
         Median milliseconds of the bare network, and the median ratio of a frame to it; None without one.
     """
     first = bare()
-    turns = 1 if first is None else max(1, int(seconds / max(TURN_S, TURN_FRAMES * frame_s)))
+    turns = 1 if first is None else max(1, int(seconds / max(turn_s, TURN_FRAMES * frame_s)))
     beside, frames = [first], []
     for _ in range(turns):
         frames.append(turn(seconds / turns))

@@ -129,7 +129,7 @@ def test_the_bare_network_takes_turns_with_the_frames(scenario) -> None:
         calls.append(subject.calls)
         return 0.002
 
-    measured = scenario(subject, 1.2, bare=bare)
+    measured = scenario(subject, 3.0, bare=bare)
     assert len(calls) >= 2 and calls == sorted(set(calls)), "frames between all turns"
     assert measured.bare_ms == pytest.approx(2.0)
     assert measured.relative is not None and measured.relative >= 2.0
@@ -138,7 +138,7 @@ def test_the_bare_network_takes_turns_with_the_frames(scenario) -> None:
 
 def test_each_turn_is_compared_with_the_bare_network_before_and_after() -> None:
     speeds = iter([1.0, 1.0, 3.0, 3.0, 1.0])
-    bare_ms, relative = take_turns(1.0, lambda _: 0.030, lambda: 0.010 * next(speeds), frame_s=0.030)
+    bare_ms, relative = take_turns(1.0, lambda _: 0.030, lambda: 0.010 * next(speeds), 0.25, 0.030)
     assert bare_ms == pytest.approx(10.0)
     assert relative == pytest.approx((1.5 + 1.5) / 2)  # of 3.0, 1.5, 1.0 and 1.5
 
