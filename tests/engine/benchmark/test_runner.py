@@ -7,6 +7,7 @@ import math
 import random
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import jsonschema
 import pytest
 
 from ganlens.engine.benchmark import runner
+from ganlens.engine.benchmark.bare import Bare
 from ganlens.engine.benchmark.compare import compare, table, worst_slowdown
 from ganlens.engine.benchmark.report import markdown, sentence
 from ganlens.engine.benchmark.report import table as result_table
@@ -408,7 +410,21 @@ def test_a_real_process_measures_a_real_model() -> None:
     for row in result.results:
         assert row.library.startswith("ONNX Runtime") and len(row.runs) == 2 and row.n > 0
         assert row.cold_ms > 100 and row.peak_mib > 20
+        assert all(run.bare_ms and run.relative for run in row.runs)
         assert row.quality is not None and row.quality.ok and row.quality.psnr_db[0] > 100
+
+
+def test_a_bare_network_whose_process_ends_has_no_time() -> None:
+    for words in ("pass", "print('ready', flush=True); input(); input()"):
+        with closing(Bare(JOB, [sys.executable, "-c", words])) as bare:
+            assert bare() is None
+
+
+def test_the_bare_network_runs_in_every_library_of_the_processor() -> None:
+    for name, module in (("cpu", "onnxruntime"), ("openvino", "openvino")):
+        pytest.importorskip(module)
+        with closing(Bare(replace(JOB, backend=name))) as bare:
+            assert bare() is not None
 
 
 def test_a_model_replaced_during_the_benchmark_is_refused(tmp_path: Path) -> None:
