@@ -23,7 +23,7 @@ CONVERTER = "openvino.tools.ovc"
 """Turns models of other frameworks into OpenVINO's."""
 
 
-def _load() -> Any:
+def load() -> Any:
     """The openvino package, imported so that it reports nothing, and without its converter.
 
     Importing openvino sends a usage event through the package openvino_telemetry where that is installed; without it
@@ -87,7 +87,7 @@ class OpenVino(ModelBackend):
         """
         spec = model.spec
         super().__init__(spec, title=model.name, batch=model.batch, threads=threads)
-        self._ov = _load()
+        self._ov = load()
         self.library = f"OpenVINO {_version(self._ov)}"
         self.precision = precision_hint()
         core = self._ov.Core()
@@ -257,7 +257,7 @@ def status() -> BackendStatus:
         MissingExtra: openvino is not installed.
         BackendUnavailable: it cannot be imported.
     """
-    ov = _load()
+    ov = load()
     core = ov.Core()
     if not _has_cpu(core):
         found = core.available_devices

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,8 @@ from ..errors import MissingExtra
 from .report import machine_line
 from .result import Result, Row
 
+TITLE_WIDTH = 100
+"""Characters of the small type that fit above a plot."""
 MOST_DB = 150.0
 """More is drawn as this: rounding of float32."""
 
@@ -43,6 +47,8 @@ def latency_plot(result: Result, path: Path) -> bool:
     _ticks(axes.xaxis)
     for percent in (50, 95, 99):
         axes.axhline(percent, color="grey", linewidth=0.6, linestyle=":")
+        place = {"xycoords": axes.get_yaxis_transform(), "xytext": (4, -1), "textcoords": "offset points"}
+        axes.annotate(f"p{percent}", (1, percent), va="center", fontsize="x-small", color="grey", **place)
     axes.legend(loc="lower right", fontsize="small")
     _finish(figure, axes, result, "Latency, host memory to host memory", path)
     return True
@@ -65,10 +71,20 @@ def quality_plot(result: Result, path: Path) -> bool:
         low, high = row.interval
         bars = [[max(0.0, row.ms.p50 - low)], [max(0.0, high - row.ms.p50)]]
         axes.errorbar(row.ms.p50, decibels, xerr=bars, fmt=marker, capsize=3, label=_name(row))
-        axes.annotate(_name(row), (row.ms.p50, decibels), xytext=(6, 6), textcoords="offset points", fontsize="small")
     axes.set(xscale="log", xlabel="p50 of a frame, ms (log)", ylabel="worst PSNR against float32, dB")
     low, high = axes.get_xlim()
-    axes.set_xlim(low / 1.2, high * 1.6)
+    axes.set_xlim(low / 1.2, high * 1.2)
+    for row in rows:  # names on the side that has more room
+        assert row.quality is not None and row.ms is not None and row.ms.p50 is not None
+        right = row.ms.p50 > math.sqrt(low * high)
+        axes.annotate(
+            _name(row),
+            (row.ms.p50, min(row.quality.psnr_db[0], MOST_DB)),
+            xytext=(-6 if right else 6, 6),
+            textcoords="offset points",
+            ha="right" if right else "left",
+            fontsize="small",
+        )
     axes.set_ylim(min(20.0, axes.get_ylim()[0]), MOST_DB + 10)
     axes.grid(True, which="both", alpha=0.25)
     _ticks(axes.xaxis)
@@ -99,5 +115,6 @@ def _name(row: Row) -> str:
 
 
 def _finish(figure: Any, axes: Any, result: Result, title: str, path: Path) -> None:
-    axes.set_title(f"{title}\n{machine_line(result.machine)}, {result.when[:10]}", loc="left", fontsize="small")
+    machine = textwrap.fill(f"{machine_line(result.machine)}, {result.when[:10]}", TITLE_WIDTH)
+    axes.set_title(f"{title}\n{machine}", loc="left", fontsize="small")
     figure.savefig(path, dpi=120)

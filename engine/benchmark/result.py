@@ -111,6 +111,10 @@ class Run(Part):
     """From the start of the process to the first translated picture in host memory."""
     foreign: Positive
     """Share of the cores that other processes used meanwhile."""
+    bare_ms: Positive | None = None
+    """Median milliseconds of the bare network, which took turns with the frames; null where none did."""
+    relative: Positive | None = None
+    """Time of a frame over that of the bare network: median of the turns."""
 
 
 class WarmUpRecord(Part):

@@ -13,7 +13,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, get_args
@@ -539,6 +539,8 @@ class _Benchmark:
                 n=len(part["times_s"]),
                 cold_ms=answer["cold_ms"],
                 foreign=part["foreign"],
+                bare_ms=part["bare_ms"],
+                relative=part["relative"],
             )
             for answer, part in zip(one.answers, parts, strict=True)
         )
@@ -698,8 +700,6 @@ def _check_size(model: ModelFile, size: Size) -> None:
 
 def _with_twins(models: Sequence[ModelFile]) -> list[ModelFile]:
     """Models of lower precision with the float32 file of the same weights, from the command line or beside them."""
-    from dataclasses import replace
-
     found = []
     for model in models:
         if model.reference is None and model.spec.weights_sha256:
@@ -753,11 +753,11 @@ def run_worker(job: Job, seconds: float, command: Sequence[str] = WORKER) -> dic
     """
     limit = 3 * seconds + PATIENCE_S
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as log:
-        values = {**asdict(job), "spawned": time.monotonic()}
+        spawned = replace(job, spawned=time.monotonic())
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": log}
         with subprocess.Popen(command, text=True, encoding="utf-8", **pipes) as process:  # type: ignore[call-overload]
             try:
-                out, _ = process.communicate(json.dumps(values), timeout=limit)
+                out, _ = process.communicate(spawned.to_json(), timeout=limit)
             except subprocess.TimeoutExpired:
                 raise BackendError(f"no answer after {limit:.0f} s; the process was ended") from None
             finally:

@@ -88,6 +88,11 @@ class WarmUp:
         return abs(after - before) < STEADY * before
 
     @property
+    def frame_s(self) -> float:
+        """Median seconds of the last calls."""
+        return statistics.median(self._recent)
+
+    @property
     def over(self) -> bool:
         """Whether measuring may begin."""
         return self.calls >= LEAST_WARM_UP and (self.steady or self.seconds >= self._budget_s)

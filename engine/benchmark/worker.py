@@ -13,8 +13,9 @@ import os
 import random
 import sys
 import time
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any, Protocol
 
@@ -35,10 +36,11 @@ from ..pixels.framing import Framing
 from ..spec import GeneratorSpec, ValueRange
 from ..timing import StageTimes
 from ..translator import Translator
+from .bare import LIBRARIES, Bare
 from .machine import state, throttled
 from .pictures import clip_frames, there_and_back
 from .processes import high_water_kib
-from .scenarios import Measured, Subject, latency, live, throughput
+from .scenarios import BareTurn, Measured, Subject, latency, live, no_bare, throughput
 
 MOST_LATENTS = 16
 
@@ -71,6 +73,20 @@ class Job:
     sha256: str = ""
     """SHA-256 of the model as the parent read it; empty: not compared."""
 
+    def to_json(self) -> str:
+        """In one line, for another process."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Job:
+        """What :meth:`to_json` gave."""
+        given = json.loads(text)
+        for name in ("size", "value_range"):
+            given[name] = tuple(given[name]) if given[name] else None
+        for name in ("scenarios", "ways"):
+            given[name] = tuple(tuple(pair) for pair in given[name])
+        return cls(**given)
+
     @cached_property
     def opened(self) -> Model:
         """The model, read once in this process.
@@ -93,6 +109,8 @@ class Opener(Protocol):
 class OpenSubject(Subject, Protocol):
     """A subject that knows what it runs on."""
 
+    backend: str
+    """Name of the backend, also where "auto" was asked for."""
     library: str
     device: str
     frame: tuple[int, int]
@@ -101,12 +119,17 @@ class OpenSubject(Subject, Protocol):
 
 
 def work(job: Job, opener: Opener | None = None) -> dict[str, Any]:
-    """Do a job; the answer as JSON values, ``{"error", "cure"}`` where the model does not open on the backend."""
+    """Do a job; the answer as JSON values, ``{"error", "cure"}`` where the model does not open on the backend.
+
+    Args:
+        opener: tests give their own; its subjects have no bare network.
+    """
+    libraries = () if opener else tuple(LIBRARIES)
     opener = opener or open_subject
     try:
         if job.kind == "reference":
             return make_reference(job)
-        return probe(job, opener) if job.kind == "probe" else run(job, opener)
+        return probe(job, opener) if job.kind == "probe" else run(job, opener, libraries)
     except (MissingExtra, BackendUnavailable) as error:
         status = next((status for status in available() if status.name == job.backend), None)
         if status is not None and not status.usable:
@@ -137,11 +160,21 @@ def probe(job: Job, opener: Opener) -> dict[str, Any]:
     return answer
 
 
-def run(job: Job, opener: Opener) -> dict[str, Any]:
-    """The scenarios, in random order."""
+def run(job: Job, opener: Opener, libraries: Sequence[str]) -> dict[str, Any]:
+    """The scenarios, in random order.
+
+    Args:
+        libraries: backends whose bare network takes turns with the frames.
+    """
+    with ExitStack() as stack:
+        return _run(job, opener, libraries, stack)
+
+
+def _run(job: Job, opener: Opener, libraries: Sequence[str], stack: ExitStack) -> dict[str, Any]:
     order = list(job.scenarios)
     random.shuffle(order)
     cold_ms = 0.0
+    bare: BareTurn = no_bare
     answers: dict[str, Any] = {}
     library = device = ""
     for name, seconds in order:
@@ -152,13 +185,15 @@ def run(job: Job, opener: Opener) -> dict[str, Any]:
             if not cold_ms:
                 subject.call(0)
                 cold_ms = 1e3 * (time.monotonic() - job.spawned)
+                if subject.backend in libraries:
+                    bare = stack.enter_context(closing(Bare(replace(job, backend=subject.backend))))
             measured: Measured
             if name == "latency":
-                measured = latency(subject, seconds)
+                measured = latency(subject, seconds, bare)
             elif name == "throughput":
-                measured = throughput(subject, seconds)
+                measured = throughput(subject, seconds, bare)
             else:
-                measured = live(subject, seconds, job.fps)
+                measured = live(subject, seconds, job.fps, bare)
             library, device, frame = subject.library, subject.device, subject.frame
         finally:
             subject.close()
@@ -223,6 +258,7 @@ class TranslatorSubject:
         self._attributes = typical_attributes(translator.spec)
         self._controls = Controls(attributes=self._attributes)
         backend = translator.backend
+        self.backend = backend.name
         self.library = getattr(backend, "library", backend.name)
         self.device = backend.device
         self.frame = frames[0].size
@@ -255,6 +291,7 @@ class NoiseSubject:
         self._inputs = network_inputs(self._backend.spec, job)
         self._times = StageTimes()
         self.batch = batch
+        self.backend = self._backend.name
         self.library, self.device, self.frame = self._backend.library, self._backend.device, job.size
 
     def _run(self, index: int, count: int) -> Output:
@@ -385,12 +422,7 @@ def main() -> None:
     """Job on standard input, answer on standard output; what libraries print goes to standard error."""
     out = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
-    given = json.load(sys.stdin)
-    for name in ("size", "value_range"):
-        given[name] = tuple(given[name]) if given[name] else None
-    for name in ("scenarios", "ways"):
-        given[name] = tuple(tuple(pair) for pair in given[name])
-    json.dump(work(Job(**given)), out)
+    json.dump(work(Job.from_json(sys.stdin.read())), out)
     out.close()
 
 

@@ -7,6 +7,7 @@ import math
 import random
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import jsonschema
 import pytest
 
 from ganlens.engine.benchmark import runner
+from ganlens.engine.benchmark.bare import Bare
 from ganlens.engine.benchmark.compare import compare, table, worst_slowdown
 from ganlens.engine.benchmark.report import markdown, sentence
 from ganlens.engine.benchmark.report import table as result_table
@@ -36,8 +38,14 @@ class Machine:
     Each process is a little faster or slower than the others, each frame again, and one in a hundred is slow.
     """
 
-    def __init__(self, ms: float = 8.0, seed: int = 0, between: float = 0.015, within: float = 0.04) -> None:
+    def __init__(
+        self, ms: float = 8.0, seed: int = 0, between: float = 0.015, within: float = 0.04, bare_ms: float | None = None
+    ) -> None:
         self.ms = ms
+        self.bare_ms = bare_ms
+        """Milliseconds of the bare network where the machine has its usual speed; None: there is none."""
+        self.speed: Callable[[], float] = lambda: 1.0
+        """How many times as long all takes in a process."""
         self.between, self.within = between, within
         self.random = random.Random(seed)
         self.jobs: list[Job] = []
@@ -67,8 +75,14 @@ class Machine:
                 "ok": True,
             }
             return {"sweep": sweep, "quality": quality}
-        process = self.ms * math.exp(self.random.gauss(0, self.between))
-        scenarios = {name: self.measured(process, seconds) for name, seconds in job.scenarios}
+        process = math.exp(self.random.gauss(0, self.between))
+        scenarios = {}
+        for name, seconds in job.scenarios:
+            machine = self.speed()
+            scenarios[name] = self.measured(self.ms * process * machine, seconds)
+            if self.bare_ms is not None:
+                bare_ms = self.bare_ms * machine * math.exp(self.random.gauss(0, self.between))
+                scenarios[name] |= {"bare_ms": bare_ms, "relative": self.ms * process * machine / bare_ms}
         return {"cold_ms": 900.0, "library": "artificial", "device": "cpu", "peak_mib": 100.0, "scenarios": scenarios}
 
     def measured(self, ms: float, seconds: float) -> dict[str, Any]:
@@ -89,6 +103,8 @@ class Machine:
             "counts": {},
             "throttled": False,
             "frame": (64, 64),
+            "bare_ms": None,
+            "relative": None,
         }
 
 
@@ -143,6 +159,62 @@ def test_a_slow_down_of_15_percent_is_found_in_nine_of_ten_tries() -> None:
         comparisons, _ = compare(old, new)
         found += all(one.verdict == "slower" and 1.05 < one.slowdown < 1.25 for one in comparisons)
     assert found >= 9
+
+
+def drifting(ms: float, seed: int) -> Machine:
+    """A machine that is up to 1.5 times as slow from minute to minute, in turns with the bare network."""
+    machine = Machine(ms, seed, bare_ms=7.0)
+    minute = random.Random(seed).uniform(1.0, 1.5)
+    machine.speed = lambda: minute * machine.random.uniform(0.95, 1.05)
+    return machine
+
+
+def test_where_the_machine_drifts_frames_are_compared_with_the_bare_network() -> None:
+    equal = found = 0
+    for number in range(10):
+        old = measure(drifting(8.0, 2 * number), DEFAULT)
+        same, _ = compare(old, measure(drifting(8.0, 2 * number + 1), DEFAULT))
+        equal += all(one.verdict == "no difference" for one in same)
+        slower, _ = compare(old, measure(drifting(8.0 * 1.15, 2 * number + 1), DEFAULT))
+        found += all(one.verdict == "slower" and 1.05 < one.slowdown < 1.25 for one in slower)
+    assert equal >= 9 and found >= 9
+
+
+def test_the_table_tells_the_speed_of_the_machine() -> None:
+    slow = Machine(bare_ms=7.0, between=0)
+    slow.speed = lambda: 1.5
+    comparisons, _ = compare(measure(Machine(bare_ms=7.0, between=0)), measure(slow))
+    assert {one.verdict for one in comparisons} == {"no difference"}
+    assert all(one.machine == pytest.approx(1.5, rel=0.05) for one in comparisons)
+    text = table(comparisons)
+    assert "adjusted for the machine's speed: time of the bare network, new / old, 1.5" in " ".join(text.split())
+    assert max(map(len, text.splitlines())) <= 80
+
+
+def test_what_is_not_measured_alike_is_not_adjusted() -> None:
+    def slow(**row_changes: Any) -> Result:
+        machine = Machine(bare_ms=7.0)
+        machine.speed = lambda: 1.5
+        result = measure(machine)
+        return result.model_copy(update={"results": tuple(r.model_copy(update=row_changes) for r in result.results)})
+
+    old = measure(Machine(bare_ms=7.0))
+    other = old.machine.model_copy(update={"cpu": "Z80"})
+    for first, second in (
+        (old, slow(library="artificial 2")),
+        (old, slow(threads=9)),
+        (old.model_copy(update={"machine": other}), slow()),
+        (measure(Machine()), slow()),
+    ):
+        comparisons, _ = compare(first, second)
+        assert {(one.verdict, one.machine) for one in comparisons} == {("slower", None)}
+        assert "adjusted" not in table(comparisons)
+
+
+def test_other_versions_are_said() -> None:
+    old = measure(Machine())
+    _, notes = compare(old.model_copy(update={"software": {**old.software, "numpy": "1.0"}}), measure(Machine()))
+    assert any(note.startswith("numpy 1.0 in the old result") for note in notes)
 
 
 def test_a_speed_up_is_called_faster_and_fails_nothing() -> None:
@@ -338,7 +410,21 @@ def test_a_real_process_measures_a_real_model() -> None:
     for row in result.results:
         assert row.library.startswith("ONNX Runtime") and len(row.runs) == 2 and row.n > 0
         assert row.cold_ms > 100 and row.peak_mib > 20
+        assert all(run.bare_ms and run.relative for run in row.runs)
         assert row.quality is not None and row.quality.ok and row.quality.psnr_db[0] > 100
+
+
+def test_a_bare_network_whose_process_ends_has_no_time() -> None:
+    for words in ("pass", "print('ready', flush=True); input(); input()"):
+        with closing(Bare(JOB, [sys.executable, "-c", words])) as bare:
+            assert bare() is None
+
+
+def test_the_bare_network_runs_in_every_library_of_the_processor() -> None:
+    for name, module in (("cpu", "onnxruntime"), ("openvino", "openvino")):
+        pytest.importorskip(module)
+        with closing(Bare(replace(JOB, backend=name))) as bare:
+            assert bare() is not None
 
 
 def test_a_model_replaced_during_the_benchmark_is_refused(tmp_path: Path) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator
+from functools import partial
 
 import numpy as np
 import pytest
 
 from ganlens.engine import FunctionBackend, Translator
-from ganlens.engine.benchmark.scenarios import follow, latency, live, throughput
+from ganlens.engine.benchmark.scenarios import follow, latency, live, take_turns, throughput
 from ganlens.engine.benchmark.worker import TranslatorSubject
 from ganlens.engine.pixels.frame import Frame
 from ganlens.engine.spec import GeneratorSpec, SizeRule
@@ -117,6 +118,36 @@ def test_live_counts_add_up() -> None:
     counts = measured.counts
     assert counts["due"] == counts["on_time"] + counts["late"] + counts["dropped"]
     assert measured.per_second <= 20.0
+
+
+@pytest.mark.parametrize("scenario", [latency, throughput, partial(live, fps=50.0)])
+def test_the_bare_network_takes_turns_with_the_frames(scenario) -> None:
+    subject = Sleeper(0.004)
+    calls: list[int] = []
+
+    def bare() -> float:
+        calls.append(subject.calls)
+        return 0.002
+
+    measured = scenario(subject, 3.0, bare=bare)
+    assert len(calls) >= 2 and calls == sorted(set(calls)), "frames between all turns"
+    assert measured.bare_ms == pytest.approx(2.0)
+    assert measured.relative is not None and measured.relative >= 2.0
+    assert measured.times_s and measured.per_second > 0
+
+
+def test_each_turn_is_compared_with_the_bare_network_before_and_after() -> None:
+    speeds = iter([1.0, 1.0, 3.0, 3.0, 1.0])
+    bare_ms, relative = take_turns(1.0, lambda _: 0.030, lambda: 0.010 * next(speeds), 0.25, 0.030)
+    assert bare_ms == pytest.approx(10.0)
+    assert relative == pytest.approx((1.5 + 1.5) / 2)  # of 3.0, 1.5, 1.0 and 1.5
+
+
+def test_a_bare_network_that_fails_costs_the_comparison_only() -> None:
+    answers = iter([0.002, 0.002, None])
+    measured = latency(Sleeper(0.002), 1.2, lambda: next(answers, None))
+    assert (measured.bare_ms, measured.relative) == (None, None)
+    assert measured.times_s
 
 
 def test_several_in_flight_and_batches_go_through_the_translator() -> None:
