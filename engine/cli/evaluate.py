@@ -42,8 +42,9 @@ def run(options: EvaluateOptions) -> int:
     console = make_console(stderr=True, quiet=options.quiet)
     if options.target and options.teacher:
         raise OptionError("Give --target or --teacher, not both: a style has one target.")
-    if not options.teacher and (options.teacher_input or options.teacher_range or options.teacher_shifts):
-        raise OptionError("--teacher-input, --teacher-range and --teacher-shifts belong to --teacher FILE.onnx.")
+    of_teacher = (options.teacher_input, options.teacher_range, options.teacher_shifts, options.vgg)
+    if not options.teacher and any(of_teacher):
+        raise OptionError("--teacher-input, --teacher-range, --teacher-shifts and --vgg belong to --teacher.")
     value_range = parse_value_range(options.value_range) if options.value_range else None
     model = open_model(options.model, value_range)
     _check_kind(model)
@@ -176,6 +177,7 @@ def _teacher(options: EvaluateOptions) -> Filter:
         inputs=options.teacher_input or "",
         scale=options.teacher_scale,
         shifts=options.teacher_shifts,
+        vgg=options.vgg or "",
     )
     return teacher
 

@@ -83,7 +83,8 @@ class PairedConfig(PhotosConfig):
 
     teacher: Annotated[str, MayChange] = Field(
         "",
-        description="Teacher that translates them: an ONNX file, filter:comic, filter:pencil or filter:oil.",
+        description="Teacher that translates them: an ONNX file; filter:comic, filter:pencil or filter:oil; or "
+        "painting:FILE, which optimises the pixels of each answer towards that painting (needs --vgg).",
     )
     range: str = Field(
         "", description="Value range of the teacher's pictures, if its file does not state it: 0..1, -1..1 or 0..255."
@@ -91,7 +92,8 @@ class PairedConfig(PhotosConfig):
     teacher_input: str = Field(
         "",
         description="The teacher's further inputs, separated by commas: NAME=VALUE, NAME[PLACE]=VALUE, or "
-        "NAME=FILE.onnx(PICTURE), the output of another network for a picture.",
+        "NAME=FILE.onnx(PICTURE), the output of another network for a picture. A painting's settings: style=40, "
+        "colours=0.5, zoom=1, steps=25.",
     )
     teacher_scale: Annotated[float, Field(gt=0)] = Field(
         1.0,
@@ -126,7 +128,9 @@ class PairedConfig(PhotosConfig):
         0.0,
         description="Weight of the distance in VGG16 statistics to the answer; needs --vgg, doubles the cost.",
     )
-    vgg: Annotated[str, MayChange] = Field("", description="VGG16 convolutions (safetensors), for --lambda-gram.")
+    vgg: Annotated[str, MayChange] = Field(
+        "", description="VGG16 convolutions (safetensors), for --teacher painting:FILE and --lambda-gram."
+    )
     vgg_scaling: VGGScaling = Field("caffe", description="Input that the --vgg weights were trained for.")
     lambda_adversarial: Weight = Field(
         0.0, description="Weight of a patch critic that sees picture and translation together; above 0 it is pix2pix."
@@ -146,7 +150,10 @@ class PairedConfig(PhotosConfig):
         if not self.teacher:
             return f"the pictures of {last_part(self.answers)}"
         inputs = re.sub(r"[^=(]*/", "", self.teacher_input)
-        return ", ".join(filter(None, (last_part(self.teacher), inputs, self.teacher_licence)))
+        kind = "painting:" if self.teacher.startswith("painting:") else ""
+        return ", ".join(
+            filter(None, (kind + last_part(self.teacher.removeprefix(kind)), inputs, self.teacher_licence))
+        )
 
     @model_validator(mode="after")
     def _one_who_answers(self) -> PairedConfig:

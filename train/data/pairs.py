@@ -395,6 +395,8 @@ def make_pair_dataset(config: PairedConfig) -> PairDataset:
             scale=config.teacher_scale,
             shifts=config.teacher_shifts,
             threads=config.threads,
+            vgg=config.vgg,
+            vgg_scaling=config.vgg_scaling,
         )
     pairs = make_pairs_of(config, teacher, config.pairs, config.answers)
     return PairDataset(pairs, config.crop or config.size, seed=config.seed)

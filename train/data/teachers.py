@@ -1,6 +1,7 @@
-"""What a generator learns from in paired training: any image-to-image ONNX file, or a filter. Both answer pixels.
+"""What a generator learns from in paired training: any image-to-image ONNX file, a filter, or a painting.
 
-A teacher runs before the training, once for each picture, so its speed hardly matters; ONNX Runtime on the CPU runs it.
+A teacher runs before the training, once for each picture, so its speed hardly matters. ONNX Runtime on the CPU runs a
+file; :mod:`.painter` answers with paintings.
 """
 
 from __future__ import annotations
@@ -20,13 +21,14 @@ from ganlens.engine.errors import MissingExtra, ModelFileError, OptionError, did
 from ganlens.engine.model.description import parse_value_range
 from ganlens.engine.spec import GeneratorSpec, ValueRange
 
+from ..config import VGGScaling
 from .filters import find_filter
 
 Pixels = NDArray[np.uint8]
 Values = NDArray[np.float32]
 
-FILTER = "filter:"
-TEACHER_FILE = "--teacher takes an ONNX file, or filter:comic, pencil or oil"
+FILTER, PAINTING = "filter:", "painting:"
+TEACHER_FILE = "--teacher takes an ONNX file, filter:comic, pencil or oil, or painting:FILE"
 _PERIOD = 4
 """Period of the pattern that a generator with two strided layers leaves."""
 _SHIFTS = tuple((down, right) for down in range(_PERIOD) for right in range(_PERIOD) if (down + right) % 2 == 0)
@@ -51,14 +53,22 @@ class Teacher(Protocol):
 
 
 def open_teacher(
-    teacher: str, *, value_range: str = "", inputs: str = "", scale: float = 1.0, shifts: bool = False, threads: int = 0
+    teacher: str,
+    *,
+    value_range: str = "",
+    inputs: str = "",
+    scale: float = 1.0,
+    shifts: bool = False,
+    threads: int = 0,
+    vgg: str = "",
+    vgg_scaling: VGGScaling = "caffe",
 ) -> Teacher:
     """The teacher that ``--teacher`` names.
 
     Args:
-        teacher: an ONNX file, or ``filter:NAME``.
+        teacher: an ONNX file, ``filter:NAME`` or ``painting:FILE``.
         value_range: what ``--range`` names; only for a file without our record.
-        inputs: values of the file's further inputs; see :func:`parse_inputs`.
+        inputs: values of the file's further inputs, see :func:`parse_inputs`; or a painting's settings.
         scale: enlargement of the picture before the teacher sees it; its answer is averaged back down. Above 1 strokes
             become finer, and a weave with the period of the teacher's own grid disappears.
         shifts: average the answers to eight shifts of the picture (cycle spinning: Coifman and Donoho,
@@ -66,9 +76,11 @@ def open_teacher(
             move with the picture and stay. The picture continues beyond its edges by reflection, so that the frame
             which a teacher leaves is cut off.
         threads: of ONNX Runtime; 0: its own choice.
+        vgg: VGG16's convolutions (safetensors), for a painting.
+        vgg_scaling: the input that those weights were trained for.
 
     Raises:
-        OptionError: no such filter, or options that do not fit.
+        OptionError: no such filter or painting, or options that do not fit.
         ModelFileError: the file is missing, cannot be run, or is not image to image.
     """
     if teacher.startswith(FILTER):
@@ -77,6 +89,14 @@ def open_teacher(
                 "--range, --teacher-input, --teacher-scale and --teacher-shifts need a teacher that is an ONNX file."
             )
         return FilterTeacher(teacher.removeprefix(FILTER))
+    if teacher.startswith(PAINTING):
+        if value_range or scale != 1.0 or shifts:
+            raise OptionError("--range, --teacher-scale and --teacher-shifts need a teacher that is an ONNX file.")
+        if not vgg:
+            raise OptionError("--teacher painting:FILE needs --vgg: a safetensors file with VGG16's convolutions.")
+        from .painter import PaintingTeacher  # brings torch, which the others do without
+
+        return PaintingTeacher(Path(teacher.removeprefix(PAINTING)), Path(vgg), vgg_scaling, inputs)
     return OnnxTeacher(
         Path(teacher), value_range=value_range, inputs=inputs, scale=scale, shifts=shifts, threads=threads
     )
@@ -88,7 +108,7 @@ class FilterTeacher:
     def __init__(self, name: str) -> None:
         self.filter = find_filter(name)
         self.name = f"the filter {name} of ganlens"
-        self.digest = _digest(name, inspect.getsource(self.filter))
+        self.digest = digest_of(name, inspect.getsource(self.filter))
 
     def __call__(self, pixels: Pixels) -> Pixels:
         """(H, W, 3) uint8 RGB to the same."""
@@ -133,7 +153,7 @@ class OnnxTeacher:
         self._others = parse_inputs(inputs, {entry.name: _dims(entry.shape) for entry in others}, threads)
         values = [array.tobytes() for _, array in sorted(self._others.items())]
         shifted = ("shifts",) if shifts else ()  # so that answers kept before the option existed stay valid
-        self.digest = _digest(self.value_range, scale, inputs, path.read_bytes(), *values, *shifted)
+        self.digest = digest_of(self.value_range, scale, inputs, path.read_bytes(), *values, *shifted)
 
     def __call__(self, pixels: Pixels) -> Pixels:
         """(H, W, 3) uint8 RGB to the same."""
@@ -214,7 +234,7 @@ def parse_inputs(text: str, shapes: Mapping[str, tuple[int, ...]], threads: int 
         OptionError: a setting cannot be read, an input is not there or not set.
     """
     values: dict[str, Values] = {}
-    for setting in filter(None, (part.strip() for part in text.split(","))):
+    for setting in _parts(text):
         match = _SETTING.fullmatch(setting)
         if match is None:
             raise OptionError(f"--teacher-input: expected NAME=VALUE or NAME[PLACE]=VALUE, got '{setting}'.")
@@ -238,6 +258,28 @@ def parse_inputs(text: str, shapes: Mapping[str, tuple[int, ...]], threads: int 
             f"--teacher-input '{missing[0]}[0]=1'."
         )
     return values
+
+
+def split_settings(text: str) -> list[tuple[str, float]]:
+    """``NAME=NUMBER, ...`` to names and numbers.
+
+    Raises:
+        OptionError: a setting cannot be read.
+    """
+    settings = []
+    for setting in _parts(text):
+        name, equals, value = setting.partition("=")
+        if not equals:
+            raise OptionError(f"--teacher-input: expected NAME=NUMBER, got '{setting}'.")
+        try:
+            settings.append((name.strip(), float(value)))
+        except ValueError:
+            raise OptionError(f"--teacher-input: expected a number in '{setting}', got '{value}'.") from None
+    return settings
+
+
+def _parts(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
 
 
 def _answer_to(file: Path, picture: Path, threads: int) -> Values:
@@ -304,7 +346,8 @@ def _number(text: str, setting: str) -> float:
         ) from None
 
 
-def _digest(*parts: object) -> str:
+def digest_of(*parts: object) -> str:
+    """SHA-256 over the parts, in hex."""
     digest = hashlib.sha256()
     for part in parts:
         digest.update(part if isinstance(part, bytes) else repr(part).encode())

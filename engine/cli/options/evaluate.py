@@ -35,7 +35,7 @@ class EvaluateOptions:
     ] = None
     teacher: Annotated[
         str | None,
-        option(metavar="FILE.onnx|filter:NAME", help="Who answers the photos (needs the extra 'train')."),
+        option(metavar="FILE.onnx|filter:NAME|painting:FILE", help="Who answers the photos (needs the extra 'train')."),
     ] = None
     teacher_range: Annotated[
         str | None, option(metavar="LOW..HIGH", help="Values of the teacher's pictures, if its file does not say.")
@@ -43,6 +43,9 @@ class EvaluateOptions:
     teacher_input: Annotated[
         str | None, option(metavar="NAME=VALUE", help="The teacher's further inputs; as in engine train paired.")
     ] = None
+    vgg: Annotated[str | None, option(metavar="FILE", help="VGG16 convolutions (safetensors) for painting:FILE.")] = (
+        None
+    )
     teacher_scale: Annotated[float, option(help="Enlargement before the teacher; as in engine train paired.")] = 1.0
     teacher_shifts: Annotated[
         bool, option("--teacher-shifts", help="Average over shifts of the picture; as in engine train paired.")

@@ -21,12 +21,17 @@ from ganlens.train.checkpoint import load_generator, load_state
 from ganlens.train.cli import app
 from ganlens.train.config import PairedConfig, make_config, read_values
 from ganlens.train.data.filters import FILTERS, comic
+from ganlens.train.data.painter import PaintingTeacher
 from ganlens.train.data.pairs import PairDataset, Pairs, make_pair_dataset
+from ganlens.train.data.pictures import read_picture, to_tensor
 from ganlens.train.data.teachers import OnnxTeacher, open_teacher, parse_inputs
 from ganlens.train.data.variation import camera_noise
 from ganlens.train.loop import Trainer, train
 from ganlens.train.losses.paired import gradient_loss, local_detail, pooled_loss, texture_loss
+from ganlens.train.losses.style import statistics_distance
 from ganlens.train.methods.paired import Paired, paired_loss
+from ganlens.train.methods.perceptual import PAINTING_LAYERS, painting_target
+from tests.kit.vgg import save_vgg
 
 Make = Callable[..., PairedConfig]
 
@@ -226,6 +231,85 @@ def test_teachers_that_cannot_teach(tmp_path: Path) -> None:
     (tmp_path / "broken.onnx").write_bytes(b"no graph")
     with pytest.raises(ModelFileError, match="cannot be run"):
         open_teacher(str(tmp_path / "broken.onnx"), value_range="0..1")
+
+
+@pytest.fixture
+def painter(tmp_path: Path) -> Callable[..., PaintingTeacher]:
+    """A teacher that knows a painting of red and black stripes, and answers in eight steps."""
+    stripes = np.zeros((32, 32, 3), np.uint8)
+    stripes[:, ::4, 0] = 220
+    Image.fromarray(stripes).save(tmp_path / "stripes.png")
+    vgg = save_vgg(tmp_path / "vgg.safetensors", PAINTING_LAYERS[-1])
+
+    def make(inputs: str = "steps=8") -> PaintingTeacher:
+        return PaintingTeacher(tmp_path / "stripes.png", vgg, inputs=inputs)
+
+    return make
+
+
+def test_a_painting_answers_with_its_statistics_the_same_each_time(painter: Callable[..., PaintingTeacher]) -> None:
+    teacher = painter("steps=30, style=1000, colours=1")
+    photo = np.tile(np.linspace(60, 200, 48).astype(np.uint8)[None, :, None], (40, 1, 3))
+    answer = teacher(photo)
+    assert answer.shape == photo.shape and answer.dtype == np.uint8
+    np.testing.assert_array_equal(teacher(photo), answer)
+
+    stripes = painting_target(teacher.vgg, [to_tensor(read_picture(teacher.painting, 40))[None]]).statistics
+
+    def distance(pixels: Any) -> float:
+        return statistics_distance(teacher.vgg.activations(to_tensor(pixels)[None], PAINTING_LAYERS), stripes).item()
+
+    assert distance(answer) < 0.8 * distance(photo)
+
+
+def test_settings_change_a_painting_and_its_digest(painter: Callable[..., PaintingTeacher]) -> None:
+    photo = np.full((24, 24, 3), 140, np.uint8)
+    whole, none = painter("steps=1, style=0, colours=1"), painter("steps=1, style=0, colours=0")
+    assert none.digest != whole.digest
+    assert none.name == "pixels optimised towards stripes.png, style 0, colours 0, steps 1"
+    assert abs(none(photo).astype(int) - 140).max() <= 6  # a step of Adam is 0.04 at most, 5 levels
+    assert (whole(photo).mean((0, 1)) - none(photo).mean((0, 1)))[0] > 20  # redder
+    assert not any(isinstance(layer, nn.MaxPool2d) for layer in whole.vgg.features)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "message"),
+    [
+        ("styles=3", "no setting 'styles'. Did you mean style"),
+        ("colours=2", "colours takes 0 to 1, got 2"),
+        ("steps=0", "steps takes 1 to"),
+        ("style", "expected NAME=NUMBER, got 'style'"),
+        ("style=much", "expected a number"),
+    ],
+)
+def test_wrong_settings_of_a_painting_are_named(
+    inputs: str, message: str, painter: Callable[..., PaintingTeacher]
+) -> None:
+    with pytest.raises(OptionError, match=message):
+        painter(inputs)
+
+
+def test_paintings_that_cannot_teach(tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match="needs --vgg"):
+        open_teacher(f"painting:{tmp_path / 'stripes.png'}")
+    with pytest.raises(OptionError, match="the picture cannot be read"):
+        open_teacher(f"painting:{tmp_path / 'nowhere.png'}", vgg="vgg.safetensors")
+    with pytest.raises(OptionError, match="need a teacher that is an ONNX file"):
+        open_teacher("painting:stripes.png", vgg="vgg.safetensors", scale=2)
+
+
+def test_a_run_learns_from_a_painting(config: Make, painter: Callable[..., PaintingTeacher], tmp_path: Path) -> None:
+    teacher = painter()
+    run = config(
+        teacher=f"painting:{teacher.painting}",
+        range="",
+        teacher_input="steps=8",
+        vgg=str(tmp_path / "vgg.safetensors"),
+        teacher_licence="public domain",
+    )
+    pairs = make_pair_dataset(run).pairs
+    np.testing.assert_array_equal(pairs.answers[0], teacher(np.asarray(pairs.pictures[0])))
+    assert run.teacher_words == "painting:stripes.png, steps=8, public domain"
 
 
 @pytest.mark.parametrize("name", FILTERS)
