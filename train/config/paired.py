@@ -199,6 +199,21 @@ class PerceptualConfig(PhotosConfig):
         "to the generator's grid.",
     )
 
+    lambda_calm: Annotated[Weight, MayChange] = Field(
+        1.0,
+        description="Weight of the difference between outputs for one picture with different noise and at different "
+        "places of the generator's grid; reduces flicker, and strokes that stick to the grid.",
+    )
+    lambda_threads: Annotated[Weight, MayChange] = Field(
+        0.0,
+        description="Weight of the fine detail that runs along rows and columns, where the picture's does not; against "
+        "threads on plain walls.",
+    )
+    turn: bool = Field(
+        False,
+        description="Turn pictures and painting by any angle: strokes get no direction of their own.",
+    )
+
     @property
     def teacher_words(self) -> str:
         """The painting."""
