@@ -175,7 +175,8 @@ def turned(pixels: Pixels) -> Pixels:
     v, u = (y - top)[..., None], (x - left)[..., None]
     upper = pixels[top, left] * (1 - u) + pixels[top, left + 1] * u
     lower = pixels[top + 1, left] * (1 - u) + pixels[top + 1, left + 1] * u
-    return np.rint(upper * (1 - v) + lower * v).astype(np.uint8)
+    moved: Pixels = np.rint(upper * (1 - v) + lower * v).astype(np.uint8)
+    return moved
 
 
 def threads(pictures: Iterable[Pixels]) -> float:

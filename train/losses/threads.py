@@ -45,4 +45,5 @@ def _axis_ratio(images: Tensor) -> Tensor:
     fine = (frequency >= THREAD[0]) & (frequency <= THREAD[1])
     along = fine & (torch.minimum(angle, 90 - angle) <= BESIDE)
     across = fine & ((angle - 45).abs() <= BESIDE)
-    return power[:, along].mean(1) / power[:, across].mean(1)
+    ratio: Tensor = power[:, along].mean(1) / power[:, across].mean(1)
+    return ratio

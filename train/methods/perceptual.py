@@ -33,6 +33,7 @@ from ..data.recolour import from_lab, to_lab
 from ..data.variation import camera_noise, turn
 from ..losses import grid_loss, shift_loss
 from ..losses.paired import fine_detail, gradient_loss
+from ..losses.shift import GRID
 from ..losses.style import LUMINANCE, statistics, statistics_distance
 from ..losses.threads import thread_loss
 from ..networks import make_generator
@@ -132,10 +133,12 @@ def perceptual_loss(
         compare: it sees it twice, under different noise and at different places.
     """
     translated = generator(camera_noise(picture, config.noise) if noisy else picture)
-    activations = network.activations(translated, PAINTING_LAYERS)
+    # VGG16's pooling has a grid, too; beside that of the generator, so that they do not draw together.
+    down, right = torch.randint(GRID, (2,)).tolist()
+    activations = network.activations(translated[..., down:, right:], PAINTING_LAYERS)
     place = PAINTING_LAYERS.index(CONTENT_LAYER)
     with torch.no_grad():
-        before = network.activations(picture, (CONTENT_LAYER,))[0]
+        before = network.activations(picture[..., down:, right:], (CONTENT_LAYER,))[0]
     content = (activations[place] - before).square().mean() / before.square().mean().clamp_min(1e-8)
     terms = {
         "content": (config.lambda_content, content),
