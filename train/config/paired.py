@@ -209,6 +209,11 @@ class PerceptualConfig(PhotosConfig):
         description="Weight of the fine detail that runs along rows and columns, where the picture's does not; against "
         "threads on plain walls.",
     )
+    strokes: bool = Field(
+        False,
+        description="Compare with the painting what is finer than some 13 pixels: its strokes. Colours are then those "
+        "of --lambda-colour.",
+    )
     turn: bool = Field(
         False,
         description="Turn pictures and painting by any angle: strokes get no direction of their own.",

@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import adaptive_avg_pool2d, avg_pool2d, interpolate, l1_loss
+from torch.nn.functional import adaptive_avg_pool2d, avg_pool2d, interpolate, l1_loss, pad
 
 from ganlens.engine.spec import GeneratorSpec
 
@@ -46,6 +46,8 @@ PAINTING_LAYERS = ("relu1_2", "relu2_2", "relu3_3")
 """From pigment to the shape of a stroke."""
 SQUARE = 8
 """Side of the squares whose mean colours are compared: wider than a stroke."""
+STROKE = 13
+"""Pixels: about the width of the widest strokes."""
 TURNS = tuple(22.5 * step for step in range(8))
 """Degrees by which a painting is turned too: its statistics have no direction, so strokes follow the picture."""
 PHOTOGRAPHS = ((43.7, 0.1, 3.9), (21.1, 5.9, 13.6))
@@ -67,6 +69,13 @@ def detail_amount(images: Tensor) -> Tensor:
     """Root mean square of the fine detail of the luminance of (N, 3, H, W), a scalar."""
     grey = (images * images.new_tensor(LUMINANCE).view(1, 3, 1, 1)).sum(1, keepdim=True)
     return (fine_detail(grey).square().mean() + 1e-6).sqrt()
+
+
+def strokes(images: Tensor) -> Tensor:
+    """What is finer than :data:`STROKE` pixels, on grey; (N, 3, H, W) in [-1, 1], as the images."""
+    side = STROKE // 2
+    smooth = avg_pool2d(pad(images, (side, side, side, side), mode="replicate"), STROKE, 1)
+    return images - avg_pool2d(pad(smooth, (side, side, side, side), mode="replicate"), STROKE, 1)
 
 
 def plain(images: Tensor) -> Tensor:
@@ -96,19 +105,29 @@ def in_colours_of(target: Target, images: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def painting_target(network: VGG16, paintings: Sequence[Tensor], turns: Sequence[float] = (0.0,)) -> Target:
+def painting_target(
+    network: VGG16, paintings: Sequence[Tensor], turns: Sequence[float] = (0.0,), *, only_strokes: bool = False
+) -> Target:
     """The statistics of paintings, (1, 3, H, W) in [-1, 1] each, averaged.
 
     A target that stays the same: towards one random painting after the other, strokes would average to a mottle.
+
+    Args:
+        network: VGG16 up to the last of :data:`PAINTING_LAYERS`.
+        paintings: (1, 3, H, W) in [-1, 1] each.
+        turns: degrees; the statistics are means over the paintings turned by each.
+        only_strokes: statistics of :func:`strokes`.
     """
+    detail = torch.stack([detail_amount(painting) for painting in paintings]).mean()
+    colours = [torch.stack(torch.std_mean(to_lab(painting)[0], (1, 2))[::-1]) for painting in paintings]
     looks = [turn(painting, math.radians(angle)) for painting in paintings for angle in turns]
+    if only_strokes:
+        looks = [strokes(look) for look in looks]
     found = [[statistics(h) for h in network.activations(look, PAINTING_LAYERS)] for look in looks]
     means = [
         (torch.stack([pair[0] for pair in layer]).mean(0), torch.stack([pair[1] for pair in layer]).mean(0))
         for layer in zip(*found, strict=True)
     ]
-    colours = [torch.stack(torch.std_mean(to_lab(painting)[0], (1, 2))[::-1]) for painting in paintings]
-    detail = torch.stack([detail_amount(painting) for painting in paintings]).mean()
     return Target(means, detail, torch.stack(colours).mean(0))
 
 
@@ -135,14 +154,16 @@ def perceptual_loss(
     translated = generator(camera_noise(picture, config.noise) if noisy else picture)
     # VGG16's pooling has a grid, too; beside that of the generator, so that they do not draw together.
     down, right = torch.randint(GRID, (2,)).tolist()
-    activations = network.activations(translated[..., down:, right:], PAINTING_LAYERS)
-    place = PAINTING_LAYERS.index(CONTENT_LAYER)
+    seen = translated[..., down:, right:]
+    activations = network.activations(seen, (CONTENT_LAYER,) if config.strokes else PAINTING_LAYERS)
+    place = 0 if config.strokes else PAINTING_LAYERS.index(CONTENT_LAYER)
+    style = network.activations(strokes(seen), PAINTING_LAYERS) if config.strokes else activations
     with torch.no_grad():
         before = network.activations(picture[..., down:, right:], (CONTENT_LAYER,))[0]
     content = (activations[place] - before).square().mean() / before.square().mean().clamp_min(1e-8)
     terms = {
         "content": (config.lambda_content, content),
-        "style": (config.lambda_style, statistics_distance(activations, target.statistics)),
+        "style": (config.lambda_style, statistics_distance(style, target.statistics)),
         "smooth": (config.lambda_smooth, gradient_loss(translated, torch.zeros_like(translated))),
     }
     if config.lambda_texture > 0:
@@ -194,7 +215,9 @@ class Perceptual(Method):
         """Loss of the generator."""
         config = self.config
         if self._target is None:  # now that VGG16 is on the device
-            self._target = painting_target(self.vgg, self.paintings, TURNS if config.turn else (0.0,))
+            self._target = painting_target(
+                self.vgg, self.paintings, TURNS if config.turn else (0.0,), only_strokes=config.strokes
+            )
         noisy = step >= config.calm_from * config.steps
         return perceptual_loss(
             self.networks["generator"],

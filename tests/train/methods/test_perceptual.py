@@ -189,6 +189,19 @@ def test_turned_pictures_keep_their_side_and_the_painting_loses_its_direction(co
     assert train(chosen)
 
 
+def test_strokes_are_judged_without_what_is_wider(config: Make) -> None:
+    chosen = config(strokes=True, lambda_content=0.0)
+    method = Perceptual(chosen)
+    painting = torch.rand(1, 3, 64, 64) - 0.5
+    target = painting_target(method.vgg, [painting], only_strokes=True)
+    hill = 0.4 * torch.linspace(-1, 1, 64)[:, None].expand(1, 3, 64, 64)
+    style = {
+        name: perceptual_loss(_Returns(made), method.vgg, painting, target, chosen)[1]["style"].item()
+        for name, made in {"own": painting, "hill": painting + hill, "blank": hill}.items()
+    }
+    assert style["hill"] < 0.05 * style["blank"] and style["own"] < 0.05 * style["blank"]
+
+
 class _Woven(nn.Module):
     """Adds a pattern of 8 pixels."""
 
