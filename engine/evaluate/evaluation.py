@@ -11,7 +11,7 @@ import numpy as np
 from . import gates
 from .gates import Gate
 from .lab import Pixels
-from .measures import SMALLEST, Flicker, FlickerMeter, distance, synthetic_skies
+from .measures import SMALLEST, Flicker, FlickerMeter, distance, synthetic_skies, turned
 from .sheet import color_transfer, contact_sheet
 
 Filter = Callable[[Pixels], Pixels]
@@ -109,6 +109,8 @@ def evaluate(
     skies = synthetic_skies((max(size[0], SMALLEST), max(size[1], SMALLEST)))
     teacher = target.teacher if target else None
     found += gates.judge_skies([apply(sky) for sky in skies], [teacher(sky) for sky in skies] if teacher else None)
+    slanted = [turned(picture) for picture in pictures]
+    found.append(gates.judge_threads([apply(picture) for picture in slanted], slanted))
     flickers: dict[str, Flicker | None] = {}
     shown: list[tuple[Pixels, Pixels]] = []
     for name, frames in (clips or {}).items():

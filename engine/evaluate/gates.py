@@ -1,8 +1,8 @@
 """The gates that a style passes before it ships, and its budget.
 
 Each gate sets one measure of :mod:`.measures` against a limit. Colours, contrast and detail are judged as shares of
-what the style's target has (its teacher's answers to the same pictures, or its paintings); a grid, a frame line and
-flicker are faults of their own. A Fréchet distance sees none of this.
+what the style's target has (its teacher's answers to the same pictures, or its paintings); a grid, threads, a frame
+line and flicker are faults of their own. A Fréchet distance sees none of this.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from .lab import Pixels
-from .measures import Flicker, Statistics, frame_line, grid, statistics
+from .measures import Flicker, Statistics, frame_line, grid, statistics, threads
 
 LEAST_SHARE = 0.8
 """Least ratio to the target's chroma, contrast, fine detail and colour spread."""
@@ -19,6 +19,8 @@ MOST_GRID = 1.0
 """Levels by which a pattern of the pixel grid may be stronger than the target's."""
 MOST_FRAME_LINE = 4.0
 """Levels between the outer 8 pixels and the next 8."""
+MOST_THREADS = 2.0
+"""Times the source's: what a filter may add to the fine detail along rows and columns, of pictures that are turned."""
 FLICKER_OF_SOURCE = 2.5
 """Still flicker may be so many times the source's ..."""
 FLICKER_FREE = 2.0
@@ -36,8 +38,8 @@ class Gate:
     """One measure against its limit."""
 
     letter: str
-    """Which of the gates: a (colour, contrast, detail), b (colour spread), c (grid, frame line), d (flicker), e
-    (distance, reported only), budget."""
+    """Which of the gates: a (colour, contrast, detail), b (colour spread), c (grid, frame line, threads), d
+    (flicker), e (distance, reported only), budget."""
     name: str
     value: float | None
     """None: not measured; ``text`` says why."""
@@ -83,6 +85,12 @@ def judge_skies(results: Sequence[Pixels], targets: Sequence[Pixels] | None) -> 
         note = f"teacher {own[period]:.1f}" if targets is not None else ""
         gates.append(Gate("c", f"grid of {period} px", value, own[period] + MOST_GRID, unit="levels", text=note))
     return [*gates, Gate("c", "frame line", frame_line(results), MOST_FRAME_LINE, unit="levels")]
+
+
+def judge_threads(results: Sequence[Pixels], sources: Sequence[Pixels]) -> Gate:
+    """Gate c, of what a filter makes of :func:`~.measures.turned` pictures."""
+    found, own = threads(results), threads(sources)
+    return Gate("c", "threads", found / own, MOST_THREADS, text=f"{found:.2f} of {own:.2f}")
 
 
 def judge_flicker(clips: Mapping[str, Flicker | None]) -> list[Gate]:

@@ -206,6 +206,26 @@ class PerceptualConfig(PhotosConfig):
         "to the generator's grid.",
     )
 
+    lambda_calm: Annotated[Weight, MayChange] = Field(
+        1.0,
+        description="Weight of the difference between outputs for one picture with different noise and at different "
+        "places of the generator's grid; reduces flicker, and strokes that stick to the grid.",
+    )
+    lambda_threads: Annotated[Weight, MayChange] = Field(
+        0.0,
+        description="Weight of the fine detail that runs along rows and columns, where the picture's does not; against "
+        "threads on plain walls.",
+    )
+    strokes: bool = Field(
+        False,
+        description="Compare with the painting what is finer than some 13 pixels: its strokes. Colours are then those "
+        "of --lambda-colour.",
+    )
+    turn: bool = Field(
+        False,
+        description="Turn pictures and painting by any angle: strokes get no direction of their own.",
+    )
+
     @property
     def teacher_words(self) -> str:
         """The painting."""

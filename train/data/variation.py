@@ -60,6 +60,32 @@ def misplace(pictures: Tensor) -> Tensor:
     return grid_sample(pictures, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
 
 
+def turn(pictures: Tensor, angle: float, side: int | None = None) -> Tensor:
+    """Pictures turned about their centre: the square of ``side`` px in the middle, or the largest that is all picture.
+
+    Where the square, turned, would not fit into the pictures, they are turned to the nearest quarter.
+
+    Args:
+        pictures: (N, C, H, W) in [-1, 1].
+        angle: radians, counterclockwise.
+        side: of the result, at most the smaller of H and W.
+
+    Returns:
+        (N, C, side, side), cubic interpolation.
+    """
+    smaller = min(pictures.shape[2:])
+    growth = abs(math.cos(angle)) + abs(math.sin(angle))
+    if side is None:
+        side = int(smaller / growth + 1e-6)
+    elif side * growth > smaller + 1e-6:
+        angle = round(angle * 2 / math.pi) * math.pi / 2
+    scale = [side / length for length in pictures.shape[:1:-1]]  # of x, of y
+    cos, sin = math.cos(angle), math.sin(angle)
+    placed = pictures.new_tensor([[cos * scale[0], -sin * scale[0], 0], [sin * scale[1], cos * scale[1], 0]])
+    grid = affine_grid(placed[None].expand(len(pictures), 2, 3), [*pictures.shape[:2], side, side], align_corners=False)
+    return grid_sample(pictures, grid, mode="bicubic", padding_mode="reflection", align_corners=False).clamp(-1, 1)
+
+
 def relight(pictures: Tensor) -> Tensor:
     """(N, 3, H, W) in [-1, 1] with another gamma, colour temperature, contrast, brightness, saturation, sharpness."""
     x = (pictures + 1) / 2

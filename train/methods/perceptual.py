@@ -1,25 +1,28 @@
 """Perceptual training (Johnson et al. 2016): a generator learns to paint photographs like one painting, or a few.
 
 ``L = content |V(G(x')) - V(x)|² / |V(x)|² + style S(G(x'), painting) + smooth |D G(x')| + texture max(0, 1 - T(G(x')))
-    + colour |P(G(x')) - P(R(x))| + grid (|F(G(x'))| + |F(G(p'))|) + calm |G(x') - G(x'')|``,
+    + colour |P(G(x')) - P(R(x))| + grid (|F(G(x'))| + |F(G(p'))|) + calm |M(G(x')) - G(M(x''))|
+    + threads max(0, log A(G(x')) / A(x))``,
 
 where V is VGG16's relu2_2, S the distance of :func:`~ganlens.train.losses.style.statistics_distance` at
 :data:`PAINTING_LAYERS`, D neighbours' differences, T the amount of fine detail over the painting's, R gives
 a picture the painting's colours (:func:`in_colours_of`), P is the mean of 8x8 squares, F folds a
-picture to the 8x8 tile that repeats in it, p is x without anything but its coarsest colours, and x' and x'' are x under
-different camera noise. Distances are relative to what they measure, so that one set of weights suits VGG16 weights of
-either scaling.
+picture to the 8x8 tile that repeats in it, p is x without anything but its coarsest colours, x' and x'' are x under
+different camera noise, M takes a piece of a picture that begins beside the grid's steps, and A is how much more fine
+detail runs along the axes than along diagonals. Distances are relative to what they measure, so that one set of weights
+suits VGG16 weights of either scaling.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import adaptive_avg_pool2d, avg_pool2d, interpolate, l1_loss
+from torch.nn.functional import adaptive_avg_pool2d, avg_pool2d, interpolate, l1_loss, pad
 
 from ganlens.engine.spec import GeneratorSpec
 
@@ -27,10 +30,12 @@ from ..config import PerceptualConfig
 from ..data.pairs import PairDataset, make_photo_dataset
 from ..data.pictures import list_pictures, read_picture, to_tensor
 from ..data.recolour import from_lab, to_lab
-from ..data.variation import camera_noise
-from ..losses import grid_loss
+from ..data.variation import camera_noise, turn
+from ..losses import grid_loss, shift_loss
 from ..losses.paired import fine_detail, gradient_loss
+from ..losses.shift import GRID
 from ..losses.style import LUMINANCE, statistics, statistics_distance
+from ..losses.threads import thread_loss
 from ..networks import make_generator
 from ..networks.vgg16 import VGG16
 from ..specs import image_to_image_spec
@@ -41,6 +46,10 @@ PAINTING_LAYERS = ("relu1_2", "relu2_2", "relu3_3")
 """From pigment to the shape of a stroke."""
 SQUARE = 8
 """Side of the squares whose mean colours are compared: wider than a stroke."""
+STROKE = 13
+"""Pixels: about the width of the widest strokes."""
+TURNS = tuple(22.5 * step for step in range(8))
+"""Degrees by which a painting is turned too: its statistics have no direction, so strokes follow the picture."""
 PHOTOGRAPHS = ((43.7, 0.1, 3.9), (21.1, 5.9, 13.6))
 """Mean and standard deviation of L, a and b of a photograph: means over 368 landscapes of the CycleGAN sets."""
 
@@ -60,6 +69,13 @@ def detail_amount(images: Tensor) -> Tensor:
     """Root mean square of the fine detail of the luminance of (N, 3, H, W), a scalar."""
     grey = (images * images.new_tensor(LUMINANCE).view(1, 3, 1, 1)).sum(1, keepdim=True)
     return (fine_detail(grey).square().mean() + 1e-6).sqrt()
+
+
+def strokes(images: Tensor) -> Tensor:
+    """What is finer than :data:`STROKE` pixels, on grey; (N, 3, H, W) in [-1, 1], as the images."""
+    side = STROKE // 2
+    smooth = avg_pool2d(pad(images, (side, side, side, side), mode="replicate"), STROKE, 1)
+    return images - avg_pool2d(pad(smooth, (side, side, side, side), mode="replicate"), STROKE, 1)
 
 
 def plain(images: Tensor) -> Tensor:
@@ -89,18 +105,29 @@ def in_colours_of(target: Target, images: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def painting_target(network: VGG16, paintings: Sequence[Tensor]) -> Target:
+def painting_target(
+    network: VGG16, paintings: Sequence[Tensor], turns: Sequence[float] = (0.0,), *, only_strokes: bool = False
+) -> Target:
     """The statistics of paintings, (1, 3, H, W) in [-1, 1] each, averaged.
 
     A target that stays the same: towards one random painting after the other, strokes would average to a mottle.
+
+    Args:
+        network: VGG16 up to the last of :data:`PAINTING_LAYERS`.
+        paintings: (1, 3, H, W) in [-1, 1] each.
+        turns: degrees; the statistics are means over the paintings turned by each.
+        only_strokes: statistics of :func:`strokes`.
     """
-    found = [[statistics(h) for h in network.activations(painting, PAINTING_LAYERS)] for painting in paintings]
+    detail = torch.stack([detail_amount(painting) for painting in paintings]).mean()
+    colours = [torch.stack(torch.std_mean(to_lab(painting)[0], (1, 2))[::-1]) for painting in paintings]
+    looks = [turn(painting, math.radians(angle)) for painting in paintings for angle in turns]
+    if only_strokes:
+        looks = [strokes(look) for look in looks]
+    found = [[statistics(h) for h in network.activations(look, PAINTING_LAYERS)] for look in looks]
     means = [
         (torch.stack([pair[0] for pair in layer]).mean(0), torch.stack([pair[1] for pair in layer]).mean(0))
         for layer in zip(*found, strict=True)
     ]
-    colours = [torch.stack(torch.std_mean(to_lab(painting)[0], (1, 2))[::-1]) for painting in paintings]
-    detail = torch.stack([detail_amount(painting) for painting in paintings]).mean()
     return Target(means, detail, torch.stack(colours).mean(0))
 
 
@@ -122,17 +149,21 @@ def perceptual_loss(
         picture: (N, 3, H, W) in [-1, 1].
         target: of :func:`painting_target`.
         noisy: the generator sees the picture under camera noise.
-        compare: it sees it twice, under different noise.
+        compare: it sees it twice, under different noise and at different places.
     """
     translated = generator(camera_noise(picture, config.noise) if noisy else picture)
-    activations = network.activations(translated, PAINTING_LAYERS)
-    place = PAINTING_LAYERS.index(CONTENT_LAYER)
+    # VGG16's pooling has a grid, too; beside that of the generator, so that they do not draw together.
+    down, right = torch.randint(GRID, (2,)).tolist()
+    seen = translated[..., down:, right:]
+    activations = network.activations(seen, (CONTENT_LAYER,) if config.strokes else PAINTING_LAYERS)
+    place = 0 if config.strokes else PAINTING_LAYERS.index(CONTENT_LAYER)
+    style = network.activations(strokes(seen), PAINTING_LAYERS) if config.strokes else activations
     with torch.no_grad():
-        before = network.activations(picture, (CONTENT_LAYER,))[0]
+        before = network.activations(picture[..., down:, right:], (CONTENT_LAYER,))[0]
     content = (activations[place] - before).square().mean() / before.square().mean().clamp_min(1e-8)
     terms = {
         "content": (config.lambda_content, content),
-        "style": (config.lambda_style, statistics_distance(activations, target.statistics)),
+        "style": (config.lambda_style, statistics_distance(style, target.statistics)),
         "smooth": (config.lambda_smooth, gradient_loss(translated, torch.zeros_like(translated))),
     }
     if config.lambda_texture > 0:
@@ -143,9 +174,11 @@ def perceptual_loss(
     if config.lambda_grid > 0:  # on a plain picture strokes have nothing but the grid to hold on to
         flat = generator(camera_noise(plain(picture), config.noise))
         terms["grid"] = config.lambda_grid, grid_loss(translated) + grid_loss(flat)
+    if config.lambda_threads > 0:
+        terms["threads"] = config.lambda_threads, thread_loss(translated, picture)
     if compare:
-        other = generator(camera_noise(picture, config.noise))
-        terms["calm"] = config.lambda_calm, l1_loss(translated, other)
+        again = camera_noise(picture, config.noise)
+        terms["calm"] = config.lambda_calm, shift_loss(lambda cut: generator(cut(again)), picture, translated)
     total = torch.stack([weight * term for weight, term in terms.values()]).sum()
     return total, {name: term for name, (_, term) in terms.items()}
 
@@ -172,23 +205,37 @@ class Perceptual(Method):
     @classmethod
     def make_dataset(cls, config: PerceptualConfig) -> PairDataset:
         """The pictures."""
-        return make_photo_dataset(config)
+        if not config.turn:
+            return make_photo_dataset(config)
+        side = config.crop or config.size
+        room = min(math.ceil(side * math.sqrt(2)), config.size)
+        return make_photo_dataset(config.model_copy(update={"crop": room}))
 
     def generator_step(self, batch: Batch, step: int) -> tuple[Tensor, Parts]:
         """Loss of the generator."""
         config = self.config
         if self._target is None:  # now that VGG16 is on the device
-            self._target = painting_target(self.vgg, self.paintings)
+            self._target = painting_target(
+                self.vgg, self.paintings, TURNS if config.turn else (0.0,), only_strokes=config.strokes
+            )
         noisy = step >= config.calm_from * config.steps
         return perceptual_loss(
             self.networks["generator"],
             self.vgg,
-            batch[0],
+            self._picture(batch[0]),
             self._target,
             config,
             noisy=noisy and config.noise > 0,
             compare=noisy and config.lambda_calm > 0 and step % 2 == 0,
         )
+
+    def _picture(self, piece: Tensor) -> Tensor:
+        """What a step looks at: a piece, turned by any angle if ``turn`` says so."""
+        config = self.config
+        if not config.turn:
+            return piece
+        side = config.crop or config.size
+        return turn(piece, float(torch.rand(())) * 2 * math.pi, side)
 
     def specs(self) -> dict[str, tuple[str, GeneratorSpec]]:
         """The generator."""

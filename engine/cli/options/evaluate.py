@@ -13,7 +13,7 @@ from . import Backend, Quiet, Range, Yes, option
 
 @dataclasses.dataclass(frozen=True)
 class EvaluateOptions:
-    """Judge a style by gates: colour, contrast, detail, grid, frame line, flicker, size and cost.
+    """Judge a style by gates: colour, contrast, detail, grid, threads, frame line, flicker, size and cost.
 
     \b
     engine evaluate starry --photos photos/

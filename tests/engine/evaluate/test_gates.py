@@ -56,6 +56,14 @@ def framed(x: np.ndarray) -> np.ndarray:
     return made.clip(0, 255).astype(np.uint8)
 
 
+def threaded(x: np.ndarray) -> np.ndarray:
+    down = np.arange(x.shape[0])
+    rows = np.random.default_rng(3).normal(0, 8, 8)[down % 8] * (-1) ** (
+        down // 8
+    )  # a grid would be the same in each 8
+    return (x + rows[:, None, None]).clip(0, 255).astype(np.uint8)
+
+
 def restless() -> Callable[[np.ndarray], np.ndarray]:
     random = np.random.default_rng(2)
     return lambda x: (x + random.normal(0, 9, x.shape)).clip(0, 255).astype(np.uint8)
@@ -87,6 +95,7 @@ def test_a_filter_that_does_what_its_teacher_does_passes_all_gates() -> None:
         (blurred, {"fine detail"}),
         (combed, {"grid of 4 px", "grid of 2 px"}),
         (framed, {"frame line"}),
+        (threaded, {"threads"}),
         (restless(), {"flicker, room", "flicker p99, room"}),
     ],
 )

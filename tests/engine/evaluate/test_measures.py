@@ -5,7 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ganlens.engine.evaluate.measures import FlickerMeter, distance, frame_line, grid, statistics, synthetic_skies
+from ganlens.engine.evaluate.measures import (
+    FlickerMeter,
+    distance,
+    frame_line,
+    grid,
+    statistics,
+    synthetic_skies,
+    threads,
+    turned,
+)
 
 SIZE = (160, 192)
 
@@ -49,6 +58,29 @@ def test_a_line_around_the_frame():
     for sky in skies:
         sky[:8] = sky[-8:] = sky[:, :8] = sky[:, -8:] = 255
     assert frame_line(skies) > 40
+
+
+def striped(across: float, down: float) -> np.ndarray:
+    """Noise and waves of 5 px at a right angle to the direction (across, down)."""
+    y, x = np.mgrid[: SIZE[0], : SIZE[1]]
+    wave = 8 * np.sin(2 * np.pi * (across * x + down * y) / 5 / np.hypot(across, down))
+    noise = np.random.default_rng(0).normal(120, 4, SIZE)
+    return (noise + wave).clip(0, 255).astype(np.uint8)[..., None].repeat(3, axis=2)
+
+
+def test_threads_run_along_rows_and_columns():
+    assert threads([striped(1, 0)]) > 10 and threads([striped(0, 1)]) > 10
+    assert threads([striped(1, 1)]) < 0.1
+    assert threads([flat(90, 90, 90)]) == pytest.approx(1), "only the noise of rounding"
+    assert threads([striped(1, 0), striped(1, 1)]) == pytest.approx(1, rel=0.5), "a geometric mean"
+
+
+@pytest.mark.parametrize("direction", [(1, 0), (0, 1), (1, 1), (1, -1)])
+def test_what_was_along_an_axis_or_a_diagonal_is_turned_to_neither(direction):
+    picture = turned(striped(*direction))
+    assert picture.shape == (*SIZE, 3) and picture.dtype == np.uint8
+    assert threads([picture]) == pytest.approx(1, rel=0.5)
+    assert np.array_equal(turned(flat(3, 90, 255)), flat(3, 90, 255))
 
 
 def test_flicker_counts_still_pixels_only():

@@ -22,7 +22,9 @@ from ganlens.train.losses.style import statistics_distance
 from ganlens.train.methods.perceptual import (
     PAINTING_LAYERS,
     PHOTOGRAPHS,
+    TURNS,
     Perceptual,
+    Target,
     detail_amount,
     in_colours_of,
     painting_target,
@@ -156,6 +158,48 @@ def test_grid_is_what_repeats_every_eight_pixels(config: Make) -> None:
     assert clean[1]["grid"].item() < 0.02
     assert woven[1]["grid"].item() == pytest.approx(2 * 0.25, abs=0.02)  # 0 and 0.5 in turns, on both pictures
     assert woven[0].item() == pytest.approx(3 * woven[1]["grid"].item())
+
+
+def test_calm_is_that_strokes_move_with_the_picture(config: Make) -> None:
+    chosen = config(lambda_content=0.0, lambda_style=0.0, lambda_calm=3.0, noise=0.0)
+    method = Perceptual(chosen)
+    target = painting_target(method.vgg, method.paintings)
+    picture = torch.rand(1, 3, 64, 64) - 0.5
+    still, stuck = (
+        perceptual_loss(generator, method.vgg, picture, target, chosen, compare=True)[0].item()
+        for generator in (nn.Identity(), _Woven())
+    )
+    assert still == pytest.approx(0, abs=1e-6) and stuck > 3 * 0.1
+
+
+def test_turned_pictures_keep_their_side_and_the_painting_loses_its_direction(config: Make) -> None:
+    chosen = config(turn=True, size=64, crop=32)
+    method = Perceptual(chosen)
+    assert Perceptual.make_dataset(chosen)[0][0].shape == (3, 46, 46), "32 times the square root of 2"
+    assert method._picture(torch.zeros(1, 3, 46, 46)).shape == (1, 3, 32, 32)
+    assert Perceptual.make_dataset(config(turn=True))[0][0].shape == (3, 32, 32), "no more than there is"
+    sides = [painting_target(method.vgg, [look]) for look in (method.paintings[0], method.paintings[0].mT)]
+    turned = [painting_target(method.vgg, [look], TURNS) for look in (method.paintings[0], method.paintings[0].mT)]
+
+    def apart(pair: list[Target]) -> float:
+        (_, one), (_, other) = (target.statistics[0] for target in pair)
+        return (one - other).norm().item() / one.norm().item()
+
+    assert apart(turned) < 0.7 * apart(sides)
+    assert train(chosen)
+
+
+def test_strokes_are_judged_without_what_is_wider(config: Make) -> None:
+    chosen = config(strokes=True, lambda_content=0.0)
+    method = Perceptual(chosen)
+    painting = torch.rand(1, 3, 64, 64) - 0.5
+    target = painting_target(method.vgg, [painting], only_strokes=True)
+    hill = 0.4 * torch.linspace(-1, 1, 64)[:, None].expand(1, 3, 64, 64)
+    style = {
+        name: perceptual_loss(_Returns(made), method.vgg, painting, target, chosen)[1]["style"].item()
+        for name, made in {"own": painting, "hill": painting + hill, "blank": hill}.items()
+    }
+    assert style["hill"] < 0.05 * style["blank"] and style["own"] < 0.05 * style["blank"]
 
 
 class _Woven(nn.Module):
