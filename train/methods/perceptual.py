@@ -120,7 +120,7 @@ def painting_target(
     """
     detail = torch.stack([detail_amount(painting) for painting in paintings]).mean()
     colours = [torch.stack(torch.std_mean(to_lab(painting)[0], (1, 2))[::-1]) for painting in paintings]
-    looks = [turn(painting, math.radians(angle)) for painting in paintings for angle in turns]
+    looks = [turn(painting, math.radians(angle)) if angle else painting for painting in paintings for angle in turns]
     if only_strokes:
         looks = [strokes(look) for look in looks]
     found = [[statistics(h) for h in network.activations(look, PAINTING_LAYERS)] for look in looks]
