@@ -89,8 +89,8 @@ def _listen(address: Address) -> socket.socket:
     except OSError as error:
         cure = "Choose another with --web HOST:PORT, or stop the program that uses it."
         raise MediaError(f"{address.host}:{address.port} cannot be listened on ({reason(error)}). {cure}") from error
-    # A message right after another is sent at once, not after the acknowledgement, which takes up to 40 ms: asyncio sees
-    # to it for sockets with the protocol TCP, and create_server leaves that field 0. Connections take options over.
+    # A message after another is sent at once, not after an acknowledgement, which may take 40 ms: asyncio sets this
+    # for sockets whose protocol is TCP, and create_server leaves that field 0. Connections take options over.
     listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux
         listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(1000 * SILENT_S))
