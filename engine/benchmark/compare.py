@@ -99,15 +99,15 @@ def table(comparisons: Sequence[Comparison]) -> str:
 
 
 def _adjustment(comparisons: Sequence[Comparison]) -> str:
-    """What the machine's speed did to the times, in a sentence; empty where it is not known."""
+    """What the machine's speed did to the times, in a sentence."""
     factors: dict[str, list[float]] = {}
     for one in comparisons:
         if one.machine is not None:
             factors.setdefault(one.new.backend, []).append(one.machine)
     if not factors:
-        return ""
+        return "not adjusted for the machine's speed."
     named = ", ".join(f"{statistics.median(values):.2f} on {backend}" for backend, values in factors.items())
-    rest = list(dict.fromkeys(one.new.scenario for one in comparisons if one.machine is None))
+    rest = dict.fromkeys(f"{one.new.scenario} on {one.new.backend}" for one in comparisons if one.machine is None)
     return (
         f"adjusted for the machine's speed: time of the bare network, new / old, {named}"
         + (f"; not adjusted: {', '.join(rest)}" if rest else "")

@@ -52,7 +52,7 @@ from .worker import Job, camera_framing, typical_attributes
 SCENARIOS: tuple[Scenario, ...] = get_args(Scenario)
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 WORKER = (sys.executable, "-m", "ganlens.engine.benchmark.worker")
-DEFAULT_SECONDS = 6.0
+DEFAULT_SECONDS = 4.0
 QUICK_SECONDS = 2.0
 DEFAULT_RUNS = 5
 QUICK_RUNS = 3
@@ -89,6 +89,8 @@ class Plan:
     value_range: ValueRange | None = None
     also: tuple[str, ...] = ()
     """Models of which only the throughput is measured."""
+    bare: bool = True
+    """Whether the bare network takes turns with the frames, for comparisons; see :mod:`.bare`."""
 
     @cached_property
     def opened(self) -> dict[str, OpenModel]:
@@ -403,6 +405,7 @@ class _Benchmark:
             "batch": one.batch,
             "pictures": str(self.pictures.get(one.size, "")),
             "precision": one.model.precision,
+            "bare": self.plan.bare,
         }
         return Job(**{**values, **changes})
 

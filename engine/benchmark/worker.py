@@ -13,7 +13,7 @@ import os
 import random
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
@@ -68,6 +68,8 @@ class Job:
     reference: str = ""
     """.npz of the reference's outputs, to write or to compare with; empty: no quality."""
     precision: str = "fp32"
+    bare: bool = False
+    """"run": whether the bare network takes turns with the frames."""
     spawned: float = 0.0
     """``time.monotonic()`` of the parent when it started this process."""
     sha256: str = ""
@@ -119,17 +121,12 @@ class OpenSubject(Subject, Protocol):
 
 
 def work(job: Job, opener: Opener | None = None) -> dict[str, Any]:
-    """Do a job; the answer as JSON values, ``{"error", "cure"}`` where the model does not open on the backend.
-
-    Args:
-        opener: tests give their own; its subjects have no bare network.
-    """
-    libraries = () if opener else tuple(LIBRARIES)
+    """Do a job; the answer as JSON values, ``{"error", "cure"}`` where the model does not open on the backend."""
     opener = opener or open_subject
     try:
         if job.kind == "reference":
             return make_reference(job)
-        return probe(job, opener) if job.kind == "probe" else run(job, opener, libraries)
+        return probe(job, opener) if job.kind == "probe" else run(job, opener)
     except (MissingExtra, BackendUnavailable) as error:
         status = next((status for status in available() if status.name == job.backend), None)
         if status is not None and not status.usable:
@@ -160,17 +157,13 @@ def probe(job: Job, opener: Opener) -> dict[str, Any]:
     return answer
 
 
-def run(job: Job, opener: Opener, libraries: Sequence[str]) -> dict[str, Any]:
-    """The scenarios, in random order.
-
-    Args:
-        libraries: backends whose bare network takes turns with the frames.
-    """
+def run(job: Job, opener: Opener) -> dict[str, Any]:
+    """The scenarios, in random order."""
     with ExitStack() as stack:
-        return _run(job, opener, libraries, stack)
+        return _run(job, opener, stack)
 
 
-def _run(job: Job, opener: Opener, libraries: Sequence[str], stack: ExitStack) -> dict[str, Any]:
+def _run(job: Job, opener: Opener, stack: ExitStack) -> dict[str, Any]:
     order = list(job.scenarios)
     random.shuffle(order)
     cold_ms = 0.0
@@ -185,7 +178,7 @@ def _run(job: Job, opener: Opener, libraries: Sequence[str], stack: ExitStack) -
             if not cold_ms:
                 subject.call(0)
                 cold_ms = 1e3 * (time.monotonic() - job.spawned)
-                if subject.backend in libraries:
+                if job.bare and subject.backend in LIBRARIES:
                     bare = stack.enter_context(closing(Bare(replace(job, backend=subject.backend))))
             measured: Measured
             if name == "latency":

@@ -98,6 +98,7 @@ def make_plan(options: BenchmarkOptions) -> Plan:
         images=options.images,
         video=options.video,
         value_range=parse_value_range(options.value_range) if options.value_range else None,
+        bare=options.output is not None or options.compare is not None or options.as_json,  # else nothing is kept
     )
 
 

@@ -53,7 +53,7 @@ class BenchmarkOptions:
     ] = "latency,throughput,video,live"
     fps: Annotated[float, option(help="Frame rate of the camera in the live scenario.")] = 30.0
     seconds: Annotated[
-        float | None, option(help="Measuring time per row, over all runs; default: 6.", show_default=False)
+        float | None, option(help="Measuring time per row, over all runs; default: 4.", show_default=False)
     ] = None
     runs: Annotated[
         int | None, option(help="Number of runs per row, each in a new process; default: 5.", show_default=False)

@@ -208,7 +208,10 @@ def test_what_is_not_measured_alike_is_not_adjusted() -> None:
     ):
         comparisons, _ = compare(first, second)
         assert {(one.verdict, one.machine) for one in comparisons} == {("slower", None)}
-        assert "adjusted" not in table(comparisons)
+        assert table(comparisons).endswith("not adjusted for the machine's speed.")
+    faster = old.results[0].model_copy(update={"library": "artificial 2"})
+    mixed, _ = compare(old.model_copy(update={"results": (faster, *old.results[1:])}), slow())
+    assert "; not adjusted: latency on cpu." in " ".join(table(mixed).split())
 
 
 def test_other_versions_are_said() -> None:
