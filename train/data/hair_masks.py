@@ -44,6 +44,8 @@ class HairSegmenter:
         ModelFileError: the file is missing, cannot be run, or is not such a network.
     """
 
+    once = False
+
     def __init__(self, path: Path, threads: int = 0) -> None:
         self._session = open_session(path, threads, "--segmenter takes an ONNX segmentation network")
         given = self._session.get_inputs()[0]

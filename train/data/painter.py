@@ -57,6 +57,8 @@ class PaintingTeacher:
         TrainingError: no usable VGG16.
     """
 
+    once = True
+
     def __init__(self, painting: Path, vgg: Path, scaling: VGGScaling = "caffe", inputs: str = "") -> None:
         self.settings = read_settings(inputs)
         self.painting = painting
@@ -85,8 +87,8 @@ class PaintingTeacher:
         for step in range(steps):
             adam.param_groups[0]["lr"] = LEARNING_RATE * (1 - 0.9 * step / steps)
             right, down = (int(place) for place in torch.randint(JITTER, (2,), generator=random))
-            seen, before, colours = (_moved(images, right, down) for images in (answer, photo, recoloured))
-            loss = self._loss(seen, before, colours, target.statistics)
+            seen, original, wanted = (_moved(images, right, down) for images in (answer, photo, recoloured))
+            loss = self._loss(seen, original, wanted, target.statistics)
             (answer.grad,) = torch.autograd.grad(loss, [answer])
             adam.step()
             with torch.no_grad():

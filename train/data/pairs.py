@@ -1,7 +1,8 @@
 """Aligned pairs for paired training: pictures, and what a teacher answers; made once, kept beside the run.
 
 A picture is seen whole and in varied copies: enlarged, turned, mirrored, in other light and with other colours, as
-cameras see. The teacher answers each copy anew. All pairs are squares of one size, uint8, in two ``.npy`` files that
+cameras see. The teacher answers each copy anew; where the answers are files, or too slow to make, they are moved with
+the picture, whose light then stays. All pairs are squares of one size, uint8, in two ``.npy`` files that
 training maps into memory; ``pairs.json`` says what they were made from.
 """
 
@@ -81,7 +82,7 @@ def make_pairs(
     Args:
         wanted: which pictures.
         folder: where pairs are kept; made if missing.
-        teacher: who answers; None: the answers are files.
+        teacher: answers each copy, or each picture once and the copies move with it; None: the answers are files.
         answers: without a teacher, a folder or glob of pictures named as the photos are.
         tell: called with (pairs done, all) now and then.
         before: another folder of pairs, whose files are taken if they were made from the same.
@@ -108,7 +109,9 @@ def make_pairs(
     if before is not None and _read_record(before) == record:
         _take(before, folder)
         return _load(folder)
-    given = None if teacher is not None else _Answers(answers)
+    given: _Answers | Teacher | None = teacher if teacher is not None and teacher.once else None
+    if teacher is None:
+        given = _Answers(answers)
     made: list[tuple[Pixels, Pixels]] = []
     total = count_pairs(wanted, sources)
     for number, (picture, answer) in enumerate(_squares(wanted, sources, given)):
@@ -219,18 +222,25 @@ class _Answers:
         return read_picture(self.files[photo.stem], size)
 
 
-def _squares(wanted: Wanted, sources: list[Path], given: _Answers | None) -> Iterator[tuple[Pixels, Pixels | None]]:
-    """Pictures, whole and varied, each with its answer where those are files."""
+def _squares(
+    wanted: Wanted, sources: list[Path], given: _Answers | Teacher | None
+) -> Iterator[tuple[Pixels, Pixels | None]]:
+    """Pictures, whole and varied, each with its answer where those are files or a teacher answers only once."""
     random = np.random.default_rng((wanted.seed, 2))
     for path in sources:
         if path.suffix.lower() in CLIPS:
-            if given is not None:
+            if isinstance(given, _Answers):
                 raise TrainingError(f"{path} is a clip, but --answers holds pictures; use pictures, or a --teacher.")
             frames: Iterator[Pixels] = _frames(path, wanted)
         else:
             frames = _one(path, wanted.size)
         for frame in frames:
-            answer = given.find(path, min(frame.shape[:2])) if given is not None else None
+            answer = None
+            if isinstance(given, _Answers):
+                answer = given.find(path, min(frame.shape[:2]))
+            elif given is not None:
+                frame = _whole(frame, wanted.size)
+                answer = given(frame)
             if answer is not None and answer.shape != frame.shape:
                 raise TrainingError(
                     f"{path.name} and its target have different shapes: {frame.shape[1]}x{frame.shape[0]} and "

@@ -46,6 +46,8 @@ class Teacher(Protocol):
     """What it is, in a few words, for the record."""
     digest: str
     """Changes whenever the answers may."""
+    once: bool
+    """Too slow for varied copies: it answers a picture once, and copies of the answer move as those of the picture."""
 
     def __call__(self, pixels: Pixels) -> Pixels:
         """(H, W, 3) uint8 RGB to the same."""
@@ -105,6 +107,8 @@ def open_teacher(
 class FilterTeacher:
     """A filter of :mod:`.filters`."""
 
+    once = False
+
     def __init__(self, name: str) -> None:
         self.filter = find_filter(name)
         self.name = f"the filter {name} of ganlens"
@@ -117,6 +121,8 @@ class FilterTeacher:
 
 class OnnxTeacher:
     """An ONNX file with one picture in and one out, channels first or last, of fixed or free size."""
+
+    once = False
 
     def __init__(
         self,

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import l1_loss
+from torch.nn.functional import l1_loss, pad
 
 from ganlens.engine.spec import GeneratorSpec
 
@@ -29,6 +29,9 @@ from ..networks import PatchGAN, make_generator
 from ..networks.vgg16 import VGG16
 from ..specs import image_to_image_spec
 from .base import Batch, Compared, Method, Parts, Phase, adam
+
+JITTER = 8
+"""Pixels by which a picture may move before VGG16: the stride of its deepest style layer, twice over."""
 
 
 def paired_loss(
@@ -60,7 +63,7 @@ def paired_loss(
     }
     if config.lambda_gram > 0:
         assert vgg is not None
-        terms["gram"] = config.lambda_gram, gram_loss(vgg, translated, answer)
+        terms["gram"] = config.lambda_gram, gram_loss(vgg, *moved(translated, answer))
     if compare:
         other = generator(
             picture + config.noise / 2 * torch.rand((), device=picture.device) * torch.randn_like(picture)
@@ -68,6 +71,15 @@ def paired_loss(
         terms["calm"] = config.lambda_calm, l1_loss(translated, other)
     total = torch.stack([weight * term for weight, term in terms.values()]).sum()
     return total, {name: term for name, (_, term) in terms.items()}, translated
+
+
+def moved(*images: Tensor) -> list[Tensor]:
+    """Pictures of one size, continued by reflection by 8 px, at one random place.
+
+    VGG16 pools fixed squares; under a place that stays the same, its gradient draws threads along the pixel rows.
+    """
+    right, down = (int(place) for place in torch.randint(JITTER, (2,)))
+    return [pad(image, (right, JITTER - right, down, JITTER - down), mode="reflect") for image in images]
 
 
 class Paired(Method):

@@ -298,7 +298,9 @@ def test_paintings_that_cannot_teach(tmp_path: Path) -> None:
         open_teacher("painting:stripes.png", vgg="vgg.safetensors", scale=2)
 
 
-def test_a_run_learns_from_a_painting(config: Make, painter: Callable[..., PaintingTeacher], tmp_path: Path) -> None:
+def test_a_run_learns_from_a_painting(
+    config: Make, painter: Callable[..., PaintingTeacher], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     teacher = painter()
     run = config(
         teacher=f"painting:{teacher.painting}",
@@ -307,8 +309,12 @@ def test_a_run_learns_from_a_painting(config: Make, painter: Callable[..., Paint
         vgg=str(tmp_path / "vgg.safetensors"),
         teacher_licence="public domain",
     )
-    pairs = make_pair_dataset(run).pairs
+    pairs = make_pair_dataset(run.model_copy(update={"varied": 1})).pairs
     np.testing.assert_array_equal(pairs.answers[0], teacher(np.asarray(pairs.pictures[0])))
+    monkeypatch.setattr(PaintingTeacher, "__call__", lambda self, pixels: pixels)
+    moved = make_pair_dataset(run.model_copy(update={"varied": 1, "pairs": str(tmp_path / "moved")})).pairs
+    np.testing.assert_array_equal(moved.answers, moved.pictures)  # copies of the answer move as the picture's do
+    assert (moved.pictures[1] != moved.pictures[0]).any()
     assert run.teacher_words == "painting:stripes.png, steps=8, public domain"
 
 
