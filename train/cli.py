@@ -141,7 +141,9 @@ def _refuse_other_values(
         and value != there.get(name, kind.model_fields[name].default)
     ]
     if len(given.get(STAGES, ())) != len(kept.get(STAGES, ())):
-        different.append(f"the run has {len(kept.get(STAGES, ())) + 1} stages, the file {len(given.get(STAGES, ())) + 1}")
+        different.append(
+            f"the run has {len(kept.get(STAGES, ())) + 1} stages, the file {len(given.get(STAGES, ())) + 1}"
+        )
     if different:
         raise TrainingError(
             f"--resume goes on with the run's own configuration, and --config {file} says something else: "

@@ -108,7 +108,9 @@ def test_stages_run_one_after_the_other(config: Any, tmp_path: Path, monkeypatch
     fit = Trainer.fit
 
     def told(self: Trainer) -> bool:
-        begun.append((self.config.start_from, {k: v.clone() for k, v in self.method.networks["generator"].state_dict().items()}))
+        begun.append(
+            (self.config.start_from, {k: v.clone() for k, v in self.method.networks["generator"].state_dict().items()})
+        )
         return fit(self)
 
     monkeypatch.setattr(Trainer, "fit", told)
@@ -194,7 +196,9 @@ def test_resume_refuses_a_file_that_says_something_else(config: Any, recipe: Pat
     with pytest.raises(TrainingError, match="stage 1: steps is 1 in the run, 2 in the file") as refused:
         merge(PairedConfig, dict(given), config_file=recipe, resume=True)
     assert "Leave --config out; what may change is given as an option." in str(refused.value)
-    again = merge(PairedConfig, {**given, "steps": 1}, config_file=recipe, resume=True)  # the first command, and --resume
+    again = merge(
+        PairedConfig, {**given, "steps": 1}, config_file=recipe, resume=True
+    )  # the first command, and --resume
     assert again.steps == 1
     recipe.write_text(RECIPE.replace('tier = "nano"', 'tier = "light"').replace("samples = 2\n", ""))
     with pytest.raises(TrainingError, match="tier is 'nano' in the run, 'light' in the file"):

@@ -192,9 +192,7 @@ class ACLGANConfig(EditorConfig, CriticConfig):
         description="Vary position, size, angle, light and colour temperature of the faces anew in each step, and add "
         "camera noise; see --jpeg.",
     )
-    jpeg: Annotated[float, Field(ge=0, le=1), With("vary", ("True",)), MayChange] = Field(
-        0.5, description=JPEG
-    )
+    jpeg: Annotated[float, Field(ge=0, le=1), With("vary", ("True",)), MayChange] = Field(0.5, description=JPEG)
 
     @property
     def window_px(self) -> tuple[int, int, int] | None:

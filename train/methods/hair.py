@@ -64,7 +64,9 @@ class Hair(Method):
         if len(kept) < 2:
             raise TrainingError(f"{config.photos}: hair was found in {len(kept)} pictures; some hundreds are needed.")
         logger.info("hair was found with certainty in %d of %d pictures", len(kept), len(pairs.answers))
-        return PairDataset(Pairs(pairs.pictures[kept], pairs.answers[kept]), config.size, seed=config.seed, jpeg=config.jpeg)
+        return PairDataset(
+            Pairs(pairs.pictures[kept], pairs.answers[kept]), config.size, seed=config.seed, jpeg=config.jpeg
+        )
 
     def generator_step(self, batch: Batch, step: int) -> tuple[Tensor, Parts]:
         """Loss of the generator."""
