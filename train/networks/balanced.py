@@ -134,3 +134,14 @@ def unshuffle_weights() -> Tensor:
     One convolution in place of reshape and transpose: runtimes keep their blocked layout, NPUs have no transpose.
     """
     return torch.eye(UNSHUFFLED).reshape(UNSHUFFLED, 3, 2, 2)
+
+
+def join_picture(features: Tensor, x: Tensor, weights: Tensor) -> Tensor:
+    """Features at 1/2 scale and the picture's own 2x2 pixels, (N, C + 12, H/2, W/2).
+
+    Args:
+        features: (N, C, H/2, W/2).
+        x: (N, 3, H, W).
+        weights: those of :func:`unshuffle_weights`.
+    """
+    return torch.cat([features, functional.conv2d(x, weights, stride=2)], 1)

@@ -6,7 +6,7 @@ import copy
 import math
 from abc import abstractmethod
 
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from ..config import Activation, Norm
@@ -27,14 +27,28 @@ def make_activation(kind: Activation) -> nn.Module:
     return nn.ReLU() if kind == "relu" else nn.LeakyReLU(LEAKY_SLOPE)
 
 
+class LabelScale(nn.Linear):
+    """Features scaled and shifted by labels: ``h (1 + g(a)) + b(a)``; at first it does nothing."""
+
+    def __init__(self, labels: int, channels: int) -> None:
+        super().__init__(labels, 2 * channels)
+        nn.init.zeros_(self.weight)
+        nn.init.zeros_(self.bias)
+
+    def forward(self, h: Tensor, labels: Tensor | None) -> Tensor:  # type: ignore[override]
+        """(N, C, H, W) and (N, A) to (N, C, H, W)."""
+        assert labels is not None, "this network was made with labels"
+        gain, shift = super().forward(labels)[:, :, None, None].chunk(2, dim=1)
+        return h * (1 + gain) + shift
+
+
 def initialise(module: nn.Module, std: float = 0.02) -> None:
     """DCGAN's initialisation, in place: weights N(0, std), biases 0, norm scales N(1, std).
 
-    Parameters named ``condition`` (label scale and shift) are left alone: they start at zero so that an untrained
-    label does nothing.
+    A :class:`LabelScale` is left alone, so that an untrained label does nothing.
     """
-    for name, layer in module.named_modules():
-        if name.endswith("condition"):
+    for layer in module.modules():
+        if isinstance(layer, LabelScale):
             continue
         if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
             nn.init.normal_(layer.weight, 0.0, std)
@@ -47,8 +61,8 @@ def initialise(module: nn.Module, std: float = 0.02) -> None:
 
 def initialise_without_norm(module: nn.Module) -> None:
     """He's initialisation, in place, for a network in which no norm repairs the scale: variance 2 / fan-in."""
-    for name, layer in module.named_modules():
-        if name.endswith("condition") or not isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
+    for layer in module.modules():
+        if not isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
             continue
         taps = layer.kernel_size[0] * layer.kernel_size[1]
         inputs = layer.in_channels // layer.groups

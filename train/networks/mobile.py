@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ..config import Activation, Norm
-from .balanced import UNSHUFFLED, BalancedHead, BalancedUp, unshuffle_weights
-from .layers import initialise, initialise_without_norm, make_activation, make_norm
+from .balanced import UNSHUFFLED, BalancedHead, BalancedUp, join_picture, unshuffle_weights
+from .layers import LabelScale, initialise, initialise_without_norm, make_activation, make_norm
+from .tier import TierGenerator
 
 
 class Tier(NamedTuple):
@@ -43,18 +44,13 @@ class ConditionedBlock(nn.Module):
         self.activation = make_activation(activation)
         self.conv2 = nn.Conv2d(channels, channels, 3, 1, 1, bias=bias)
         self.norm2 = make_norm(norm, channels)
-        self.condition = nn.Linear(attributes, 2 * channels) if attributes else None
-        if self.condition is not None:
-            nn.init.zeros_(self.condition.weight)
-            nn.init.zeros_(self.condition.bias)
+        self.condition = LabelScale(attributes, channels) if attributes else None
 
     def forward(self, x: Tensor, attributes: Tensor | None = None) -> Tensor:
         """(N, C, H, W) and (N, A) to (N, C, H, W)."""
         h = self.norm1(self.conv1(x))
         if self.condition is not None:
-            assert attributes is not None
-            gain, shift = self.condition(attributes)[:, :, None, None].chunk(2, dim=1)
-            h = h * (1 + gain) + shift
+            h = self.condition(h, attributes)
         return x + self.norm2(self.conv2(self.activation(h)))  # type: ignore[no-any-return]
 
 
@@ -64,7 +60,7 @@ def _up(inputs: int, outputs: int, bias: bool, balanced: bool) -> nn.Module:
     return nn.ConvTranspose2d(inputs, outputs, 4, 2, 1, bias=bias)
 
 
-class MobileGenerator(nn.Module):
+class MobileGenerator(TierGenerator):
     """A tier: stem and two stride-2 convolutions down, blocks, two transposed up with added skips, pixel-shuffle head.
 
     Args:
@@ -81,7 +77,6 @@ class MobileGenerator(nn.Module):
             and ``balanced``.
     """
 
-    multiple_of = 8
     unshuffle: Tensor
 
     def __init__(
@@ -120,46 +115,20 @@ class MobileGenerator(nn.Module):
         if balanced:
             self.head = BalancedHead(a + UNSHUFFLED, 4 if mask else 3)
             self.register_buffer("unshuffle", unshuffle_weights(), persistent=False)
-        self.head_condition = nn.Linear(attributes, 2 * (a + UNSHUFFLED)) if labelled_head and balanced else None
-        if self.head_condition is not None:
-            nn.init.zeros_(self.head_condition.weight)
-            nn.init.zeros_(self.head_condition.bias)
+        self.head_condition = LabelScale(attributes, a + UNSHUFFLED) if labelled_head and balanced else None
 
-    def forward(self, x: Tensor, attributes: Tensor | None = None) -> Tensor | tuple[Tensor, Tensor]:
-        """Translate.
+    def way_up(self, h: Tensor, h1: Tensor, h0: Tensor) -> Tensor:
+        """Two steps, each with the skip added."""
+        return self.up1(self.up0(h) + h1) + h0  # type: ignore[no-any-return]
 
-        Args:
-            x: (N, 3, H, W) in [-1, 1], H and W multiples of 8.
-            attributes: (N, A); required if the network was made with labels.
-
-        Returns:
-            (N, 3, H, W) in [-1, 1]; with a mask also (N, 1, H, W) in [0, 1], and the first is then a segment.
-        """
-        return self.forward_features(x, attributes)[0]
-
-    def forward_features(
-        self, x: Tensor, attributes: Tensor | None = None
-    ) -> tuple[Tensor | tuple[Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]:
-        """The output, and the features before, in the middle and at the end of the body (for distillation)."""
-        h0 = self.stem(x)  # (N, a, H/2, W/2)
-        h1 = self.down1(h0)  # (N, b, H/4, W/4)
-        h = start = middle = self.down2(h1)  # (N, c, H/8, W/8)
-        for number, block in enumerate(self.body, 1):
-            h = block(h, attributes)
-            if number == (len(self.body) + 1) // 2:
-                middle = h
-        up = self.up0(h) + h1  # (N, b, H/4, W/4)
-        up = self.up1(up) + h0  # (N, a, H/2, W/2)
+    def answer(self, x: Tensor, up: Tensor, h: Tensor, attributes: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """The head's picture, and what becomes the mask."""
         if self.balanced:
-            picture = functional.conv2d(x, self.unshuffle, stride=2)  # (N, 12, H/2, W/2)
-            joined = torch.cat([up, picture], 1)
+            joined = join_picture(up, x, self.unshuffle)
             if self.head_condition is not None:
-                assert attributes is not None
-                gain, shift = self.head_condition(attributes)[:, :, None, None].chunk(2, dim=1)
-                joined = joined * (1 + gain) + shift
-            y = self.head(joined)  # (N, 3 or 4, H, W)
+                joined = self.head_condition(joined, attributes)
+            y = self.head(joined)
         else:
             y = functional.pixel_shuffle(self.head(up), 2)
-        if self.mask:
-            return (torch.tanh(y[:, :3]), torch.sigmoid(y[:, 3:])), (start, middle, h)
-        return torch.tanh(y), (start, middle, h)
+        picture, logits = self.parts(y)
+        return torch.tanh(picture), logits

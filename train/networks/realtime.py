@@ -22,8 +22,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ..config import Activation, Norm
-from .balanced import UNSHUFFLED, BalancedHead, BalancedUp, unshuffle_weights
-from .layers import initialise_without_norm, make_activation, make_norm
+from .balanced import UNSHUFFLED, BalancedHead, BalancedUp, join_picture, unshuffle_weights
+from .layers import LabelScale, initialise_without_norm, make_activation, make_norm
+from .tier import TierGenerator
 
 
 class Shape(NamedTuple):
@@ -60,19 +61,14 @@ class InvertedBlock(nn.Module):
         self.reduce = nn.Conv2d(wide, channels, 1, bias=norm == "none")  # a norm has its own shift
         self.norm = make_norm(norm, channels)
         self.activation = make_activation(activation)
-        self.condition = nn.Linear(attributes, 2 * channels) if attributes else None
-        if self.condition is not None:
-            nn.init.zeros_(self.condition.weight)
-            nn.init.zeros_(self.condition.bias)
+        self.condition = LabelScale(attributes, channels) if attributes else None
 
     def forward(self, x: Tensor, attributes: Tensor | None = None) -> Tensor:
         """(N, C, H, W) and (N, A) to (N, C, H, W)."""
         h = self.activation(self.spread(self.activation(self.expand(x))))
         h = self.norm(self.reduce(h))
         if self.condition is not None:
-            assert attributes is not None
-            gain, shift = self.condition(attributes)[:, :, None, None].chunk(2, dim=1)
-            h = h * (1 + gain) + shift
+            h = self.condition(h, attributes)
         return x + h  # type: ignore[no-any-return]
 
 
@@ -121,7 +117,7 @@ class LightUp(nn.Module):
         return h + (change if self.mix is None else self.mix(change))  # type: ignore[no-any-return]
 
 
-class RealTimeGenerator(nn.Module):
+class RealTimeGenerator(TierGenerator):
     """A tier: a stem and two stride-2 convolutions down, inverted blocks, two steps up, the joined head.
 
     Args:
@@ -135,7 +131,6 @@ class RealTimeGenerator(nn.Module):
             most this fraction of a side, down and across; a new network then gives the picture itself.
     """
 
-    multiple_of = 8
     unshuffle: Tensor
 
     def __init__(
@@ -182,38 +177,17 @@ class RealTimeGenerator(nn.Module):
             with torch.no_grad():
                 self.head.weight[:, :3].zero_()
 
-    def forward(self, x: Tensor, attributes: Tensor | None = None) -> Tensor | tuple[Tensor, Tensor]:
-        """Translate.
+    def way_up(self, h: Tensor, h1: Tensor, h0: Tensor) -> Tensor:
+        """Two steps, which take the skips."""
+        return self.up1(self.up0(h, h1), h0)  # type: ignore[no-any-return]
 
-        Args:
-            x: (N, 3, H, W) in [-1, 1], H and W multiples of 8.
-            attributes: (N, A); required if the network was made with labels.
-
-        Returns:
-            (N, 3, H, W) in [-1, 1]; with a mask also (N, 1, H, W) in [0, 1], and the first is then a segment.
-        """
-        return self.forward_features(x, attributes)[0]
-
-    def forward_features(
-        self, x: Tensor, attributes: Tensor | None = None
-    ) -> tuple[Tensor | tuple[Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]:
-        """The output, and the features before, in the middle and at the end of the body (for distillation)."""
-        h0 = self.stem(x)  # (N, half, H/2, W/2)
-        h1 = self.down1(h0)  # (N, quarter, H/4, W/4)
-        h = start = middle = self.down2(h1)  # (N, eighth, H/8, W/8)
-        for number, block in enumerate(self.body, 1):
-            h = block(h, attributes)
-            if number == (len(self.body) + 1) // 2:
-                middle = h
-        up = self.up1(self.up0(h, h1), h0)  # (N, half, H/2, W/2)
-        picture = functional.conv2d(x, self.unshuffle, stride=2)  # (N, 12, H/2, W/2)
-        y = self.head(torch.cat([up, picture], 1))  # (N, 3 or 4, H, W)
-        painted = torch.tanh(y[:, :3])
+    def answer(self, x: Tensor, up: Tensor, h: Tensor, attributes: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """The head's picture, or what it adds to the moved one, and what becomes the mask."""
+        picture, logits = self.parts(self.head(join_picture(up, x, self.unshuffle)))
+        painted = torch.tanh(picture)
         if self.move is not None:
             painted = (moved(x, self.flow * torch.tanh(self.move(h))) + painted).clamp(-1, 1)
-        if self.mask:
-            return (painted, torch.sigmoid(y[:, 3:])), (start, middle, h)
-        return painted, (start, middle, h)
+        return painted, logits
 
 
 def moved(x: Tensor, flow: Tensor) -> Tensor:
