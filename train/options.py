@@ -93,11 +93,14 @@ class EvaluateOptions:
 
     model: Annotated[
         Path,
-        typer.Argument(metavar="MODEL", help="Run folder, checkpoint (.safetensors) or exported model (.onnx)."),
+        typer.Argument(
+            metavar="MODEL",
+            help="Run folder, checkpoint (.safetensors), exported model (.onnx) or a shipped one's name.",
+        ),
     ]
-    photos: Annotated[list[str] | None, option(help="Folder or quoted glob of photos; may be given several times.")] = (
-        None
-    )
+    photos: Annotated[
+        list[str] | None, option(metavar="PHOTOS", help="Folder or quoted glob of photos; may be given several times.")
+    ] = None
     paintings: Annotated[str, option(help="Folder or quoted glob of the real paintings.")] = ""
     weights: Annotated[Path | None, option(help="VGG16 convolutions, a safetensors file.")] = None
     inception: Annotated[
@@ -155,7 +158,11 @@ class EvaluateOptions:
     ] = ""
     clips: Annotated[
         list[str] | None,
-        option("--clip", help="For exported editors: a video with people to edit as well; may be given several times."),
+        option(
+            "--clip",
+            metavar="FILE",
+            help="For exported editors: a video with people to edit as well; may be given several times.",
+        ),
     ] = None
     clip_grid: Annotated[Path | None, option(help="Write a PNG of frames of the clips: original and each edit.")] = None
     overwrite: Annotated[bool, option("--yes", "-y", "--force", help="Replace existing pictures.")] = False

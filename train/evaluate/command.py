@@ -10,7 +10,7 @@ from rich.console import RenderableType
 from rich.table import Column, Table
 
 from ganlens.engine.errors import OptionError
-from ganlens.engine.model import read_model_spec
+from ganlens.engine.model import read_model_spec, shipped_paths
 
 from ..checkpoint import GENERATOR_NAME, read_generator_file
 from ..config import CONFIG_NAME, read_values
@@ -42,7 +42,14 @@ def evaluate_run(options: EvaluateOptions) -> list[RenderableType]:
     """
     for file in filter(None, (options.grid, options.clip_grid)):
         check_png(file, overwrite=options.overwrite)
-    return EVALUATIONS[kind_of(options.model)](options.model, options)
+    model = _shipped_or_given(options.model)
+    return EVALUATIONS[kind_of(model)](model, options)
+
+
+def _shipped_or_given(model: Path) -> Path:
+    """The file of a shipped model's name; a run or file of that name goes before it."""
+    named = {path.stem: path for path in shipped_paths()}
+    return model if model.exists() else named.get(str(model), model)
 
 
 def kind_of(model: Path) -> str:

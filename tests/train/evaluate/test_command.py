@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from ganlens.engine.errors import OptionError, TrainingError
+from ganlens.engine.errors import ModelFileError, OptionError, TrainingError
 from ganlens.train.checkpoint import load_generator
 from ganlens.train.cli import app
 from ganlens.train.config import AttributeConfig, CycleGANConfig, make_config
@@ -85,3 +85,12 @@ def test_pictures_that_exist_are_replaced_only_when_asked(option: str, tmp_path:
     with pytest.raises(OptionError, match=r"mine.jpg: grids of pictures are written as .png"):
         evaluate_run(EvaluateOptions(tmp_path / "run", **{option: tmp_path / "mine.jpg"}, overwrite=True))
     assert (tmp_path / "mine.png").read_bytes() == b"mine"
+
+
+def test_a_shipped_model_is_known_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(OptionError, match="--classifier"):  # it was found, and edits attributes
+        evaluate_run(EvaluateOptions(Path("face")))
+    (tmp_path / "face").mkdir()  # a run folder of that name goes before it
+    with pytest.raises(ModelFileError, match="There is no checkpoint face"):
+        evaluate_run(EvaluateOptions(Path("face")))
