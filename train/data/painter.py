@@ -3,9 +3,9 @@
 ``L = style S(y, painting) + content |V(y) - V(x)|² / |V(x)|² + colour |P(y) - P(c)| + smooth |D y|``,
 
 where x is the photo, c the photo in the painting's colours, y the answer, which begins as c, and the terms are those of
-:mod:`~ganlens.train.methods.perceptual`. Two things keep threads along the pixel rows out of plain walls: the squares
-that VGG16 pools have another place each step (the picture is continued by a random number of pixels), and it pools by
-mean, not by maximum (as Gatys et al. advise), whose gradient would pick single pixels.
+:mod:`~ganlens.train.methods.perceptual`. Two things are meant to keep threads along the pixel rows out of plain walls:
+the squares that VGG16 pools have another place each step (the picture is continued by a random number of pixels), and
+it pools by mean, not by maximum (as Gatys et al. advise), whose gradient picks single pixels.
 """
 
 from __future__ import annotations

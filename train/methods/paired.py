@@ -76,7 +76,7 @@ def paired_loss(
 def moved(*images: Tensor) -> list[Tensor]:
     """Pictures of one size, continued by reflection by 8 px, at one random place.
 
-    VGG16 pools fixed squares; under a place that stays the same, its gradient draws threads along the pixel rows.
+    VGG16 pools fixed squares; a place that changes is meant to keep its gradient from drawing along their borders.
     """
     right, down = (int(place) for place in torch.randint(JITTER, (2,)))
     return [pad(image, (right, JITTER - right, down, JITTER - down), mode="reflect") for image in images]
