@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from .worker import Job
+    from .job import Job
 
 BARE_S = 0.06
 """Seconds of a turn of the bare network; at least one run."""
@@ -108,7 +108,7 @@ def _feeds(job: Job) -> Feeds:
     """The first picture, as the inputs of the graph in the types of the file."""
     from ..backends.base import input_names
     from ..model.description import FLOAT16
-    from .worker import network_inputs
+    from .job import network_inputs
 
     halves = {value.name for value in job.opened.file.inputs if value.element_type == FLOAT16}
     arrays = [array for array in network_inputs(job.opened.spec, job)[0] if array is not None]
@@ -132,7 +132,7 @@ def turn(run: Runner, seconds: float = BARE_S) -> float:
 
 def main() -> None:
     """The job in the first line, then a turn for each line; what libraries print goes to standard error."""
-    from .worker import Job
+    from .job import Job
 
     out = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)

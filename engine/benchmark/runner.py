@@ -31,6 +31,7 @@ from ..spec import GeneratorSpec, ValueRange, format_size
 from ..timing import Histogram
 from . import machine, pictures, stats
 from .clip import HEIGHT, RATE, WIDTH, make_clip
+from .job import Job, typical_attributes
 from .processes import ENGINE, Usage, run_pipeline
 from .result import (
     Failure,
@@ -47,7 +48,7 @@ from .result import (
     Times,
     WarmUpRecord,
 )
-from .worker import Job, camera_framing, typical_attributes
+from .worker import camera_framing
 
 SCENARIOS: tuple[Scenario, ...] = get_args(Scenario)
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from ganlens.engine.benchmark import pictures
+from ganlens.engine.benchmark.job import Job
 from ganlens.engine.benchmark.runner import Plan, benchmark
-from ganlens.engine.benchmark.worker import Job, computed_in, judge, make_reference
+from ganlens.engine.benchmark.worker import computed_in, judge, make_reference
 from ganlens.engine.errors import OptionError
 from ganlens.engine.media.pictures import write_image
 from ganlens.engine.model import open as open_model

@@ -18,11 +18,12 @@ import pytest
 from ganlens.engine.benchmark import runner
 from ganlens.engine.benchmark.bare import Bare
 from ganlens.engine.benchmark.compare import compare, table, worst_slowdown
+from ganlens.engine.benchmark.job import Job
 from ganlens.engine.benchmark.report import markdown, sentence
 from ganlens.engine.benchmark.report import table as result_table
 from ganlens.engine.benchmark.result import Result, json_schema, read_result
 from ganlens.engine.benchmark.runner import Plan, benchmark, run_worker
-from ganlens.engine.benchmark.worker import Job, work
+from ganlens.engine.benchmark.worker import work
 from ganlens.engine.errors import BackendError, OptionError
 from ganlens.engine.model import find_model
 
