@@ -113,7 +113,7 @@ def read_values(path: Path) -> dict[str, Any]:
 
 def _in_stages(values: dict[str, Any], file: Path) -> dict[str, Any]:
     """What a person wrote in ``[[stage]]`` tables; what is outside them holds for all stages."""
-    if "stage" not in values:
+    if not isinstance(values.get("stage"), (list, dict)):  # psc-gan has an option of that name, a word
         return values
     tables = values.pop("stage")
     if not isinstance(tables, list) or not tables or not all(isinstance(table, dict) for table in tables):
