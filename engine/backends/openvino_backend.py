@@ -68,6 +68,16 @@ def precision_hint(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
     return "bf16" if "amx_bf16" in flags and "amx_tile" in flags else "f32"
 
 
+def configuration(threads: int) -> dict[str, str]:
+    """With which a network is compiled for the CPU."""
+    return {
+        "INFERENCE_PRECISION_HINT": precision_hint(),
+        "PERFORMANCE_HINT": "LATENCY",
+        "INFERENCE_NUM_THREADS": str(threads),
+        "ENABLE_CPU_PINNING": "NO",  # two networks of one thread each would share the first core
+    }
+
+
 class OpenVino(ModelBackend):
     """OpenVINO's CPU plugin, compiled once for each input size."""
 
@@ -96,12 +106,7 @@ class OpenVino(ModelBackend):
                 f"{self.library} has no CPU device here; found {core.available_devices}. Use --backend cpu."
             )
         self._core = core
-        self._config = {
-            "INFERENCE_PRECISION_HINT": self.precision,
-            "PERFORMANCE_HINT": "LATENCY",
-            "INFERENCE_NUM_THREADS": str(threads),
-            "ENABLE_CPU_PINNING": "NO",  # two networks of one thread each would share the first core
-        }
+        self._config = configuration(threads)
         self._file = model
         self._cache = None if model.stamps else _Cache(model.file.sha256, str(self._ov.__version__), self._config)
         self._model: Any = None

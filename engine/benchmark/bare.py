@@ -79,19 +79,13 @@ def _onnxruntime(job: Job, feeds: Feeds) -> Runner:
 
 
 def _openvino(job: Job, feeds: Feeds) -> Runner:
-    from ..backends.openvino_backend import load, precision_hint
+    from ..backends.openvino_backend import configuration, load
 
     openvino = load()
     core = openvino.Core()
     network = core.read_model(_given(job))
     network.reshape({name: openvino.PartialShape(list(array.shape)) for name, array in feeds.items()})
-    config = {
-        "INFERENCE_PRECISION_HINT": precision_hint(),
-        "PERFORMANCE_HINT": "LATENCY",
-        "INFERENCE_NUM_THREADS": str(job.threads),
-        "ENABLE_CPU_PINNING": "NO",
-    }
-    request = core.compile_model(network, "CPU", config).create_infer_request()
+    request = core.compile_model(network, "CPU", configuration(job.threads)).create_infer_request()
     return lambda: request.infer(feeds)
 
 

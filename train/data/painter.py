@@ -4,7 +4,7 @@
 
 where x is the photo, c the photo in the painting's colours, y the answer, which begins as c, and the terms are those of
 :mod:`~ganlens.train.methods.perceptual`. Two things are meant to keep threads along the pixel rows out of plain walls:
-the squares that VGG16 pools have another place each step (the picture is continued by a random number of pixels), and
+the squares that VGG16 pools have another place each step (the picture moves by a random number of pixels), and
 it pools by mean, not by maximum (as Gatys et al. advise), whose gradient picks single pixels.
 """
 
@@ -19,11 +19,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn.functional import avg_pool2d, l1_loss, pad
+from torch.nn.functional import avg_pool2d, l1_loss
 
 from ganlens.engine.errors import OptionError, did_you_mean, reason
 
 from ..config import VGGScaling
+from ..losses.disturb import shift_randomly
 from ..losses.paired import gradient_loss
 from ..losses.style import statistics_distance
 from ..methods.perceptual import CONTENT_LAYER, PAINTING_LAYERS, SQUARE, in_colours_of, painting_target
@@ -33,8 +34,8 @@ from .teachers import digest_of, split_settings
 
 Pixels = NDArray[np.uint8]
 
-JITTER = SQUARE
-"""Pixels by which the pooled squares may move: as wide as the widest of them."""
+JITTER = SQUARE // 2
+"""Pixels by which the picture may move each way under the squares that are pooled: to all their places."""
 LEARNING_RATE = 0.04
 CONTENT, COLOUR, SMOOTH = 1.2, 40.0, 0.2
 """Weights beside that of the style."""
@@ -86,8 +87,7 @@ class PaintingTeacher:
         steps = int(self.settings["steps"])
         for step in range(steps):
             adam.param_groups[0]["lr"] = LEARNING_RATE * (1 - 0.9 * step / steps)
-            right, down = (int(place) for place in torch.randint(JITTER, (2,), generator=random))
-            seen, original, wanted = (_moved(images, right, down) for images in (answer, photo, recoloured))
+            seen, original, wanted = shift_randomly(torch.cat([answer, photo, recoloured]), JITTER, random).chunk(3)
             loss = self._loss(seen, original, wanted, target.statistics)
             (answer.grad,) = torch.autograd.grad(loss, [answer])
             adam.step()
@@ -135,8 +135,3 @@ def pooled_by_mean(network: VGG16) -> VGG16:
         if isinstance(layer, nn.MaxPool2d):
             network.features[place] = nn.AvgPool2d(2)
     return network
-
-
-def _moved(images: Tensor, right: int, down: int) -> Tensor:
-    """The picture, continued by reflection to the left and above by so many pixels, and to the other sides."""
-    return pad(images, (right, JITTER - right, down, JITTER - down), mode="reflect")

@@ -9,15 +9,16 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 
-def shift_randomly(images: Tensor, most: int) -> Tensor:
+def shift_randomly(images: Tensor, most: int, random: torch.Generator | None = None) -> Tensor:
     """The batch moved by up to ``most`` pixels each way, mirrored at the border; the same move for all of it.
 
     A discriminator with strides looks at pixels of one phase of its grid more than at others, and a generator with a
-    grid of its own answers with dots of just that period. Under a grid that moves, dots gain nothing.
+    grid of its own answers with dots of just that period. Under a grid that moves, dots gain nothing. VGG16, which
+    pools fixed squares, is such a network, too.
     """
     if not most:
         return images
-    down, right = (int(offset) for offset in torch.randint(0, 2 * most + 1, (2,)))
+    down, right = (int(offset) for offset in torch.randint(0, 2 * most + 1, (2,), generator=random))
     height, width = images.shape[2:]
     padded = pad(images, (most, most, most, most), mode="reflect")
     return padded[:, :, down : down + height, right : right + width]

@@ -15,14 +15,14 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import l1_loss, pad
+from torch.nn.functional import l1_loss
 
 from ganlens.engine.spec import GeneratorSpec
 
 from ..config import PairedConfig
 from ..data.pairs import PairDataset, make_pair_dataset
 from ..data.variation import camera_noise
-from ..losses import add_noise, score_loss
+from ..losses import add_noise, score_loss, shift_randomly
 from ..losses.paired import gradient_loss, pooled_loss, texture_loss
 from ..losses.style import STYLE_LAYERS, gram_loss
 from ..networks import PatchGAN, make_generator
@@ -30,8 +30,8 @@ from ..networks.vgg16 import VGG16
 from ..specs import image_to_image_spec
 from .base import Batch, Compared, Method, Parts, Phase, adam
 
-JITTER = 8
-"""Pixels by which a picture may move before VGG16: the stride of its deepest style layer, twice over."""
+JITTER = 4
+"""Pixels by which pictures may move each way before VGG16: the stride of its deepest style layer."""
 
 
 def paired_loss(
@@ -63,7 +63,10 @@ def paired_loss(
     }
     if config.lambda_gram > 0:
         assert vgg is not None
-        terms["gram"] = config.lambda_gram, gram_loss(vgg, *moved(translated, answer))
+        terms["gram"] = (
+            config.lambda_gram,
+            gram_loss(vgg, *shift_randomly(torch.cat([translated, answer]), JITTER).chunk(2)),
+        )
     if compare:
         other = generator(
             picture + config.noise / 2 * torch.rand((), device=picture.device) * torch.randn_like(picture)
@@ -71,15 +74,6 @@ def paired_loss(
         terms["calm"] = config.lambda_calm, l1_loss(translated, other)
     total = torch.stack([weight * term for weight, term in terms.values()]).sum()
     return total, {name: term for name, (_, term) in terms.items()}, translated
-
-
-def moved(*images: Tensor) -> list[Tensor]:
-    """Pictures of one size, continued by reflection by 8 px, at one random place.
-
-    VGG16 pools fixed squares; a place that changes is meant to keep its gradient from drawing along their borders.
-    """
-    right, down = (int(place) for place in torch.randint(JITTER, (2,)))
-    return [pad(image, (right, JITTER - right, down, JITTER - down), mode="reflect") for image in images]
 
 
 class Paired(Method):
