@@ -103,6 +103,8 @@ def network_options(config: TrainConfig) -> dict[str, str | int | float | bool]:
     options: dict[str, str | int | float | bool] = {"norm": config.norm, "activation": config.activation}
     if config.tier in ("nano", "mobile", "light", "edge"):
         options["shape"] = config.shape
+        if config.padding != "zeros":
+            options["padding"] = config.padding
     return options
 
 

@@ -5,7 +5,7 @@ Nothing here imports PyTorch: ``engine train --help`` is made from these classes
 
 from __future__ import annotations
 
-from .base import STAGES, Activation, NetworkShape, Norm, Positive, TrainConfig, VGGScaling, Weight
+from .base import STAGES, Activation, NetworkShape, Norm, Padding, Positive, TrainConfig, VGGScaling, Weight
 from .critic import AUGMENTATION_NAMES, CriticConfig
 from .dcgan import DCGANConfig
 from .editors import PENALTY_OF_LOSS, ACLGANConfig, EditorConfig, StarGANConfig, parse_window
@@ -54,6 +54,7 @@ __all__ = [
     "Norm",
     "NotWith",
     "PSCGANConfig",
+    "Padding",
     "PairedConfig",
     "PerceptualConfig",
     "PhotosConfig",

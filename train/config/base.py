@@ -17,6 +17,8 @@ Activation = Literal["relu", "leaky"]
 NetworkShape = Literal["transposed", "balanced", "joined"]
 """Default shape of the real-time tiers if a record or run does not state one; these are older than the option."""
 
+Padding = Literal["zeros", "replicate"]
+
 VGGScaling = Literal["caffe", "torchvision"]
 
 Positive = Annotated[int, Field(gt=0, le=10**9)]
@@ -71,6 +73,11 @@ class TrainConfig(BaseModel):
         "balanced",
         description="Architecture of the real-time tiers: balanced (dense blocks, no grid, the picture joined to the "
         "head), joined (lighter: inverted blocks), or transposed, the first shape, for older runs.",
+    )
+    padding: Annotated[Padding, RealTimeOnly] = Field(
+        "zeros",
+        description="What the real-time tiers' convolutions see beyond a border: zeros, or (replicate) its values: "
+        "plain walls then get no pattern that begins there.",
     )
     norm: Annotated[Norm, NoMobileTier] = Field(
         "in",

@@ -27,7 +27,7 @@ class DCGANConfig(AttributeConfig, CriticConfig):
         description="Networks: dcgan, on which all losses are compared, or began, BEGAN's own, for --loss began and "
         "ebgan; --config began has its published sizes.",
     )
-    without_effect = frozenset({"shape", "norm", "activation"})
+    without_effect = frozenset({"shape", "padding", "norm", "activation"})
     loss: Literal["gan", "cgan", "wgan", "wgan-gp", "ebgan", "began", "lsgan", "hinge", "attribute"] = Field(
         "gan",
         description="Adversarial loss: gan, cgan, wgan, wgan-gp, ebgan, began, lsgan, hinge, or attribute, ACL-GAN's.",

@@ -124,7 +124,7 @@ class ClassifierConfig(AttributeConfig):
 
     method: Literal["classifier"] = "classifier"
     without_effect = frozenset(
-        {"tier", "shape", "norm", "activation", "start_from", "sample_every", "sample_epochs", "samples"}
+        {"tier", "shape", "padding", "norm", "activation", "start_from", "sample_every", "sample_epochs", "samples"}
     )
 
     size: Annotated[Side, Field(ge=32)] = Field(64, description="Side of the pictures that it sees, in pixels.")

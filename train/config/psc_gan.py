@@ -34,7 +34,7 @@ class PSCGANConfig(FacesConfig, CriticConfig):
     """PSC-GAN: faces from noise and labels. An autoencoder first; then its halves start and steer a GAN."""
 
     method: Literal["psc-gan"] = "psc-gan"
-    without_effect = frozenset({"tier", "shape", "norm", "activation", "start_from"})
+    without_effect = frozenset({"tier", "shape", "padding", "norm", "activation", "start_from"})
 
     stage: Literal["1", "2", "both"] = Field(
         "both", description="1: autoencoder and label classifier; 2: the GAN, from --stage1; both: one after the other."

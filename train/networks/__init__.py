@@ -10,11 +10,12 @@ from torch import nn
 from ganlens.engine.errors import ModelFileError, did_you_mean
 from ganlens.engine.spec import GeneratorSpec
 
-from ..config import Activation, NetworkShape, Norm, parse_window
+from ..config import Activation, NetworkShape, Norm, Padding, parse_window
 from .began import BEGANGenerator, began_critic
 from .classifier import AttributeClassifier
 from .dcgan import AutoencoderCritic, DCGANGenerator, ScoreCritic, autoencoder_critic
 from .growing import GrowingDiscriminator, GrowingGenerator
+from .layers import replicate_borders
 from .mobile import TIERS, MobileGenerator, Tier
 from .patchgan import PatchGAN
 from .psc_gan import FaceAsLabelled, LabelledGenerator
@@ -58,6 +59,13 @@ Factory = Callable[[GeneratorSpec], nn.Module]
 
 
 def _real_time(spec: GeneratorSpec) -> nn.Module:
+    generator = _tier(spec)
+    if _choice(spec, "padding", get_args(Padding)) == "replicate":
+        replicate_borders(generator)
+    return generator
+
+
+def _tier(spec: GeneratorSpec) -> nn.Module:
     options: dict[str, Any] = {
         "norm": _choice(spec, "norm", get_args(Norm)),
         "activation": _choice(spec, "activation", get_args(Activation)),

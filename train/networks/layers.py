@@ -73,6 +73,17 @@ def initialise_without_norm(module: nn.Module) -> None:
             nn.init.zeros_(layer.bias)
 
 
+def replicate_borders(network: nn.Module) -> None:
+    """Make the convolutions see the border's values beyond it, in place, where they saw zeros.
+
+    From zeros a generator can tell where a border is, and on a plain wall it paints nothing but what begins there.
+    What doubles the size keeps its zeros: it is local, and ends within the margin of ``engine export --margin``.
+    """
+    for layer in network.modules():
+        if isinstance(layer, nn.Conv2d):
+            layer.padding_mode = "replicate"
+
+
 def normalise_spectrally(network: nn.Module) -> None:
     """Spectral norm (1802.05957) of all convolutions and linear layers, in place: none enlarges its input."""
     for layer in list(network.modules()):

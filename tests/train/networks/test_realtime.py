@@ -19,6 +19,7 @@ from ganlens.train.config import CycleGANConfig, make_config
 from ganlens.train.networks import SHAPES, TIERS, MobileGenerator, RealTimeGenerator, make_generator
 from ganlens.train.networks.layers import Foldable, fold
 from ganlens.train.networks.realtime import BalancedHead, Shape, moved
+from ganlens.train.specs import image_to_image_spec
 from tests.kit.tiny_generator import draw_picture
 
 TINY = Shape(4, 6, 8, 2)
@@ -155,6 +156,35 @@ def test_new_runs_are_balanced_and_old_ones_go_on_as_they_began(tmp_path: Path) 
     assert make_config(CycleGANConfig, values).shape == "balanced"
     (tmp_path / "config.json").write_text(f'{{"photos": "a", "paintings": "b", "out": "{tmp_path}"}}')
     assert merge(CycleGANConfig, {"out": str(tmp_path)}, resume=True).shape == "transposed"
+
+
+@pytest.mark.parametrize("shape", ["transposed", "balanced", "joined"])
+def test_replicated_borders_give_a_plain_wall_no_pattern(shape: str) -> None:
+    options = {"shape": shape, "padding": "replicate", "norm": "in"}
+    size = SizeRule(multiple_of=8, minimum=16, preferred=(64, 64))
+    torch.manual_seed(0)
+    wall = torch.full((1, 3, 128, 128), 0.3)
+
+    def unevenness(**changes: str) -> float:
+        spec = GeneratorSpec(name="g", architecture="paired", tier="nano", options=options | changes, size=size)
+        inside = make_generator(spec)(wall)[..., 16:-16, 16:-16]
+        blocks = inside.unfold(2, 8, 8).unfold(3, 8, 8).mean((4, 5))  # the grid within is another matter
+        return blocks.std((2, 3)).max().item()
+
+    assert unevenness() < 1e-5 < 1e-3 < unevenness(padding="zeros")
+
+
+def test_a_record_says_its_padding_and_an_export_keeps_it(photos: Path, tmp_path: Path) -> None:
+    values = {"photos": "a", "paintings": "b", "out": "c", "tier": "nano", "padding": "replicate"}
+    spec = image_to_image_spec(make_config(CycleGANConfig, values), "g")
+    assert spec.options["padding"] == "replicate"
+    assert "padding" not in image_to_image_spec(make_config(CycleGANConfig, values | {"padding": "zeros"}), "g").options
+    report = export_onnx(
+        make_generator(spec).eval(), spec, tmp_path / "g.onnx", sorted(photos.iterdir()), ExportOptions(dynamic=True)
+    )
+    assert report.passed
+    pads = [node for node in onnx.load(tmp_path / "g.onnx").graph.node if node.op_type == "Pad"]
+    assert pads and all(next(a for a in node.attribute if a.name == "mode").s == b"edge" for node in pads)
 
 
 @pytest.mark.parametrize("tier", ["nano", "edge"])
