@@ -181,11 +181,6 @@ class PerceptualConfig(PhotosConfig):
     painting_zoom: Annotated[float, Field(gt=0), MayChange] = Field(
         1.0, description="Enlargement of the painting over the photos: 2 doubles the width of a stroke."
     )
-    context: Annotated[int, Field(ge=0, multiple_of=8), MayChange] = Field(
-        0,
-        description="Pixels around a piece of --crop that the generator sees and no distance does: strokes do not "
-        "begin at a border.",
-    )
     lambda_content: Annotated[Weight, MayChange] = Field(
         1.0, description="Weight of the distance to the photo in VGG16 features: what is in the picture stays."
     )
@@ -230,13 +225,6 @@ class PerceptualConfig(PhotosConfig):
         False,
         description="Turn pictures and painting by any angle: strokes get no direction of their own.",
     )
-
-    @model_validator(mode="after")
-    def _room_for_context(self) -> PerceptualConfig:
-        seen = 2 * self.context + (self.crop or 16)
-        if seen > self.size:
-            raise ValueError(f"context on both sides and crop must fit into size {self.size}, got {seen} pixels")
-        return self
 
     @property
     def teacher_words(self) -> str:

@@ -78,11 +78,6 @@ def strokes(images: Tensor) -> Tensor:
     return images - avg_pool2d(pad(smooth, (side, side, side, side), mode="replicate"), STROKE, 1)
 
 
-def inner(images: Tensor, border: int) -> Tensor:
-    """(N, C, H, W) without ``border`` pixels on each side."""
-    return images[..., border : images.shape[2] - border, border : images.shape[3] - border]
-
-
 def plain(images: Tensor) -> Tensor:
     """Smooth pictures of the colours of (N, C, H, W), as of a sky or a wall: the means of 4x4 parts, blended."""
     return interpolate(adaptive_avg_pool2d(images, 4), images.shape[2:], mode="bilinear", align_corners=False)
@@ -136,11 +131,6 @@ def painting_target(
     return Target(means, detail, torch.stack(colours).mean(0))
 
 
-def piece_side(config: PerceptualConfig) -> int:
-    """Pixels of the square that the generator sees."""
-    return config.crop + 2 * config.context if config.crop else config.size
-
-
 def perceptual_loss(
     generator: nn.Module,
     network: VGG16,
@@ -156,14 +146,12 @@ def perceptual_loss(
     Args:
         generator: the network that learns.
         network: VGG16 up to the last of :data:`PAINTING_LAYERS`.
-        picture: (N, 3, H, W) in [-1, 1]; the outer ``config.context`` pixels are seen by the generator only.
+        picture: (N, 3, H, W) in [-1, 1].
         target: of :func:`painting_target`.
         noisy: the generator sees the picture under camera noise.
         compare: it sees it twice, under different noise and at different places.
     """
-    whole = picture
-    translated_whole = generator(camera_noise(whole, config.noise) if noisy else whole)
-    picture, translated = inner(whole, config.context), inner(translated_whole, config.context)
+    translated = generator(camera_noise(picture, config.noise) if noisy else picture)
     # VGG16's pooling has a grid, too; beside that of the generator, so that they do not draw together.
     down, right = torch.randint(GRID, (2,)).tolist()
     seen = translated[..., down:, right:]
@@ -189,8 +177,8 @@ def perceptual_loss(
     if config.lambda_threads > 0:
         terms["threads"] = config.lambda_threads, thread_loss(translated, picture)
     if compare:
-        again = camera_noise(whole, config.noise)
-        terms["calm"] = config.lambda_calm, shift_loss(lambda cut: generator(cut(again)), whole, translated_whole)
+        again = camera_noise(picture, config.noise)
+        terms["calm"] = config.lambda_calm, shift_loss(lambda cut: generator(cut(again)), picture, translated)
     total = torch.stack([weight * term for weight, term in terms.values()]).sum()
     return total, {name: term for name, (_, term) in terms.items()}
 
@@ -217,8 +205,10 @@ class Perceptual(Method):
     @classmethod
     def make_dataset(cls, config: PerceptualConfig) -> PairDataset:
         """The pictures."""
-        side = piece_side(config)
-        room = min(math.ceil(side * math.sqrt(2)), config.size) if config.turn else side
+        if not config.turn:
+            return make_photo_dataset(config)
+        side = config.crop or config.size
+        room = min(math.ceil(side * math.sqrt(2)), config.size)
         return make_photo_dataset(config.model_copy(update={"crop": room}))
 
     def generator_step(self, batch: Batch, step: int) -> tuple[Tensor, Parts]:
@@ -244,7 +234,7 @@ class Perceptual(Method):
         config = self.config
         if not config.turn:
             return piece
-        side = piece_side(config)
+        side = config.crop or config.size
         return turn(piece, float(torch.rand(())) * 2 * math.pi, side)
 
     def specs(self) -> dict[str, tuple[str, GeneratorSpec]]:
