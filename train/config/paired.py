@@ -226,6 +226,12 @@ class PerceptualConfig(PhotosConfig):
         description="Turn pictures and painting by any angle: strokes get no direction of their own.",
     )
 
+    @model_validator(mode="after")
+    def _room_within_the_border(self) -> PerceptualConfig:
+        if 0 < self.crop < 32:
+            raise ValueError(f"crop must be 0 or at least 32, got {self.crop}")
+        return self
+
     @property
     def teacher_words(self) -> str:
         """The painting."""
