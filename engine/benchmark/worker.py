@@ -256,8 +256,10 @@ class NoiseSubject:
 
 def make_reference(job: Job) -> dict[str, Any]:
     """Write what ONNX Runtime's CPU provider computes without optimisations."""
-    import onnxruntime
-
+    try:
+        import onnxruntime
+    except ModuleNotFoundError:
+        raise MissingExtra("The float32 reference", "onnxruntime", "cpu") from None
     spec = job.opened.spec
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +12,7 @@ import pytest
 from ganlens.engine.benchmark import pictures
 from ganlens.engine.benchmark.job import Job
 from ganlens.engine.benchmark.runner import Plan, benchmark
-from ganlens.engine.benchmark.worker import computed_in, judge, make_reference
+from ganlens.engine.benchmark.worker import computed_in, judge, make_reference, work
 from ganlens.engine.errors import OptionError
 from ganlens.engine.media.pictures import write_image
 from ganlens.engine.model import open as open_model
@@ -60,6 +62,13 @@ def test_quality_is_judged_against_the_reference(job: Job) -> None:
     bad = judge(job)
     assert not bad["ok"] and bad["max_abs"] == pytest.approx(0.01, rel=0.01)
     assert bad["psnr_db"][0] == pytest.approx(46.0, abs=0.1)
+
+
+def test_a_reference_without_onnxruntime_says_what_to_install(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    answer = work(replace(job, kind="reference", backend="openvino"))
+    assert "The float32 reference needs the package 'onnxruntime'" in answer["error"]
+    assert "ganlens[cpu]" in answer["error"]
 
 
 def test_what_a_library_lowers_by_itself_is_known() -> None:
