@@ -13,7 +13,7 @@ from ganlens.train.config import TrainConfig, make_config, read_values
 from ganlens.train.methods import METHODS
 
 RECIPES = Path(ganlens.train.__file__).parent / "recipes"
-STYLES = ("starry", "wave", "pastel", "comic", "hair", "smile")
+STYLES = ("starry", "wave", "pastel", "comic", "cafe", "hair", "smile")
 
 
 def config(recipe: Path) -> TrainConfig:
@@ -23,6 +23,8 @@ def config(recipe: Path) -> TrainConfig:
     needed = {name: name for name, field in kind.model_fields.items() if field.is_required() and name not in values}
     if "range" in values:
         needed["teacher"] = "multistyle26.onnx"
+    if "paintings" in needed:
+        needed["paintings"] = "vangogh_00021.jpg"
     if "segmenter" in needed:
         needed["segmenter"] = "hair_pan_mobilenetv3.onnx"
     return make_config(kind, {**values, **needed, "out": f"runs/{recipe.stem}"})
