@@ -75,5 +75,5 @@ def test_what_is_refused() -> None:
         make_config(DCGANConfig, {"data": "d", "out": "o", "tier": "began", "loss": "wgan"})
     with pytest.raises(OptionError, match="--critic-norm has no effect with --tier began"):
         make_config(DCGANConfig, {"data": "d", "out": "o", "tier": "began", "loss": "began", "critic_norm": "bn"})
-    with pytest.raises(TrainingError, match="known by name: began, comic"):
+    with pytest.raises(TrainingError, match="known by name: began, cafe, comic"):
         merge(DCGANConfig, {"data": "d", "out": "o"}, config_file=Path("begun"))
