@@ -154,7 +154,7 @@ def perceptual_loss(
     Args:
         generator: the network that learns.
         network: VGG16 up to the last of :data:`PAINTING_LAYERS`.
-        picture: (N, 3, H, W) in [-1, 1].
+        picture: (N, 3, H, W) in [-1, 1]; all but the outer :data:`BORDER` pixels are compared.
         target: of :func:`painting_target`.
         noisy: the generator sees the picture under camera noise.
         compare: it sees it twice, under different noise and at different places.
