@@ -60,7 +60,7 @@ def pick(timings: Mapping[str, float], pictures: int | None = None) -> str:
 
 
 def time_backends(backends: Sequence[ModelBackend], size: tuple[int, int] | None = None) -> dict[str, float]:
-    """Median seconds of one run of each backend, runs interleaved so that other load hits all alike, caches as in a video.
+    """Median seconds of one run of each backend, runs interleaved so that other load hits all alike.
 
     Each runs at least once after a first run that is not counted; a model so slow that the first runs use up
     :data:`BUDGET_S` is judged by those.
