@@ -10,22 +10,24 @@ been trained on. The result of each style is what ``engine evaluate NAME ... --c
 from __future__ import annotations
 
 import argparse
+import re
 import tempfile
 from pathlib import Path
 from typing import Any
 
 import ganlens.train
-from ganlens.engine.cli.evaluate import first_frames, markdown_row, run
+from ganlens.engine.cli.evaluate import first_frame_note, first_frames, markdown_row, run
 from ganlens.engine.cli.options.evaluate import EvaluateOptions
-from ganlens.engine.evaluate.gates import judge_budget
+from ganlens.engine.evaluate.gates import FIRST_FRAME, judge_budget
 from ganlens.engine.files import replace_file
 from ganlens.engine.model import ModelCard, shipped
 from ganlens.train.config import read_values
 from ganlens.train.data.pictures import list_pictures
 
 RECIPES = Path(ganlens.train.__file__).parent / "recipes"
+CARDS = Path(__file__).parent.parent / "engine" / "model" / "shipped"
+"""Those of the clone: the package that is measured may be installed."""
 HELD_OUT_EVERY = 10
-FIRST_FRAME = "| budget | first frame, warm |"
 
 
 def styles() -> list[ModelCard]:
@@ -58,10 +60,10 @@ def target_options(recipe: dict[str, Any], teacher: str | None, painting: str | 
 
 
 def with_first_frame(card: str, seconds: float) -> str:
-    """The text of a card with another row for the first frame."""
+    """The text of a card with another row for the first frame, and the machine that it was measured on."""
     row = markdown_row(judge_budget(0, None, seconds)[2])
-    lines = [row if line.startswith(FIRST_FRAME) else line for line in card.splitlines()]
-    return "\n".join(lines) + "\n"
+    kept = re.sub(r"\n\nFirst frame on .*", "", card)
+    return re.sub(rf"^\| budget \| {FIRST_FRAME} .*$", f"{row}\n\n{first_frame_note()}", kept, flags=re.MULTILINE)
 
 
 def main() -> None:
@@ -80,7 +82,7 @@ def main() -> None:
         for card in chosen:
             seconds = measured[card.name]
             print(f"{card.name}: {seconds:.3f} s")
-            text = card.path.with_suffix(".md")
+            text = CARDS / f"{card.name}.md"
             replace_file(text, with_first_frame(text.read_text(encoding="utf-8"), seconds))
         return
     if not options.photos:
@@ -98,7 +100,7 @@ def main() -> None:
                     clip=options.clip,
                     clip_frames=40,
                     start=False,
-                    card=card.path.with_suffix(".md"),
+                    card=CARDS / f"{card.name}.md",
                     output=options.output,
                     yes=True,
                     **target,

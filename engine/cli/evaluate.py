@@ -10,12 +10,13 @@ from pathlib import Path
 
 import numpy as np
 
+from ..benchmark.machine import cpu_name
 from ..benchmark.pictures import SHIPPED_CLIP, fitted, load_pictures
-from ..benchmark.processes import ENGINE, run_pipeline
+from ..benchmark.processes import ENGINE, cores, run_pipeline
 from ..errors import MediaError, MissingExtra, ModelFileError, OptionError, printable
 from ..evaluate.cost import multiply_accumulates
 from ..evaluate.evaluation import Evaluation, Filter, Target, evaluate
-from ..evaluate.gates import Gate, judge_budget
+from ..evaluate.gates import FIRST_FRAME, Gate, judge_budget
 from ..evaluate.lab import Pixels
 from ..files import cannot_write, replace_file
 from ..media import VideoSource
@@ -231,7 +232,15 @@ def markdown(done: Evaluation) -> str:
     target = f", against {Path(done.target).name}" if done.target else ""
     lines = [f"{done.pictures} pictures at {width}x{height}{target}:", "", "| gate | measure | value | limit | |"]
     lines.append("|---|---|---:|---:|---|")
-    return "\n".join([*lines, *map(markdown_row, done.gates)]) + "\n"
+    lines += map(markdown_row, done.gates)
+    if any(gate.name == FIRST_FRAME and gate.value is not None for gate in done.gates):
+        lines += ["", first_frame_note()]
+    return "\n".join(lines) + "\n"
+
+
+def first_frame_note() -> str:
+    """What stands below the table in a card: the machine decides how long a first frame takes."""
+    return f"First frame on {cpu_name()}, {cores()} cores."
 
 
 def markdown_row(gate: Gate) -> str:

@@ -31,6 +31,7 @@ MOST_BYTES = 4e6
 MOST_MACS = 1.005e9
 """For a picture of 256x256: 1.00 GMAC in two decimals."""
 MOST_FIRST_FRAME_S = 0.65
+FIRST_FRAME = "first frame, warm"
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,7 @@ def judge_budget(file_bytes: int, macs: int | None, first_frame_s: float | None)
     return [
         Gate("budget", "file", file_bytes / 1e6, MOST_BYTES / 1e6, unit="MB"),
         _optional("operations at 256x256", macs, 1e9, MOST_MACS, "GMAC", "needs the extra 'export'"),
-        _optional("first frame, warm", first_frame_s, 1.0, MOST_FIRST_FRAME_S, "s", "--no-start"),
+        _optional(FIRST_FRAME, first_frame_s, 1.0, MOST_FIRST_FRAME_S, "s", "--no-start"),
     ]
 
 
