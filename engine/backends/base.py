@@ -119,7 +119,8 @@ class ModelBackend(ABC):
     library: str
     """Name and version of the library that runs the network."""
     precision = ""
-    """What the library computes in where it is not what the file says: OpenVINO on a CPU with AMX takes "bf16"."""
+    """What the library computes in where it is not what the file says: OpenVINO takes "bf16" on a CPU that multiplies
+    it."""
     batch: int | None
     usual_batch = 1
 

@@ -27,7 +27,7 @@ PACKAGES = (
     "opencv-python-headless",
     "torch",
 )
-FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "amx_tile", "amx_int8", "asimd", "sve")
+FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "avx_vnni", "amx_tile", "amx_int8", "asimd", "sve")
 """Instruction sets that decide which code runs."""
 SYS = Path("/sys")
 DEVICE_TREE = Path("/proc/device-tree")

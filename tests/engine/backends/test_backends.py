@@ -613,9 +613,14 @@ def test_status_in_order_of_preference():
 
 @pytest.mark.parametrize(
     ("flags", "precision"),
-    [("avx2 fma", "f32"), ("avx512f avx512_bf16", "f32"), ("avx512_bf16 amx_bf16 amx_tile", "bf16")],
+    [
+        ("avx2 fma", "f32"),
+        ("avx512f avx512_vnni", "f32"),
+        ("avx512f avx512_bf16", "bf16"),
+        ("avx512_bf16 amx_bf16 amx_tile", "bf16"),
+    ],
 )
-def test_precision_follows_the_matrix_unit(tmp_path, flags, precision):
+def test_precision_follows_the_units_that_multiply_bfloat16(tmp_path, flags, precision):
     (tmp_path / "cpuinfo").write_text(f"processor : 0\nflags : {flags}\n")
     assert openvino_backend.precision_hint(tmp_path / "cpuinfo") == precision
     assert openvino_backend.precision_hint(tmp_path / "none") == "f32"
