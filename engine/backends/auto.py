@@ -28,6 +28,8 @@ QUIET = 0.5
 """Share of the CPU time that the timed runs must get for the decision to be remembered: a busy machine misleads."""
 MEMORY = 200
 """Decisions that are remembered."""
+REVISION = 2
+"""Raised when backends are timed or configured in another way: an older decision is none then."""
 DEFAULT = "cpu"
 CPU_BACKENDS = ("openvino", "cpu")
 """Those between which timing decides."""
@@ -234,7 +236,8 @@ def _open_all(
 
 def cache_key(sha256: str, size: tuple[int, int], threads: int, libraries: Iterable[str]) -> str:
     """All that the decision depends on."""
-    return " | ".join([sha256, f"{size[0]}x{size[1]}", f"{threads} threads", cpu_name(), *libraries])
+    asked = [sha256, f"{size[0]}x{size[1]}", f"{threads} threads"]
+    return " | ".join([*asked, cpu_name(), *libraries, f"revision {REVISION}"])
 
 
 def cpu_name(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:

@@ -401,6 +401,10 @@ def test_auto_remembers(tmp_path, monkeypatch, own_cache):
     open_backend(path, threads=default_threads() + 1).close()  # another question
     assert len(calls) > timed
     assert len(json.loads((own_cache / "backends.json").read_text())) == 2
+    timed = len(calls)
+    monkeypatch.setattr(selection, "REVISION", selection.REVISION + 1)
+    open_backend(path).close()
+    assert len(calls) > timed, "a version that times in another way"
 
 
 @needs_both
