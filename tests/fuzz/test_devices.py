@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,17 +13,7 @@ from tests.fuzz.targets import TARGETS
 READERS = [name for name in TARGETS if name not in ("y4m", "record", "plan", "list")]
 """Those that are given a file. What is no file is no list either, but a video, which is refused when it is opened."""
 
-
-@pytest.fixture(autouse=True)
-def patience() -> Iterator[None]:
-    def give_up(*_: object) -> None:
-        raise TimeoutError("it hangs")
-
-    before = signal.signal(signal.SIGALRM, give_up)
-    signal.alarm(60)
-    yield
-    signal.alarm(0)
-    signal.signal(signal.SIGALRM, before)
+pytestmark = pytest.mark.timeout(60)
 
 
 @pytest.mark.parametrize("name", READERS)
