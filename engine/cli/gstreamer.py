@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from ..errors import MediaError
-from ..gstreamer import FILE, check, default_folder
+from ..gstreamer import FILE, FORGET, check, default_folder, hiding_environment
 from ..gstreamer import install as install_element
 from .options.gstreamer import GstreamerInstallOptions, GstreamerPathOptions
 
@@ -19,6 +19,12 @@ def install(options: GstreamerInstallOptions) -> None:
     typer.echo(f"{version} finds the element 'ganlens'; its properties: gst-inspect-1.0 ganlens")
     if folder != default_folder():
         typer.echo(f"for each program: export GST_PLUGIN_PATH={folder}")
+    environment = hiding_environment()
+    if environment is not None:
+        typer.echo(
+            f"first: deactivate. In the virtual environment {environment} GStreamer's Python finds no PyGObject, and "
+            f"no element; if a GStreamer program ran in it: {FORGET}"
+        )
 
 
 def show_path(options: GstreamerPathOptions) -> None:

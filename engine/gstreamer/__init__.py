@@ -11,6 +11,7 @@ import shutil
 import site
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 from ..errors import BackendUnavailable, MediaError, reason
@@ -19,6 +20,8 @@ from ..files import replace_file
 FILE = "ganlens_element.py"
 PACKAGES = "gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-python3-plugin-loader python3-gst-1.0"
 """What Debian and Ubuntu call GStreamer with its loader for Python elements."""
+FORGET = "rm ~/.cache/gstreamer-1.0/registry.*"
+"""Removes what GStreamer remembers of its plugins; it looks again."""
 
 _TEMPLATE = '''\
 """Lets GStreamer find the element "ganlens"; written by: engine gstreamer install."""
@@ -73,7 +76,9 @@ def install(folder: Path) -> Path:
 
 
 def check(folder: Path) -> str:
-    """What GStreamer says of the element once it is installed, in one line.
+    """Ask GStreamer for the element once it is installed; returns GStreamer's version.
+
+    In a virtual environment that hides it (see :func:`hiding_environment`) the answer is for programs outside.
 
     Raises:
         BackendUnavailable: GStreamer or its loader for Python elements is missing, or the element does not load.
@@ -83,22 +88,48 @@ def check(folder: Path) -> str:
         raise BackendUnavailable(
             f"GStreamer is not installed (no gst-inspect-1.0). On Debian and Ubuntu: apt install {PACKAGES}"
         )
-    environment = {**os.environ, "GST_PLUGIN_PATH": os.pathsep.join(filter(None, _searched(folder)))}
+    own = {**os.environ, "GST_PLUGIN_PATH": os.pathsep.join(filter(None, _searched(folder)))}
 
-    def inspect(name: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run([program, name], env=environment, capture_output=True, text=True, timeout=120)
+    def ask(argument: str, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([program, argument], env=environment, capture_output=True, text=True, timeout=120)
 
-    found = inspect("ganlens")  # before anything else, which would note the result and not repeat what was wrong
-    if found.returncode != 0:
-        if inspect("python").returncode != 0:
-            raise BackendUnavailable(
-                f"GStreamer has no loader for Python elements. On Debian and Ubuntu: apt install {PACKAGES}"
-            )
-        said = [line for line in found.stderr.splitlines() if "Error" in line]
-        why = said[-1].strip() if said else "gst-inspect-1.0 ganlens finds nothing"
-        raise BackendUnavailable(f"GStreamer does not load the element: {why}")
-    version = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=60).stdout.splitlines()
+    with (
+        tempfile.TemporaryDirectory() as scratch
+    ):  # GStreamer keeps what it found, and does not say twice what is wrong
+        new = {**own, "GST_REGISTRY": str(Path(scratch, "registry")), "PATH": path_without_environments()}
+        found = ask("ganlens", new)
+        if found.returncode != 0:
+            if ask("python", new).returncode != 0:
+                raise BackendUnavailable(
+                    f"GStreamer has no loader for Python elements. On Debian and Ubuntu: apt install {PACKAGES}"
+                )
+            said = [line for line in found.stderr.splitlines() if "Error" in line]
+            why = said[-1].strip() if said else "gst-inspect-1.0 ganlens finds nothing"
+            raise BackendUnavailable(f"GStreamer does not load the element: {why}")
+        version = ask("--version", new).stdout.splitlines()
+    # To ask in an environment that hides it would make GStreamer remember that there is nothing.
+    if hiding_environment() is None and ask("ganlens", own).returncode != 0:
+        raise BackendUnavailable(f"GStreamer remembers that it found no element. Let it look again: {FORGET}")
     return version[-2] if len(version) > 1 else "GStreamer"
+
+
+def hiding_environment() -> Path | None:
+    """The active virtual environment, if GStreamer's Python, which takes it for its own, finds no PyGObject in it."""
+    python = shutil.which("python3")
+    if python is None or not _is_environment(Path(python).parents[1]):
+        return None
+    has = subprocess.run([python, "-c", "import gi"], capture_output=True, timeout=60).returncode == 0
+    return None if has else Path(python).parents[1]
+
+
+def path_without_environments() -> str:
+    """PATH without virtual environments."""
+    folders = os.environ.get("PATH", "").split(os.pathsep)
+    return os.pathsep.join(folder for folder in folders if not _is_environment(Path(folder).parent))
+
+
+def _is_environment(folder: Path) -> bool:
+    return (folder / "pyvenv.cfg").is_file()
 
 
 def _searched(folder: Path) -> list[str]:

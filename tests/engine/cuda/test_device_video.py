@@ -163,8 +163,8 @@ def test_frames_stay_on_the_gpu_from_nvdec_to_nvenc(stub: Stub) -> None:
     up, down = (many[kind] - few[kind] for kind in (1, 2))
     assert (up, down) == (0, 0)
     assert many[4] - few[4] == 2 * 10  # prepare and compose
-    # Through host memory: down from NVDEC, up and down for the network, up to NVENC; padding of rows goes along. How many
-    # results the encoder holds at a time, for each of which a lane is made and run once, differs: at most by nine.
+    # Through host memory: down from NVDEC, up and down for the network, up to NVENC; padding of rows goes along.
+    # How many results the encoder holds at a time differs, at most by 9; for each, a lane is made and run once.
     up, down = ((host110[kind] - host10[kind]) / 100 for kind in (1, 2))
     assert 1.9 * PICTURE <= up < 3 * PICTURE and 1.9 * PICTURE <= down < 3 * PICTURE
 

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import venv
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import pytest
 
 from ganlens.engine import Frame, Translator, VideoSource
 from ganlens.engine.errors import BackendUnavailable, MediaError
-from ganlens.engine.gstreamer import FILE, check, install
+from ganlens.engine.gstreamer import FILE, check, hiding_environment, install, path_without_environments
 from ganlens.engine.pixels.frame import Color, PixelFormat, plane_shapes
 from tests.kit.models import identity_model, invert_model
 
@@ -50,6 +51,7 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     folder = tmp_path_factory.mktemp("gstreamer")
     install(folder)
     own = {"GST_PLUGIN_PATH": str(folder), "GST_REGISTRY": str(folder / "registry"), "HOME": str(folder)}
+    own["PATH"] = path_without_environments()
     return {**os.environ, **own, "OMP_NUM_THREADS": "1"}
 
 
@@ -208,6 +210,32 @@ def test_installed_element_is_found_and_another_python_is_told(environment, monk
     os.utime(path, (0, 0))  # or GStreamer's registry, which counts in seconds, would not see the change
     with pytest.raises(BackendUnavailable, match=r"installed for Python 3.9, but GStreamer runs"):
         check(tmp_path)
+
+
+@pipelines
+def test_a_virtual_environment_and_what_gstreamer_remembers_are_told(engine, monkeypatch, tmp_path):
+    """GStreamer's Python takes an active environment for its own, finds no PyGObject, and GStreamer remembers that."""
+    registry, environment = tmp_path / "registry", tmp_path / "venv"
+    monkeypatch.setenv("GST_REGISTRY", str(registry))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("PATH", path_without_environments())
+    venv.create(environment, symlinks=True)
+    install(tmp_path)
+    with monkeypatch.context() as active:
+        active.setenv("PATH", str(environment / "bin"), prepend=os.pathsep)
+        assert hiding_environment() == environment
+        status, out, _ = engine("gstreamer", "install", "--folder", tmp_path)
+        assert status == 0 and "finds the element" in out
+        assert f"first: deactivate. In the virtual environment {environment}" in out
+        assert not registry.exists()
+        active.setenv("GST_PLUGIN_PATH", str(tmp_path))
+        assert subprocess.run(["gst-inspect-1.0", "ganlens"], capture_output=True).returncode != 0
+    assert hiding_environment() is None
+    with pytest.raises(BackendUnavailable, match=r"remembers .* rm ~/.cache/gstreamer-1.0/registry"):
+        check(tmp_path)
+    registry.unlink()
+    status, out, _ = engine("gstreamer", "install", "--folder", tmp_path)
+    assert status == 0 and "deactivate" not in out
 
 
 def test_install_leaves_a_foreign_file_and_names_what_is_missing(monkeypatch, tmp_path):
