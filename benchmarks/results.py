@@ -8,6 +8,7 @@ import platform
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from ganlens.engine import processor
 from ganlens.engine.benchmark import machine
 from ganlens.engine.benchmark.processes import cores
 
@@ -57,9 +58,9 @@ def describe() -> dict[str, object]:
     """Processor, memory, system, versions, git commit and date, as values that JSON can hold."""
     packages = machine.software()
     return {
-        "cpu": machine.cpu_name(),
+        "cpu": processor.name(),
         "cores": cores(),
-        "flags": [flag for flag in machine.FLAGS if flag in machine.cpu_flags()],
+        "flags": [flag for flag in machine.FLAGS if flag in processor.flags()],
         "memory_gib": machine.memory_gib(),
         "system": f"{platform.system()} {platform.release()}",
         "machine": platform.machine(),

@@ -5,14 +5,13 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import platform
 import statistics
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
 
+from .. import processor
 from ..errors import BackendError, BackendUnavailable, EngineError, MissingExtra, ModelFileError, install_command
 from ..files import cache_folder, make_private_folder, read_private, replace_file
 from ..model import Model
@@ -237,18 +236,7 @@ def _open_all(
 def cache_key(sha256: str, size: tuple[int, int], threads: int, libraries: Iterable[str]) -> str:
     """All that the decision depends on."""
     asked = [sha256, f"{size[0]}x{size[1]}", f"{threads} threads"]
-    return " | ".join([*asked, cpu_name(), *libraries, f"revision {REVISION}"])
-
-
-def cpu_name(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
-    """The processor's name, as exact as the system tells it."""
-    try:
-        for line in cpuinfo.read_text(errors="replace").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()
+    return " | ".join([*asked, processor.name(), *libraries, f"revision {REVISION}"])
 
 
 def cpu_time_share(wall_s: float, cpu_s: float, threads: int) -> float:

@@ -11,11 +11,11 @@ from typing import Any, cast
 
 import numpy as np
 
+from .. import processor
 from ..cancel import cancellable
 from ..errors import BackendError, BackendUnavailable, MissingExtra, ModelFileError
 from ..files import cache_folder, keep_code, read_code
 from ..model import Model
-from .auto import cpu_name
 from .base import Array, BackendStatus, Binding, ModelBackend, Shape, input_names, output_names
 
 TELEMETRY = "openvino_telemetry"
@@ -59,13 +59,9 @@ def _late(name: str) -> Any:
     return import_module(CONVERTER).convert_model
 
 
-def precision_hint(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
+def precision_hint() -> str:
     """ "bf16" on a CPU that multiplies bfloat16 (AMX, AVX-512), else "f32", which is faster than an imitation."""
-    try:
-        flags = cpuinfo.read_text(errors="replace")
-    except OSError:
-        return "f32"
-    return "bf16" if {"amx_bf16", "avx512_bf16"} & set(flags.split()) else "f32"
+    return "bf16" if processor.flags() & {"amx_bf16", "avx512_bf16"} else "f32"
 
 
 def configuration(threads: int) -> dict[str, str]:
@@ -174,7 +170,7 @@ class _Cache:
 
     def __init__(self, sha256: str, library: str, config: dict[str, str]) -> None:
         self._folder = _networks_folder()
-        self._model = _digest(sha256, library, cpu_name(), config)
+        self._model = _digest(sha256, library, processor.name(), config)
 
     def path(self, shapes: tuple[Shape, ...]) -> Path:
         """The file of a network for inputs of these shapes."""

@@ -11,6 +11,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from .. import processor
 from .processes import cores
 from .result import Gpu, Machine
 
@@ -30,7 +31,6 @@ PACKAGES = (
 FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "avx_vnni", "amx_tile", "amx_int8", "asimd", "sve")
 """Instruction sets that decide which code runs."""
 SYS = Path("/sys")
-DEVICE_TREE = Path("/proc/device-tree")
 POWER_CAPS = "class/powercap"
 CPUS = "devices/system/cpu"
 
@@ -81,9 +81,9 @@ def describe(before: State, after: State, sys: Path = SYS) -> Machine:
     if before.temperature_c is not None and after.temperature_c is not None:
         temperature = (before.temperature_c, after.temperature_c)
     return Machine(
-        cpu=cpu_name(),
+        cpu=processor.name(),
         cores=cores(),
-        flags=tuple(flag for flag in FLAGS if flag in cpu_flags()),
+        flags=tuple(flag for flag in FLAGS if flag in processor.flags()),
         memory_gib=memory_gib(),
         system=f"{platform.system()} {platform.release()}",
         architecture=platform.machine(),
@@ -112,32 +112,6 @@ def software() -> dict[str, str]:
     found |= {name: version for name in PACKAGES if (version := installed(name))}
     revision = commit()
     return found if revision == "unknown" else {**found, "commit": revision}
-
-
-def cpu_name() -> str:
-    """The processor's name, family and model: virtual machines often hide the name's last part."""
-    fields = cpu_fields()
-    if "model name" in fields:
-        return f"{fields['model name']} (family {fields.get('cpu family')}, model {fields.get('model')})"
-    # Boards such as Jetson have no name there, but in their device tree.
-    board = _text(DEVICE_TREE / "model")
-    return board.rstrip("\0\n") if board else platform.processor() or platform.machine()
-
-
-def cpu_flags() -> set[str]:
-    """Instruction sets as Linux names them; empty elsewhere."""
-    fields = cpu_fields()
-    return set((fields.get("flags") or fields.get("Features") or "").split())
-
-
-def cpu_fields() -> dict[str, str]:
-    """The fields of the first processor in /proc/cpuinfo."""
-    try:
-        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
-    except OSError:
-        return {}
-    lines = (line.split(":", 1) for line in text.split("\n\n")[0].splitlines() if ":" in line)
-    return {name.strip(): value.strip() for name, value in lines}
 
 
 def memory_gib() -> float:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..benchmark.machine import cpu_name
+from .. import processor
 from ..benchmark.pictures import SHIPPED_CLIP, fitted, load_pictures
 from ..benchmark.processes import ENGINE, cores, run_pipeline
 from ..errors import MediaError, MissingExtra, ModelFileError, OptionError, printable
@@ -240,7 +240,7 @@ def markdown(done: Evaluation) -> str:
 
 def first_frame_note() -> str:
     """What stands below the table in a card: the machine decides how long a first frame takes."""
-    return f"First frame on {cpu_name()}, {cores()} cores."
+    return f"First frame on {processor.name()}, {cores()} cores."
 
 
 def markdown_row(gate: Gate) -> str:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper
 
+from ganlens.engine import processor
 from ganlens.engine.backends import (
     BACKENDS,
     FunctionBackend,
@@ -624,10 +625,11 @@ def test_status_in_order_of_preference():
         ("avx512_bf16 amx_bf16 amx_tile", "bf16"),
     ],
 )
-def test_precision_follows_the_units_that_multiply_bfloat16(tmp_path, flags, precision):
+def test_precision_follows_the_units_that_multiply_bfloat16(tmp_path, monkeypatch, flags, precision):
+    monkeypatch.setattr(processor, "CPUINFO", tmp_path / "cpuinfo")
+    assert openvino_backend.precision_hint() == "f32"
     (tmp_path / "cpuinfo").write_text(f"processor : 0\nflags : {flags}\n")
-    assert openvino_backend.precision_hint(tmp_path / "cpuinfo") == precision
-    assert openvino_backend.precision_hint(tmp_path / "none") == "f32"
+    assert openvino_backend.precision_hint() == precision
 
 
 @pytest.mark.skipif("openvino" not in USABLE, reason="needs openvino")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from ganlens.engine import processor
 from ganlens.engine.benchmark import machine
 
 
@@ -53,9 +54,11 @@ def test_energy_is_the_packages_also_when_the_counter_begins_anew(sys: Path) -> 
 
 def test_a_board_has_the_name_of_its_device_tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(tmp_path, "model", "NVIDIA Jetson AGX Orin Developer Kit\0")
-    monkeypatch.setattr(machine, "DEVICE_TREE", tmp_path)
-    monkeypatch.setattr(machine, "cpu_fields", lambda: {"BogoMIPS": "62.50"})
-    assert machine.cpu_name() == "NVIDIA Jetson AGX Orin Developer Kit"
+    write(tmp_path, "cpuinfo", "processor : 0\nBogoMIPS : 62.50\nFeatures : fp asimd\n")
+    monkeypatch.setattr(processor, "BOARD", tmp_path / "model")
+    monkeypatch.setattr(processor, "CPUINFO", tmp_path / "cpuinfo")
+    assert processor.flags() == {"fp", "asimd"}
+    assert processor.name() == "NVIDIA Jetson AGX Orin Developer Kit"
 
 
 class SharedMemoryNvml:
