@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -71,6 +72,17 @@ def test_a_run_of_that_name_wins(config: Make, tmp_path: Path, monkeypatch: pyte
     second = Trainer(config(start_from="starry"))
     own = load_generator(tmp_path / "starry")[0].state_dict()
     assert all(torch.equal(value, own[key]) for key, value in second.method.networks["generator"].state_dict().items())
+
+
+@pytest.mark.parametrize(("start", "padding"), [("starry", "replicate"), ("cafe", "zeros"), ("cafe", "replicate")])
+def test_another_padding_than_that_of_the_start_is_told(
+    config: Make, caplog: pytest.LogCaptureFixture, start: str, padding: str
+) -> None:
+    caplog.set_level(logging.WARNING, logger="ganlens.train.start")
+    Trainer(config(start_from=start, padding=padding))
+    before = "replicate" if start == "cafe" else "zeros"
+    told = f"{start} was trained with --padding {before}, this run has {padding}"
+    assert (told in caplog.text) == (padding != before)
 
 
 @pytest.mark.parametrize(
