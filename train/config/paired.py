@@ -83,7 +83,7 @@ class PairedConfig(PhotosConfig):
 
     teacher: Annotated[str, MayChange] = Field(
         "",
-        description="Teacher that translates them: an ONNX file; filter:comic, filter:pencil or filter:oil; or "
+        description="Teacher that translates them: an ONNX file; filter:comic, pencil, oil or brush; or "
         "painting:FILE, which optimises the pixels of each answer towards that painting (needs --vgg).",
     )
     range: str = Field(

@@ -28,7 +28,7 @@ Pixels = NDArray[np.uint8]
 Values = NDArray[np.float32]
 
 FILTER, PAINTING = "filter:", "painting:"
-TEACHER_FILE = "--teacher takes an ONNX file, filter:comic, pencil or oil, or painting:FILE"
+TEACHER_FILE = "--teacher takes an ONNX file, filter:comic, pencil, oil or brush, or painting:FILE"
 _PERIOD = 4
 """Period of the pattern that a generator with two strided layers leaves."""
 _SHIFTS = tuple((down, right) for down in range(_PERIOD) for right in range(_PERIOD) if (down + right) % 2 == 0)

@@ -11,6 +11,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 from torch import nn
@@ -20,7 +21,7 @@ from ganlens.engine.errors import ModelFileError, OptionError, TrainingError
 from ganlens.train.checkpoint import load_generator, load_state
 from ganlens.train.cli import app
 from ganlens.train.config import PairedConfig, make_config, read_values
-from ganlens.train.data.filters import FILTERS, comic
+from ganlens.train.data.filters import FILTERS, brush, comic
 from ganlens.train.data.painter import PaintingTeacher
 from ganlens.train.data.pairs import PairDataset, Pairs, make_pair_dataset
 from ganlens.train.data.pictures import read_picture, to_tensor
@@ -335,6 +336,28 @@ def test_comic_keeps_colours_and_draws_lines() -> None:
     assert answer[32, 8, 0] > answer[32, 8, 2] + 80
     assert answer[32, 56, 2] > answer[32, 56, 0] + 80
     assert answer[32, 28:36].sum(1).min() < answer[32, [8, 56]].sum(1).min() - 60  # a dark line between them
+
+
+def test_brush_paints_along_the_contours_and_draws_no_halo() -> None:
+    """Grain beside a slanted edge becomes strokes along it, whose colours the picture has, too."""
+    pytest.importorskip("cv2")
+    rows, columns = np.indices((96, 96))
+    side = np.where(columns - rows > 0, 170, 90)  # the edge runs down to the right
+    grain = np.random.default_rng(0).normal(0, 12, (96, 96))
+    image = np.clip(side + grain, 0, 255).astype(np.uint8)[..., None].repeat(3, 2)
+
+    def ratio(of: NDArray[np.uint8]) -> float:
+        """Differences along the edge over those across it, near the edge but not in it."""
+        light = of[..., 0].astype(float)
+        beside = np.abs(columns - rows)[1:, 1:]
+        near = (beside > 4) & (beside < 12)
+        down_right, down_left = light[1:, 1:] - light[:-1, :-1], light[1:, :-1] - light[:-1, 1:]
+        return float(np.abs(down_right[near]).mean() / np.abs(down_left[near]).mean())
+
+    assert ratio(image) > 0.9 and ratio(brush(image)) < 0.3
+    plain = np.where(columns - rows > 0, 170, 90).astype(np.uint8)[..., None].repeat(3, 2)
+    assert np.abs(brush(plain).astype(int) - plain)[np.abs(columns - rows) > 12].max() <= 4, "far from an edge"
+    assert brush(plain).min() >= 90 - 45 and brush(plain).max() <= 170 + 45, "at an edge"
 
 
 # --- pairs -----------------------------------------------------------------------------------------------------------
