@@ -37,7 +37,7 @@ make demo "PYTHON=$python"
 test -s out/demo.mp4
 
 step "every block of the README and the tutorials"
-pip install --quiet --disable-pip-version-check --constraint constraints.txt 'ganlens[faces,train,export]' pytest
+pip install --quiet --disable-pip-version-check --constraint constraints.txt 'ganlens[faces,train,export]' pytest pytest-timeout
 GANLENS_TEST_DOCS=1 python -m pytest -q -p no:cacheprovider --confcutdir tests/docs tests/docs/test_tutorials.py \
   tests/docs/test_blocks.py
 step "all passed with $("$python" --version)"

@@ -65,6 +65,7 @@ def test_there_is_one_for_each_user() -> None:
 
 
 @pytest.mark.skipif("GANLENS_TEST_DOCS" not in os.environ, reason="minutes long: make test-docs")
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_every_block_runs(page: Path, folder: Path) -> None:
     commands = programs(page)

@@ -11,6 +11,7 @@ NOTEBOOKS = Path(__file__).parents[2] / "examples" / "notebooks"
 
 
 @pytest.mark.skipif("GANLENS_TEST_DOCS" not in os.environ, reason="minutes long: make test-docs")
+@pytest.mark.timeout(3600)
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.parametrize("name", ["styles", "train"])
 def test_notebook(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
