@@ -82,15 +82,15 @@ def brush(pixels: Pixels) -> Pixels:
     """
     cv2 = _opencv()
     original = pixels.astype(np.float32) / 255
-    detailed = 2 * original - cv2.GaussianBlur(original, (0, 0), 1.5)
+    detailed = 2 * original - cv2.GaussianBlur(original, (0, 0), 2.0)
     along = _along_contours(cv2.cvtColor(np.clip(detailed, 0, 1), cv2.COLOR_RGB2GRAY))
-    image = _smear(detailed, along, 7.0)
-    image = image + 2.8 * (image - _mean_across(image, along, 2.5))
-    around = np.ones((7, 7), np.uint8)
+    image = _smear(detailed, along, 9.0)
+    image = image + 2.8 * (image - _mean_across(image, along, 3.5))
+    around = np.ones((9, 9), np.uint8)
     image = np.clip(image, cv2.erode(original, around) - 0.05, cv2.dilate(original, around) + 0.05)
-    image = _smear(image, along, 2.0)
+    image = _smear(image, along, 3.0)
     lab = cv2.cvtColor(np.clip(image, 0, 1), cv2.COLOR_RGB2LAB)
-    height = lab[..., 0] - cv2.GaussianBlur(lab[..., 0], (0, 0), 3)  # of the paint; the light is above, on the left
+    height = lab[..., 0] - cv2.GaussianBlur(lab[..., 0], (0, 0), 4)  # of the paint; the light is above, on the left
     padded = np.pad(height, 1, mode="edge")
     lab[..., 0] = np.clip(lab[..., 0] + 0.5 * (padded[:-2, :-2] - padded[2:, 2:]), 0, 100)
     lab[..., 1:] *= 1.25
@@ -103,10 +103,10 @@ def _along_contours(grey: NDArray[np.float32]) -> NDArray[np.float32]:
     Where there is no contour nearby, those farther away count.
     """
     cv2 = _opencv()
-    grey = cv2.GaussianBlur(grey, (0, 0), 1.0)
+    grey = cv2.GaussianBlur(grey, (0, 0), 1.4)
     right, down = cv2.Scharr(grey, cv2.CV_32F, 1, 0), cv2.Scharr(grey, cv2.CV_32F, 0, 1)
     tensor = np.dstack([right * right - down * down, 2 * right * down])  # twice the angle of the gradient
-    tensor = sum(share * cv2.GaussianBlur(tensor, (0, 0), size) for share, size in ((1, 2.5), (0.25, 5), (0.06, 10)))
+    tensor = sum(share * cv2.GaussianBlur(tensor, (0, 0), size) for share, size in ((1, 3.5), (0.25, 7), (0.06, 14)))
     angle = 0.5 * np.arctan2(tensor[..., 1], tensor[..., 0]) + np.pi / 2
     return np.dstack([np.cos(angle), np.sin(angle)]).astype(np.float32)
 
