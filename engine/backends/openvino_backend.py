@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import io
 import sys
+import threading
 from pathlib import Path
 from typing import Any, cast
 
@@ -59,6 +60,24 @@ def _late(name: str) -> Any:
     return import_module(CONVERTER).convert_model
 
 
+def open_core(openvino: Any) -> Any:
+    """The one Core of the process, which is kept to its end.
+
+    OpenVINO's CPU plugin gives the thread that loads it another stack for signals, and unmaps it when the last user of
+    the plugin lets go. Where that is another thread, as when a lane ends or a live session changes its model, the next
+    Ctrl-C would be a segmentation fault.
+    """
+    with _one_at_a_time:
+        if openvino.Core not in _cores:
+            _cores[openvino.Core] = openvino.Core()
+        return _cores[openvino.Core]
+
+
+_cores: dict[Any, Any] = {}
+"""The Core of each library; in tests there are imitations."""
+_one_at_a_time = threading.Lock()
+
+
 def precision_hint() -> str:
     """ "bf16" on a CPU that multiplies bfloat16 (AMX, AVX-512), else "f32", which is faster than an imitation."""
     return "bf16" if processor.flags() & {"amx_bf16", "avx512_bf16"} else "f32"
@@ -96,7 +115,7 @@ class OpenVino(ModelBackend):
         self._ov = load()
         self.library = f"OpenVINO {_version(self._ov)}"
         self.precision = precision_hint()
-        core = self._ov.Core()
+        core = open_core(self._ov)
         if not _has_cpu(core):
             raise BackendUnavailable(
                 f"{self.library} has no CPU device here; found {core.available_devices}. Use --backend cpu."
@@ -259,7 +278,7 @@ def status() -> BackendStatus:
         BackendUnavailable: it cannot be imported.
     """
     ov = load()
-    core = ov.Core()
+    core = open_core(ov)
     if not _has_cpu(core):
         found = core.available_devices
         return BackendStatus("openvino", False, _version(ov), reason=f"it has no CPU device, only {found}")

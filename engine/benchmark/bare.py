@@ -79,10 +79,10 @@ def _onnxruntime(job: Job, feeds: Feeds) -> Runner:
 
 
 def _openvino(job: Job, feeds: Feeds) -> Runner:
-    from ..backends.openvino_backend import configuration, load
+    from ..backends.openvino_backend import configuration, load, open_core
 
     openvino = load()
-    core = openvino.Core()
+    core = open_core(openvino)
     network = core.read_model(_given(job))
     network.reshape({name: openvino.PartialShape(list(array.shape)) for name, array in feeds.items()})
     request = core.compile_model(network, "CPU", configuration(job.threads)).create_infer_request()

@@ -2,6 +2,7 @@
 
 import ctypes
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -660,6 +661,28 @@ def test_openvino_is_imported_without_its_converter_which_others_still_get():
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.split() == ["False", "True", "False"]
+
+
+@pytest.mark.skipif("openvino" not in USABLE, reason="needs openvino")
+@pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="needs POSIX signals")
+def test_signals_arrive_after_another_thread_closed_a_network(tmp_path):
+    """OpenVINO's plugin gives the main thread a stack for signals; it must not go with a network."""
+    path = identity_model(tmp_path / "m.onnx")
+    code = (
+        "import gc, os, signal, threading, ganlens.engine.backends as b\n"
+        "def close(opened):\n"
+        "    opened.pop().close()\n"
+        "    gc.collect()\n"
+        "signal.signal(signal.SIGINT, lambda *_: print('heard', flush=True))\n"
+        "for _ in range(2):\n"
+        f"    opened = [b.open_backend({str(path)!r}, 'openvino', threads=1)]\n"
+        "    b.warm_up(opened[0], None, None)\n"
+        "    closing = threading.Thread(target=close, args=[opened])\n"
+        "    closing.start(), closing.join()\n"
+        "    os.kill(os.getpid(), signal.SIGINT)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "heard\nheard\n"), done.stderr
 
 
 @pytest.mark.skipif("openvino" not in USABLE, reason="needs openvino")
