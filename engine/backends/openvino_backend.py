@@ -64,8 +64,7 @@ def open_core(openvino: Any) -> Any:
     """The one Core of the process, which is kept to its end.
 
     OpenVINO's CPU plugin gives the thread that loads it another stack for signals, and unmaps it when the last user of
-    the plugin lets go. Where that is another thread, as when a lane ends or a live session changes its model, the next
-    Ctrl-C would be a segmentation fault.
+    the plugin lets go. Where that is another thread, the next signal in the first would be a segmentation fault.
     """
     with _one_at_a_time:
         if openvino.Core not in _cores:
