@@ -62,13 +62,16 @@ def take_generators(method: Method, config: TrainConfig) -> None:
                 f"--start-from {config.start_from}: its {stem} is a {given.tier} network ({given.options}), this run's "
                 f"is {spec.tier} ({spec.options}). Give the same --tier, --shape, --norm and --activation."
             ) from error
-        before, now = (str(each.options.get("padding", "zeros")) for each in (given, spec))
-        if before != now:
+        before = given.options.get("padding", "zeros")
+        if before != config.padding:
             logger.warning(
                 "%s was trained with --padding %s, this run has %s: what it draws along a border is learned anew. "
                 "Keep it with --padding %s.",
-                config.start_from, before, now, before,
-            )  # fmt: skip
+                config.start_from,
+                before,
+                config.padding,
+                before,
+            )
 
 
 def load_exported(name_or_path: str) -> tuple[nn.Module, GeneratorSpec]:

@@ -93,9 +93,8 @@ def check(folder: Path) -> str:
     def ask(argument: str, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
         return subprocess.run([program, argument], env=environment, capture_output=True, text=True, timeout=120)
 
-    with (
-        tempfile.TemporaryDirectory() as scratch
-    ):  # GStreamer keeps what it found, and does not say twice what is wrong
+    # In its registry GStreamer keeps what it found, and does not say twice what is wrong.
+    with tempfile.TemporaryDirectory() as scratch:
         new = {**own, "GST_REGISTRY": str(Path(scratch, "registry")), "PATH": path_without_environments()}
         found = ask("ganlens", new)
         if found.returncode != 0:
